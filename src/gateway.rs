@@ -1,7 +1,7 @@
-//! The composition: the only file that knows all parts. Start, readiness, reload, drain.
+//! Composes all parts of a gateway; starts, reloads and drains it.
 //!
-//! - `broker`: the broker by the settings. `announce`: what the log says at the start. `limits`: the limits of the
-//!   parts. `running_time`: how long the process has run, for the drain.
+//! - `broker`: the broker from the settings. `announce`: log lines and warnings at the start. `limits`: the limits of
+//!   the parts. `running_time`: the time in which the process ran, for the drain.
 
 mod announce;
 mod broker;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, interval};
 use tokio::time::MissedTickBehavior;
 
-use self::limits::{caps, hub_limits, raise_fd_limit, rules, session_caps, show_limits, socket_options};
+use self::limits::{caps, export_limits, hub_limits, raise_fd_limit, rules, session_caps, socket_options};
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator, ReloadableAuthenticator};
 use crate::broker::{Broker, BrokerSetupError};
@@ -34,29 +34,29 @@ use crate::socket::listener;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 
-/// Why the gateway did not start.
+/// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The tokens' key cannot be used: mend the settings.
+    /// The key for tokens is invalid; the settings must be corrected.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
-    /// A setting cannot be used: mend it.
+    /// A setting is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsErrors),
-    /// The broker cannot be set up: mend the settings.
+    /// The broker cannot be set up; the settings must be corrected.
     #[error(transparent)]
     Broker(#[from] BrokerSetupError),
-    /// A port cannot be bound: it is taken, or not ours to take.
+    /// A port cannot be bound: it is in use, or this user may not bind it.
     #[error("cannot listen on {address} ({key}): {}", plain_io(error))]
     Bind {
-        /// The setting.
+        /// The name of the setting.
         key: &'static str,
-        /// What it says.
+        /// The value of the setting.
         address: SocketAddr,
-        /// What the system answered.
+        /// The error of the system call.
         error: io::Error,
     },
-    /// The server did not start.
+    /// A server did not start.
     #[error("the server did not start: {}", plain_io(.0))]
     Server(#[from] io::Error),
 }
@@ -64,7 +64,7 @@ pub enum StartError {
 /// Checks the settings as [`Gateway::start`] does, without starting anything.
 ///
 /// # Errors
-/// Every mistake.
+/// All errors that were found.
 pub fn check(settings: &Settings) -> Result<(), Vec<StartError>> {
     let authenticator = Authenticator::new(&settings.auth).map(drop).map_err(StartError::from);
     let broker = broker::check(settings).map_err(StartError::from);
@@ -72,12 +72,12 @@ pub fn check(settings: &Settings) -> Result<(), Vec<StartError>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// The warnings of [`Gateway::start`]: a sentence for each questionable setting.
+/// The warnings of [`Gateway::start`]: one sentence for each valid but questionable setting.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     announce::warnings(settings)
 }
 
-/// A gateway that is serving.
+/// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
     settings: Settings,
@@ -93,7 +93,7 @@ pub struct Gateway {
 impl Gateway {
     /// Builds all parts, binds both ports and starts to serve. Must be called on an actix system.
     ///
-    /// What is wrong with the settings is found before a port is bound; whether Redis is there is not asked.
+    /// Invalid settings are reported before a port is bound. Does not check whether Redis is reachable.
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
         let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
@@ -114,7 +114,7 @@ impl Gateway {
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(session_caps(&settings));
             let hub_limits = hub_limits(&settings);
-            // Runs on each worker thread: its hub and its sessions stay there.
+            // Runs on each worker thread, which then owns the hub and its sessions.
             move || Sessions {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
@@ -128,7 +128,7 @@ impl Gateway {
             }
         };
         let workers = settings.server.worker_threads();
-        show_limits(&settings, &metrics, fd_limit);
+        export_limits(&settings, &metrics, fd_limit);
         let options = socket_options(&settings, &metrics, proxies, fd_limit);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
         let api_key = CurrentKey::new(api_key(&settings));
@@ -159,8 +159,8 @@ impl Gateway {
         Ok(Self { settings, broker, hubs, connections, drain, tokens, api_key, servers })
     }
 
-    /// Reloads keys and certificates. If a file cannot be used, the old ones stay in force and the log has an error.
-    /// Sessions are not affected.
+    /// Reloads keys and certificates. If a file is invalid, the gateway logs an error and keeps the old key or
+    /// certificate. Sessions are not affected.
     pub fn reload(&self) {
         let settings = match self.settings.reload_secret_files() {
             Ok(settings) => settings,
@@ -183,12 +183,14 @@ impl Gateway {
             self.api_key.replace(api_key(&settings));
             log::info!("reload: admin key reloaded");
         }
-        // A link reads its files itself, each time that it is made.
+        // The link reads its files whenever it connects.
         match broker::check(&settings) {
-            Ok(()) if has_link => log::info!("reload: the next link to the broker reads its files again"),
+            Ok(()) if has_link => {
+                log::info!("reload: the link to the broker reads its files again when it next connects")
+            }
             Ok(()) => {}
             Err(error) => {
-                log::error!("reload failed: {error}; the current link stays, but a new link cannot be made")
+                log::error!("reload failed: {error}; the current link stays connected, but cannot reconnect")
             }
         }
         if !(has_keys || has_admin_key || has_link) {
@@ -196,8 +198,8 @@ impl Gateway {
         }
     }
 
-    /// Goes away in order: not ready any more, but still serving; after `drain.delay` every socket is told so and closed, spread
-    /// over `drain.window`; then everything stops. Takes `drain.timeout` at most.
+    /// Drains the gateway. It stops being ready at once and continues to serve for `drain.delay`. Then it closes all
+    /// sockets within `drain.window` and stops. Takes `drain.timeout` at most.
     pub async fn drain(self) {
         let settings = &self.settings.drain;
         log::info!(
@@ -212,7 +214,7 @@ impl Gateway {
             log::info!("drained in {:.1}s", started.elapsed().as_secs_f64());
         } else {
             log::warn!(
-                "drain.timeout has passed with {} sockets left; they are cut",
+                "drain.timeout has passed with {} sockets left; cutting them",
                 self.connections.count()
             );
         }
@@ -222,23 +224,23 @@ impl Gateway {
         }
     }
 
-    /// Closes all sockets. Returns whether this finished before `drain.timeout`. Only the time in which the process
-    /// runs counts, so that after a stop each socket still gets its close code.
+    /// Closes all sockets. Returns whether all closed before `drain.timeout`. Only the time in which the process runs
+    /// counts, so each socket gets its close code even if the process was stopped meanwhile.
     async fn drain_sockets(&self) -> bool {
         let settings = &self.settings.drain;
-        let mut look = interval(Duration::from_millis(10));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(Duration::from_millis(10));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut running = RunningTime::start(std::time::Instant::now());
-        let mut is_told = false;
+        let mut has_notified = false;
         loop {
-            look.tick().await;
-            let used = running.look(std::time::Instant::now());
-            if !is_told && used >= settings.delay {
+            ticks.tick().await;
+            let used = running.sample(std::time::Instant::now());
+            if !has_notified && used >= settings.delay {
                 self.drain.refuse_sessions();
                 self.hubs.drain(Drain { window: settings.window });
-                is_told = true;
+                has_notified = true;
             }
-            if is_told && self.connections.count() == 0 {
+            if has_notified && self.connections.count() == 0 {
                 return true;
             }
             if used >= settings.timeout {
@@ -252,7 +254,7 @@ fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListe
     listener::bind(address, backlog).map_err(|error| StartError::Bind { key, address, error })
 }
 
-/// What the console is told of this process.
+/// The facts of this process that the console shows.
 fn instance(settings: &Settings, public_addr: SocketAddr, tokens: &ReloadableAuthenticator) -> InstanceInfo {
     InstanceInfo {
         profile: settings.profile,
@@ -265,12 +267,12 @@ fn instance(settings: &Settings, public_addr: SocketAddr, tokens: &ReloadableAut
     }
 }
 
-/// Whether this is development, and nobody else can reach the admin port.
+/// Whether the profile is development and only this machine can reach the admin port.
 fn is_local(settings: &Settings) -> bool {
     settings.profile == Profile::Development && settings.server.admin_addr.ip().is_loopback()
 }
 
-/// Without a key, the admin API is open only where nobody else can reach it.
+/// The key of the admin API. Without a key, the API is open only if other machines cannot reach it.
 fn api_key(settings: &Settings) -> ApiKey {
     match &settings.admin.api_key {
         Some(key) => ApiKey::Required(key.clone()),

@@ -1,17 +1,21 @@
-//! What the gateway counts, in Prometheus' text format.
+//! The metrics of the gateway, in Prometheus' text format.
 //!
-//! Names and labels are a contract with dashboards. No label ever holds a user, a channel, an address or any
-//! other text from outside: each is one of a closed set.
+//! Names and labels are a contract with dashboards. Label values are closed sets: no label contains a user, a
+//! channel, an address or other text from outside.
+//!
+//! - `page`: registers the metrics and writes the page. `labels`: labels and their values. `per_thread`: counters with
+//!   cells for each thread. `process`: metrics of the process, from `/proc`.
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 use protocol::event::GapReason;
 
 mod labels;
@@ -25,178 +29,132 @@ pub use self::labels::{
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
-/// A handle on everything that is counted. Cloning shares, and costs one pointer: every socket has some.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Counters>);
+/// A handle of all metrics. Cloning shares them; a handle is one pointer, because every socket has several.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<MetricsShared>);
+
+#[derive(Debug)]
+struct MetricsShared {
+    counters: Counters,
+    /// Encodes `counters`, whose cells it shares.
+    registry: Registry,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (counters, registry) = page::register_all();
+        Self(Arc::new(MetricsShared { counters, registry }))
+    }
+}
 
 impl std::ops::Deref for Metrics {
     type Target = Counters;
 
     fn deref(&self) -> &Counters {
-        &self.0
+        &self.0.counters
     }
 }
 
-/// Everything that is counted. One for each process.
+/// All metrics of a process.
 #[derive(Debug)]
 pub struct Counters {
     /// Open sockets, identified or not.
-    pub connections: Gauge<i64, AtomicI64>,
-    /// Accepted connections that are not sockets yet.
-    pub handshakes: Gauge<i64, AtomicI64>,
+    pub connections: Gauge,
+    /// Accepted connections whose handshake is not complete.
+    pub handshakes: Gauge,
     /// Open connections of the admin port.
-    pub admin_connections: Gauge<i64, AtomicI64>,
-    /// Sockets that were opened.
-    pub connections_opened: Counter<u64, AtomicU64>,
-    /// Upgrades that were refused, by reason.
+    pub admin_connections: Gauge,
+    /// Sockets opened since the start.
+    pub connections_opened: Counter,
+    /// Refused upgrades, by reason.
     pub upgrades_refused: Family<Reason<&'static str>, Counter>,
-    /// Sessions that have sent a good token and are not closed.
-    pub sessions: Gauge<i64, AtomicI64>,
+    /// Open sessions with an accepted token.
+    pub sessions: Gauge,
     /// Users with at least one session here.
-    pub users: Gauge<i64, AtomicI64>,
+    pub users: Gauge,
     /// Channels with at least one session here.
-    pub channels: Gauge<i64, AtomicI64>,
-    /// Subscriptions of all sessions, their own two channels included.
-    pub subscriptions: Gauge<i64, AtomicI64>,
+    pub channels: Gauge,
+    /// Subscriptions of all sessions, including the two own channels of each.
+    pub subscriptions: Gauge,
     /// Identify attempts, by outcome.
     pub identifies: Family<ResultLabel<IdentifyResult>, Counter>,
     /// Text messages received from clients.
-    pub client_messages: Counter<u64, AtomicU64>,
+    pub client_messages: Counter,
     /// Closes sent, by code.
     pub websocket_closes: Family<Code, Counter>,
     /// Publications received from the broker.
-    pub publications_received: Counter<u64, AtomicU64>,
-    /// Frames of publications handed to sockets.
-    pub publications_delivered: Counter<u64, AtomicU64>,
-    /// Publications that reached nobody, and deliveries that did not reach their socket, by reason.
+    pub publications_received: Counter,
+    /// Frames of publications queued for sockets.
+    pub publications_delivered: Counter,
+    /// Publications without a recipient and deliveries that did not reach their socket, by reason.
     pub publications_dropped: Family<Reason<DropReason>, Counter>,
-    /// Publications that the link missed and read from a history.
-    pub publications_repaired: Counter<u64, AtomicU64>,
+    /// Publications that the link missed and later read from a history.
+    pub publications_repaired: Counter,
     /// Gaps announced for channels of this replica, by reason.
     pub gaps: Family<Reason<GapReason>, Counter>,
-    /// Attempts of clients to continue from a position, by outcome.
+    /// Attempts of clients to resume from a position, by outcome.
     pub recoveries: Family<ResultLabel<RecoveryResult>, Counter>,
     /// Requests that the admin API refused before reading them.
     pub admin_refused: Family<Reason<KeyRefusal>, Counter>,
     /// Publications accepted from the admin API.
-    pub publications_accepted: Counter<u64, AtomicU64>,
-    /// Time from the arrival of a publication at the link until a hub has handed it to its last socket.
+    pub publications_accepted: Counter,
+    /// Time from the arrival of a publication at the link until a hub has queued it for its last socket.
     pub delivery_latency: PerThread<Latency>,
-    /// What was read from sockets and written to them.
+    /// Bytes read from sockets and written to them.
     pub traffic: PerThread<Traffic>,
     /// Requests to the admin port, by route and status.
     pub admin_requests: Family<AdminRequest, Counter>,
-    /// 1 while the broker's link is subscribed and proven, else 0.
-    pub redis_link_up: Gauge<i64, AtomicI64>,
+    /// 1 while the link to the broker is subscribed and healthy, else 0.
+    pub redis_link_up: Gauge,
     /// 1 while durable publishing is possible, else 0.
-    pub history_available: Gauge<i64, AtomicI64>,
-    /// Payloads from Redis that reach nobody: put on the stream for them, or only counted.
+    pub history_available: Gauge,
+    /// Rejected payloads from Redis, by whether they were put on the stream of rejected payloads.
     pub rejected: Family<ResultLabel<RecordResult>, Counter>,
-    /// Subscriptions that Redis has refused to the gateway's user, channel by channel.
-    pub channels_refused: Counter<u64, AtomicU64>,
+    /// Channels for which Redis refused a subscription to the gateway's user.
+    pub channels_refused: Counter,
     /// 1 while Redis may evict keys, else 0.
-    pub redis_may_evict: Gauge<i64, AtomicI64>,
-    /// How many keys Redis has evicted, as Redis counts them.
-    pub redis_evicted_keys: Gauge<i64, AtomicI64>,
-    /// How often the link to the broker was lost.
+    pub redis_may_evict: Gauge,
+    /// Evicted keys, as reported by Redis.
+    pub redis_evicted_keys: Gauge,
+    /// Losses of the link to the broker, by reason.
     pub redis_link_losses: Family<Reason<LinkLoss>, Counter>,
-    /// Time from publishing a probe to receiving it back, in seconds.
+    /// Time from publishing a probe to receiving it, in seconds.
     pub probe_latency: Histogram,
-    /// The latest of these, in microseconds; 0 before the first. For the console, not for the page of metrics.
+    /// The latest probe latency, in microseconds; 0 before the first. For the console; not on the page of metrics.
     latest_probe_us: AtomicU64,
-    /// From the last proof that the link delivers to giving it up, in seconds.
+    /// Time from the last received probe to the end of the link, in seconds.
     pub redis_link_detection: Histogram,
-    /// Time from the end of the link until the next healthy one, everything that was missed repaired, in seconds.
+    /// Time from the end of the link until the next link is healthy and all missed messages are repaired, in seconds.
     pub redis_link_repair: Histogram,
-    /// Bytes of publications that wait for a hub.
-    pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
-    /// Bytes that wait for sockets to take them.
-    pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
-    /// Log lines dropped because the log was not read fast enough.
-    pub log_lines_dropped: Counter<u64, AtomicU64>,
-    /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
-    pub ready: Gauge<i64, AtomicI64>,
-    /// 1 from the signal that begins a drain, else 0; updated for each scrape.
-    pub draining: Gauge<i64, AtomicI64>,
-    /// The most that some of the others may reach.
+    /// Bytes of publications queued for hubs.
+    pub hub_inbox_bytes: Gauge,
+    /// Bytes queued for sockets.
+    pub outbound_queued_bytes: Gauge,
+    /// Log lines dropped because the reader of the log was too slow.
+    pub log_lines_dropped: Counter,
+    /// 1 while `/readyz` answers 200, else 0; updated for each scrape.
+    pub ready: Gauge,
+    /// 1 during a drain, else 0; updated for each scrape.
+    pub draining: Gauge,
+    /// The limits of other metrics.
     pub limits: Limits,
 }
 
-/// The bounds that the process runs with, so that a rule can tell how near it is to them. 0: there is none.
-#[derive(Debug, Default)]
+/// The limits of this process, for alerts on values near a limit. 0: no limit.
+#[derive(Debug)]
 pub struct Limits {
-    /// Of [`Counters::connections`].
-    pub connections: Gauge<i64, AtomicI64>,
-    /// Of [`Counters::admin_connections`].
-    pub admin_connections: Gauge<i64, AtomicI64>,
-    /// Of [`Counters::hub_inbox_bytes`].
-    pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
-    /// Of [`Counters::outbound_queued_bytes`].
-    pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        let counters = Self::without_labels();
-        counters.create_labels();
-        counters
-    }
-}
-
-impl Counters {
-    /// Labelled counters have no values yet.
-    fn without_labels() -> Self {
-        Self {
-            connections: Gauge::default(),
-            handshakes: Gauge::default(),
-            admin_connections: Gauge::default(),
-            connections_opened: Counter::default(),
-            upgrades_refused: Family::default(),
-            sessions: Gauge::default(),
-            users: Gauge::default(),
-            channels: Gauge::default(),
-            subscriptions: Gauge::default(),
-            identifies: Family::default(),
-            client_messages: Counter::default(),
-            websocket_closes: Family::default(),
-            publications_received: Counter::default(),
-            publications_delivered: Counter::default(),
-            publications_dropped: Family::default(),
-            publications_repaired: Counter::default(),
-            gaps: Family::default(),
-            recoveries: Family::default(),
-            admin_refused: Family::default(),
-            publications_accepted: Counter::default(),
-            delivery_latency: PerThread::default(),
-            traffic: PerThread::default(),
-            admin_requests: Family::default(),
-            redis_link_up: Gauge::default(),
-            history_available: Gauge::default(),
-            rejected: Family::default(),
-            channels_refused: Counter::default(),
-            redis_may_evict: Gauge::default(),
-            redis_evicted_keys: Gauge::default(),
-            redis_link_losses: Family::default(),
-            // A healthy round trip is below a millisecond; the link is replaced after a few seconds.
-            probe_latency: Histogram::new([
-                0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-            ]),
-            latest_probe_us: AtomicU64::new(0),
-            // Meant to be below three seconds.
-            redis_link_detection: Histogram::new([0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0]),
-            redis_link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
-            hub_inbox_bytes: Gauge::default(),
-            outbound_queued_bytes: Gauge::default(),
-            log_lines_dropped: Counter::default(),
-            ready: Gauge::default(),
-            draining: Gauge::default(),
-            limits: Limits::default(),
-        }
-    }
+    /// Limit of [`Counters::connections`].
+    pub connections: Gauge,
+    /// Limit of [`Counters::admin_connections`].
+    pub admin_connections: Gauge,
+    /// Limit of [`Counters::hub_inbox_bytes`], summed over all hubs.
+    pub hub_inbox_bytes: Gauge,
+    /// Limit of [`Counters::outbound_queued_bytes`].
+    pub outbound_queued_bytes: Gauge,
 }
 
 impl Metrics {
-    /// Counts one more of a labelled metric.
+    /// Adds 1 to the counter with this label value.
     pub fn count<S, L>(family: &Family<S, Counter>, value: L)
     where
         S: From<L> + Clone + Eq + Hash,
@@ -204,7 +162,7 @@ impl Metrics {
         Self::count_many(family, value, 1);
     }
 
-    /// Counts `many` more of a labelled metric.
+    /// Adds `many` to the counter with this label value.
     pub fn count_many<S, L>(family: &Family<S, Counter>, value: L, many: u64)
     where
         S: From<L> + Clone + Eq + Hash,
@@ -212,14 +170,14 @@ impl Metrics {
         family.get_or_create(&S::from(value)).inc_by(many);
     }
 
-    /// Notes how long a probe took.
+    /// Records the latency of a probe.
     pub fn probed(&self, latency: Duration) {
         self.probe_latency.observe(latency.as_secs_f64());
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.latest_probe_us.store(us.max(1), Ordering::Relaxed);
     }
 
-    /// How long the latest probe took; `None` before the first.
+    /// The latency of the latest probe; `None` before the first.
     pub fn latest_probe(&self) -> Option<Duration> {
         let us = self.latest_probe_us.load(Ordering::Relaxed);
         (us > 0).then(|| Duration::from_micros(us))
@@ -231,7 +189,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_every_metric_with_its_prefix() {
+    fn a_handle_is_one_pointer() {
+        assert_eq!(size_of::<Metrics>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn page_has_metrics_with_their_prefix() {
         let metrics = Metrics::default();
         metrics.connections.set(3);
         metrics.websocket_closes.get_or_create(&Code { code: 4001 }).inc();

@@ -1,21 +1,21 @@
-// Made from console/src by console/build.mjs. Do not edit.
+// Built from console/src by console/build.mjs. Do not edit.
 
 // page.js
 
-// The page's elements, by their id, and making new ones. Texts are set as text, never as HTML: messages are foreign.
+// Access to the page's elements. Texts are always set as text, never as HTML, because messages are untrusted.
 
 const byId = (id) => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
+  const created = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+  created.append(...children);
+  return created;
 }
 
-// Says something at the head of the page; nothing takes it back. What stands there already is not said again, as a
-// screen reader would at each look.
-function show(text, kind = "") {
+// Shows a notice at the top of the page; an empty text hides it. An unchanged text is not set again, because screen
+// readers would repeat it.
+function showNotice(text, kind = "") {
   const notice = byId("notice");
   if (notice.textContent !== text) notice.textContent = text;
   notice.hidden = text === "";
@@ -23,18 +23,18 @@ function show(text, kind = "") {
 }
 
 // Shows a text in one element of the page; `kind` is "bad" for an error, "warn", or nothing.
-function say(id, text, kind = "") {
-  const place = byId(id);
-  if (place.textContent !== text) place.textContent = text;
-  place.classList.remove("bad", "warn");
-  if (kind) place.classList.add(kind);
+function setStatus(id, text, kind = "") {
+  const target = byId(id);
+  if (target.textContent !== text) target.textContent = text;
+  target.classList.remove("bad", "warn");
+  if (kind) target.classList.add(kind);
 }
 
-// Formats a time of day; frames also show milliseconds.
-const clock = (date, hasMilliseconds = false) =>
+// Formats a time of day.
+const formatTime = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
-// A form is handled here and never sent: the page's policy forbids that, too.
+// Handles a form without submitting it, which the content security policy forbids.
 function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -42,7 +42,7 @@ function onSubmit(id, handle) {
   });
 }
 
-const duration = (ms) => {
+const formatDuration = (ms) => {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
@@ -50,29 +50,29 @@ const duration = (ms) => {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 };
 
-const bytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
+const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
 
-let asked = 0;
+let questions = 0;
 
-// Asks before something is ended. Resolves to whether it is wanted.
-function confirmed(text) {
+// Asks for confirmation. Resolves to true if the user confirms.
+function confirmAction(text) {
   const dialog = byId("confirm-dialog");
-  const number = ++asked;
+  const number = ++questions;
   byId("confirm-text").textContent = text;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
     const onClose = () => {
-      // A dialog says that it was closed a moment later. By then the next question may stand in it.
-      if (dialog.open && number === asked) return;
+      // The close event arrives later than the close itself. By then the dialog may show the next question.
+      if (dialog.open && number === questions) return;
       dialog.removeEventListener("close", onClose);
-      resolve(number === asked && dialog.returnValue === "yes");
+      resolve(number === questions && dialog.returnValue === "yes");
     };
     dialog.addEventListener("close", onClose);
   });
 }
 
-function prepareDialogs() {
+function initDialogs() {
   onSubmit("confirm-form", () => byId("confirm-dialog").close("yes"));
   for (const button of document.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => button.closest("dialog").close(""));
@@ -81,7 +81,7 @@ function prepareDialogs() {
 
 // api.js
 
-// The admin API. The key lives in this module's memory and goes nowhere but into the Authorization header.
+// The admin API. The key stays in this module's memory and is sent only in the Authorization header.
 
 
 let key = "";
@@ -95,163 +95,168 @@ class ApiError extends Error {
   }
 }
 
-// A worker may take two seconds; what takes longer than this does not come.
-const PATIENCE_MS = 10_000;
+// The gateway answers within two seconds, even if a worker does not respond.
+const REQUEST_TIMEOUT_MS = 10_000;
 
-async function ask(method, path, body) {
+async function request(method, path, body) {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (body !== undefined) headers["content-type"] = "application/json";
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
   const json = await answer.json().catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
   if (answer.status === 401) {
     byId("key-wrong").hidden = key === "";
-    if (!wasDismissed) askForKey();
+    if (!wasDismissed) showKeyDialog();
   }
   throw new ApiError(answer.status, code, detail);
 }
 
-function askForKey() {
+function showKeyDialog() {
   const dialog = byId("key-dialog");
   if (dialog.open) return;
   dialog.returnValue = "";
   dialog.showModal();
 }
 
-// Whether a wrong key was given.
+// Whether the gateway rejected the last key.
 const isKeyWrong = () => !byId("key-wrong").hidden;
 
-// Calls `changed` with each new key.
-function prepareKey(changed) {
+// Calls `changed` after each new key.
+function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
     byId("key-wrong").hidden = true;
-    byId("key-dialog").close("given");
+    byId("key-dialog").close("entered");
     changed();
   });
-  // Whoever does not have the key is not asked again every two seconds.
-  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
-  byId("key-button").addEventListener("click", askForKey);
+  // After "Cancel" the dialog does not reopen with the next request.
+  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "entered"));
+  byId("key-button").addEventListener("click", showKeyDialog);
 }
 
-// line.js
+// client.js
 
-// One WebSocket to the gateway and what is known of its channels. Cutting it and coming back continues where it was.
+// One WebSocket to the gateway and the state of its channels. After a cut, the next connection resumes each channel.
 
-const BEAT_MS = 2_000;
+const HEARTBEAT_INTERVAL_MS = 2_000;
 
-// What a close code means, where its reason does not say it all (docs/protocol.md has them all).
-const FINAL = new Set([4003, 4010]);
+// The close codes after which a client must not reconnect (docs/protocol.md).
+const FINAL_CODES = new Set([4003, 4010]);
+
+// Browsers report an unreachable gateway and a refused handshake with the same code, 1006.
+const REFUSED = "Not connected: the gateway is unreachable or refused the connection. "
+  + "server.allowed_origins must contain this page's origin.";
 
 const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
 
-class Line {
-  // "away", "connecting", "ready", "cut" or "closed".
-  state = "away";
+class Client {
+  // "idle", "connecting", "ready", "cut" or "closed".
+  state = "idle";
   version = 2;
-  // By name: the position up to which everything has been heard, whether it was recovered, and whether
-  // the gateway still has to read its history.
+  // By name: the position up to which everything was received, whether it was recovered, and whether the gateway still
+  // has to read the history.
   channels = new Map();
   // The latest round trip, in milliseconds.
   roundTrip = null;
   #socket = null;
-  #beat = 0;
-  #beaten = null;
-  // When the last beat was due. Timers stop while the page is in the background or the machine sleeps.
-  #ticked = 0;
-  #told;
+  #heartbeatTimer = 0;
+  #pendingSince = null;
+  // When the timer last fired. Timers stop while the page is in the background or the machine sleeps.
+  #lastTick = 0;
+  #events;
 
-  // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
-  constructor(told) {
-    this.#told = told;
-    // Time in the background is not latency of the gateway, so pending messages are not measured.
-    document.addEventListener("visibilitychange", () => (this.#beaten = null));
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
+  // message(channel, text, message).
+  constructor(events) {
+    this.#events = events;
+    // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
+    document.addEventListener("visibilitychange", () => (this.#pendingSince = null));
   }
 
-  // Connects. `wanted` lists channels; those known from before are continued.
-  open(url, version, token, wanted) {
-    this.#drop();
+  // Connects and subscribes to the `requested` channels. Channels that are already known are resumed.
+  open(url, version, token, requested) {
+    this.#dropSocket();
     this.version = version;
-    for (const channel of wanted) if (!this.channels.has(channel)) this.channels.set(channel, { position: null });
-    this.#set("connecting", "Connecting…");
+    for (const channel of requested) if (!this.channels.has(channel)) this.channels.set(channel, { position: null });
+    this.#setState("connecting", "Connecting…");
     let socket;
     try {
       socket = new WebSocket(version === 2 ? `${url}?v=2` : url);
     } catch (error) {
-      return this.#set("closed", error.message, "bad");
+      return this.#setState("closed", error.message, "bad");
     }
     this.#socket = socket;
-    const own = (handle) => (event) => socket === this.#socket && handle(event);
-    socket.onmessage = own(({ data }) => this.#hear(data, token));
-    socket.onclose = own(({ code, reason }) => this.#end(code, reason));
+    const ifCurrent = (handle) => (event) => socket === this.#socket && handle(event);
+    socket.onmessage = ifCurrent(({ data }) => this.#handleFrame(data, token));
+    socket.onclose = ifCurrent(({ code, reason }) => this.#handleClose(code, reason));
   }
 
-  // As when a network goes away: nothing more is heard, and what was heard is remembered.
+  // Drops the connection, as a network failure does. The positions are kept.
   cut() {
-    this.#drop();
-    this.#told.note("the line is cut");
-    this.#set("cut", "The line is cut. Publish something durable, then come back.");
+    this.#dropSocket();
+    this.#events.note("connection cut");
+    this.#setState("cut", "The connection is cut. Publish a durable message, then reconnect.");
   }
 
-  // For good: nothing is continued.
+  // Closes the connection and forgets all positions.
   close() {
-    this.#drop();
+    this.#dropSocket();
     this.channels.clear();
-    this.#told.note("closed by this console");
-    this.#set("closed", "Closed.");
+    this.#events.note("closed by this console");
+    this.#setState("closed", "Closed.");
   }
 
-  // Whoever connects as somebody else continues nothing.
-  forget() {
+  // Forgets all positions, because they belong to another user.
+  clearChannels() {
     this.channels.clear();
   }
 
   subscribe(channel) {
-    this.#say({ op: 4, channel });
+    this.#send({ op: 4, channel });
   }
 
   unsubscribe(channel) {
-    this.#say({ op: 5, channel });
+    this.#send({ op: 5, channel });
   }
 
-  #hear(text, token) {
+  #handleFrame(text, token) {
     const frame = JSON.parse(text);
-    this.#told.received(text, frame.op);
+    this.#events.received(text, frame.op);
     switch (frame.op) {
       case 0:
         this.#identify(token);
         break;
       case 2:
-        for (const one of frame.channels ?? []) this.#stands(one);
-        this.#beat = setInterval(() => this.#measure(), BEAT_MS);
-        this.#measure();
-        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`, hasLost(frame) ? "warn" : "");
+        for (const one of frame.channels ?? []) this.#updateChannel(one);
+        this.#heartbeatTimer = setInterval(() => this.#measureRoundTrip(), HEARTBEAT_INTERVAL_MS);
+        this.#measureRoundTrip();
+        this.#setState("ready", `Connected as ${frame.user}${this.#describeRecovery(frame)}.`, hasLost(frame) ? "warn" : "");
         break;
       case 3:
         if (frame.position) this.channels.set(frame.channel, { ...this.channels.get(frame.channel), position: frame.position });
-        this.#told.message(frame.channel, text, frame.message);
+        this.#events.message(frame.channel, text, frame.message);
         break;
       case 6:
-        this.#subscription(frame);
+        this.#handleSubscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is shutting down (${frame.reason}).`, "warn");
+        this.#setState(this.state, `This replica is shutting down (${frame.reason}).`, "warn");
         break;
       case 8:
-        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");
+        this.#setState(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");
         break;
       case 9:
-        this.#set(this.state, frame.detail ?? frame.code, "bad");
+        this.#setState(this.state, frame.detail ?? frame.code, "bad");
         break;
       case 10:
-        this.#say({ op: 11, time: frame.time });
+        this.#send({ op: 11, time: frame.time });
         break;
       case 11:
-        if (this.#beaten !== null && !this.#wasAway()) this.roundTrip = performance.now() - this.#beaten;
-        this.#beaten = null;
+        if (this.#pendingSince !== null && !this.#wasSuspended()) this.roundTrip = performance.now() - this.#pendingSince;
+        this.#pendingSince = null;
         break;
     }
   }
@@ -260,174 +265,174 @@ class Line {
     const channels = [...this.channels].map(([channel, { position }]) => {
       return position === null ? { channel } : { channel, since: position };
     });
-    this.#say(this.version === 2 ? { op: 1, token, channels } : { op: 1, token });
+    this.#send(this.version === 2 ? { op: 1, token, channels } : { op: 1, token });
   }
 
-  #subscription({ channel, state, reason, ...standing }) {
-    if (state === "subscribed" || state === "recovering") this.#stands({ channel, state, ...standing });
+  #handleSubscription({ channel, state, reason, ...rest }) {
+    if (state === "subscribed" || state === "recovering") this.#updateChannel({ channel, state, ...rest });
     else this.channels.delete(channel);
     const why = reason ? ` (${reason})` : "";
-    const how = state === "subscribed" ? this.#recovery({ channels: [{ channel, ...standing }] }) : "";
+    const how = state === "subscribed" ? this.#describeRecovery({ channels: [{ channel, ...rest }] }) : "";
     const isError = state !== "subscribed" && state !== "recovering" && state !== "unsubscribed";
-    this.#set(this.state, `${channel}: ${state}${why}${how}`, isError ? "bad" : standing.recovered === false ? "warn" : "");
+    this.#setState(this.state, `${channel}: ${state}${why}${how}`, isError ? "bad" : rest.recovered === false ? "warn" : "");
   }
 
-  // A channel that recovers keeps the position that was sent, if there was one: it is sent again after a cut.
-  #stands({ channel, state, position = null, recovered }) {
+  // A recovering channel keeps the position that was sent in Identify, so that it is sent again after a cut.
+  #updateChannel({ channel, state, position = null, recovered }) {
     this.channels.set(channel, { position, recovered, isRecovering: state === "recovering" });
   }
 
-  #recovery({ channels = [] }) {
+  #describeRecovery({ channels = [] }) {
     const names = (which) => channels.filter(which).map(({ channel }) => channel).join(", ");
     const recovering = names(({ state }) => state === "recovering");
     const lost = names(({ recovered }) => recovered === false);
     const isWhole = !recovering && !lost && names(({ recovered }) => recovered);
     const lists = [lost && `; not recovered: ${lost}`, recovering && `; recovering: ${recovering}`];
-    return isWhole ? "; everything durable was recovered" : lists.join("");
+    return isWhole ? "; all durable messages recovered" : lists.join("");
   }
 
-  // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
-  #measure() {
-    if (document.hidden || this.#wasAway()) this.#beaten = null;
-    this.#ticked = performance.now();
-    if (this.#beaten !== null || document.hidden) return;
-    this.#beaten = performance.now();
-    this.#say({ op: 10, time: Date.now() });
+  // The gateway answers a heartbeat before queued messages, so the round trip does not include their delivery.
+  #measureRoundTrip() {
+    if (document.hidden || this.#wasSuspended()) this.#pendingSince = null;
+    this.#lastTick = performance.now();
+    if (this.#pendingSince !== null || document.hidden) return;
+    this.#pendingSince = performance.now();
+    this.#send({ op: 10, time: Date.now() });
   }
 
-  #wasAway() {
-    return performance.now() - this.#ticked > 2 * BEAT_MS;
+  #wasSuspended() {
+    return performance.now() - this.#lastTick > 2 * HEARTBEAT_INTERVAL_MS;
   }
 
-  #say(frame) {
+  #send(frame) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     const text = JSON.stringify(frame);
     this.#socket.send(text);
-    this.#told.sent(text, frame.op);
+    this.#events.sent(text, frame.op);
   }
 
-  #end(code, reason) {
-    this.#drop();
-    this.#told.note(`closed by the gateway: ${code} ${reason}`);
-    const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
-    if (FINAL.has(code)) this.channels.clear();
-    this.#set(FINAL.has(code) ? "closed" : "cut", why, "bad");
+  #handleClose(code, reason) {
+    this.#dropSocket();
+    this.#events.note(`closed by the gateway: ${code} ${reason}`);
+    const text = code === 1006 ? REFUSED : `Closed: ${code} ${reason}`;
+    if (FINAL_CODES.has(code)) this.channels.clear();
+    this.#setState(FINAL_CODES.has(code) ? "closed" : "cut", text, "bad");
   }
 
-  #drop() {
-    clearInterval(this.#beat);
+  #dropSocket() {
+    clearInterval(this.#heartbeatTimer);
     const socket = this.#socket;
-    [this.#socket, this.#beaten, this.roundTrip] = [null, null, null];
+    [this.#socket, this.#pendingSince, this.roundTrip] = [null, null, null];
     socket?.close();
   }
 
-  #set(state, text, kind = "") {
+  #setState(state, text, kind = "") {
     this.state = state;
-    this.#told.changed(text, kind);
+    this.#events.changed(text, kind);
   }
 }
 
 // connection.js
 
-// Connecting as a user, its channels, and what comes.
+// Connects as a user, and shows its channels and the last message.
 
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
 
 class Connection {
-  #line;
+  #client;
   #status;
-  #as = null;
-  #heard;
+  #identity = null;
+  #onMessage;
 
-  // `status` gives the latest answer; `heard` is told of each message, `changed` of each change.
-  constructor(frames, status, heard, changed) {
+  // `status` returns the latest status. `onMessage` is called for each message, `onChange` for each change of state.
+  constructor(frames, status, onMessage, onChange) {
     this.#status = status;
-    this.#heard = heard;
-    this.#line = new Line({
+    this.#onMessage = onMessage;
+    this.#client = new Client({
       sent: (text, op) => frames.sent(text, op),
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
-      message: (channel, text, message) => this.#message(channel, message),
+      message: (channel, text, message) => this.#handleMessage(channel, message),
       changed: (text, kind) => {
-        this.#show(text, kind);
-        changed();
+        this.#showState(text, kind);
+        onChange();
       },
     });
     onSubmit("connect-form", () => this.#connect());
-    onSubmit("subscribe-form", () => this.#line.subscribe(byId("subscribe-channel").value.trim()));
-    byId("cut").addEventListener("click", () => this.#line.cut());
-    byId("close").addEventListener("click", () => this.#line.close());
+    onSubmit("subscribe-form", () => this.#client.subscribe(byId("subscribe-channel").value.trim()));
+    byId("cut").addEventListener("click", () => this.#client.cut());
+    byId("close").addEventListener("click", () => this.#client.close());
   }
 
   get roundTrip() {
-    return this.#line.roundTrip;
+    return this.#client.roundTrip;
   }
 
-  // Whether a token must be given depends on the gateway.
-  allow({ minting }) {
-    this.#lock();
+  // A token is required unless the gateway mints one.
+  updateStatus({ minting }) {
+    this.#updateButtons();
     byId("token").required = !minting;
-    byId("token-hint").textContent = minting ? "(left empty: minted for this user)" : "(as the login service gives it)";
+    byId("token-hint").textContent = minting ? "(optional: the gateway mints one)" : "(from your login service)";
   }
 
   async #connect() {
     const status = this.#status();
     const [user, version] = [byId("user").value.trim(), Number(byId("protocol").value)];
-    const wanted = byId("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
+    const requested = byId("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
     let token = byId("token").value;
-    const as = JSON.stringify([user, version]);
-    if (this.#as !== as) this.#line.forget();
-    this.#as = as;
+    const identity = JSON.stringify([user, version]);
+    if (this.#identity !== identity) this.#client.clearChannels();
+    this.#identity = identity;
     try {
       if (!token) {
-        const channels = status.auth === "jwt" ? wanted : [];
-        ({ token } = await ask("POST", "v1/token", JSON.stringify({ user, channels })));
+        const channels = status.auth === "jwt" ? requested : [];
+        ({ token } = await request("POST", "v1/token", JSON.stringify({ user, channels })));
       }
     } catch (error) {
-      return this.#show(error.message, "bad");
+      return this.#showState(error.message, "bad");
     }
-    this.#line.open(status.socket_url, version, token, version === 2 ? wanted : []);
+    this.#client.open(status.socket_url, version, token, version === 2 ? requested : []);
   }
 
-  #message(channel, message) {
+  #handleMessage(channel, message) {
     const text = JSON.stringify(message);
-    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${clock(new Date(), true)} `);
+    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${formatTime(new Date(), true)} `);
     byId("last-message").replaceChildren(time, element("code", {}, text));
-    this.#list();
-    this.#heard(channel, text);
+    this.#renderChannels();
+    this.#onMessage(channel, text);
   }
 
-  #show(text, kind) {
-    const { state } = this.#line;
-    say("connection-state", text, kind);
-    byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
-    this.#lock();
-    this.#list();
+  #showState(text, kind) {
+    const { state } = this.#client;
+    setStatus("connection-state", text, kind);
+    byId("connect").textContent = state === "cut" ? "Reconnect" : "Connect";
+    this.#updateButtons();
+    this.#renderChannels();
   }
 
-  // What can be done now is enabled. Where the socket goes is known once the gateway has answered.
-  #lock() {
-    const { state, version } = this.#line;
+  // Enables the buttons for the current state. The address of the socket is in the status.
+  #updateButtons() {
+    const { state, version } = this.#client;
     byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
     byId("cut").disabled = state !== "ready";
     byId("close").disabled = state !== "ready" && state !== "connecting";
     byId("subscribe").disabled = state !== "ready" || version !== 2;
   }
 
-  #list() {
-    const rows = [...this.#line.channels].map(([channel, { position, recovered, isRecovering }]) => {
+  #renderChannels() {
+    const rows = [...this.#client.channels].map(([channel, { position, recovered, isRecovering }]) => {
       const row = element("li", {}, element("code", {}, channel));
       if (position) row.append(element("span", { class: "muted" }, position));
       if (isRecovering) row.append(element("span", { class: "warn" }, "recovering"));
       if (recovered !== undefined) {
         row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }
-      if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#line.state === "ready") {
-        const leave = element("button", { type: "button", class: "quiet small" }, "Leave");
-        leave.setAttribute("aria-label", `Leave ${channel}`);
-        leave.addEventListener("click", () => this.#line.unsubscribe(channel));
-        row.append(leave);
+      if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#client.state === "ready") {
+        const button = element("button", { type: "button", class: "quiet small" }, "Unsubscribe");
+        button.setAttribute("aria-label", `Unsubscribe from ${channel}`);
+        button.addEventListener("click", () => this.#client.unsubscribe(channel));
+        row.append(button);
       }
       return row;
     });
@@ -437,18 +442,18 @@ class Connection {
 
 // frames.js
 
-// Every frame of the console's socket, both ways, the latest first.
+// The list of frames of the console's socket, in both directions, newest first.
 
 
-const KEPT = 500;
-const NAMES = {
+const MAX_FRAMES = 500;
+const OP_NAMES = {
   0: "Hello", 1: "Identify", 2: "Ready", 3: "Message", 4: "Subscribe", 5: "Unsubscribe", 6: "Subscription",
   7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
 };
 const encoder = new TextEncoder();
 
-// A token is nothing to be read over somebody's shoulder.
-const masked = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
+// Tokens are secret, also on a shared screen.
+const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 class Frames {
   #list = byId("frames");
@@ -473,53 +478,53 @@ class Frames {
     this.#add("received", "← received", text, op);
   }
 
-  // What happens to the line itself.
+  // Adds an event of the connection itself.
   note(text) {
-    this.#put("event", element("span", { class: "time" }, clock(new Date(), true)), element("span", { class: "event" }, text));
+    this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
   }
 
   #add(kind, direction, text, op) {
-    const isBeat = op === 10 || op === 11;
-    this.#put(
-      isBeat ? "heartbeat" : "frame",
-      element("span", { class: "time" }, clock(new Date(), true)),
+    const isHeartbeat = op === 10 || op === 11;
+    this.#prepend(
+      isHeartbeat ? "heartbeat" : "frame",
+      element("span", { class: "time" }, formatTime(new Date(), true)),
       element("span", { class: kind }, direction),
-      element("span", {}, NAMES[op] ?? `op ${op}`),
-      element("span", { class: "size" }, bytes(encoder.encode(text).length)),
-      element("code", {}, masked(text)),
+      element("span", {}, OP_NAMES[op] ?? `op ${op}`),
+      element("span", { class: "size" }, formatBytes(encoder.encode(text).length)),
+      element("code", {}, maskToken(text)),
     );
   }
 
-  #put(kind, ...parts) {
+  #prepend(kind, ...parts) {
     this.#list.prepend(element("li", { class: kind }, ...parts));
     this.#count += 1;
-    if (this.#list.children.length > KEPT) this.#list.lastElementChild.remove();
-    byId("frames-count").textContent = `${this.#count} since the page was opened, the last ${KEPT} are kept`;
+    if (this.#list.children.length > MAX_FRAMES) this.#list.lastElementChild.remove();
+    byId("frames-count").textContent = `${this.#count} in total, the newest ${MAX_FRAMES} are kept`;
   }
 }
 
 // publish.js
 
-// Publishing, and how long it took until this console heard it.
+// Publishes messages, and shows the time until the console received them.
 
 
 class Publish {
-  #waiting = null;
+  #pending = null;
 
   constructor() {
     onSubmit("publish-form", () => this.#publish());
     document.addEventListener("visibilitychange", () => {
-      if (this.#waiting) this.#waiting.wasAway = true;
+      if (this.#pending) this.#pending.wasHidden = true;
     });
   }
 
-  // The console's own socket has heard a message.
-  heard(channel, text) {
-    const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
-    if (expected !== text || (channel ?? wanted) !== wanted) return;
-    this.#waiting = null;
+  // Handles a message that the console's own socket received.
+  handleMessage(channel, text) {
+    const { channel: expectedChannel, text: expectedText, at, wasHidden } = this.#pending ?? {};
+    if (expectedText !== text || (channel ?? expectedChannel) !== expectedChannel) return;
+    this.#pending = null;
     // Time in the background is not latency of the gateway.
-    const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
+    const took = wasHidden ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
     byId("publish-result").textContent += ` Received here${took}.`;
   }
 
@@ -533,89 +538,89 @@ class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return say("publish-result", `The message is not JSON: ${error.message}`, "bad");
+      return setStatus("publish-result", `The message is not valid JSON: ${error.message}`, "bad");
     }
-    // As it was written: what is parsed and written again may lose digits.
+    // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
-    say("publish-result", "");
-    this.#waiting = { channel, text, at: performance.now() };
+    setStatus("publish-result", "");
+    this.#pending = { channel, text, at: performance.now() };
     try {
-      const { position } = await ask("POST", "v1/publish", body);
+      const { position } = await request("POST", "v1/publish", body);
       const result = byId("publish-result");
       result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
     } catch (error) {
-      this.#waiting = null;
-      say("publish-result", error.message, "bad");
+      this.#pending = null;
+      setStatus("publish-result", error.message, "bad");
     }
   }
 }
 
 // sessions.js
 
-// Who is connected to this replica, and ending their sessions.
+// Lists the sessions of this replica and disconnects them.
 
 
-const LIMIT = 200;
-const LIST_EVERY_MS = 5_000;
+const MAX_SESSIONS = 200;
+const SESSIONS_INTERVAL_MS = 5_000;
 
 class Sessions {
   #timer = 0;
   // Only the answer to the latest request is used.
-  #asked = 0;
-  // By session id. An existing row is reused, so that a click on it is not lost.
+  #latestRequest = 0;
+  // The rows by session id. Rows are reused, so that a click during a refresh is not lost.
   #rows = new Map();
 
   constructor() {
-    onSubmit("sessions-form", () => this.look());
-    document.addEventListener("visibilitychange", () => this.look());
-    byId("disconnect-user").addEventListener("click", () => this.#endUser());
+    onSubmit("sessions-form", () => this.refresh());
+    document.addEventListener("visibilitychange", () => this.refresh());
+    byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
     });
   }
 
-  // Asks anew a moment after something has changed: a session that has just come or gone is there by then.
-  soon() {
+  // Refreshes after a short delay, so that a session that has just begun or ended is listed correctly.
+  refreshSoon() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), 300);
+    this.#timer = setTimeout(() => this.refresh(), 300);
   }
 
   // Refreshes now, and regularly while the page is visible.
-  async look() {
+  async refresh() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
-    const number = ++this.#asked;
+    const number = ++this.#latestRequest;
     const user = this.#user();
     try {
-      const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
-      const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
-      if (number !== this.#asked) return;
-      say("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
+      const query = new URLSearchParams(user ? { limit: MAX_SESSIONS, user } : { limit: MAX_SESSIONS });
+      const { sessions, total, truncated } = await request("GET", `v1/sessions?${query}`);
+      if (number !== this.#latestRequest) return;
+      setStatus("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
       byId("sessions-region").classList.remove("stale");
-      this.#list(sessions);
+      this.#render(sessions);
     } catch (error) {
-      if (number !== this.#asked) return;
+      if (number !== this.#latestRequest) return;
       // The status panel reports an unreachable gateway.
-      if (error.status) say("sessions-count", error.message, "bad");
+      if (error.status) setStatus("sessions-count", error.message, "bad");
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), LIST_EVERY_MS);
+    this.#timer = setTimeout(() => this.refresh(), SESSIONS_INTERVAL_MS);
   }
 
-  // The gateway does not answer: the list is from `since`.
+  // Marks the list as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    say("sessions-count", `Stale, from ${clock(since)}`, "warn");
+    setStatus("sessions-count", `Stale, as of ${formatTime(since)}`, "warn");
   }
 
   #user() {
     return byId("sessions-user").value.trim();
   }
 
-  #list(sessions) {
-    // Whoever has come here by keyboard stays on the same session.
+  #render(sessions) {
+    // The keyboard focus stays on the same session.
     const focused = document.activeElement?.dataset?.session;
     const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
     this.#rows = rows;
@@ -631,7 +636,7 @@ class Sessions {
     const hidden = session.subscriptions - session.channels.length;
     const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
     const texts = [
-      session.user ?? "not identified", channels || "none", duration(session.age_ms), bytes(session.queued_bytes),
+      session.user ?? "not identified", channels || "none", formatDuration(session.age_ms), formatBytes(session.queued_bytes),
       session.address ?? "unknown", String(session.version),
     ];
     const kinds = ["", "wrap", "number", "number", "", ""];
@@ -640,77 +645,78 @@ class Sessions {
       const cell = row.children[index];
       if (cell.textContent !== text) cell.textContent = text;
     });
-    const end = row.querySelector("button");
-    end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
-    end.onclick = () => this.#end(session);
+    const button = row.querySelector("button");
+    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "an unidentified user"}`);
+    button.onclick = () => this.#disconnect(session);
     return row;
   }
 
   #newRow({ id }, kinds) {
-    const end = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
+    const button = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
     const cells = kinds.map((kind) => element("td", { class: kind }));
     const name = element("td", {}, element("code", { title: id }, id.slice(0, 8)));
-    return element("tr", {}, ...cells, name, element("td", {}, end));
+    return element("tr", {}, ...cells, name, element("td", {}, button));
   }
 
-  // Or on the table, where that session has gone.
+  // Focuses a session, or the table if the session has ended.
   #focus(session) {
     (document.querySelector(`[data-session="${session}"]`) ?? byId("sessions-region")).focus();
   }
 
-  async #end({ id, user }) {
-    const isWanted = await confirmed(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`);
-    // The list may have been drawn anew behind the dialog.
+  async #disconnect({ id, user }) {
+    const name = `session ${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
+    const isConfirmed = await confirmAction(`This closes ${name} with code 4010. The client does not reconnect by itself.`);
+    // The list may have been refreshed while the dialog was open.
     this.#focus(id);
-    if (isWanted) await this.#post(`v1/sessions/${id}/disconnect`);
+    if (isConfirmed) await this.#post(`v1/sessions/${id}/disconnect`);
   }
 
-  async #endUser() {
+  async #disconnectUser() {
     const user = this.#user();
-    if (!(await confirmed(`All sessions of ${user} on this replica are closed with 4010.`))) return;
+    if (!(await confirmAction(`This closes all sessions of ${user} on this replica with code 4010.`))) return;
     await this.#post(`v1/users/${encodeURIComponent(user)}/disconnect`);
   }
 
   async #post(path) {
     try {
-      await ask("POST", path);
+      await request("POST", path);
     } catch (error) {
-      say("sessions-count", error.message, "bad");
+      setStatus("sessions-count", error.message, "bad");
       return;
     }
-    this.soon();
+    this.refreshSoon();
   }
 }
 
 // chart.js
 
-// A chart of the last two minutes, with a scale, times, the value at the pointer, and a text for screen readers.
+// A chart of the last two minutes with a scale, times, the value at the pointer, and a text for screen readers.
 
 
 const SPAN_MS = 120_000;
-// A longer time without a value is a gap in the curve.
-const HOLE_MS = 7_000;
+// Values further apart than this are not connected.
+const GAP_MS = 7_000;
 const WIDTH = 120;
 const HEIGHT = 32;
 const SVG = "http://www.w3.org/2000/svg";
 
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
+function svgElement(name, attributes) {
+  const created = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+  return created;
 }
 
 class Chart {
-  // Values with their times; null if there is none.
+  // Values with their times; a value is null when the gateway did not answer.
   #points = [];
   #format;
   #name;
   #figure;
   #number = element("div", { class: "value" }, "–");
-  #svg = shape("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-  #area = shape("path", { class: "area" });
-  #curve = shape("path", { class: "curve" });
-  #cursor = shape("line", { class: "cursor", y1: 0, y2: HEIGHT });
+  #svg = svgElement("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+  #area = svgElement("path", { class: "area" });
+  #curve = svgElement("path", { class: "curve" });
+  #cursor = svgElement("line", { class: "cursor", y1: 0, y2: HEIGHT });
   #top = element("span", { class: "top" });
   #bottom = element("span", { class: "bottom" });
   #from = element("span");
@@ -721,83 +727,83 @@ class Chart {
     this.#format = format;
     this.#figure = figure;
     this.#name = figure.querySelector("figcaption").textContent;
-    const ground = shape("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 });
+    const ground = svgElement("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 });
     this.#svg.append(ground, this.#area, this.#curve);
-    this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
+    this.#svg.setAttribute("aria-label", `${this.#name}: no values yet`);
     const plot = element("div", { class: "plot" }, this.#svg, this.#top, this.#bottom, this.#hovered);
-    // The label of the curve has them as text.
+    // Screen readers get the same values from the label of the curve.
     const times = element("div", { class: "times", "aria-hidden": "true" }, this.#from, this.#to);
     for (const part of [this.#top, this.#bottom, this.#hovered]) part.setAttribute("aria-hidden", "true");
     plot.addEventListener("pointermove", (event) => this.#hover(event));
-    plot.addEventListener("pointerleave", () => this.#leave());
+    plot.addEventListener("pointerleave", () => this.#clearHover());
     figure.append(this.#number, plot, times);
   }
 
-  // Adds a value; null if there is none. `remark` is shown next to the number.
+  // Adds a value, or null if it is unknown. `remark` is shown next to the number.
   add(value, remark = "") {
     const text = value === null ? "–" : this.#format(value);
     this.#figure.classList.remove("stale");
-    this.#put(value);
+    this.#append(value);
     this.#number.replaceChildren(text);
     if (remark) this.#number.append(" ", element("small", {}, remark));
     this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${this.#range()}`);
   }
 
-  // The gateway does not answer: the number is from `since`.
+  // Marks the number as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
-    this.#put(null);
+    this.#append(null);
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${clock(since)}`));
-    this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${clock(since)}${this.#range()}`);
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, as of ${formatTime(since)}`));
+    this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${formatTime(since)}${this.#range()}`);
   }
 
-  #put(value) {
+  #append(value) {
     const now = Date.now();
     this.#points.push({ at: now, value });
     this.#points = this.#points.filter(({ at }) => at > now - SPAN_MS);
     this.#draw(now);
   }
 
-  #known() {
+  #values() {
     return this.#points.filter(({ value }) => value !== null).map(({ value }) => value);
   }
 
   #range() {
-    const known = this.#known();
-    const [least, most] = [Math.min(...known), Math.max(...known)].map(this.#format);
-    return known.length ? `, between ${least} and ${most} in the last two minutes` : "";
+    const values = this.#values();
+    const [min, max] = [Math.min(...values), Math.max(...values)].map(this.#format);
+    return values.length ? `, between ${min} and ${max} in the last two minutes` : "";
   }
 
   #draw(now) {
-    const known = this.#known();
-    const most = Math.max(1e-9, ...known);
+    const values = this.#values();
+    const max = Math.max(1e-9, ...values);
     const start = now - SPAN_MS;
-    let [curve, area, beginning, last, before] = ["", "", null, 0, 0];
+    let [curve, area, startX, last, before] = ["", "", null, 0, 0];
     const finish = () => {
-      if (beginning !== null) area += `L${last} ${HEIGHT}L${beginning} ${HEIGHT}Z`;
-      beginning = null;
+      if (startX !== null) area += `L${last} ${HEIGHT}L${startX} ${HEIGHT}Z`;
+      startX = null;
     };
     for (const point of this.#points) {
-      if (point.value === null || point.at - before > HOLE_MS) finish();
+      if (point.value === null || point.at - before > GAP_MS) finish();
       before = point.at;
       if (point.value === null) continue;
       last = (((point.at - start) / SPAN_MS) * WIDTH).toFixed(1);
-      const y = (HEIGHT - 1 - (point.value / most) * (HEIGHT - 3)).toFixed(1);
+      const y = (HEIGHT - 1 - (point.value / max) * (HEIGHT - 3)).toFixed(1);
       Object.assign(point, { x: Number(last), y });
-      // The first of a row is drawn as a dot, until there is a second one.
-      const piece = beginning === null ? `M${last} ${y}h.01` : `L${last} ${y}`;
-      if (beginning === null) beginning = last;
+      // A single value is drawn as a dot.
+      const piece = startX === null ? `M${last} ${y}h.01` : `L${last} ${y}`;
+      if (startX === null) startX = last;
       curve += piece;
       area += piece;
     }
     finish();
     this.#curve.setAttribute("d", curve);
     this.#area.setAttribute("d", area);
-    this.#top.textContent = known.length ? this.#format(most < 1e-6 ? 0 : most) : "";
-    this.#bottom.textContent = known.length && most >= 1e-6 ? this.#format(0) : "";
-    [this.#from.textContent, this.#to.textContent] = [clock(new Date(start)), clock(new Date(now))];
+    this.#top.textContent = values.length ? this.#format(max < 1e-6 ? 0 : max) : "";
+    this.#bottom.textContent = values.length && max >= 1e-6 ? this.#format(0) : "";
+    [this.#from.textContent, this.#to.textContent] = [formatTime(new Date(start)), formatTime(new Date(now))];
   }
 
   // Shows the value nearest to the pointer, with its time.
@@ -805,15 +811,15 @@ class Chart {
     const { left, width } = this.#svg.getBoundingClientRect();
     const x = ((event.clientX - left) / width) * WIDTH;
     const drawn = this.#points.filter(({ value }) => value !== null);
-    if (drawn.length === 0) return this.#leave();
+    if (drawn.length === 0) return this.#clearHover();
     const near = drawn.reduce((best, one) => (Math.abs(one.x - x) < Math.abs(best.x - x) ? one : best));
     this.#cursor.setAttribute("x1", near.x);
     this.#cursor.setAttribute("x2", near.x);
     this.#svg.append(this.#cursor);
-    this.#hovered.textContent = `${this.#format(near.value)} at ${clock(new Date(near.at))}`;
+    this.#hovered.textContent = `${this.#format(near.value)} at ${formatTime(new Date(near.at))}`;
   }
 
-  #leave() {
+  #clearHover() {
     this.#cursor.remove();
     this.#hovered.textContent = "";
   }
@@ -821,119 +827,119 @@ class Chart {
 
 // status.js
 
-// The head of the page and its charts: asked for every two seconds, while somebody looks.
+// The header of the page and the charts, refreshed every two seconds while the page is visible.
 
 
-const EVERY_MS = 2_000;
-const whole = (value) => String(Math.round(value));
-const short = (value) => (value >= 100 ? whole(value) : value.toFixed(1));
+const STATUS_INTERVAL_MS = 2_000;
+const formatWhole = (value) => String(Math.round(value));
+const formatShort = (value) => (value >= 100 ? formatWhole(value) : value.toFixed(1));
 
 class Status {
-  // The latest answer.
-  now = null;
+  // The latest status, or null before the first answer.
+  latest = null;
   #before = null;
-  // When that was.
+  // The time of the latest status.
   #since = null;
   #timer = 0;
   #changed;
   #failed;
   #roundTrip;
   #charts = {
-    connections: new Chart(byId("chart-connections"), whole),
-    deliveries: new Chart(byId("chart-deliveries"), short),
-    latency: new Chart(byId("chart-latency"), (ms) => `${short(ms)} ms`),
+    connections: new Chart(byId("chart-connections"), formatWhole),
+    deliveries: new Chart(byId("chart-deliveries"), formatShort),
+    latency: new Chart(byId("chart-latency"), (ms) => `${formatShort(ms)} ms`),
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` gets each answer, `failed` the time of the last answer if there is none; `roundTrip` returns the latency
-  // measured on the console's own socket.
+  // `changed` is called with each status, and `failed` with the time of the latest status when the gateway does not
+  // answer. `roundTrip` returns the latency of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
     this.#roundTrip = roundTrip;
-    document.addEventListener("visibilitychange", () => this.look());
+    document.addEventListener("visibilitychange", () => this.refresh());
   }
 
-  // Asks now, and from now on.
-  async look() {
+  // Refreshes now, and regularly while the page is visible.
+  async refresh() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
     try {
-      this.#take(await ask("GET", "v1/status"));
+      this.#apply(await request("GET", "v1/status"));
     } catch (error) {
-      this.#fail(error);
-      // After a missing or wrong key, no more requests are sent until another key is entered.
+      this.#showError(error);
+      // After a missing or wrong key, no request is sent until another key is entered.
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), EVERY_MS);
+    this.#timer = setTimeout(() => this.refresh(), STATUS_INTERVAL_MS);
   }
 
-  #take(status) {
+  #apply(status) {
     const at = performance.now();
-    this.now = status;
+    this.latest = status;
     this.#since = new Date();
     const { connections, deliveries, latency, link } = this.#charts;
     connections.add(status.connections, status.users === 1 ? "1 user" : `${status.users} users`);
     deliveries.add(this.#rate(status, at));
-    const probe = status.link.probe_ms === null ? "" : `link ${short(status.link.probe_ms)} ms`;
+    const probe = status.link.probe_ms === null ? "" : `link ${formatShort(status.link.probe_ms)} ms`;
     latency.add(this.#roundTrip(), probe);
     link.add(status.link.up ? 1 : 0, status.broker);
     this.#before = { at, delivered: status.publications_delivered };
     byId("deployment").textContent =
-      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${duration(status.uptime_ms)}`;
+      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${formatDuration(status.uptime_ms)}`;
     const [text, kind] = status.draining ? ["Draining", "warn"] : status.ready ? ["Ready", "good"] : ["Not ready", "bad"];
-    pill(text, kind, [...status.reasons, ...status.notes].join("; "));
+    showHealth(text, kind, [...status.reasons, ...status.notes].join("; "));
     this.#changed(status);
   }
 
-  // Null for the first answer, after a restart, and after a time in the background.
+  // Null for the first status, after a restart of the gateway, and after time in the background.
   #rate(status, at) {
     const before = this.#before;
-    const isOld = before === null || at - before.at > 3 * EVERY_MS;
+    const isOld = before === null || at - before.at > 3 * STATUS_INTERVAL_MS;
     const more = isOld ? -1 : status.publications_delivered - before.delivered;
     return more < 0 ? null : (more * 1000) / (at - before.at);
   }
 
-  #fail(error) {
+  #showError(error) {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are from ${clock(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      pill("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
+      showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
     } else if (error.status === 401) {
-      pill("Key needed", "warn", `This gateway requires its admin key.${seen}`);
+      showHealth("Key required", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
-      pill("Refused", "bad", `${error.message}.${seen}`);
+      showHealth("Error", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
+      showHealth("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }
 
-// The state in one or two words, and what is to be said of it.
-function pill(text, kind, reasons) {
+// Shows the state in one or two words, and its reasons as a notice.
+function showHealth(text, kind, reasons) {
   const health = byId("health");
   if (health.textContent !== text) health.textContent = text;
   health.className = `pill ${kind}`;
-  show(reasons, kind);
+  showNotice(reasons, kind);
 }
 
 // main.js
 
-// The console: the parts of the page, put together.
+// Creates the parts of the page and connects them.
 
 
-prepareDialogs();
+initDialogs();
 const frames = new Frames();
 const publish = new Publish();
 const sessions = new Sessions();
-const status = new Status((now) => connection.allow(now), (since) => sessions.markStale(since), () => connection.roundTrip);
-const connection = new Connection(frames, () => status.now, (channel, text) => publish.heard(channel, text), () => sessions.soon());
-prepareKey(() => {
-  status.look();
-  sessions.look();
+const status = new Status((now) => connection.updateStatus(now), (since) => sessions.markStale(since), () => connection.roundTrip);
+const connection = new Connection(frames, () => status.latest, (channel, text) => publish.handleMessage(channel, text), () => sessions.refreshSoon());
+initKeyDialog(() => {
+  status.refresh();
+  sessions.refresh();
 });
-status.look();
-sessions.look();
+status.refresh();
+sessions.refresh();

@@ -1,4 +1,4 @@
-// The admin API. The key lives in this module's memory and goes nowhere but into the Authorization header.
+// The admin API. The key stays in this module's memory and is sent only in the Authorization header.
 
 import { byId, onSubmit } from "./page.js";
 
@@ -13,44 +13,44 @@ export class ApiError extends Error {
   }
 }
 
-// A worker may take two seconds; what takes longer than this does not come.
-const PATIENCE_MS = 10_000;
+// The gateway answers within two seconds, even if a worker does not respond.
+const REQUEST_TIMEOUT_MS = 10_000;
 
-export async function ask(method, path, body) {
+export async function request(method, path, body) {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (body !== undefined) headers["content-type"] = "application/json";
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
   const json = await answer.json().catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
   if (answer.status === 401) {
     byId("key-wrong").hidden = key === "";
-    if (!wasDismissed) askForKey();
+    if (!wasDismissed) showKeyDialog();
   }
   throw new ApiError(answer.status, code, detail);
 }
 
-function askForKey() {
+function showKeyDialog() {
   const dialog = byId("key-dialog");
   if (dialog.open) return;
   dialog.returnValue = "";
   dialog.showModal();
 }
 
-// Whether a wrong key was given.
+// Whether the gateway rejected the last key.
 export const isKeyWrong = () => !byId("key-wrong").hidden;
 
-// Calls `changed` with each new key.
-export function prepareKey(changed) {
+// Calls `changed` after each new key.
+export function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
     byId("key-wrong").hidden = true;
-    byId("key-dialog").close("given");
+    byId("key-dialog").close("entered");
     changed();
   });
-  // Whoever does not have the key is not asked again every two seconds.
-  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
-  byId("key-button").addEventListener("click", askForKey);
+  // After "Cancel" the dialog does not reopen with the next request.
+  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "entered"));
+  byId("key-button").addEventListener("click", showKeyDialog);
 }

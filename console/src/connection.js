@@ -1,105 +1,105 @@
-// Connecting as a user, its channels, and what comes.
+// Connects as a user, and shows its channels and the last message.
 
-import { ask } from "./api.js";
-import { Line } from "./line.js";
-import { byId, clock, element, onSubmit, say } from "./page.js";
+import { request } from "./api.js";
+import { Client } from "./client.js";
+import { byId, formatTime, element, onSubmit, setStatus } from "./page.js";
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
 
 export class Connection {
-  #line;
+  #client;
   #status;
-  #as = null;
-  #heard;
+  #identity = null;
+  #onMessage;
 
-  // `status` gives the latest answer; `heard` is told of each message, `changed` of each change.
-  constructor(frames, status, heard, changed) {
+  // `status` returns the latest status. `onMessage` is called for each message, `onChange` for each change of state.
+  constructor(frames, status, onMessage, onChange) {
     this.#status = status;
-    this.#heard = heard;
-    this.#line = new Line({
+    this.#onMessage = onMessage;
+    this.#client = new Client({
       sent: (text, op) => frames.sent(text, op),
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
-      message: (channel, text, message) => this.#message(channel, message),
+      message: (channel, text, message) => this.#handleMessage(channel, message),
       changed: (text, kind) => {
-        this.#show(text, kind);
-        changed();
+        this.#showState(text, kind);
+        onChange();
       },
     });
     onSubmit("connect-form", () => this.#connect());
-    onSubmit("subscribe-form", () => this.#line.subscribe(byId("subscribe-channel").value.trim()));
-    byId("cut").addEventListener("click", () => this.#line.cut());
-    byId("close").addEventListener("click", () => this.#line.close());
+    onSubmit("subscribe-form", () => this.#client.subscribe(byId("subscribe-channel").value.trim()));
+    byId("cut").addEventListener("click", () => this.#client.cut());
+    byId("close").addEventListener("click", () => this.#client.close());
   }
 
   get roundTrip() {
-    return this.#line.roundTrip;
+    return this.#client.roundTrip;
   }
 
-  // Whether a token must be given depends on the gateway.
-  allow({ minting }) {
-    this.#lock();
+  // A token is required unless the gateway mints one.
+  updateStatus({ minting }) {
+    this.#updateButtons();
     byId("token").required = !minting;
-    byId("token-hint").textContent = minting ? "(left empty: minted for this user)" : "(as the login service gives it)";
+    byId("token-hint").textContent = minting ? "(optional: the gateway mints one)" : "(from your login service)";
   }
 
   async #connect() {
     const status = this.#status();
     const [user, version] = [byId("user").value.trim(), Number(byId("protocol").value)];
-    const wanted = byId("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
+    const requested = byId("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
     let token = byId("token").value;
-    const as = JSON.stringify([user, version]);
-    if (this.#as !== as) this.#line.forget();
-    this.#as = as;
+    const identity = JSON.stringify([user, version]);
+    if (this.#identity !== identity) this.#client.clearChannels();
+    this.#identity = identity;
     try {
       if (!token) {
-        const channels = status.auth === "jwt" ? wanted : [];
-        ({ token } = await ask("POST", "v1/token", JSON.stringify({ user, channels })));
+        const channels = status.auth === "jwt" ? requested : [];
+        ({ token } = await request("POST", "v1/token", JSON.stringify({ user, channels })));
       }
     } catch (error) {
-      return this.#show(error.message, "bad");
+      return this.#showState(error.message, "bad");
     }
-    this.#line.open(status.socket_url, version, token, version === 2 ? wanted : []);
+    this.#client.open(status.socket_url, version, token, version === 2 ? requested : []);
   }
 
-  #message(channel, message) {
+  #handleMessage(channel, message) {
     const text = JSON.stringify(message);
-    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${clock(new Date(), true)} `);
+    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${formatTime(new Date(), true)} `);
     byId("last-message").replaceChildren(time, element("code", {}, text));
-    this.#list();
-    this.#heard(channel, text);
+    this.#renderChannels();
+    this.#onMessage(channel, text);
   }
 
-  #show(text, kind) {
-    const { state } = this.#line;
-    say("connection-state", text, kind);
-    byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
-    this.#lock();
-    this.#list();
+  #showState(text, kind) {
+    const { state } = this.#client;
+    setStatus("connection-state", text, kind);
+    byId("connect").textContent = state === "cut" ? "Reconnect" : "Connect";
+    this.#updateButtons();
+    this.#renderChannels();
   }
 
-  // What can be done now is enabled. Where the socket goes is known once the gateway has answered.
-  #lock() {
-    const { state, version } = this.#line;
+  // Enables the buttons for the current state. The address of the socket is in the status.
+  #updateButtons() {
+    const { state, version } = this.#client;
     byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
     byId("cut").disabled = state !== "ready";
     byId("close").disabled = state !== "ready" && state !== "connecting";
     byId("subscribe").disabled = state !== "ready" || version !== 2;
   }
 
-  #list() {
-    const rows = [...this.#line.channels].map(([channel, { position, recovered, isRecovering }]) => {
+  #renderChannels() {
+    const rows = [...this.#client.channels].map(([channel, { position, recovered, isRecovering }]) => {
       const row = element("li", {}, element("code", {}, channel));
       if (position) row.append(element("span", { class: "muted" }, position));
       if (isRecovering) row.append(element("span", { class: "warn" }, "recovering"));
       if (recovered !== undefined) {
         row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }
-      if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#line.state === "ready") {
-        const leave = element("button", { type: "button", class: "quiet small" }, "Leave");
-        leave.setAttribute("aria-label", `Leave ${channel}`);
-        leave.addEventListener("click", () => this.#line.unsubscribe(channel));
-        row.append(leave);
+      if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#client.state === "ready") {
+        const button = element("button", { type: "button", class: "quiet small" }, "Unsubscribe");
+        button.setAttribute("aria-label", `Unsubscribe from ${channel}`);
+        button.addEventListener("click", () => this.#client.unsubscribe(channel));
+        row.append(button);
       }
       return row;
     });

@@ -1,16 +1,16 @@
-// Every frame of the console's socket, both ways, the latest first.
+// The list of frames of the console's socket, in both directions, newest first.
 
-import { byId, bytes, clock, element } from "./page.js";
+import { byId, formatBytes, formatTime, element } from "./page.js";
 
-const KEPT = 500;
-const NAMES = {
+const MAX_FRAMES = 500;
+const OP_NAMES = {
   0: "Hello", 1: "Identify", 2: "Ready", 3: "Message", 4: "Subscribe", 5: "Unsubscribe", 6: "Subscription",
   7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
 };
 const encoder = new TextEncoder();
 
-// A token is nothing to be read over somebody's shoulder.
-export const masked = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
+// Tokens are secret, also on a shared screen.
+export const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 export class Frames {
   #list = byId("frames");
@@ -35,27 +35,27 @@ export class Frames {
     this.#add("received", "← received", text, op);
   }
 
-  // What happens to the line itself.
+  // Adds an event of the connection itself.
   note(text) {
-    this.#put("event", element("span", { class: "time" }, clock(new Date(), true)), element("span", { class: "event" }, text));
+    this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
   }
 
   #add(kind, direction, text, op) {
-    const isBeat = op === 10 || op === 11;
-    this.#put(
-      isBeat ? "heartbeat" : "frame",
-      element("span", { class: "time" }, clock(new Date(), true)),
+    const isHeartbeat = op === 10 || op === 11;
+    this.#prepend(
+      isHeartbeat ? "heartbeat" : "frame",
+      element("span", { class: "time" }, formatTime(new Date(), true)),
       element("span", { class: kind }, direction),
-      element("span", {}, NAMES[op] ?? `op ${op}`),
-      element("span", { class: "size" }, bytes(encoder.encode(text).length)),
-      element("code", {}, masked(text)),
+      element("span", {}, OP_NAMES[op] ?? `op ${op}`),
+      element("span", { class: "size" }, formatBytes(encoder.encode(text).length)),
+      element("code", {}, maskToken(text)),
     );
   }
 
-  #put(kind, ...parts) {
+  #prepend(kind, ...parts) {
     this.#list.prepend(element("li", { class: kind }, ...parts));
     this.#count += 1;
-    if (this.#list.children.length > KEPT) this.#list.lastElementChild.remove();
-    byId("frames-count").textContent = `${this.#count} since the page was opened, the last ${KEPT} are kept`;
+    if (this.#list.children.length > MAX_FRAMES) this.#list.lastElementChild.remove();
+    byId("frames-count").textContent = `${this.#count} in total, the newest ${MAX_FRAMES} are kept`;
   }
 }

@@ -1,17 +1,17 @@
-// The page's elements, by their id, and making new ones. Texts are set as text, never as HTML: messages are foreign.
+// Access to the page's elements. Texts are always set as text, never as HTML, because messages are untrusted.
 
 export const byId = (id) => document.getElementById(id);
 
 export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
+  const created = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+  created.append(...children);
+  return created;
 }
 
-// Says something at the head of the page; nothing takes it back. What stands there already is not said again, as a
-// screen reader would at each look.
-export function show(text, kind = "") {
+// Shows a notice at the top of the page; an empty text hides it. An unchanged text is not set again, because screen
+// readers would repeat it.
+export function showNotice(text, kind = "") {
   const notice = byId("notice");
   if (notice.textContent !== text) notice.textContent = text;
   notice.hidden = text === "";
@@ -19,18 +19,18 @@ export function show(text, kind = "") {
 }
 
 // Shows a text in one element of the page; `kind` is "bad" for an error, "warn", or nothing.
-export function say(id, text, kind = "") {
-  const place = byId(id);
-  if (place.textContent !== text) place.textContent = text;
-  place.classList.remove("bad", "warn");
-  if (kind) place.classList.add(kind);
+export function setStatus(id, text, kind = "") {
+  const target = byId(id);
+  if (target.textContent !== text) target.textContent = text;
+  target.classList.remove("bad", "warn");
+  if (kind) target.classList.add(kind);
 }
 
-// Formats a time of day; frames also show milliseconds.
-export const clock = (date, hasMilliseconds = false) =>
+// Formats a time of day.
+export const formatTime = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
-// A form is handled here and never sent: the page's policy forbids that, too.
+// Handles a form without submitting it, which the content security policy forbids.
 export function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -38,7 +38,7 @@ export function onSubmit(id, handle) {
   });
 }
 
-export const duration = (ms) => {
+export const formatDuration = (ms) => {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
@@ -46,29 +46,29 @@ export const duration = (ms) => {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 };
 
-export const bytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
+export const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
 
-let asked = 0;
+let questions = 0;
 
-// Asks before something is ended. Resolves to whether it is wanted.
-export function confirmed(text) {
+// Asks for confirmation. Resolves to true if the user confirms.
+export function confirmAction(text) {
   const dialog = byId("confirm-dialog");
-  const number = ++asked;
+  const number = ++questions;
   byId("confirm-text").textContent = text;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
     const onClose = () => {
-      // A dialog says that it was closed a moment later. By then the next question may stand in it.
-      if (dialog.open && number === asked) return;
+      // The close event arrives later than the close itself. By then the dialog may show the next question.
+      if (dialog.open && number === questions) return;
       dialog.removeEventListener("close", onClose);
-      resolve(number === asked && dialog.returnValue === "yes");
+      resolve(number === questions && dialog.returnValue === "yes");
     };
     dialog.addEventListener("close", onClose);
   });
 }
 
-export function prepareDialogs() {
+export function initDialogs() {
   onSubmit("confirm-form", () => byId("confirm-dialog").close("yes"));
   for (const button of document.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => button.closest("dialog").close(""));

@@ -1,25 +1,25 @@
-// Publishing, and how long it took until this console heard it.
+// Publishes messages, and shows the time until the console received them.
 
-import { ask } from "./api.js";
-import { byId, onSubmit, say } from "./page.js";
+import { request } from "./api.js";
+import { byId, onSubmit, setStatus } from "./page.js";
 
 export class Publish {
-  #waiting = null;
+  #pending = null;
 
   constructor() {
     onSubmit("publish-form", () => this.#publish());
     document.addEventListener("visibilitychange", () => {
-      if (this.#waiting) this.#waiting.wasAway = true;
+      if (this.#pending) this.#pending.wasHidden = true;
     });
   }
 
-  // The console's own socket has heard a message.
-  heard(channel, text) {
-    const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
-    if (expected !== text || (channel ?? wanted) !== wanted) return;
-    this.#waiting = null;
+  // Handles a message that the console's own socket received.
+  handleMessage(channel, text) {
+    const { channel: expectedChannel, text: expectedText, at, wasHidden } = this.#pending ?? {};
+    if (expectedText !== text || (channel ?? expectedChannel) !== expectedChannel) return;
+    this.#pending = null;
     // Time in the background is not latency of the gateway.
-    const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
+    const took = wasHidden ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
     byId("publish-result").textContent += ` Received here${took}.`;
   }
 
@@ -33,19 +33,19 @@ export class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return say("publish-result", `The message is not JSON: ${error.message}`, "bad");
+      return setStatus("publish-result", `The message is not valid JSON: ${error.message}`, "bad");
     }
-    // As it was written: what is parsed and written again may lose digits.
+    // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
-    say("publish-result", "");
-    this.#waiting = { channel, text, at: performance.now() };
+    setStatus("publish-result", "");
+    this.#pending = { channel, text, at: performance.now() };
     try {
-      const { position } = await ask("POST", "v1/publish", body);
+      const { position } = await request("POST", "v1/publish", body);
       const result = byId("publish-result");
       result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
     } catch (error) {
-      this.#waiting = null;
-      say("publish-result", error.message, "bad");
+      this.#pending = null;
+      setStatus("publish-result", error.message, "bad");
     }
   }
 }

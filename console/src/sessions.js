@@ -1,69 +1,69 @@
-// Who is connected to this replica, and ending their sessions.
+// Lists the sessions of this replica and disconnects them.
 
-import { ask } from "./api.js";
-import { byId, bytes, clock, confirmed, duration, element, onSubmit, say } from "./page.js";
+import { request } from "./api.js";
+import { byId, formatBytes, formatTime, confirmAction, formatDuration, element, onSubmit, setStatus } from "./page.js";
 
-const LIMIT = 200;
-const LIST_EVERY_MS = 5_000;
+const MAX_SESSIONS = 200;
+const SESSIONS_INTERVAL_MS = 5_000;
 
 export class Sessions {
   #timer = 0;
   // Only the answer to the latest request is used.
-  #asked = 0;
-  // By session id. An existing row is reused, so that a click on it is not lost.
+  #latestRequest = 0;
+  // The rows by session id. Rows are reused, so that a click during a refresh is not lost.
   #rows = new Map();
 
   constructor() {
-    onSubmit("sessions-form", () => this.look());
-    document.addEventListener("visibilitychange", () => this.look());
-    byId("disconnect-user").addEventListener("click", () => this.#endUser());
+    onSubmit("sessions-form", () => this.refresh());
+    document.addEventListener("visibilitychange", () => this.refresh());
+    byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
     });
   }
 
-  // Asks anew a moment after something has changed: a session that has just come or gone is there by then.
-  soon() {
+  // Refreshes after a short delay, so that a session that has just begun or ended is listed correctly.
+  refreshSoon() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), 300);
+    this.#timer = setTimeout(() => this.refresh(), 300);
   }
 
   // Refreshes now, and regularly while the page is visible.
-  async look() {
+  async refresh() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
-    const number = ++this.#asked;
+    const number = ++this.#latestRequest;
     const user = this.#user();
     try {
-      const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
-      const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
-      if (number !== this.#asked) return;
-      say("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
+      const query = new URLSearchParams(user ? { limit: MAX_SESSIONS, user } : { limit: MAX_SESSIONS });
+      const { sessions, total, truncated } = await request("GET", `v1/sessions?${query}`);
+      if (number !== this.#latestRequest) return;
+      setStatus("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
       byId("sessions-region").classList.remove("stale");
-      this.#list(sessions);
+      this.#render(sessions);
     } catch (error) {
-      if (number !== this.#asked) return;
+      if (number !== this.#latestRequest) return;
       // The status panel reports an unreachable gateway.
-      if (error.status) say("sessions-count", error.message, "bad");
+      if (error.status) setStatus("sessions-count", error.message, "bad");
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), LIST_EVERY_MS);
+    this.#timer = setTimeout(() => this.refresh(), SESSIONS_INTERVAL_MS);
   }
 
-  // The gateway does not answer: the list is from `since`.
+  // Marks the list as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    say("sessions-count", `Stale, from ${clock(since)}`, "warn");
+    setStatus("sessions-count", `Stale, as of ${formatTime(since)}`, "warn");
   }
 
   #user() {
     return byId("sessions-user").value.trim();
   }
 
-  #list(sessions) {
-    // Whoever has come here by keyboard stays on the same session.
+  #render(sessions) {
+    // The keyboard focus stays on the same session.
     const focused = document.activeElement?.dataset?.session;
     const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
     this.#rows = rows;
@@ -79,7 +79,7 @@ export class Sessions {
     const hidden = session.subscriptions - session.channels.length;
     const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
     const texts = [
-      session.user ?? "not identified", channels || "none", duration(session.age_ms), bytes(session.queued_bytes),
+      session.user ?? "not identified", channels || "none", formatDuration(session.age_ms), formatBytes(session.queued_bytes),
       session.address ?? "unknown", String(session.version),
     ];
     const kinds = ["", "wrap", "number", "number", "", ""];
@@ -88,44 +88,45 @@ export class Sessions {
       const cell = row.children[index];
       if (cell.textContent !== text) cell.textContent = text;
     });
-    const end = row.querySelector("button");
-    end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
-    end.onclick = () => this.#end(session);
+    const button = row.querySelector("button");
+    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "an unidentified user"}`);
+    button.onclick = () => this.#disconnect(session);
     return row;
   }
 
   #newRow({ id }, kinds) {
-    const end = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
+    const button = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
     const cells = kinds.map((kind) => element("td", { class: kind }));
     const name = element("td", {}, element("code", { title: id }, id.slice(0, 8)));
-    return element("tr", {}, ...cells, name, element("td", {}, end));
+    return element("tr", {}, ...cells, name, element("td", {}, button));
   }
 
-  // Or on the table, where that session has gone.
+  // Focuses a session, or the table if the session has ended.
   #focus(session) {
     (document.querySelector(`[data-session="${session}"]`) ?? byId("sessions-region")).focus();
   }
 
-  async #end({ id, user }) {
-    const isWanted = await confirmed(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`);
-    // The list may have been drawn anew behind the dialog.
+  async #disconnect({ id, user }) {
+    const name = `session ${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
+    const isConfirmed = await confirmAction(`This closes ${name} with code 4010. The client does not reconnect by itself.`);
+    // The list may have been refreshed while the dialog was open.
     this.#focus(id);
-    if (isWanted) await this.#post(`v1/sessions/${id}/disconnect`);
+    if (isConfirmed) await this.#post(`v1/sessions/${id}/disconnect`);
   }
 
-  async #endUser() {
+  async #disconnectUser() {
     const user = this.#user();
-    if (!(await confirmed(`All sessions of ${user} on this replica are closed with 4010.`))) return;
+    if (!(await confirmAction(`This closes all sessions of ${user} on this replica with code 4010.`))) return;
     await this.#post(`v1/users/${encodeURIComponent(user)}/disconnect`);
   }
 
   async #post(path) {
     try {
-      await ask("POST", path);
+      await request("POST", path);
     } catch (error) {
-      say("sessions-count", error.message, "bad");
+      setStatus("sessions-count", error.message, "bad");
       return;
     }
-    this.soon();
+    this.refreshSoon();
   }
 }

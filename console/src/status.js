@@ -1,101 +1,101 @@
-// The head of the page and its charts: asked for every two seconds, while somebody looks.
+// The header of the page and the charts, refreshed every two seconds while the page is visible.
 
-import { ask, isKeyWrong } from "./api.js";
+import { request, isKeyWrong } from "./api.js";
 import { Chart } from "./chart.js";
-import { byId, clock, duration, show } from "./page.js";
+import { byId, formatTime, formatDuration, showNotice } from "./page.js";
 
-const EVERY_MS = 2_000;
-const whole = (value) => String(Math.round(value));
-const short = (value) => (value >= 100 ? whole(value) : value.toFixed(1));
+const STATUS_INTERVAL_MS = 2_000;
+const formatWhole = (value) => String(Math.round(value));
+const formatShort = (value) => (value >= 100 ? formatWhole(value) : value.toFixed(1));
 
 export class Status {
-  // The latest answer.
-  now = null;
+  // The latest status, or null before the first answer.
+  latest = null;
   #before = null;
-  // When that was.
+  // The time of the latest status.
   #since = null;
   #timer = 0;
   #changed;
   #failed;
   #roundTrip;
   #charts = {
-    connections: new Chart(byId("chart-connections"), whole),
-    deliveries: new Chart(byId("chart-deliveries"), short),
-    latency: new Chart(byId("chart-latency"), (ms) => `${short(ms)} ms`),
+    connections: new Chart(byId("chart-connections"), formatWhole),
+    deliveries: new Chart(byId("chart-deliveries"), formatShort),
+    latency: new Chart(byId("chart-latency"), (ms) => `${formatShort(ms)} ms`),
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` gets each answer, `failed` the time of the last answer if there is none; `roundTrip` returns the latency
-  // measured on the console's own socket.
+  // `changed` is called with each status, and `failed` with the time of the latest status when the gateway does not
+  // answer. `roundTrip` returns the latency of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
     this.#roundTrip = roundTrip;
-    document.addEventListener("visibilitychange", () => this.look());
+    document.addEventListener("visibilitychange", () => this.refresh());
   }
 
-  // Asks now, and from now on.
-  async look() {
+  // Refreshes now, and regularly while the page is visible.
+  async refresh() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
     try {
-      this.#take(await ask("GET", "v1/status"));
+      this.#apply(await request("GET", "v1/status"));
     } catch (error) {
-      this.#fail(error);
-      // After a missing or wrong key, no more requests are sent until another key is entered.
+      this.#showError(error);
+      // After a missing or wrong key, no request is sent until another key is entered.
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), EVERY_MS);
+    this.#timer = setTimeout(() => this.refresh(), STATUS_INTERVAL_MS);
   }
 
-  #take(status) {
+  #apply(status) {
     const at = performance.now();
-    this.now = status;
+    this.latest = status;
     this.#since = new Date();
     const { connections, deliveries, latency, link } = this.#charts;
     connections.add(status.connections, status.users === 1 ? "1 user" : `${status.users} users`);
     deliveries.add(this.#rate(status, at));
-    const probe = status.link.probe_ms === null ? "" : `link ${short(status.link.probe_ms)} ms`;
+    const probe = status.link.probe_ms === null ? "" : `link ${formatShort(status.link.probe_ms)} ms`;
     latency.add(this.#roundTrip(), probe);
     link.add(status.link.up ? 1 : 0, status.broker);
     this.#before = { at, delivered: status.publications_delivered };
     byId("deployment").textContent =
-      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${duration(status.uptime_ms)}`;
+      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${formatDuration(status.uptime_ms)}`;
     const [text, kind] = status.draining ? ["Draining", "warn"] : status.ready ? ["Ready", "good"] : ["Not ready", "bad"];
-    pill(text, kind, [...status.reasons, ...status.notes].join("; "));
+    showHealth(text, kind, [...status.reasons, ...status.notes].join("; "));
     this.#changed(status);
   }
 
-  // Null for the first answer, after a restart, and after a time in the background.
+  // Null for the first status, after a restart of the gateway, and after time in the background.
   #rate(status, at) {
     const before = this.#before;
-    const isOld = before === null || at - before.at > 3 * EVERY_MS;
+    const isOld = before === null || at - before.at > 3 * STATUS_INTERVAL_MS;
     const more = isOld ? -1 : status.publications_delivered - before.delivered;
     return more < 0 ? null : (more * 1000) / (at - before.at);
   }
 
-  #fail(error) {
+  #showError(error) {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are from ${clock(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      pill("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
+      showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
     } else if (error.status === 401) {
-      pill("Key needed", "warn", `This gateway requires its admin key.${seen}`);
+      showHealth("Key required", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
-      pill("Refused", "bad", `${error.message}.${seen}`);
+      showHealth("Error", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
+      showHealth("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }
 
-// The state in one or two words, and what is to be said of it.
-function pill(text, kind, reasons) {
+// Shows the state in one or two words, and its reasons as a notice.
+function showHealth(text, kind, reasons) {
   const health = byId("health");
   if (health.textContent !== text) health.textContent = text;
   health.className = `pill ${kind}`;
-  show(reasons, kind);
+  showNotice(reasons, kind);
 }

@@ -1,4 +1,4 @@
-// Chromium as it is installed, and pages that must keep to their policy and to the rules of accessibility.
+// Starts the installed Chromium, and opens pages that are checked for errors, policy violations and accessibility.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -8,19 +8,19 @@ import { SOON } from "./gateway.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-const PLACES = [
+const CHROMIUM_PATHS = [
   "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/snap/bin/chromium",
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
 export function launch() {
-  const executablePath = [process.env.CHROMIUM, ...PLACES].find((path) => path && existsSync(path));
-  assert.ok(executablePath, "there is no Chromium: install it (scripts/setup chromium), or name one in CHROMIUM");
-  // The tests show it pages of our own only; as root it has no sandbox.
+  const executablePath = [process.env.CHROMIUM, ...CHROMIUM_PATHS].find((path) => path && existsSync(path));
+  assert.ok(executablePath, "Chromium is not installed: run scripts/setup chromium, or set CHROMIUM to its path");
+  // The tests open only pages of the gateway; Chromium has no sandbox as root.
   return chromium.launch({ executablePath, args: ["--no-sandbox"] });
 }
 
-// A page on which nothing may be said to be wrong: no error, and no breach of the policy.
+// Opens the console, and records errors and policy violations, which `close` rejects.
 export async function openConsole(browser, gateway, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...options });
   const page = await context.newPage();
@@ -40,7 +40,7 @@ export async function close(page) {
   await page.context().close();
 }
 
-// axe's rules, among them those of WCAG 2.2 A and AA.
+// Checks the rules of axe, which include WCAG 2.2 A and AA.
 export async function assertAccessible(page, what) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
@@ -48,41 +48,41 @@ export async function assertAccessible(page, what) {
   assert.deepEqual(found, [], what);
 }
 
-// Waits until an element has this text.
-export async function says(page, selector, text) {
+// Waits until an element contains this text.
+export async function waitForText(page, selector, text) {
   await page.locator(selector).filter({ hasText: text }).first().waitFor();
 }
 
 export async function connect(page, user, channels = "") {
   await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
-  await page.getByLabel("Channels besides its own").fill(channels);
+  await page.getByLabel("Additional channels").fill(channels);
   await page.getByRole("button", { name: "Connect", exact: true }).click();
-  await says(page, "#connection-state", `Connected as ${user}`);
+  await waitForText(page, "#connection-state", `Connected as ${user}`);
 }
 
 export async function publish(page, channel, message, durable) {
   await page.getByLabel("Channel", { exact: true }).fill(channel);
   await page.getByLabel("Message (any JSON)").fill(message);
-  await page.getByLabel("Durable: kept").setChecked(durable);
+  await page.getByLabel("Durable: stored").setChecked(durable);
   await page.getByRole("button", { name: "Publish" }).click();
 }
 
-// Replaces the gateway's socket by one that says what a test tells it. `stands` makes Ready's channels of Identify's.
-export async function scriptSocket(page, stands) {
-  const line = { asked: [], say: () => {} };
+// Replaces the gateway's socket by a scripted one. `ready` maps the channels of Identify to those of Ready.
+export async function scriptSocket(page, ready) {
+  const server = { requested: [], send: () => {} };
   await page.routeWebSocket(/\?v=2$/, (socket) => {
-    line.say = (frame) => socket.send(JSON.stringify(frame));
+    server.send = (frame) => socket.send(JSON.stringify(frame));
     socket.onMessage((text) => {
       const { op, time, channels, token } = JSON.parse(text);
       if (op === 1) {
-        line.asked = channels;
-        line.say({ op: 2, user: token, session: "00", channels: stands(channels) });
+        server.requested = channels;
+        server.send({ op: 2, user: token, session: "00", channels: ready(channels) });
       }
-      if (op === 10 && !line.isHeld) line.say({ op: 11, time });
+      if (op === 10 && !server.isHeld) server.send({ op: 11, time });
     });
-    line.say({ op: 0, heartbeat_interval: 45_000, v: 2, session: "00" });
+    server.send({ op: 0, heartbeat_interval: 45_000, v: 2, session: "00" });
   });
-  // Only a page that is loaded after this has the replacement.
+  // The replacement applies to pages that are loaded from now on.
   await page.reload();
-  return line;
+  return server;
 }

@@ -1,4 +1,4 @@
-// The real gateway as a child process, on free ports.
+// Starts the real gateway as a child process on free ports.
 
 import { spawn } from "node:child_process";
 import { dirname, join } from "node:path";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const binary = process.env.GATEWAY_BINARY ?? join(root, "target", "debug", "emagine-gateway");
-// Long enough for any machine.
+// Long enough for a busy machine.
 export const SOON = 30_000;
 
 export async function startGateway(settings = {}, environment = {}) {
@@ -32,9 +32,9 @@ export async function startGateway(settings = {}, environment = {}) {
 function listening(child) {
   return new Promise((resolve, reject) => {
     let log = "";
-    const deadline = setTimeout(() => reject(new Error(`it did not start:\n${log}`)), SOON);
+    const deadline = setTimeout(() => reject(new Error(`the gateway did not start:\n${log}`)), SOON);
     child.once("error", reject);
-    child.once("exit", () => reject(new Error(`it ended:\n${log}`)));
+    child.once("exit", () => reject(new Error(`the gateway exited:\n${log}`)));
     child.stderr.on("data", (data) => {
       log += data;
       const found = ["public", "admin"].map((port) => log.match(new RegExp(`${port}: listening on (\\S+)`))?.[1]);

@@ -1,4 +1,4 @@
-//! `bench`: tells the load generator (crates/bench) what it has to know of the settings.
+//! `bench`: passes the settings to the load generator (crates/bench) and runs it.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::socket::fd_limit::FdLimit;
 /// Longer than any run.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 86_400);
 
-/// Runs a scenario. `run_arguments` start a gateway with the same settings.
+/// Runs a scenario. `run_arguments` are arguments of `run` that start a gateway with the same settings.
 pub(super) fn bench(
     settings: Settings,
     run_arguments: Vec<String>,

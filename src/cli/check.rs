@@ -1,4 +1,4 @@
-//! `check`: are the settings right, and what are they?
+//! `check`: validates the settings and prints them with secrets masked.
 
 use std::process::ExitCode;
 

@@ -1,22 +1,24 @@
-//! What the commands that talk to a running gateway have in common.
+//! Addresses and requests of the commands that connect to a running gateway.
+//!
+//! - `http`: one HTTP request. `websocket`: the client's handshake.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use actix_http::{StatusCode, Uri};
 
-use self::http::{HttpError, Request};
+use self::http::{HttpError, OutgoingRequest};
 use super::Failure;
 use crate::settings::{one_line, plain_io};
 
 pub(super) mod http;
 pub(super) mod websocket;
 
-/// How long a gateway may take to answer.
+/// The maximum time until a gateway answers.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a process on the same machine reaches a gateway that listens on `address`: one that listens
-/// everywhere is reached on loopback.
+/// The address at which a process on the same machine reaches a gateway that listens on `address`: loopback if the
+/// gateway listens on all interfaces.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -26,7 +28,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The gateway that `--url` names, with a path in any case. `example` begins with the scheme that the command speaks.
+/// Checks the value of `--url` and completes it with a path. `example` begins with the scheme of the command.
 pub(super) fn gateway_url(given: &str, example: &str) -> Result<String, Failure> {
     let scheme = example.split("://").next().unwrap_or_default();
     let refused = |reason: String| Err(Failure::Other(format!("--url {}: {reason}", one_line(given))));
@@ -44,7 +46,7 @@ pub(super) fn gateway_url(given: &str, example: &str) -> Result<String, Failure>
     }
 }
 
-/// The admin port: the one that `--url` names, or that of the settings.
+/// The URL of the admin port, from `--url` or from the settings.
 pub(super) fn admin_url(given: Option<&str>, settings: SocketAddr) -> Result<String, Failure> {
     let url = match given {
         Some(given) => gateway_url(given, "http://127.0.0.1:8081")?,
@@ -53,8 +55,11 @@ pub(super) fn admin_url(given: Option<&str>, settings: SocketAddr) -> Result<Str
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Sends a request to the gateway at `url`; returns the status and the body of its answer.
-pub(super) fn ask(url: &str, request: Result<Request, HttpError>) -> Result<(StatusCode, String), Failure> {
+/// Sends a request to the gateway at `url`; returns the status and the body of the response.
+pub(super) fn send(
+    url: &str,
+    request: Result<OutgoingRequest, HttpError>,
+) -> Result<(StatusCode, String), Failure> {
     let answer = actix_rt::System::new().block_on(async { request?.send().await });
     answer.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))
 }
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_that_listens_everywhere_is_reached_on_loopback() {
+    fn gateway_on_all_interfaces_is_reached_on_loopback() {
         for (listens, reached) in [
             ("0.0.0.0:8081", "127.0.0.1:8081"),
             ("[::]:8081", "[::1]:8081"),

@@ -1,20 +1,20 @@
-//! `health`: for container health checks.
+//! `health`: queries the health routes of a running gateway, for container health checks.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::client::http::Request;
-use super::client::{admin_url, ask};
+use super::client::http::OutgoingRequest;
+use super::client::{admin_url, send};
 use super::{Failure, print};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// Ask whether it delivers (/readyz) and not only whether it lives (/livez)
+    /// Check readiness (/readyz) instead of liveness (/livez)
     #[arg(long)]
     ready: bool,
-    /// The admin port [default: http:// and server.admin_addr]
+    /// URL of the admin port [default: http:// and server.admin_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -22,7 +22,7 @@ pub(super) struct HealthArgs {
 pub(super) fn health(settings: &Settings, args: HealthArgs) -> Result<ExitCode, Failure> {
     let base = admin_url(args.url.as_deref(), settings.server.admin_addr)?;
     let url = format!("{base}/{}", if args.ready { "readyz" } else { "livez" });
-    let (status, body) = ask(&url, Request::get(&url))?;
+    let (status, body) = send(&url, OutgoingRequest::get(&url))?;
     if !body.starts_with('{') {
         return Err(Failure::Other(format!("{url} answered {status}: that is not a gateway's admin port")));
     }

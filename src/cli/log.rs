@@ -1,4 +1,6 @@
-//! What is logged, and how a line looks. Lines go to standard error, one for each event.
+//! The logger and the formats of its lines. Each event is one line on standard error.
+//!
+//! - `queue`: the queue and the thread that writes the lines.
 
 use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
@@ -16,7 +18,7 @@ use crate::settings::{LogFormat, Settings};
 
 mod queue;
 
-/// Sets the log up by the settings; the environment variable `RUST_LOG` overrides `log.level`. Dropped lines are
+/// Installs the logger and the panic hook. The environment variable `RUST_LOG` overrides `log.level`. Dropped lines are
 /// counted in `metrics`.
 ///
 /// # Errors
@@ -25,11 +27,11 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
     let queue = LogQueue::start(io::stderr(), metrics)?;
     let environment = env_logger::Env::default().default_filter_or(settings.log.level.as_str());
     let mut logger = env_logger::Builder::new();
-    // It logs an error for each malformed request, so that any peer could fill the log. They are counted instead. A
-    // filter that names the module wins.
+    // actix_http::h1 logs an error for each malformed request, so any peer could fill the log. Malformed requests are
+    // counted instead. A filter in RUST_LOG that names the module overrides this.
     logger.filter_module("actix_http::h1", log::LevelFilter::Off);
-    // These repeat what they are handed, requests and commands with all that is in them, at trace. So it takes a filter
-    // that names the module to see that.
+    // At trace these modules log whole requests and commands, with tokens and payloads. A filter in RUST_LOG must name
+    // the module to enable that.
     for module in ["actix_http", "redis", "rustls"] {
         logger.filter_module(module, log::LevelFilter::Debug);
     }
@@ -40,7 +42,7 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
     };
     let logger = logger.build();
     let level = logger.filter();
-    // A second call, in a test, is no failure.
+    // Fails only on a second call in the same process, in tests.
     if log::set_boxed_logger(Box::new(QueuedLogger { logger, queue })).is_ok() {
         log::set_max_level(level);
     }
@@ -48,7 +50,7 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
     Ok(())
 }
 
-/// The logger. Its `flush` waits for the queue and is called before the process ends.
+/// The logger of the process. `flush` waits for the queue; it is called before the process ends.
 struct QueuedLogger {
     logger: env_logger::Logger,
     queue: LogQueue,
@@ -68,17 +70,17 @@ impl Log for QueuedLogger {
     }
 }
 
-/// A panic is an event like any other, in the format of all. Its message is logged only when it is a constant: one
-/// that was put together may quote what the code was at work on, such as a payload.
+/// Logs a panic in the format of all lines. The message is logged only if it is a constant: a formatted message may
+/// quote data, such as a payload.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload().downcast_ref::<&'static str>().unwrap_or(&"(its message may hold data)");
     match panic.location() {
-        Some(place) => log::error!("panicked at {}:{}: {message}", place.file(), place.line()),
+        Some(location) => log::error!("panicked at {}:{}: {message}", location.file(), location.line()),
         None => log::error!("panicked: {message}"),
     }
 }
 
-/// `[time level target] message name=value …`, on one line, whatever the texts contain.
+/// Writes `[time level target] message name=value …` on one line.
 fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(line, "{}", text(&time(SystemTime::now()), record))
 }
@@ -86,7 +88,7 @@ fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 fn text(time: &str, record: &Record<'_>) -> String {
     let message = escaped(&record.args().to_string());
     let mut text = format!("[{time} {:5} {}] {message}", record.level(), record.target());
-    for (name, value) in LogFields::of(record.key_values()).0 {
+    for (name, value) in LogFields::read(record.key_values()).0 {
         match value {
             Value::String(value) => text.push_str(&format!(" {name}={}", escaped(&value))),
             other => text.push_str(&format!(" {name}={other}")),
@@ -95,7 +97,7 @@ fn text(time: &str, record: &Record<'_>) -> String {
     text
 }
 
-/// The text without line ends and other control characters: what peers and servers have sent may be part of it.
+/// Escapes line ends and other control characters, because the text may contain data from peers and servers.
 fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
@@ -108,7 +110,7 @@ fn escaped(text: &str) -> String {
     line
 }
 
-/// One JSON object: `time` (RFC 3339, UTC), `level`, `target`, `message`, and what else is known of the event.
+/// Writes one JSON object: `time` (RFC 3339, UTC), `level`, `target`, `message`, and the fields of the event.
 fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(line, "{}", json(&time(SystemTime::now()), record))
 }
@@ -117,7 +119,7 @@ fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 fn time(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (seconds, of_day) = (since.as_secs(), since.as_secs() % 86_400);
-    // Years that begin with March, so that a leap day is the last one; 719 468 days lie between 0000-03-01 and 1970.
+    // Years begin with March, so a leap day is the last day; there are 719 468 days from 0000-03-01 to 1970.
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -134,7 +136,7 @@ fn json(time: &str, record: &Record<'_>) -> String {
     let level = record.level().as_str().to_lowercase();
     let message = record.args().to_string();
     let own = [("time", time), ("level", &level), ("target", record.target()), ("message", &message)];
-    let mut fields = LogFields::of(record.key_values()).0;
+    let mut fields = LogFields::read(record.key_values()).0;
     own.iter().for_each(|(name, _)| drop(fields.remove(*name)));
     let own = own.map(|(name, text)| (name.to_owned(), Value::from(text)));
     let all: Vec<_> =
@@ -142,14 +144,14 @@ fn json(time: &str, record: &Record<'_>) -> String {
     format!("{{{}}}", all.join(","))
 }
 
-/// What is known of an event besides its message. What is not known is left out.
+/// The fields of an event, without those that are null.
 #[derive(Default)]
 struct LogFields(Map<String, Value>);
 
 impl LogFields {
-    fn of(source: &dyn Source) -> Self {
+    fn read(source: &dyn Source) -> Self {
         let mut fields = Self::default();
-        // The visitor below never fails.
+        // `visit_pair` below never fails.
         let _ = source.visit(&mut fields);
         fields
     }
@@ -157,19 +159,19 @@ impl LogFields {
 
 impl<'kvs> VisitSource<'kvs> for LogFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-        let mut found = Found(Value::Null);
-        value.visit(&mut found)?;
-        if !found.0.is_null() {
-            self.0.insert(key.to_string(), found.0);
+        let mut json = JsonValue(Value::Null);
+        value.visit(&mut json)?;
+        if !json.0.is_null() {
+            self.0.insert(key.to_string(), json.0);
         }
         Ok(())
     }
 }
 
-/// One value, as JSON.
-struct Found(Value);
+/// Converts a value of a record to JSON.
+struct JsonValue(Value);
 
-impl<'v> VisitValue<'v> for Found {
+impl<'v> VisitValue<'v> for JsonValue {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
         self.0 = Value::String(value.to_string());
         Ok(())
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_is_one_line_whatever_it_says() {
+    fn text_format_writes_one_line_for_any_text() {
         let fields: [(&str, kv::Value<'_>); 2] =
             [("user", kv::Value::from("a\nb")), ("code", kv::Value::from(4001_u16))];
         let line = text(
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_is_one_object_whatever_it_says() {
+    fn json_format_writes_one_object_for_any_text() {
         let (unknown, code) = (None::<&str>, Some(4001_u16));
         let fields: [(&str, kv::Value<'_>); 4] = [
             ("session", kv::Value::from("a\"b")),

@@ -1,4 +1,7 @@
-//! The command line: what the binary can do besides serving.
+//! The command line of the gateway: one file for each command.
+//!
+//! - `run`, `check`, `token`, `publish`, `tail`, `health`, `bench`: the commands.
+//! - `client`: the HTTP and WebSocket client of the commands that connect to a running gateway. `log`: the log.
 
 mod bench;
 mod check;
@@ -20,14 +23,14 @@ use crate::gateway::StartError;
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsErrors, Sources, plain_io};
 
-/// EX_CONFIG in sysexits.h: the settings are wrong, and trying again will not help.
+/// EX_CONFIG in sysexits.h: the settings are invalid, so a restart does not help.
 const EXIT_CONFIG: u8 = 78;
-/// Their own heading in help, which otherwise mixes the settings with a command's options.
+/// The heading of settings in the help text. Without it, clap lists them among the command's own options.
 const SETTINGS: &str = "Settings";
 
-/// E-Magine's real-time gateway: WebSocket sessions, message events over Redis.
+/// E-Magine's real-time gateway: delivers messages from Redis to WebSocket clients.
 #[derive(Debug, Parser)]
-#[command(name = "emagine-gateway", version, about)]
+#[command(name = "emagine-gateway", version)]
 pub struct Cli {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -35,86 +38,86 @@ pub struct Cli {
     command: Option<CliCommand>,
 }
 
-/// Where settings come from, for every command.
+/// The arguments that choose the settings, for every command.
 #[derive(Debug, Args)]
 struct SettingsArgs {
-    /// development or production [default: $GATEWAY_PROFILE, else development]
+    /// Profile: development or production [default: $GATEWAY_PROFILE, else development]
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "NAME")]
     profile: Option<String>,
-    /// A TOML file with settings, or a folder with a local.toml
+    /// Read settings from this TOML file, or from local.toml in this folder
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "PATH")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    set: Set,
-    /// Where clients connect (server.public_addr)
+    overrides: SettingOverrides,
+    /// Listen for clients on this address (server.public_addr)
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "IP:PORT")]
     public_addr: Option<String>,
-    /// Where operators and backends connect (server.admin_addr)
+    /// Listen for operators and backends on this address (server.admin_addr)
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "IP:PORT")]
     admin_addr: Option<String>,
-    /// memory:, redis://… or rediss://… (broker.url)
+    /// Use this broker: memory:, redis://… or rediss://… (broker.url)
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "URL")]
     broker_url: Option<String>,
 }
 
-/// Not a global argument: of those, clap drops what stands before the command's name when more of them stand
-/// behind it.
+/// Not a global argument: clap drops the values of a global argument before the command's name when there are more
+/// after it.
 #[derive(Debug, Default, Args)]
-struct Set {
-    /// One setting, such as session.heartbeat_interval=30s; may be repeated
+struct SettingOverrides {
+    /// Override one setting, such as session.heartbeat_interval=30s; may be repeated
     #[arg(long, help_heading = SETTINGS, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
 }
 
-/// A command's arguments, and the settings that stand among them.
+/// A command's arguments, and the settings given among them.
 #[derive(Debug, Default, Args)]
-struct With<A: Args> {
+struct CommandArgs<A: Args> {
     #[command(flatten)]
-    settings: Set,
+    overrides: SettingOverrides,
     #[command(flatten)]
     args: A,
 }
 
-/// The arguments of a command that has none.
+/// For commands without arguments.
 #[derive(Debug, Default, Args)]
 struct NoArgs {}
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Serve (the default)
-    Run(With<NoArgs>),
-    /// Check the settings and print them, secrets masked
-    Check(With<NoArgs>),
-    /// Mint a token for a user, for trying things out
-    Token(With<token::TokenArgs>),
-    /// Publish a message through a running gateway
-    Publish(With<publish::PublishArgs>),
-    /// Connect as a client and print the messages that come
-    Tail(With<tail::TailArgs>),
-    /// Ask a running gateway whether it is well; for container health checks
-    Health(With<health::HealthArgs>),
-    /// Put a gateway under load and measure what it costs; starts one of its own unless told otherwise
-    Bench(With<bench::BenchArgs>),
+    /// Start the gateway (the default command)
+    Run(CommandArgs<NoArgs>),
+    /// Check the settings and print them with secrets masked
+    Check(CommandArgs<NoArgs>),
+    /// Mint a token for testing, or check one
+    Token(CommandArgs<token::TokenArgs>),
+    /// Publish a message through the admin port of a running gateway
+    Publish(CommandArgs<publish::PublishArgs>),
+    /// Connect as a client and print received messages
+    Tail(CommandArgs<tail::TailArgs>),
+    /// Check the health of a running gateway; for container health checks
+    Health(CommandArgs<health::HealthArgs>),
+    /// Measure a gateway under load; starts its own gateway unless --running is given
+    Bench(CommandArgs<bench::BenchArgs>),
 }
 
 impl CliCommand {
-    /// The settings that stand behind its name, taken out.
-    fn take_settings(&mut self) -> Vec<(String, String)> {
-        let (Self::Run(With { settings, .. })
-        | Self::Check(With { settings, .. })
-        | Self::Token(With { settings, .. })
-        | Self::Publish(With { settings, .. })
-        | Self::Tail(With { settings, .. })
-        | Self::Health(With { settings, .. })
-        | Self::Bench(With { settings, .. })) = self;
-        std::mem::take(&mut settings.set)
+    /// Takes the settings given after the command's name.
+    fn take_overrides(&mut self) -> Vec<(String, String)> {
+        let (Self::Run(CommandArgs { overrides, .. })
+        | Self::Check(CommandArgs { overrides, .. })
+        | Self::Token(CommandArgs { overrides, .. })
+        | Self::Publish(CommandArgs { overrides, .. })
+        | Self::Tail(CommandArgs { overrides, .. })
+        | Self::Health(CommandArgs { overrides, .. })
+        | Self::Bench(CommandArgs { overrides, .. })) = self;
+        std::mem::take(&mut overrides.set)
     }
 }
 
 /// Why a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// The settings are wrong: a sentence for each mistake.
+    /// The settings are invalid: one sentence for each error.
     Settings(Vec<String>),
     /// Anything else, in one sentence.
     Other(String),
@@ -139,60 +142,60 @@ impl From<io::Error> for Failure {
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
 impl SettingsArgs {
-    /// The same as arguments, for a gateway that is started with them.
-    fn to_arguments(&self, further: &[(String, String)]) -> Vec<String> {
+    /// The settings as command-line arguments for another gateway process.
+    fn to_cli_arguments(&self, later: &[(String, String)]) -> Vec<String> {
         let config = self.config.as_ref().map(|path| path.display().to_string());
         let named = [("--profile", &self.profile), ("--config", &config), ("--broker-url", &self.broker_url)];
         let named = named.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value.clone()?]));
         let set = self
-            .set
+            .overrides
             .set
             .iter()
-            .chain(further)
+            .chain(later)
             .map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
         named.chain(set).flatten().collect()
     }
 
-    /// `further` are the settings behind the command's name: they beat those before it.
-    fn load(self, further: Vec<(String, String)>) -> Result<Settings, SettingsErrors> {
+    /// Loads the settings. `later` are those given after the command's name; they override those before it.
+    fn load(self, later: Vec<(String, String)>) -> Result<Settings, SettingsErrors> {
         let named = [
             ("server.public_addr", self.public_addr),
             ("server.admin_addr", self.admin_addr),
             ("broker.url", self.broker_url),
         ];
         let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let overrides = self.set.set.into_iter().chain(further).chain(named).collect();
+        let overrides = self.overrides.set.into_iter().chain(later).chain(named).collect();
         Settings::load(&Sources::from_process(self.profile, self.config, overrides))
     }
 }
 
 impl Cli {
-    /// Carries out the command; returns the process' exit code.
+    /// Runs the command; returns the exit code of the process.
     pub fn execute(self) -> ExitCode {
         let _flushed = FlushedLog;
-        let mut command = self.command.unwrap_or_else(|| CliCommand::Run(With::default()));
-        let further = command.take_settings();
-        let forwarded = self.settings.to_arguments(&further);
-        let settings = self.settings.load(further);
+        let mut command = self.command.unwrap_or_else(|| CliCommand::Run(CommandArgs::default()));
+        let later = command.take_overrides();
+        let forwarded = self.settings.to_cli_arguments(&later);
+        let settings = self.settings.load(later);
         let outcome = settings.map_err(Failure::from).and_then(|settings| {
             let metrics = Metrics::default();
             log::start(&settings, &metrics)?;
             match command {
                 CliCommand::Run(_) => run::run(settings, metrics),
                 CliCommand::Check(_) => check::check(&settings),
-                CliCommand::Token(With { args, .. }) => token::token(&settings, &args),
-                CliCommand::Publish(With { args, .. }) => publish::publish(&settings, args),
-                CliCommand::Tail(With { args, .. }) => tail::tail(&settings, args),
-                CliCommand::Health(With { args, .. }) => health::health(&settings, args),
-                CliCommand::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
+                CliCommand::Token(CommandArgs { args, .. }) => token::token(&settings, &args),
+                CliCommand::Publish(CommandArgs { args, .. }) => publish::publish(&settings, args),
+                CliCommand::Tail(CommandArgs { args, .. }) => tail::tail(&settings, args),
+                CliCommand::Health(CommandArgs { args, .. }) => health::health(&settings, args),
+                CliCommand::Bench(CommandArgs { args, .. }) => bench::bench(settings, forwarded, &args),
             }
         });
-        // Flush the log before the sentence below and before the end of the process.
+        // The log lines come before the error message on standard error.
         ::log::logger().flush();
         match outcome {
             Ok(code) => code,
@@ -208,7 +211,7 @@ impl Cli {
     }
 }
 
-/// Flushes the log when dropped, also by a panic.
+/// Flushes the log when dropped, also while a panic unwinds.
 struct FlushedLog;
 
 impl Drop for FlushedLog {
@@ -217,13 +220,13 @@ impl Drop for FlushedLog {
     }
 }
 
-/// One line for the user, on stderr.
+/// Prints one line to standard error.
 fn print_error(text: &str) {
-    // With nobody to read it there is nothing to be done.
+    // Nothing to do if standard error is closed.
     let _ = writeln!(io::stderr(), "emagine-gateway: {text}");
 }
 
-/// One line of output. An error means that nobody reads it any more.
+/// Prints one line to standard output. An error means that the reader closed it.
 fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;

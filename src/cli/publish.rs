@@ -1,4 +1,4 @@
-//! `publish`: through the admin port of a running gateway.
+//! `publish`: publishes a message through the admin port of a running gateway.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -8,24 +8,24 @@ use clap::Args;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::http::Request;
-use super::client::{admin_url, ask};
+use super::client::http::OutgoingRequest;
+use super::client::{admin_url, send};
 use super::{Failure, print, print_error};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct PublishArgs {
-    /// A channel such as user:42, all or room:7
+    /// Channel, such as user:42, all or room:7
     channel: String,
-    /// The message: any JSON; - reads it from standard input
+    /// Message: any JSON value; - reads it from standard input
     message: String,
-    /// Keep it in the channel's history, and print its position
+    /// Store the message in the channel's history and print its position
     #[arg(long)]
     durable: bool,
-    /// Publish it once, however often this is run with the same key
+    /// Publish at most once for this key, even if the command is repeated
     #[arg(long, value_name = "KEY", requires = "durable")]
     idempotency_key: Option<String>,
-    /// The admin port [default: http:// and server.admin_addr]
+    /// URL of the admin port [default: http:// and server.admin_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -39,7 +39,7 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     }
     let message = RawValue::from_string(message)
         .map_err(|error| Failure::Other(format!("the message is not valid JSON: {error}")))?;
-    // Spliced in as text, so that it arrives byte for byte.
+    // Inserted as text: clients get the message byte for byte.
     let body = format!(
         r#"{{"channel":{},"durable":{},"idempotency_key":{},"message":{}}}"#,
         json!(args.channel),
@@ -47,16 +47,16 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
         json!(args.idempotency_key),
         message.get()
     );
-    let request = Request::post_json(&url, body).and_then(|request| match &settings.admin.api_key {
+    let request = OutgoingRequest::post_json(&url, body).and_then(|request| match &settings.admin.api_key {
         Some(key) => request.header(AUTHORIZATION, &format!("Bearer {}", key.expose())),
         None => Ok(request),
     });
-    let (status, answer) = ask(&url, request)?;
+    let (status, answer) = send(&url, request)?;
     let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
     if status.is_success() {
         print(json["position"].as_str().unwrap_or(&answer))?;
         if let Some(replicas) = json["replicas"].as_u64() {
-            print_error(&heard_by(replicas, &args.channel));
+            print_error(&receivers(replicas, &args.channel));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -64,7 +64,7 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     Err(Failure::Other(detail.unwrap_or_else(|| format!("{url} answered {status}"))))
 }
 
-fn heard_by(replicas: u64, channel: &str) -> String {
+fn receivers(replicas: u64, channel: &str) -> String {
     match replicas {
         0 => format!("warning: no replica received it: no client is subscribed to {channel}"),
         1 => "received by 1 replica".to_owned(),

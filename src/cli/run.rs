@@ -1,4 +1,4 @@
-//! `run`: serve until told to stop.
+//! `run`: serves until a signal stops the process.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::gateway::{self, Gateway, StartError};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
-/// What a shell reports for a process that was interrupted.
+/// The exit code that shells report for a process ended by SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
 
 pub(super) fn run(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure> {
@@ -17,7 +17,7 @@ pub(super) fn run(settings: Settings, metrics: Metrics) -> Result<ExitCode, Fail
 }
 
 async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure> {
-    // Before anything else, so that a signal at the wrong moment is not the kernel's to handle.
+    // First: until a handler is installed, a signal has the kernel's default action.
     let mut signals = Signals::new()?;
     gateway::check(&settings)?;
     let gateway = Gateway::start(settings, metrics).map_err(|error| match error {
@@ -42,13 +42,13 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
         tokio::select! {
             () = &mut drain => return Ok(ExitCode::SUCCESS),
             meaning = signals.next() => match meaning {
-                // Orchestrators send it more than once with the same meaning.
+                // Orchestrators may send SIGTERM more than once.
                 SignalMeaning::Terminate => log::info!("already draining; a second SIGINT ends the process at once"),
                 SignalMeaning::Reload => log::info!("draining: SIGHUP is ignored"),
                 SignalMeaning::Interrupt => {
                     interrupts += 1;
                     if interrupts > 1 {
-                        end_at_once();
+                        exit_now();
                     }
                     log::info!("already draining; another SIGINT ends the process at once");
                 }
@@ -57,14 +57,14 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
     }
 }
 
-fn end_at_once() -> ! {
+fn exit_now() -> ! {
     log::warn!("second SIGINT: ending at once");
     log::logger().flush();
-    // Do not wait for threads that still serve.
+    // Does not wait for the worker threads.
     std::process::exit(i32::from(EXIT_INTERRUPTED));
 }
 
-/// What the process does on a signal.
+/// The action requested by a signal.
 enum SignalMeaning {
     Terminate,
     Interrupt,

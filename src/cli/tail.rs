@@ -1,5 +1,5 @@
-//! `tail`: a live client. Messages go to standard output, one a line; events go to standard error. After a lost
-//! connection it reconnects, continues from its positions, and reports gaps.
+//! `tail`: a client that prints messages to standard output, one a line, and events to standard error. After a lost
+//! connection it reconnects, resumes from its positions, and reports gaps.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -22,9 +22,9 @@ use crate::settings::{AuthKind, Settings, format_duration, plain_io};
 use protocol::close::CloseCode;
 use protocol::command::op;
 
-/// The longest frame that is taken: more than the largest message the settings allow.
+/// The maximum size of a received frame: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;
-/// The pauses before it connects again.
+/// Bounds of the delay before a reconnect.
 const RECONNECT_MIN: Duration = Duration::from_millis(500);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
 
@@ -36,24 +36,24 @@ pub(super) struct TailArgs {
     /// Connect with this token
     #[arg(long)]
     token: Option<String>,
-    /// Subscribe to this channel, too; may be repeated
+    /// Also subscribe to this channel; may be repeated
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
-    /// Speak version 1 of the protocol, as E-Magine's deployed clients do
+    /// Use version 1 of the protocol, as E-Magine's deployed clients do
     #[arg(long, conflicts_with = "channels")]
     v1: bool,
-    /// Print every frame, and not only messages
+    /// Print every received frame instead of only messages
     #[arg(long)]
     frames: bool,
-    /// End after so many messages
+    /// Exit after this many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// The gateway [default: ws:// and server.public_addr]
+    /// URL of the gateway [default: ws:// and server.public_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
-/// The fields of a frame that a client must look at.
+/// The fields of a frame that a client reads.
 #[derive(Deserialize)]
 struct EventFields<'a> {
     op: u64,
@@ -66,14 +66,14 @@ struct EventFields<'a> {
     time: Option<u64>,
     heartbeat_interval: Option<u64>,
     after: Option<u64>,
-    channels: Option<Vec<ListedChannel>>,
+    channels: Option<Vec<ChannelFields>>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
 }
 
-/// What Ready or Subscription says of a channel. Ready names a state only while the history cannot be read.
+/// A channel in Ready or Subscription. Ready has a state only while the history cannot be read.
 #[derive(Deserialize)]
-struct ListedChannel {
+struct ChannelFields {
     channel: String,
     position: Option<String>,
     state: Option<String>,
@@ -86,37 +86,44 @@ pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Fail
         Some(given) => gateway_url(given, "ws://127.0.0.1:8080/gateway")?,
         None => format!("ws://{}/gateway", reachable(settings.server.public_addr)),
     };
-    let url = if args.v1 { base } else { with_version_2(base) };
-    let left = args.count;
-    let tail =
-        TailClient { settings, args, url, cursors: BTreeMap::new(), left, is_ready: false, was_ready: false };
-    actix_rt::System::new().block_on(tail.follow())
+    let url = if args.v1 { base } else { with_version_query(base) };
+    let remaining = args.count;
+    let tail = TailClient {
+        settings,
+        args,
+        url,
+        cursors: BTreeMap::new(),
+        remaining,
+        is_ready: false,
+        was_ready: false,
+    };
+    actix_rt::System::new().block_on(tail.run())
 }
 
-/// A client over all its connections.
+/// A client, across its connections.
 struct TailClient<'a> {
     settings: &'a Settings,
     args: TailArgs,
     url: String,
     /// The latest position of each channel.
     cursors: BTreeMap<String, String>,
-    /// How many messages are still to come.
-    left: Option<u64>,
-    /// Whether this connection has become ready, and whether an earlier one had.
+    /// Messages until the command exits; `None`: no limit.
+    remaining: Option<u64>,
+    /// Whether this connection, and whether an earlier one, was ready.
     is_ready: bool,
     was_ready: bool,
 }
 
 /// How a connection ended.
 enum ConnectionEnd {
-    /// All messages that were asked for have come.
+    /// `--count` messages were received.
     Complete,
-    /// It was lost, for this reason. Another one may be tried, after this time if the gateway named one.
+    /// The connection was lost: the reason, and the reconnect delay if the gateway sent one.
     Lost(String, Option<Duration>),
 }
 
 impl TailClient<'_> {
-    async fn follow(mut self) -> Result<ExitCode, Failure> {
+    async fn run(mut self) -> Result<ExitCode, Failure> {
         let mut backoff =
             Backoff::new(RECONNECT_MIN, RECONNECT_MAX).map_err(|error| Failure::Other(error.to_string()))?;
         loop {
@@ -127,7 +134,7 @@ impl TailClient<'_> {
             }
             match ended {
                 ConnectionEnd::Complete => return Ok(ExitCode::SUCCESS),
-                // A first connection that fails is more likely a mistake than downtime.
+                // A failure of the first connection is more likely a wrong argument than downtime.
                 ConnectionEnd::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
                 ConnectionEnd::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
@@ -142,7 +149,7 @@ impl TailClient<'_> {
         match (&self.args.token, &self.args.user) {
             (Some(token), _) => Ok(token.clone()),
             (None, Some(user)) => {
-                // Only a jwt can open channels; with other kinds only public ones can be subscribed to.
+                // Only a JWT can grant channels; other kinds of tokens allow only public channels.
                 let is_jwt = self.settings.auth.kind == AuthKind::Jwt;
                 let grants: &[String] = if is_jwt { &self.args.channels } else { &[] };
                 mint_for(self.settings, user, grants, None)
@@ -164,11 +171,16 @@ impl TailClient<'_> {
         Ok(identify.to_string())
     }
 
-    /// One connection, from the attempt to its end. An error is final.
+    /// Runs one connection. An error is final: the client does not reconnect.
     async fn connect_once(&mut self) -> Result<ConnectionEnd, Failure> {
         let opening = websocket::open(&self.url, MAX_FRAME_BYTES);
         let mut connection = match timeout(ANSWER_TIMEOUT, opening).await {
-            Err(_) => return Ok(ConnectionEnd::Lost(format!("{}: no answer", self.url), None)),
+            Err(_) => {
+                return Ok(ConnectionEnd::Lost(
+                    format!("{}: timed out waiting for a response", self.url),
+                    None,
+                ));
+            }
             Ok(Err(error)) => {
                 return Ok(ConnectionEnd::Lost(format!("{}: {}", self.url, plain_io(error)), None));
             }
@@ -176,7 +188,7 @@ impl TailClient<'_> {
         };
         let identify = self.identify()?;
         let ended = self.exchange(&mut connection, identify).await?;
-        // It does not matter whether the Close arrives.
+        // The server does not need the Close.
         let _ = connection.send(Message::Close(None)).await;
         Ok(ended)
     }
@@ -187,39 +199,45 @@ impl TailClient<'_> {
         identify: String,
     ) -> Result<ConnectionEnd, Failure> {
         let mut answer = Some(Message::Text(identify.into()));
-        let (mut after, mut patience) = (None, ANSWER_TIMEOUT);
-        while self.left != Some(0) {
+        let (mut after, mut frame_timeout) = (None, ANSWER_TIMEOUT);
+        while self.remaining != Some(0) {
             if let Some(answer) = answer.take()
                 && let Err(error) = connection.send(answer).await
             {
                 return Ok(ConnectionEnd::Lost(plain_io(error), after));
             }
-            let Ok(next) = timeout(patience, connection.next()).await else {
-                return Ok(ConnectionEnd::Lost(format!("no frame for {}", format_duration(patience)), after));
+            let Ok(next) = timeout(frame_timeout, connection.next()).await else {
+                return Ok(ConnectionEnd::Lost(
+                    format!("no frame for {}", format_duration(frame_timeout)),
+                    after,
+                ));
             };
             match next {
                 Some(Ok(Frame::Text(text))) => {
-                    let text = std::str::from_utf8(&text).map_err(|_| not_understood())?;
-                    let event: EventFields<'_> = serde_json::from_str(text).map_err(|_| not_understood())?;
+                    let text = std::str::from_utf8(&text).map_err(|_| unknown_protocol())?;
+                    let event: EventFields<'_> =
+                        serde_json::from_str(text).map_err(|_| unknown_protocol())?;
                     after = event.after.map(Duration::from_millis).or(after);
-                    // The gateway sends a heartbeat at each interval, so that two without a frame mean that it is gone.
+                    // The gateway sends a heartbeat in each interval, so two intervals without a frame are a lost
+                    // connection.
                     if let Some(interval_ms) = event.heartbeat_interval {
-                        patience = ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));
+                        frame_timeout =
+                            ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));
                     }
-                    answer = self.hear(text, event)?.map(|text| Message::Text(text.into()));
+                    answer = self.handle_frame(text, event)?.map(|text| Message::Text(text.into()));
                 }
                 Some(Ok(Frame::Ping(payload))) => answer = Some(Message::Pong(payload)),
                 Some(Ok(Frame::Close(reason))) => {
                     let code = reason.as_ref().map(|reason| u16::from(reason.code));
-                    let said = reason.map_or_else(String::new, |reason| {
+                    let reason = reason.map_or_else(String::new, |reason| {
                         format!(" with {} {}", u16::from(reason.code), reason.description.unwrap_or_default())
                     });
-                    let said = format!("closed{said}");
-                    let may_return = code.is_none_or(|code| self.may_return(code));
-                    return if may_return {
-                        Ok(ConnectionEnd::Lost(said, after))
+                    let reason = format!("closed{reason}");
+                    let may_reconnect = code.is_none_or(|code| self.may_reconnect(code));
+                    return if may_reconnect {
+                        Ok(ConnectionEnd::Lost(reason, after))
                     } else {
-                        Err(Failure::Other(said))
+                        Err(Failure::Other(reason))
                     };
                 }
                 Some(Ok(_)) => {}
@@ -231,15 +249,15 @@ impl TailClient<'_> {
     }
 
     /// Whether a retry may succeed after a close with this code.
-    fn may_return(&self, code: u16) -> bool {
+    fn may_reconnect(&self, code: u16) -> bool {
         let known = CloseCode::ALL.iter().find(|known| known.code() == code);
-        // A token that was given has expired for good.
+        // A token given with --token cannot be renewed.
         let has_expired = code == CloseCode::SessionExpired.code() && self.args.token.is_some();
         !has_expired && known.is_none_or(|code| code.may_reconnect())
     }
 
     /// Handles one frame. Returns the reply, if any.
-    fn hear(&mut self, text: &str, event: EventFields<'_>) -> Result<Option<String>, Failure> {
+    fn handle_frame(&mut self, text: &str, event: EventFields<'_>) -> Result<Option<String>, Failure> {
         if self.args.frames {
             print(text)?;
         }
@@ -249,13 +267,13 @@ impl TailClient<'_> {
                 if let (false, Some(message)) = (self.args.frames, event.message) {
                     print(message.get())?;
                 }
-                self.left = self.left.map(|left| left - 1);
-                self.moved(event.channel, event.position);
+                self.remaining = self.remaining.map(|remaining| remaining - 1);
+                self.store_position(event.channel, event.position);
             }
             op::SUBSCRIPTION => {
                 let channel = event.channel.unwrap_or_default();
                 let EventFields { position, state, reason, recovered, .. } = event;
-                self.subscription(ListedChannel { channel, position, state, reason, recovered });
+                self.subscription(ChannelFields { channel, position, state, reason, recovered });
             }
             op::GAP => {
                 let (channel, reason) = (event.channel.unwrap_or_default(), event.reason.unwrap_or_default());
@@ -279,18 +297,18 @@ impl TailClient<'_> {
         event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));
     }
 
-    fn subscription(&mut self, state: ListedChannel) {
-        if let Some(said) = &state.state {
-            print_error(&channel_line(&state.channel, said, state.reason.as_deref()));
+    fn subscription(&mut self, state: ChannelFields) {
+        if let Some(name) = &state.state {
+            print_error(&channel_line(&state.channel, name, state.reason.as_deref()));
         }
         if state.recovered == Some(false) {
             let channel = &state.channel;
             print_error(&format!("gap on {channel}: messages published meanwhile cannot be recovered"));
         }
-        self.moved(Some(state.channel), state.position);
+        self.store_position(Some(state.channel), state.position);
     }
 
-    fn moved(&mut self, channel: Option<String>, position: Option<String>) {
+    fn store_position(&mut self, channel: Option<String>, position: Option<String>) {
         if let (Some(channel), Some(position)) = (channel, position) {
             self.cursors.insert(channel, position);
         }
@@ -298,7 +316,7 @@ impl TailClient<'_> {
 }
 
 /// The URL with `v=2` in its query.
-fn with_version_2(url: String) -> String {
+fn with_version_query(url: String) -> String {
     match url.split_once('?') {
         None => format!("{url}?v=2"),
         Some((_, query)) if query.split('&').any(|part| part == "v=2") => url,
@@ -306,8 +324,8 @@ fn with_version_2(url: String) -> String {
     }
 }
 
-fn not_understood() -> Failure {
-    Failure::Other("the server there does not speak the gateway's protocol".to_owned())
+fn unknown_protocol() -> Failure {
+    Failure::Other("the server does not speak the gateway's protocol".to_owned())
 }
 
 /// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.
@@ -323,13 +341,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_printed_with_its_reason_if_there_is_one() {
+    fn channel_line_has_the_reason_if_there_is_one() {
         assert_eq!(channel_line("room:7", "recovering", None), "room:7 recovering");
         assert_eq!(channel_line("room:7", "refused", Some("unavailable")), "room:7 refused: unavailable");
     }
 
     #[test]
-    fn ready_names_the_state_of_recovering_channels_only() {
+    fn ready_has_the_state_of_recovering_channels_only() {
         let text = r#"{"op":2,"user":"42","channels":[{"channel":"all","position":"7-0"},
             {"channel":"room:7","state":"recovering"}]}"#;
         let event: EventFields<'_> = serde_json::from_str(text).unwrap();

@@ -1,4 +1,4 @@
-//! `token`: mint a token as the login endpoint would, for tests; or check one.
+//! `token`: mints a token as a login endpoint does, or checks one.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -12,13 +12,13 @@ use crate::settings::{Settings, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
-    /// The user's id
+    /// User id of the new token
     #[arg(long, value_name = "ID", required_unless_present = "check")]
     user: Option<String>,
-    /// A channel that the token opens, or a pattern such as room:*; may be repeated (jwt only)
+    /// Grant this channel, or channels that match a pattern such as room:*; may be repeated (jwt only)
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
-    /// Lifetime, such as 90m [default: 1h]; for a signed token at most auth.max_age. An insecure token does not expire
+    /// Lifetime, such as 90m [default: 1h]; at most auth.max_age for a signed token; an insecure token does not expire
     #[arg(long, value_parser = duration)]
     ttl: Option<Duration>,
     /// Check this token against the settings instead of minting one; - reads it from standard input
@@ -30,7 +30,7 @@ pub(super) struct TokenArgs {
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "write a duration as 45s, 90m or 24h".to_owned())
+    parse_duration(text).ok_or_else(|| "expected a duration such as 45s, 90m or 24h".to_owned())
 }
 
 pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, Failure> {
@@ -42,7 +42,7 @@ pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-/// The user of a token, or the reason why it is refused.
+/// Prints the user of a token; fails with the reason if the token is refused.
 fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
     let authenticator =
         Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(vec![error.to_string()]))?;
@@ -71,7 +71,7 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
     format!("user: {}\nchannels: {channels}\nexpires: {expires}", identity.user)
 }
 
-/// What its issuer can do.
+/// How the token's issuer can correct the error.
 const fn advice(error: AuthError) -> &'static str {
     match error {
         AuthError::Malformed => "compare it with docs/tokens.md; check auth.kind",
@@ -89,8 +89,8 @@ const fn advice(error: AuthError) -> &'static str {
     }
 }
 
-/// A token for `user` by the settings' own secret. Without `ttl` it is valid for an hour, or for the maximum of its
-/// kind if that is less.
+/// Mints a token for `user` with the secret of the settings. Without `ttl` it is valid for [`DEFAULT_TTL`], or for the
+/// maximum of its kind if that is less.
 pub(super) fn mint_for(
     settings: &Settings,
     user: &str,

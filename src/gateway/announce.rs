@@ -1,10 +1,10 @@
-//! What the log says of a gateway that starts.
+//! Log lines and warnings at the start of a gateway.
 
 use std::net::SocketAddr;
 
 use crate::settings::{AuthKind, Profile, Settings, mask_url};
 
-/// Logs one line with the facts an operator needs first, and warnings about missing production settings.
+/// Logs version, broker and addresses, and the warnings.
 pub(super) fn announce(settings: &Settings, workers: usize, public: SocketAddr, admin: SocketAddr) {
     let (version, profile) = (env!("CARGO_PKG_VERSION"), settings.profile);
     let broker = mask_url(&settings.broker.url);
@@ -24,17 +24,17 @@ pub(super) fn announce(settings: &Settings, workers: usize, public: SocketAddr, 
     }
 }
 
-/// A sentence for each valid but questionable setting.
+/// One sentence for each valid but questionable setting.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let unbound = is_unbound(settings).then(|| {
-        "neither auth.audience nor auth.issuer is set: a token that the same key has signed for another service is \
+        "neither auth.audience nor auth.issuer is set: tokens that the same key signed for another service are \
          accepted"
             .to_owned()
     });
     settings.warnings.iter().cloned().chain(unbound).collect()
 }
 
-/// Whether production takes every token of its key. Signed tokens carry neither claim.
+/// Whether a production gateway accepts every token of its key. Signed tokens have neither claim.
 fn is_unbound(settings: &Settings) -> bool {
     let auth = &settings.auth;
     settings.profile == Profile::Production
@@ -43,7 +43,7 @@ fn is_unbound(settings: &Settings) -> bool {
         && auth.issuer.is_none()
 }
 
-/// Where a browser on this machine finds the console.
+/// The URL of the console for a browser on this machine.
 fn console_url(admin: SocketAddr) -> String {
     let host = if admin.ip().is_unspecified() || admin.ip().is_loopback() {
         "localhost".to_owned()
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_console_s_url_can_be_opened() {
+    fn console_url_can_be_opened() {
         for (admin, url) in [
             ("127.0.0.1:8081", "http://localhost:8081/console"),
             ("0.0.0.0:8081", "http://localhost:8081/console"),

@@ -1,4 +1,4 @@
-//! The broker by the settings.
+//! Creates the broker that the settings select.
 
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions};
@@ -34,7 +34,7 @@ fn history_options(settings: &Settings) -> HistoryOptions {
     }
 }
 
-/// `None`: the broker is in memory.
+/// `None` if the broker is in memory.
 fn redis_options(settings: &Settings) -> Option<RedisOptions> {
     let broker = &settings.broker;
     if broker.url == "memory:" {

@@ -1,4 +1,4 @@
-//! The limits of the parts, by the settings and by what the system allows.
+//! The limits of all parts, from the settings and the system's limit of open files.
 
 use crate::broker::RecoveryLimits;
 use crate::hub::HubLimits;
@@ -31,7 +31,7 @@ pub(super) fn rules(settings: &Settings) -> Rules {
 pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
     let recovery = RecoveryLimits {
         messages: settings.session.max_recovered_messages,
-        // What comes meanwhile needs room as well.
+        // The other half is for messages that arrive during the recovery.
         bytes: settings.session.max_outbound_bytes / 2,
     };
     HubLimits {
@@ -40,8 +40,8 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
     }
 }
 
-/// How many sockets settings and system allow. Over this the system would refuse, which cuts off the admin port and
-/// Redis as well.
+/// The number of sockets that settings and system allow. At the limit of open files, the admin port and the link to
+/// Redis fail as well.
 fn max_connections(settings: &Settings, fd_limit: FdLimit) -> usize {
     match settings.server.max_connections {
         0 => fd_limit.sockets(),
@@ -49,7 +49,7 @@ fn max_connections(settings: &Settings, fd_limit: FdLimit) -> usize {
     }
 }
 
-/// The limits on sockets.
+/// The limits of connections.
 pub(super) fn caps(settings: &Settings, fd_limit: FdLimit) -> Caps {
     Caps {
         connections: max_connections(settings, fd_limit),
@@ -60,12 +60,12 @@ pub(super) fn caps(settings: &Settings, fd_limit: FdLimit) -> Caps {
     }
 }
 
-/// What sessions, users and their addresses may do.
+/// The limits of sessions, of users and of their addresses.
 pub(super) fn session_caps(settings: &Settings) -> SessionCaps {
     let limits = &settings.limits;
     SessionCaps {
         unidentified: limits.unidentified,
-        // Without separate client addresses, one address may represent all clients.
+        // Without a limit per address, all clients may share the address of a proxy.
         unidentified_per_address: match limits.connections_per_address {
             0 => 0,
             _ => limits.unidentified.div_ceil(2),
@@ -76,8 +76,8 @@ pub(super) fn session_caps(settings: &Settings) -> SessionCaps {
     }
 }
 
-/// An address may not have more handshakes than sockets, nor more than half of all: the others are for others. A
-/// handshake counts a little longer than it takes, so that very few would refuse who only comes back at once.
+/// An address may have as many handshakes as sockets, but not more than half of all handshakes. A handshake counts for
+/// slightly longer than it takes, so a limit below `FEWEST` would refuse clients that reconnect at once.
 fn handshakes_per_address(settings: &Settings, fd_limit: FdLimit) -> u32 {
     const FEWEST: u32 = 16;
     let half = u32::try_from(fd_limit.handshakes() / 2).unwrap_or(u32::MAX);
@@ -87,12 +87,12 @@ fn handshakes_per_address(settings: &Settings, fd_limit: FdLimit) -> u32 {
     }
 }
 
-/// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
+/// Raises the limit of open files as far as possible and logs it.
 pub(super) fn raise_fd_limit(settings: &Settings) -> FdLimit {
     let max_connections = settings.server.max_connections;
     let workers = settings.server.worker_threads();
     let fd_limit = FdLimit::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
-        log::warn!("the limit of open files cannot be read or raised: {error}");
+        log::warn!("cannot read or raise the limit of open files: {error}; assuming that there is no limit");
         FdLimit::default()
     });
     let (limit, room) = (fd_limit.limit(), fd_limit.sockets());
@@ -106,14 +106,14 @@ pub(super) fn raise_fd_limit(settings: &Settings) -> FdLimit {
     fd_limit
 }
 
-/// Puts the bounds beside what they bound, for alerts.
-pub(super) fn show_limits(settings: &Settings, metrics: &Metrics, fd_limit: FdLimit) {
-    let shown = |limit: usize| i64::try_from(limit).unwrap_or(0);
+/// Exports the limits as metrics, for alerts.
+pub(super) fn export_limits(settings: &Settings, metrics: &Metrics, fd_limit: FdLimit) {
+    let gauge_value = |limit: usize| i64::try_from(limit).unwrap_or(0);
     let (server, limits) = (&settings.server, &metrics.limits);
-    limits.connections.set(shown(max_connections(settings, fd_limit)));
-    limits.admin_connections.set(shown(settings.admin.max_connections));
-    limits.hub_inbox_bytes.set(shown(settings.broker.max_inbox_bytes * server.worker_threads()));
-    limits.outbound_queued_bytes.set(shown(server.max_outbound_bytes));
+    limits.connections.set(gauge_value(max_connections(settings, fd_limit)));
+    limits.admin_connections.set(gauge_value(settings.admin.max_connections));
+    limits.hub_inbox_bytes.set(gauge_value(settings.broker.max_inbox_bytes * server.worker_threads()));
+    limits.outbound_queued_bytes.set(gauge_value(server.max_outbound_bytes));
 }
 
 /// The options of all sockets.

@@ -1,12 +1,12 @@
-//! The time in which this process ran, for deadlines that must not count the time while it was stopped. Pure.
+//! Measures the time in which this process ran, for deadlines that exclude the time while it was stopped. Pure.
 
 use std::time::{Duration, Instant};
 
-/// The longest counted interval between two samples. A longer interval means that the process was stopped or its
-/// machine paused.
+/// The most that one interval between two samples counts. A longer interval means that the process was stopped or the
+/// machine was paused.
 const MAX_GAP: Duration = Duration::from_secs(1);
 
-/// Sums the intervals between samples. Needs several samples per second.
+/// Sums the intervals between samples. Callers take several samples per second.
 #[derive(Debug)]
 pub(super) struct RunningTime {
     last: Instant,
@@ -18,8 +18,8 @@ impl RunningTime {
         Self { last: now, sum: Duration::ZERO }
     }
 
-    /// How long the process has run since the start.
-    pub(super) fn look(&mut self, now: Instant) -> Duration {
+    /// Adds a sample; returns the time that the process has run since the start.
+    pub(super) fn sample(&mut self, now: Instant) -> Duration {
         self.sum += now.saturating_duration_since(self.last).min(MAX_GAP);
         self.last = now;
         self.sum
@@ -31,13 +31,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_counts_as_one_second_and_everything_else_in_full() {
+    fn a_stop_counts_as_one_second_at_most() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut time = RunningTime::start(start);
-        assert_eq!(time.look(start + ms(10)), ms(10));
-        assert_eq!(time.look(start + ms(510)), ms(510));
-        assert_eq!(time.look(start + ms(60_510)), ms(1_510));
-        assert_eq!(time.look(start + ms(60_520)), ms(1_520));
-        assert_eq!(time.look(start), ms(1_520), "a clock never goes back");
+        assert_eq!(time.sample(start + ms(10)), ms(10));
+        assert_eq!(time.sample(start + ms(510)), ms(510));
+        assert_eq!(time.sample(start + ms(60_510)), ms(1_510));
+        assert_eq!(time.sample(start + ms(60_520)), ms(1_520));
+        assert_eq!(time.sample(start), ms(1_520), "a clock never goes back");
     }
 }

@@ -1,8 +1,7 @@
 //! Labels, and the closed sets of their values.
 //!
-//! A counter whose first sample is 1 hides the first incident, because `increase` sees no growth. So every labelled
-//! counter starts at 0 for each of its values. A test compares these values with docs/operations/metrics.md and
-//! docs/openapi.yaml.
+//! Every labelled counter starts at 0 for each of its values. A counter whose first sample is 1 would hide the first
+//! incident from `increase`. A test compares the values with docs/operations/metrics.md and docs/openapi.yaml.
 
 use std::fmt;
 use std::hash::Hash;
@@ -16,17 +15,17 @@ use protocol::publication::PayloadError;
 
 use super::Counters;
 
-/// A value of the labels `reason` and `result`, one of a closed set.
+/// A value of the label `reason` or `result`.
 pub trait Label: fmt::Debug + Clone + Copy + PartialEq + Eq + Hash + Send + Sync + 'static {
-    /// The text on the page of metrics, in snake case.
+    /// The value on the page of metrics, in snake case.
     fn label(self) -> &'static str;
 }
 
-/// The label of metrics that count failures.
+/// The label `reason`, of metrics that count only failures.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reason<L>(L);
 
-/// The label of metrics that count successes, too.
+/// The label `result`, of metrics that also count successes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResultLabel<L>(L);
 
@@ -54,7 +53,7 @@ impl<L: Label> EncodeLabelSet for ResultLabel<L> {
     }
 }
 
-/// The reasons of refused upgrades are texts, because the application of the socket layer adds its own.
+/// Reasons of refused upgrades are texts because the socket layer does not know those of the application.
 impl Label for &'static str {
     fn label(self) -> &'static str {
         self
@@ -67,7 +66,7 @@ impl Label for GapReason {
     }
 }
 
-/// Defines an enum of label values, the list of all of them, and their texts.
+/// Defines an enum of label values with their texts and a list of all values.
 macro_rules! labels {
     ($(#[$documentation:meta])* $name:ident { $($(#[$meaning:meta])* $value:ident = $text:literal,)+ }) => {
         $(#[$documentation])*
@@ -131,19 +130,19 @@ labels! {
 /// Why a publication was not delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// The payload cannot be delivered to anybody.
+    /// The payload is invalid.
     Payload(PayloadError),
-    /// Nobody here is subscribed to the channel; most likely the last subscriber has just left it.
+    /// No session of this replica is subscribed to the channel, usually because the last subscriber has just left.
     UnknownChannel,
-    /// It was delivered before.
+    /// The publication was delivered before.
     Duplicate,
     /// The socket is closing.
     SocketClosing,
-    /// The worker does not keep up.
+    /// The hub's inbox is full: the worker is too slow.
     HubInboxFull,
-    /// More arrived than is held while the channel is repaired.
+    /// Too many publications arrived while the channel was being repaired.
     Repairing,
-    /// Handling it made the gateway's code panic.
+    /// The gateway panicked while it handled the publication.
     Panicked,
 }
 
@@ -162,17 +161,17 @@ impl Label for DropReason {
 }
 
 labels! {
-    /// The result of an attempt to continue from a position.
+    /// The result of an attempt to resume from a position.
     RecoveryResult {
-        /// Everything that was missed was delivered.
+        /// All missed messages were delivered.
         Recovered = "recovered",
-        /// The history was replaced or trimmed, or has lost its end.
+        /// The history was replaced or trimmed, or lost its latest messages.
         Lost = "lost",
-        /// The client has missed more than the limits allow.
+        /// The client missed more messages than the limits allow.
         TooMuch = "too_much",
         /// The history cannot be read.
         Unreadable = "unreadable",
-        /// The client's position is not one.
+        /// The client's position cannot be parsed.
         UnreadablePosition = "unreadable_position",
     }
 }
@@ -182,11 +181,11 @@ labels! {
     KeyRefusal {
         /// The request has no `Authorization` header.
         NoKey = "no_key",
-        /// The request has another key.
+        /// The request has a wrong key.
         WrongKey = "wrong_key",
         /// `admin.api_key` is not set.
         NotConfigured = "admin_key_not_configured",
-        /// The request comes from a page of another origin.
+        /// A page of another origin sent the request.
         OriginNotAllowed = "origin_not_allowed",
     }
 }
@@ -194,9 +193,9 @@ labels! {
 labels! {
     /// Whether a rejected payload was put on the stream of rejected payloads.
     RecordResult {
-        /// It is on the stream.
+        /// The payload is on the stream.
         Recorded = "recorded",
-        /// Redis refused it, or too many came in a second.
+        /// Redis refused the payload, or too many arrived in a second.
         NotRecorded = "not_recorded",
     }
 }
@@ -208,17 +207,17 @@ labels! {
         Connect = "connect",
         /// Connecting took too long.
         ConnectTimeout = "connect_timeout",
-        /// A file that the link needs cannot be used.
+        /// A file of the settings, such as a certificate, is invalid.
         File = "file",
-        /// No sentinel says where the master is.
+        /// No sentinel knows the master.
         NoMaster = "no_master",
-        /// The server is a replica.
+        /// The server is a replica, not a master.
         Demoted = "demoted",
-        /// Redis does not accept the user or a command.
+        /// Redis denied the user or a command.
         Access = "access",
         /// Redis answered with another error.
         Refused = "refused",
-        /// The connection ended.
+        /// The connection was closed.
         Closed = "closed",
         /// Redis closed only the subscriber's connection.
         SubscriberClosed = "subscriber_closed",
@@ -226,39 +225,39 @@ labels! {
         SubscribeTimeout = "subscribe_timeout",
         /// A probe did not return in time.
         ProbeTimeout = "probe_timeout",
-        /// The link's code panicked.
+        /// The link panicked.
         Panicked = "panicked",
     }
 }
 
-/// The label of closes: the close code.
+/// The label `code` of closes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Code {
-    /// The number of the Close frame.
+    /// The status code of the Close frame.
     pub code: u16,
 }
 
 /// The labels of a request to the admin port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AdminRequest {
-    /// The pattern of the path, or `other`.
+    /// The pattern of the path, or `other` for an unknown path.
     pub route: &'static str,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
 }
 
 impl AdminRequest {
-    /// `pattern` is the pattern of the path that was asked for; `None`: there is no such path.
+    /// `pattern` is the pattern of the requested path; `None` for an unknown path.
     pub fn new(pattern: Option<&str>, status: u16) -> Self {
         let known = ADMIN_REQUESTS.iter().map(|(route, _)| *route).find(|route| Some(*route) == pattern);
         Self { route: known.unwrap_or(OTHER_ROUTE), status }
     }
 }
 
-/// Paths that the admin port does not have.
+/// The route of unknown paths.
 const OTHER_ROUTE: &str = "other";
 
-/// The routes of the admin port, and the statuses of their answers.
+/// The routes of the admin port, and the statuses of their responses.
 const ADMIN_REQUESTS: [(&str, &[u16]); 15] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
@@ -296,7 +295,7 @@ const UPGRADES_REFUSED: &[&str] = &[
 ];
 
 impl Counters {
-    /// Creates every labelled counter, at 0.
+    /// Creates every labelled counter with the value 0.
     pub(super) fn create_labels(&self) {
         create(&self.upgrades_refused, UPGRADES_REFUSED.iter().copied());
         create(&self.admin_refused, KeyRefusal::ALL.iter().copied());

@@ -1,214 +1,162 @@
-//! The page of metrics: every metric under its name, with its help text.
+//! The page of metrics, and the registry that it is written from.
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::{Limits, Metrics, process};
+use super::process::ProcessCollector;
+use super::{Counters, Limits, Metrics, PerThread};
 
 impl Metrics {
     /// The page that Prometheus reads.
     pub fn render(&self) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
-        let _ = encode_registry(&mut page, &self.registry());
-        let _ = encode_registry(&mut page, &process::registry());
-        let _ = encode_eof(&mut page);
+        let _ = encode(&mut page, &self.0.registry);
         page
     }
+}
 
-    /// A registry over the same cells, created for each scrape, which happens every few seconds.
-    fn registry(&self) -> Registry {
-        let mut all = Registry::with_prefix("gateway");
-        self.register_sessions(&mut all);
-        self.register_publications(&mut all);
-        self.register_link(&mut all);
-        self.register_process(&mut all);
-        self.limits.register(&mut all);
-        all
+/// Upper bounds of the buckets. A healthy round trip takes less than a millisecond.
+const PROBE_SECONDS: [f64; 13] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+/// Detection should take less than three seconds.
+const DETECTION_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0];
+const REPAIR_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Creates all metrics of a process and their registry. The names that `process` writes have no prefix.
+pub(super) fn register_all() -> (Counters, Registry) {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(ProcessCollector));
+    let counters = Counters::register(registry.sub_registry_with_prefix("gateway"));
+    counters.create_labels();
+    (counters, registry)
+}
+
+/// Registers a metric and returns the handle that counts.
+trait RegistryExt {
+    fn register_new<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M;
+    fn register_bytes<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M;
+    fn register_seconds<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M;
+}
+
+impl RegistryExt for Registry {
+    fn register_new<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.register(name, help, metric.clone());
+        metric
     }
 
-    /// Sockets, and the sessions on them.
-    fn register_sessions(&self, all: &mut Registry) {
-        all.register("connections", "Open sockets", self.connections.clone());
-        all.register("handshakes", "Connections in their handshake", self.handshakes.clone());
-        all.register(
-            "admin_connections",
-            "Open connections of the admin port",
-            self.admin_connections.clone(),
-        );
-        all.register("connections_opened", "Sockets opened", self.connections_opened.clone());
-        all.register("upgrades_refused", "Upgrades refused, by reason", self.upgrades_refused.clone());
-        all.register("sessions", "Identified sessions", self.sessions.clone());
-        all.register("users", "Users with at least one session", self.users.clone());
-        all.register("channels", "Channels with at least one session", self.channels.clone());
-        all.register("subscriptions", "Subscriptions of all sessions", self.subscriptions.clone());
-        all.register("identifies", "Identify attempts, by outcome", self.identifies.clone());
-        all.register("client_messages", "Text messages from clients", self.client_messages.clone());
-        all.register("websocket_closes", "Closes sent, by code", self.websocket_closes.clone());
+    fn register_bytes<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.register_with_unit(name, help, Unit::Bytes, metric.clone());
+        metric
     }
 
-    /// Publications on their way to sockets, and the requests of the admin port.
-    fn register_publications(&self, all: &mut Registry) {
-        all.register(
-            "publications_received",
-            "Publications received from the broker",
-            self.publications_received.clone(),
-        );
-        all.register(
-            "publications_delivered",
-            "Frames of publications handed to sockets",
-            self.publications_delivered.clone(),
-        );
-        all.register(
-            "publications_dropped",
-            "Publications not delivered, by reason",
-            self.publications_dropped.clone(),
-        );
-        all.register(
-            "publications_repaired",
-            "Publications that the link missed and read from a history",
-            self.publications_repaired.clone(),
-        );
-        all.register("gaps", "Gaps announced for channels, by reason", self.gaps.clone());
-        all.register(
-            "recoveries",
-            "Attempts to continue from a position, by outcome",
-            self.recoveries.clone(),
-        );
-        all.register(
-            "admin_refused",
-            "Requests that the admin API refused before reading them, by reason",
-            self.admin_refused.clone(),
-        );
-        all.register(
-            "publications_accepted",
-            "Publications accepted from the admin API",
-            self.publications_accepted.clone(),
-        );
-        all.register_with_unit(
-            "delivery_latency",
-            "Time from a publication's arrival to the last socket of a worker",
-            Unit::Seconds,
-            self.delivery_latency.total(),
-        );
-        all.register_with_unit(
-            "received",
-            "Bytes read from sockets",
-            Unit::Bytes,
-            counter_of(self.traffic.received()),
-        );
-        all.register_with_unit(
-            "sent",
-            "Bytes written to sockets",
-            Unit::Bytes,
-            counter_of(self.traffic.sent()),
-        );
-        all.register(
-            "admin_requests",
-            "Requests to the admin port, by route and status",
-            self.admin_requests.clone(),
-        );
+    fn register_seconds<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        metric
     }
+}
 
-    /// The link to the broker, and its data.
-    fn register_link(&self, all: &mut Registry) {
-        all.register("redis_link_up", "1 while the broker's link is healthy", self.redis_link_up.clone());
-        all.register(
-            "history_available",
-            "1 while durable publishing is possible",
-            self.history_available.clone(),
-        );
-        all.register(
-            "rejected",
-            "Payloads from Redis that are not delivered, by outcome",
-            self.rejected.clone(),
-        );
-        all.register("redis_may_evict", "1 while Redis may evict keys", self.redis_may_evict.clone());
-        all.register("redis_evicted_keys", "Keys that Redis has evicted", self.redis_evicted_keys.clone());
-        all.register(
-            "channels_refused",
-            "Subscriptions that Redis refused to the gateway",
-            self.channels_refused.clone(),
-        );
-        all.register(
-            "redis_link_losses",
-            "Losses of the broker's link, by reason",
-            self.redis_link_losses.clone(),
-        );
-        all.register_with_unit(
-            "probe_latency",
-            "Time from publishing a probe to receiving it",
-            Unit::Seconds,
-            self.probe_latency.clone(),
-        );
-        all.register_with_unit(
-            "redis_link_detection",
-            "Time from the last received probe to the end of the link",
-            Unit::Seconds,
-            self.redis_link_detection.clone(),
-        );
-        all.register_with_unit(
-            "redis_link_repair",
-            "Time from the end of the link until the next healthy one",
-            Unit::Seconds,
-            self.redis_link_repair.clone(),
-        );
-    }
-
-    /// What waits in the process, and its state.
-    fn register_process(&self, all: &mut Registry) {
-        all.register_with_unit(
-            "hub_inbox",
-            "Publications waiting for a hub",
-            Unit::Bytes,
-            self.hub_inbox_bytes.clone(),
-        );
-        all.register_with_unit(
-            "outbound_queued",
-            "Bytes waiting for sockets to take them",
-            Unit::Bytes,
-            self.outbound_queued_bytes.clone(),
-        );
-        all.register(
-            "log_lines_dropped",
-            "Log lines dropped because the log was not read fast enough",
-            self.log_lines_dropped.clone(),
-        );
-        all.register("ready", "1 while the replica is ready", self.ready.clone());
-        all.register("draining", "1 while the replica drains", self.draining.clone());
+impl Counters {
+    /// Creates and registers all metrics; labelled counters have no values yet.
+    fn register(all: &mut Registry) -> Self {
+        let traffic = PerThread::default();
+        all.register_with_unit("received", "Bytes read from sockets", Unit::Bytes, traffic.received());
+        all.register_with_unit("sent", "Bytes written to sockets", Unit::Bytes, traffic.sent());
         all.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self {
+            connections: all.register_new("connections", "Open sockets"),
+            handshakes: all.register_new("handshakes", "Connections in their handshake"),
+            admin_connections: all.register_new("admin_connections", "Open connections of the admin port"),
+            connections_opened: all.register_new("connections_opened", "Sockets opened"),
+            upgrades_refused: all.register_new("upgrades_refused", "Upgrades refused, by reason"),
+            sessions: all.register_new("sessions", "Identified sessions"),
+            users: all.register_new("users", "Users with at least one session"),
+            channels: all.register_new("channels", "Channels with at least one session"),
+            subscriptions: all.register_new("subscriptions", "Subscriptions of all sessions"),
+            identifies: all.register_new("identifies", "Identify attempts, by outcome"),
+            client_messages: all.register_new("client_messages", "Text messages from clients"),
+            websocket_closes: all.register_new("websocket_closes", "Closes sent, by code"),
+            publications_received: all
+                .register_new("publications_received", "Publications received from the broker"),
+            publications_delivered: all
+                .register_new("publications_delivered", "Frames of publications handed to sockets"),
+            publications_dropped: all
+                .register_new("publications_dropped", "Publications not delivered, by reason"),
+            publications_repaired: all.register_new(
+                "publications_repaired",
+                "Publications that the link missed and read from a history",
+            ),
+            gaps: all.register_new("gaps", "Gaps announced for channels, by reason"),
+            recoveries: all.register_new("recoveries", "Attempts to continue from a position, by outcome"),
+            admin_refused: all.register_new(
+                "admin_refused",
+                "Requests that the admin API refused before reading them, by reason",
+            ),
+            publications_accepted: all
+                .register_new("publications_accepted", "Publications accepted from the admin API"),
+            delivery_latency: all.register_seconds(
+                "delivery_latency",
+                "Time from a publication's arrival to the last socket of a worker",
+                PerThread::default(),
+            ),
+            traffic,
+            admin_requests: all
+                .register_new("admin_requests", "Requests to the admin port, by route and status"),
+            redis_link_up: all.register_new("redis_link_up", "1 while the broker's link is healthy"),
+            history_available: all
+                .register_new("history_available", "1 while durable publishing is possible"),
+            rejected: all.register_new("rejected", "Payloads from Redis that are not delivered, by outcome"),
+            redis_may_evict: all.register_new("redis_may_evict", "1 while Redis may evict keys"),
+            redis_evicted_keys: all.register_new("redis_evicted_keys", "Keys that Redis has evicted"),
+            channels_refused: all
+                .register_new("channels_refused", "Subscriptions that Redis refused to the gateway"),
+            redis_link_losses: all
+                .register_new("redis_link_losses", "Losses of the broker's link, by reason"),
+            probe_latency: all.register_seconds(
+                "probe_latency",
+                "Time from publishing a probe to receiving it",
+                Histogram::new(PROBE_SECONDS),
+            ),
+            latest_probe_us: AtomicU64::new(0),
+            redis_link_detection: all.register_seconds(
+                "redis_link_detection",
+                "Time from the last received probe to the end of the link",
+                Histogram::new(DETECTION_SECONDS),
+            ),
+            redis_link_repair: all.register_seconds(
+                "redis_link_repair",
+                "Time from the end of the link until the next healthy one",
+                Histogram::new(REPAIR_SECONDS),
+            ),
+            hub_inbox_bytes: all.register_bytes("hub_inbox", "Publications waiting for a hub"),
+            outbound_queued_bytes: all
+                .register_bytes("outbound_queued", "Bytes waiting for sockets to take them"),
+            log_lines_dropped: all.register_new(
+                "log_lines_dropped",
+                "Log lines dropped because the log was not read fast enough",
+            ),
+            ready: all.register_new("ready", "1 while the replica is ready"),
+            draining: all.register_new("draining", "1 while the replica drains"),
+            limits: Limits::register(all),
+        }
     }
 }
 
 impl Limits {
-    fn register(&self, all: &mut Registry) {
-        all.register("connections_limit", "Limit of open sockets; 0: no limit", self.connections.clone());
-        all.register(
-            "admin_connections_limit",
-            "Limit of connections of the admin port",
-            self.admin_connections.clone(),
-        );
-        all.register_with_unit(
-            "hub_inbox_limit",
-            "Limit of bytes that wait for hubs",
-            Unit::Bytes,
-            self.hub_inbox_bytes.clone(),
-        );
-        all.register_with_unit(
-            "outbound_queued_limit",
-            "Limit of bytes that wait for sockets; 0: no limit",
-            Unit::Bytes,
-            self.outbound_queued_bytes.clone(),
-        );
+    fn register(all: &mut Registry) -> Self {
+        Self {
+            connections: all.register_new("connections_limit", "Limit of open sockets; 0: no limit"),
+            admin_connections: all
+                .register_new("admin_connections_limit", "Limit of connections of the admin port"),
+            hub_inbox_bytes: all.register_bytes("hub_inbox_limit", "Limit of bytes that wait for hubs"),
+            outbound_queued_bytes: all
+                .register_bytes("outbound_queued_limit", "Limit of bytes that wait for sockets; 0: no limit"),
+        }
     }
-}
-
-fn counter_of(value: u64) -> Counter<u64, AtomicU64> {
-    let counter = Counter::default();
-    counter.inc_by(value);
-    counter
 }

@@ -1,44 +1,49 @@
-//! Per-thread counters, summed for each scrape.
+//! Counters with cells for each thread, summed for each scrape.
 //!
-//! If several workers counted each message in one cell, they would contend for its cache line.
+//! Workers that count in the same cell would contend for its cache line.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 
-/// The cells of all threads.
+/// The cells of all threads. Cloning shares them.
 #[derive(Debug)]
-pub struct PerThread<T>(Mutex<Vec<Arc<T>>>);
+pub struct PerThread<T>(Arc<Mutex<Vec<Arc<T>>>>);
 
 impl<T> Default for PerThread<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Arc::default())
+    }
+}
+
+impl<T> Clone for PerThread<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<T: Default> PerThread<T> {
-    /// The cells of one more thread.
+    /// Adds the cells of another thread.
     pub fn add_thread(&self) -> Arc<T> {
         let cells = Arc::new(T::default());
-        self.lock().push(Arc::clone(&cells));
+        self.0.lock().push(Arc::clone(&cells));
         cells
-    }
-
-    fn sum(&self, of: impl Fn(&T) -> &AtomicU64) -> u64 {
-        self.lock().iter().map(|cells| of(cells).load(Ordering::Relaxed)).sum()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<T>>> {
-        // A list that only grows is consistent at any time.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The bytes of one thread's WebSockets, frame headers included, handshakes not. Aligned to its own cache lines.
+impl<T> PerThread<T> {
+    fn sum(&self, of: impl Fn(&T) -> &AtomicU64) -> u64 {
+        self.0.lock().iter().map(|cells| of(cells).load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The bytes of one thread's WebSockets, including frame headers but not handshakes. Aligned to its own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Traffic {
@@ -47,28 +52,45 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts bytes that were read from a socket.
+    /// Counts bytes read from a socket.
     pub fn count_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes that were written to a socket.
+    /// Counts bytes written to a socket.
     pub fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
+/// A counter of the metrics page: one of the cells, summed over all threads.
+#[derive(Debug)]
+pub(super) struct TrafficCounter {
+    threads: PerThread<Traffic>,
+    cell: fn(&Traffic) -> &AtomicU64,
+}
+
 impl PerThread<Traffic> {
-    pub(super) fn received(&self) -> u64 {
-        self.sum(|traffic| &traffic.received)
+    pub(super) fn received(&self) -> TrafficCounter {
+        TrafficCounter { threads: self.clone(), cell: |traffic| &traffic.received }
     }
 
-    pub(super) fn sent(&self) -> u64 {
-        self.sum(|traffic| &traffic.sent)
+    pub(super) fn sent(&self) -> TrafficCounter {
+        TrafficCounter { threads: self.clone(), cell: |traffic| &traffic.sent }
     }
 }
 
-/// The upper bounds of the buckets, in microseconds. A healthy delivery to few sockets takes tens of microseconds.
+impl EncodeMetric for TrafficCounter {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        ConstCounter::new(self.threads.sum(self.cell)).encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+/// The upper bounds of the buckets, in microseconds. A delivery to few sockets takes tens of microseconds.
 const BOUNDS_US: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
 
@@ -76,7 +98,7 @@ const BOUNDS_US: [u64; 14] =
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Latency {
-    /// The last one has no bound.
+    /// The last bucket has no bound.
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_ns: AtomicU64,
 }
@@ -93,34 +115,15 @@ impl Latency {
 }
 
 /// The sum of all hubs' histograms.
-pub(super) struct LatencySum {
-    sum_seconds: f64,
-    buckets: Vec<(f64, u64)>,
-}
-
-impl PerThread<Latency> {
-    pub(super) fn total(&self) -> LatencySum {
-        let bounds = BOUNDS_US.iter().map(|us| Duration::from_micros(*us).as_secs_f64());
-        let buckets = bounds.chain([f64::INFINITY]).enumerate();
-        LatencySum {
-            sum_seconds: Duration::from_nanos(self.sum(|latency| &latency.sum_ns)).as_secs_f64(),
-            buckets: buckets
-                .map(|(index, bound)| (bound, self.sum(|latency| &latency.buckets[index])))
-                .collect(),
-        }
-    }
-}
-
-impl fmt::Debug for LatencySum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LatencySum").field("buckets", &self.buckets).finish_non_exhaustive()
-    }
-}
-
-impl EncodeMetric for LatencySum {
+impl EncodeMetric for PerThread<Latency> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let count = self.buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<NoLabelSet>(self.sum_seconds, count, &self.buckets, None)
+        let bounds = BOUNDS_US.iter().map(|us| Duration::from_micros(*us).as_secs_f64());
+        let bounds = bounds.chain([f64::INFINITY]).enumerate();
+        let buckets: Vec<_> =
+            bounds.map(|(index, bound)| (bound, self.sum(|latency| &latency.buckets[index]))).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let seconds = Duration::from_nanos(self.sum(|latency| &latency.sum_ns)).as_secs_f64();
+        encoder.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -130,23 +133,33 @@ impl EncodeMetric for LatencySum {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use crate::metrics::Metrics;
 
     #[test]
-    fn the_page_sums_up_what_each_thread_has_counted() {
-        let (traffic, latency) = (PerThread::<Traffic>::default(), PerThread::<Latency>::default());
+    fn page_sums_up_the_counts_of_all_threads() {
+        let metrics = Metrics::default();
         for bytes in [3, 4] {
-            let own = traffic.add_thread();
-            own.count_received(bytes);
-            own.count_sent(10 * bytes);
+            let traffic = metrics.traffic.add_thread();
+            traffic.count_received(bytes);
+            traffic.count_sent(10 * bytes);
         }
-        assert_eq!((traffic.received(), traffic.sent()), (7, 70));
         for us in [49, 50, 2_000_000] {
-            latency.add_thread().observe(Duration::from_micros(us));
+            metrics.delivery_latency.add_thread().observe(Duration::from_micros(us));
         }
-        let total = latency.total();
-        let counts: Vec<_> = total.buckets.iter().map(|(_, count)| *count).collect();
-        assert_eq!((counts[0], counts[1], counts[BOUNDS_US.len()]), (1, 1, 1));
-        assert!((total.sum_seconds - 2.000_099).abs() < 1e-9, "{}", total.sum_seconds);
+        let page = metrics.render();
+        for line in [
+            "gateway_received_bytes_total 7",
+            "gateway_sent_bytes_total 70",
+            "gateway_delivery_latency_seconds_sum 2.000099",
+            "gateway_delivery_latency_seconds_count 3",
+            "gateway_delivery_latency_seconds_bucket{le=\"0.00005\"} 1",
+            "gateway_delivery_latency_seconds_bucket{le=\"0.0001\"} 2",
+            "gateway_delivery_latency_seconds_bucket{le=\"1.0\"} 2",
+            "gateway_delivery_latency_seconds_bucket{le=\"+Inf\"} 3",
+        ] {
+            assert!(page.lines().any(|found| found == line), "no line {line:?} in:\n{page}");
+        }
     }
 }

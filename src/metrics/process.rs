@@ -1,15 +1,17 @@
-//! The process as the kernel sees it, under the names that Prometheus' own libraries use. Linux only.
+//! Metrics of the process from `/proc`, with the names that Prometheus' client libraries use. Linux only.
 
-use std::fs;
+use std::{fmt, fs};
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 /// `/proc` counts time in hundredths of a second (`USER_HZ`, the same on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The process now.
+/// A sample of this process.
 #[derive(Debug)]
 struct Process {
     cpu_seconds: f64,
@@ -21,19 +23,20 @@ struct Process {
     max_files: i64,
 }
 
-/// The metrics of this process; none where there is no `/proc`.
-pub(super) fn registry() -> Registry {
-    let mut all = Registry::default();
-    if let Some(process) = Process::read() {
-        process.register(&mut all);
+/// Reads `/proc` for each scrape; writes nothing where there is no `/proc`.
+#[derive(Debug)]
+pub(super) struct ProcessCollector;
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut all: DescriptorEncoder<'_>) -> fmt::Result {
+        Process::read().map_or(Ok(()), |process| process.encode(&mut all))
     }
-    all
 }
 
 impl Process {
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name, in parentheses, may contain any text. The first field after it is number 3 of proc(5).
+        // The process name, in parentheses, may contain any text. The first field after it is number 3 of proc(5).
         let fields: Vec<_> = stat.rsplit(')').next()?.split_whitespace().collect();
         let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
         let boot = line("/proc/stat", "btime ")?.parse::<f64>().ok()?;
@@ -50,43 +53,30 @@ impl Process {
         })
     }
 
-    fn register(&self, all: &mut Registry) {
-        let cpu = Counter::<f64>::default();
-        cpu.inc_by(self.cpu_seconds);
-        all.register_with_unit("process_cpu", "CPU time, user and system", Unit::Seconds, cpu);
-        let start = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
-        start.set(self.start_seconds);
-        all.register_with_unit("process_start_time", "Start time, Unix time", Unit::Seconds, start);
-        let gauge = |value| {
-            let gauge = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
-            gauge.set(value);
-            gauge
+    fn encode(&self, all: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));
+        let mut add = |name, help, unit, metric: &dyn EncodeMetric| {
+            metric.encode(all.encode_descriptor(name, help, unit, metric.metric_type())?)
         };
-        all.register_with_unit(
-            "process_resident_memory",
-            "Resident memory",
-            Unit::Bytes,
-            gauge(self.resident_bytes),
-        );
-        all.register_with_unit(
-            "process_virtual_memory",
-            "Virtual memory",
-            Unit::Bytes,
-            gauge(self.virtual_bytes),
-        );
-        all.register("process_open_fds", "Open file descriptors", gauge(self.open_files));
-        all.register("process_max_fds", "Limit of file descriptors", gauge(self.max_files));
+        add("process_cpu", "CPU time, user and system.", seconds, &ConstCounter::new(self.cpu_seconds))?;
+        let start = ConstGauge::new(self.start_seconds);
+        add("process_start_time", "Start time, Unix time.", seconds, &start)?;
+        let resident = ConstGauge::new(self.resident_bytes);
+        add("process_resident_memory", "Resident memory.", bytes, &resident)?;
+        add("process_virtual_memory", "Virtual memory.", bytes, &ConstGauge::new(self.virtual_bytes))?;
+        add("process_open_fds", "Open file descriptors.", None, &ConstGauge::new(self.open_files))?;
+        add("process_max_fds", "Limit of file descriptors.", None, &ConstGauge::new(self.max_files))
     }
 }
 
-/// The rest of the line of a file that begins so.
+/// The rest of the first line of a file with this beginning.
 fn line(path: &str, beginning: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(beginning)).map(|rest| rest.trim().to_owned())
 }
 
 fn open_files() -> Option<i64> {
-    // From Linux 6.2 on the directory's size is their number, which is faster than counting 100 000 entries.
+    // Since Linux 6.2 the size of the directory is the number of its entries; counting 100 000 entries is slow.
     match fs::metadata("/proc/self/fd").ok()?.len() {
         0 => Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as i64),
         number => Some(number as i64),
@@ -100,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_is_read_from_the_kernel() {
+    fn process_is_read_from_the_kernel() {
         let process = Process::read().unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((0.0..600.0).contains(&(now - process.start_seconds)), "{process:?} at {now}");

@@ -1,46 +1,47 @@
-//! Checks the messages one client received on one channel against the record of publications.
+//! Checks the messages that one client received on one channel against the record of publications.
 
 use super::plan::ChannelKind;
-use super::record::{ChannelRecord, Fate, RecordedPublication};
+use super::record::{ChannelRecord, RecordedPublication, Retention};
 use protocol::position::Position;
 
-/// What one client has received on one channel.
+/// The messages that one client received on one channel.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
-    /// The last durable message that it has.
+    /// The number of the last durable message received.
     last: u64,
-    /// What came before it was here; `None` until it is told for the first time that it is on the channel.
-    from: Option<u64>,
-    /// Whether it was told, since then, that something may be missing.
-    is_excused: bool,
-    /// Whether it is subscribed as far as it knows.
-    pub(super) is_on: bool,
-    /// The position that it continues from.
+    /// The last publication before the first subscription; `None` before that subscription is confirmed.
+    start: Option<u64>,
+    /// Whether a gap was reported since the last message, so messages may be missing.
+    gap_reported: bool,
+    /// Whether the subscription is confirmed.
+    pub(super) is_subscribed: bool,
+    /// The position from which the client resumes.
     pub(super) position: Option<Position>,
-    /// What was published before this session was told that it is on the channel.
+    /// The number of publications before this session's subscription was confirmed.
     plain_from: u64,
-    /// The last plain message of this session.
+    /// The number of the last plain message of this session.
     last_plain: u64,
-    is_plain_excused: bool,
-    /// What is missing without a word so far: a link that comes and goes tells it a little later.
-    owed: Option<String>,
+    plain_gap_reported: bool,
+    /// A missing plain message without a gap so far. After a reconnect, the link reports the gap slightly later.
+    missing_plain: Option<String>,
 }
 
-/// What must hold in this run.
+/// The promises that hold in this run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expectations {
-    /// A position before a history is told by a clock that is not set back, after the history was looked for.
+    /// The position before the first message of a history is exact: the clock is not set back and reads are not
+    /// refused.
     pub(super) has_exact_beginnings: bool,
-    /// Plain messages arrive, or their loss is told.
-    pub(super) counts_plain: bool,
-    /// Every history keeps what clients may ask for, and may be read: who knows a message continues, without a gap.
-    pub(super) is_whole: bool,
+    /// The loss of plain messages is reported.
+    pub(super) reports_plain_loss: bool,
+    /// Histories are complete and readable, so a client with a position resumes without a gap.
+    pub(super) is_complete: bool,
 }
 
 pub(super) type CheckResult = Result<(), String>;
 
 impl Checker {
-    /// Ready or Subscription has come, which was sent when so many messages had been published.
+    /// Handles a confirmed subscription. `published`: the number of publications when the frame was sent.
     pub(super) fn on_subscribed(
         &mut self,
         record: &ChannelRecord,
@@ -50,52 +51,52 @@ impl Checker {
         published: u64,
     ) -> CheckResult {
         if recovered.is_some() != self.position.is_some() {
-            return Err(format!("asked to continue from {:?}, told {recovered:?}", self.position));
+            return Err(format!("asked to resume from {:?}, got recovered {recovered:?}", self.position));
         }
         if recovered == Some(true) && self.position != Some(position) {
-            return Err(format!("continues from {position}, not from {:?}", self.position));
+            return Err(format!("resumes from {position}, not from {:?}", self.position));
         }
         let knows_a_message = self.position.is_some_and(|position| !position.is_beginning());
-        if expectations.is_whole && knows_a_message && recovered == Some(false) {
-            return Err(format!("does not continue from {:?}, though nothing was lost", self.position));
+        if expectations.is_complete && knows_a_message && recovered == Some(false) {
+            return Err(format!("does not resume from {:?}, though nothing was lost", self.position));
         }
         if recovered == Some(false) {
-            // It starts over at the position in the answer, and may receive messages after it again.
-            self.is_excused = true;
-            self.last = self.last.min(begin(record, position, published)?);
+            // The client restarts at the position in the answer and may get later messages again.
+            self.gap_reported = true;
+            self.last = self.last.min(last_before(record, position, published)?);
         }
-        if self.from.is_none() {
-            self.from = Some(begin(record, position, published)?);
+        if self.start.is_none() {
+            self.start = Some(last_before(record, position, published)?);
             // Earlier publications may have positions after this one.
-            self.is_excused |= position.is_beginning() && !expectations.has_exact_beginnings;
+            self.gap_reported |= position.is_beginning() && !expectations.has_exact_beginnings;
         }
-        self.is_on = true;
+        self.is_subscribed = true;
         self.position = Some(position);
-        (self.plain_from, self.last_plain, self.is_plain_excused) = (published, 0, false);
-        self.owed = None;
+        (self.plain_from, self.last_plain, self.plain_gap_reported) = (published, 0, false);
+        self.missing_plain = None;
         Ok(())
     }
 
-    /// Its channel recovers: nothing comes until it is told more.
+    /// Handles a recovering channel: no messages may arrive until the next state.
     pub(super) fn on_recovering(&self, position: Option<Position>) -> CheckResult {
         match position == self.position {
             true => Ok(()),
-            false => Err(format!("recovers from {position:?}, not from {:?}", self.position)),
+            false => Err(format!("recovers from {position:?} instead of {:?}", self.position)),
         }
     }
 
     pub(super) fn on_gap(&mut self, expectations: Expectations) -> CheckResult {
-        if expectations.is_whole {
+        if expectations.is_complete {
             return Err("a gap, though nothing was lost".to_owned());
         }
-        self.is_excused = true;
-        self.is_plain_excused = true;
-        self.owed = None;
-        self.is_on.then_some(()).ok_or_else(|| "a gap of a channel that it is not on".to_owned())
+        self.gap_reported = true;
+        self.plain_gap_reported = true;
+        self.missing_plain = None;
+        self.is_subscribed.then_some(()).ok_or_else(|| "a gap on a channel without a subscription".to_owned())
     }
 
     pub(super) fn on_left(&mut self) {
-        self.is_on = false;
+        self.is_subscribed = false;
     }
 
     pub(super) fn on_message(
@@ -105,8 +106,8 @@ impl Checker {
         number: u64,
         position: Option<Position>,
     ) -> CheckResult {
-        let Some(from) = self.from.filter(|_| self.is_on) else {
-            return Err(format!("{number} comes on a channel that it is not on"));
+        let Some(start) = self.start.filter(|_| self.is_subscribed) else {
+            return Err(format!("{number} arrives on a channel without a subscription"));
         };
         let published = record.of_number(number).ok_or_else(|| format!("{number} was never published"))?;
         if published.position != position {
@@ -116,47 +117,45 @@ impl Checker {
         if number <= self.last {
             return Err(format!("{number} ({position}) comes after {}", self.last));
         }
-        self.check_hole(record, self.last.max(from), number)?;
-        (self.last, self.is_excused, self.position) = (number, false, Some(position));
+        self.check_missing(record, self.last.max(start), number)?;
+        (self.last, self.gap_reported, self.position) = (number, false, Some(position));
         Ok(())
     }
 
-    /// Nothing that is owed may be missing between two messages.
-    fn check_hole(&self, record: &ChannelRecord, last: u64, number: u64) -> CheckResult {
-        let had_nothing = self.position.is_some_and(Position::is_beginning);
-        let is_owed = |fate| match fate {
-            Fate::Kept => true,
-            Fate::LostWithEnd => false,
-            Fate::Deleted => !had_nothing,
+    /// Fails if a required message is missing between two messages.
+    fn check_missing(&self, record: &ChannelRecord, last: u64, number: u64) -> CheckResult {
+        let knew_no_message = self.position.is_some_and(Position::is_beginning);
+        let is_required = |retention| match retention {
+            Retention::Kept => true,
+            Retention::LostWithEnd => false,
+            Retention::Deleted => !knew_no_message,
         };
         let mut between = record.between(last, number).filter(|one| one.position.is_some());
-        match between.find(|one| !self.is_excused && is_owed(one.fate)) {
+        match between.find(|one| !self.gap_reported && is_required(one.retention)) {
             None => Ok(()),
-            Some(missing) => {
-                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
-            }
+            Some(missing) => Err(format!("{} is missing before {number} without a gap", missing.number)),
         }
     }
 
     fn on_plain(&mut self, record: &ChannelRecord, expectations: Expectations, number: u64) -> CheckResult {
-        let is_told = std::mem::take(&mut self.is_plain_excused) || !expectations.counts_plain;
+        let may_miss = std::mem::take(&mut self.plain_gap_reported) || !expectations.reports_plain_loss;
         let last = std::mem::replace(&mut self.last_plain, number);
         if number <= last {
             return Err(format!("{number} comes after {last}"));
         }
-        // A replica that is behind may deliver what was published before the session came to it.
+        // A slow replica may deliver messages that were published before the session connected to it.
         let missing = record.between(last.max(self.plain_from), number).next();
-        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !is_told) {
-            let words = format!("{} is missing before {number}, and nothing was said", missing.number);
-            self.owed.get_or_insert(words);
+        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !may_miss) {
+            let failure = format!("{} is missing before {number} without a gap", missing.number);
+            self.missing_plain.get_or_insert(failure);
         }
         Ok(())
     }
 
-    /// At the end everything has come up to the last one.
+    /// Checks at the end of the run that the last message was received.
     pub(super) fn on_end(&self, record: &ChannelRecord) -> CheckResult {
-        if let Some(owed) = &self.owed {
-            return Err(owed.clone());
+        if let Some(missing_plain) = &self.missing_plain {
+            return Err(missing_plain.clone());
         }
         let Some(last) = record.published.last() else { return Ok(()) };
         let seen = match last.position {
@@ -167,13 +166,13 @@ impl Checker {
     }
 }
 
-/// The last message that a client does not expect which begins at `position`.
-fn begin(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
+/// The number of the last message that a client that starts at `position` does not get.
+fn last_before(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
     if !position.is_beginning() {
         let found = record.at(position).map(|one| one.number);
-        return found.ok_or_else(|| format!("begins at {position}, where nothing is"));
+        return found.ok_or_else(|| format!("starts at {position}, which has no message"));
     }
-    let is_behind = |one: &&RecordedPublication| one.position.is_some_and(|theirs| theirs > position);
-    let first = record.published.iter().find(is_behind).map(|one| one.number);
+    let is_later = |one: &&RecordedPublication| one.position.is_some_and(|other| other > position);
+    let first = record.published.iter().find(is_later).map(|one| one.number);
     Ok(first.map_or(published, |first| published.min(first - 1)))
 }

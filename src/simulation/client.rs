@@ -1,4 +1,4 @@
-//! A client of protocol version 2 as a good SDK makes it, and the session that it has.
+//! A correct client of protocol version 2, and its session.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,34 +15,34 @@ use protocol::SessionId;
 use protocol::conversation::Conversation;
 use protocol::position::Position;
 
-/// One client; channels go by their numbers.
+/// One client. Channels are indexes of `NAMES`.
 pub(super) struct SimulatedClient {
     pub(super) checkers: Vec<Checker>,
-    /// The channels that it is on, or wants to be on.
+    /// Whether the client wants to be subscribed, by channel.
     pub(super) wants: Vec<bool>,
-    /// Where it has said that it leaves and has no answer.
+    /// Whether an unsubscription is unconfirmed, by channel.
     pub(super) is_leaving: Vec<bool>,
-    /// Channels that it was refused, and asks for again later.
+    /// Whether a subscription was refused and is retried later, by channel.
     pub(super) is_refused: Vec<bool>,
     pub(super) session: Option<SimulatedSession>,
 }
 
-/// One socket with all that belongs to it, on both sides.
+/// One socket, with both ends of the session.
 pub(super) struct SimulatedSession {
     pub(super) name: SessionId,
     pub(super) replica: usize,
     pub(super) hub: usize,
     pub(super) conversation: Conversation,
     pub(super) socket: Socket,
-    /// From the client to its session.
+    /// Messages from the client to the session.
     pub(super) inbound: VecDeque<String>,
-    /// From the hub to the session.
+    /// Events from the hub to the session.
     pub(super) mailbox: VecDeque<SessionEvent>,
 }
 
-/// From a session to its client; shared.
+/// The queue of frames from a session to its client. Cloning shares it.
 #[derive(Clone)]
-pub(super) struct Socket(Rc<Wire>);
+pub(super) struct Socket(Rc<SocketQueue>);
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,26 +50,26 @@ impl std::fmt::Debug for Socket {
     }
 }
 
-struct Wire {
-    frames: RefCell<VecDeque<Sent>>,
+struct SocketQueue {
+    frames: RefCell<VecDeque<SentFrame>>,
     published: Rc<Cell<u64>>,
-    pub(super) is_closed: Cell<bool>,
+    is_closed: Cell<bool>,
 }
 
-/// A frame on its way.
-pub(super) struct Sent {
+/// A queued frame.
+pub(super) struct SentFrame {
     pub(super) frame: Bytes,
-    /// How much had been published when it was sent.
+    /// The number of publications when the frame was sent.
     pub(super) published: u64,
 }
 
 impl Socket {
     pub(super) fn new(published: Rc<Cell<u64>>) -> Self {
         let (frames, is_closed) = (RefCell::default(), Cell::new(false));
-        Self(Rc::new(Wire { frames, published, is_closed }))
+        Self(Rc::new(SocketQueue { frames, published, is_closed }))
     }
 
-    pub(super) fn next(&self) -> Option<Sent> {
+    pub(super) fn next(&self) -> Option<SentFrame> {
         self.0.frames.borrow_mut().pop_front()
     }
 
@@ -88,9 +88,9 @@ impl Socket {
 
 impl FrameSink for Socket {
     fn send(&self, frame: Bytes) -> bool {
-        // Nothing follows a Close.
+        // No frame follows a Close.
         if !self.is_closed() {
-            self.0.frames.borrow_mut().push_back(Sent { frame, published: self.0.published.get() });
+            self.0.frames.borrow_mut().push_back(SentFrame { frame, published: self.0.published.get() });
         }
         !self.is_closed()
     }
@@ -104,7 +104,7 @@ impl FrameSink for Socket {
     }
 }
 
-/// What a client reads of a frame.
+/// The fields of a frame that a client reads.
 #[derive(Debug, Deserialize)]
 pub(super) struct FrameFields<'a> {
     pub(super) op: u8,
@@ -116,12 +116,12 @@ pub(super) struct FrameFields<'a> {
     pub(super) recovered: Option<bool>,
     pub(super) reason: Option<&'a str>,
     #[serde(default)]
-    pub(super) channels: Vec<Listed<'a>>,
+    pub(super) channels: Vec<ReadyChannel<'a>>,
 }
 
 /// A channel in Ready.
 #[derive(Debug, Deserialize)]
-pub(super) struct Listed<'a> {
+pub(super) struct ReadyChannel<'a> {
     pub(super) channel: &'a str,
     pub(super) position: Option<&'a str>,
     pub(super) state: Option<&'a str>,
@@ -133,7 +133,7 @@ pub(super) fn payload(frame: &[u8]) -> &[u8] {
     if frame[1] < 126 { &frame[2..] } else { &frame[4..] }
 }
 
-/// The fields of a channel that is asked for.
+/// The fields of a subscription request.
 fn request(channel: &str, since: Option<Position>) -> String {
     let mut text = format!(r#""channel":"{channel}""#);
     if let Some(since) = since {

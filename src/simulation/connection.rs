@@ -1,4 +1,4 @@
-//! What is between a link and the server, and what the server does with a reading command.
+//! The connection between a link and the server, and the reading commands on it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -9,19 +9,19 @@ use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadErrorKind, Subs
 use protocol::channel::ChannelName;
 use protocol::history::{Page, Tail};
 
-/// What is between a link and the server.
+/// The connection between a link and the server.
 #[derive(Default)]
 pub(super) struct SimulatedConnection {
-    /// What the server carries to it.
+    /// The channels to which the connection is subscribed on the server.
     pub(super) subscribed: BTreeSet<ChannelName>,
-    /// What the server has sent, in order.
-    pub(super) wire: VecDeque<Push>,
-    /// What was read and not handed over yet.
+    /// Pushes sent by the server, in order.
+    pub(super) pushes: VecDeque<Push>,
+    /// Pushes received but not yet handled by the link.
     pub(super) received: VecDeque<Delivered>,
     pub(super) batch: Option<(SubscriptionBatch, BatchStep)>,
-    /// The channels of the batch that the server has refused.
+    /// The channels of the batch that the server refused.
     pub(super) refused: Vec<ChannelName>,
-    pub(super) reads: Vec<Read>,
+    pub(super) reads: Vec<PendingRead>,
 }
 
 pub(super) enum Push {
@@ -31,11 +31,11 @@ pub(super) enum Push {
 
 pub(super) enum Delivered {
     Message(ChannelName, Rc<str>),
-    /// Not sent: everything before it has been taken, for which an unsubscription waits.
-    AllTaken,
+    /// A marker in the queue: all earlier messages were handled. An unsubscription waits for it.
+    Drained,
 }
 
-/// A batch is two commands, one after the other.
+/// The progress of a batch: two commands, each sent and then confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BatchStep {
     Subscribe,
@@ -44,8 +44,8 @@ pub(super) enum BatchStep {
     Unsubscribing,
 }
 
-/// A reading command on its way, or its answer on its way back.
-pub(super) enum Read {
+/// A reading command, or its answer once it was executed.
+pub(super) enum PendingRead {
     /// A pipeline: not atomic.
     Tails {
         channels: Vec<(ChannelName, u64)>,
@@ -59,7 +59,7 @@ pub(super) enum Read {
     },
 }
 
-impl Read {
+impl PendingRead {
     pub(super) fn new(work: HistoryWork) -> Self {
         match work {
             HistoryWork::Tails(channels) => {
@@ -69,7 +69,7 @@ impl Read {
         }
     }
 
-    /// The server carries it out, or a part of it, if nothing fails.
+    /// Executes the command, or the next part of a pipeline, on the server.
     pub(super) fn execute(
         &mut self,
         server: &mut Server,

@@ -1,4 +1,4 @@
-//! What breaks, and how.
+//! Injects the faults of a run.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use super::replica::Replica;
 use super::run::{NAMES, SimulationRun, trace};
 
 impl SimulationRun {
-    pub(super) fn break_something(&mut self, fault: Fault) {
+    pub(super) fn inject_fault(&mut self, fault: Fault) {
         trace!(self, "FAULT {fault:?}");
-        let replica = self.chance.below(self.replicas.len());
+        let replica = self.rng.below(self.replicas.len());
         match fault {
             Fault::LinkCut => self.replicas[replica].cut(self.now),
             Fault::ReadsCut => self.replicas[replica].cut_reads(self.now),
             Fault::TimePasses => {
-                let passed = self.chance.between(100, 12_000);
+                let passed = self.rng.between(100, 12_000);
                 self.now += Duration::from_millis(passed);
                 self.unix_ms += passed;
             }
@@ -23,17 +23,17 @@ impl SimulationRun {
                 for client in 0..self.clients.len() {
                     if self.clients[client].session.as_ref().is_some_and(|session| session.replica == replica)
                     {
-                        self.cut(client);
+                        self.disconnect(client);
                     }
                 }
                 self.replicas[replica] = Replica::new(&self.plan, &self.metrics);
             }
             Fault::Permission => {
-                let channel = self.chance.below(NAMES.len());
+                let channel = self.rng.below(NAMES.len());
                 self.change_permission(channel);
             }
             Fault::MessageLost => {
-                self.replicas[replica].lose_one();
+                self.replicas[replica].drop_next_message();
             }
             Fault::Restart => self.restart(Server::restart),
             Fault::RestartWithLostEnd => {
@@ -46,16 +46,17 @@ impl SimulationRun {
             }
             Fault::Flush => self.server.flush(),
             Fault::Delete => {
-                let channel = self.chance.below(NAMES.len());
+                let channel = self.rng.below(NAMES.len());
                 self.server.delete(&self.records[channel].name);
                 self.records[channel].delete();
             }
-            Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
-            Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
+            Fault::ClockForward => self.server.clock_ms += self.rng.between(1, 2_000),
+            Fault::ClockBack => self.server.clock_ms -= self.rng.between(1, 2_000),
         }
     }
 
-    /// A user who loses the right to a channel that it is subscribed to loses its connections.
+    /// Changes the permission for a channel. Redis closes the connections of a user that is subscribed to a forbidden
+    /// channel.
     fn change_permission(&mut self, channel: usize) {
         let name = &self.records[channel].name;
         if self.server.forbidden.remove(name) {
@@ -67,7 +68,7 @@ impl SimulationRun {
         }
     }
 
-    /// Redis ends and is there again: everybody loses his connection.
+    /// Restarts Redis, which closes all connections.
     fn restart(&mut self, restart: impl FnOnce(&mut Server)) {
         let now = self.now;
         self.replicas.iter_mut().for_each(|replica| replica.cut(now));

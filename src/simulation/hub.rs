@@ -1,4 +1,4 @@
-//! A hub's core, with a mailbox in place of its actor's.
+//! The core of a hub, with a simulated mailbox in place of the actor's.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub(super) struct SimulatedHub {
     pub(super) mailbox: SharedMailbox,
 }
 
-/// What waits for a hub, in order.
+/// The queued inputs of a hub.
 #[derive(Clone)]
 pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, PlantedBug);
 
@@ -38,7 +38,7 @@ impl SimulatedHub {
         Self { id: link.attach(Arc::new(inbox)), core: HubCore::new(rules, budget, metrics), mailbox }
     }
 
-    /// A session has been opened.
+    /// Adds a new session.
     pub(super) fn connect(&mut self, session: SessionId, socket: Socket) {
         self.core.connect(session, Version::V2, socket);
     }
@@ -68,7 +68,7 @@ impl Mailbox for SharedMailbox {
                 return;
             }
             (HubInput::Broker(HubEvent::Subscribed(acks)), PlantedBug::EarlyCut) => {
-                acks.iter_mut().for_each(too_early);
+                acks.iter_mut().for_each(shift_cut);
             }
             _ => {}
         }
@@ -76,8 +76,8 @@ impl Mailbox for SharedMailbox {
     }
 }
 
-/// The subscription seems to begin one message before it does.
-fn too_early(ack: &mut SubscribeAck) {
+/// Moves the start of the subscription one message back.
+fn shift_cut(ack: &mut SubscribeAck) {
     if let Cut::At(Position { epoch, offset: offset @ 1.. }) = ack.cut {
         ack.cut = Cut::At(Position { epoch, offset: offset - 1 });
     }

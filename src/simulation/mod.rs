@@ -1,13 +1,16 @@
 //! A seeded simulation of clients, replicas and a lossy broker in virtual time.
 //!
-//! It runs the production code of conversations, session ports, hub core, link core and inbox. Only their environment is
-//! simulated: Redis, connections, queues, and the order of events. A seed determines the whole run, and a failure names
-//! its seed.
+//! The simulation runs the production code of conversations, session ports, hub core, link core and inbox. Only their
+//! environment is simulated: Redis, connections, queues, and the order of events. A seed determines a whole run; a
+//! failure names its seed.
 //!
-//! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints what happened in it;
-//! `SIMULATION_RUNS=100000` makes more of them; with both, they begin at that seed.
+//! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints its trace. `SIMULATION_RUNS=100000` sets the
+//! number of runs. With both variables, the runs start at that seed.
+//!
+//! - `run`: one run. `plan`: its parameters, drawn from the seed by `rng`. `faults`: injected faults.
+//! - `sessions`, `client`: sessions and their clients. `replica`, `hub`, `connection`, `redis`: the server side.
+//! - `record`: all publications. `checker`: compares them with the messages of a client.
 
-mod chance;
 mod checker;
 mod client;
 mod connection;
@@ -17,6 +20,7 @@ mod plan;
 mod record;
 mod redis;
 mod replica;
+mod rng;
 mod run;
 mod sessions;
 
@@ -34,13 +38,13 @@ use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 use protocol::heartbeat::HeartbeatRules;
 
-/// How many runs there are if nobody says otherwise.
+/// The default number of runs.
 const RUNS: u64 = 4_000;
-/// The first seed of them.
+/// The default first seed.
 const FIRST_SEED: u64 = 1;
 
 #[test]
-fn nothing_comes_twice_or_late_or_is_missing_without_a_word() {
+fn nothing_comes_twice_out_of_order_or_goes_missing_silently() {
     let (seed, runs) = (number("SIMULATION_SEED"), number("SIMULATION_RUNS"));
     if let (Some(seed), None) = (seed, runs) {
         let mut trace = Vec::new();
@@ -59,71 +63,74 @@ fn nothing_comes_twice_or_late_or_is_missing_without_a_word() {
 }
 
 #[test]
-fn the_checker_finds_a_skipped_repair() {
+fn checker_finds_a_skipped_repair() {
     assert_found(PlantedBug::SkippedRepair, &["never came", "is missing before"]);
 }
 
 #[test]
-fn the_checker_finds_a_session_that_is_live_too_early() {
-    assert_found(PlantedBug::EarlyGoLive, &["a channel that it is not on"]);
+fn checker_finds_a_session_that_goes_live_too_early() {
+    assert_found(PlantedBug::EarlyGoLive, &["without a subscription"]);
 }
 
 #[test]
-fn the_checker_finds_an_overflow_without_a_gap() {
+fn checker_finds_an_overflow_without_a_gap() {
     assert_found(PlantedBug::UnreportedOverflow, &["never came", "is missing before"]);
 }
 
 #[test]
-fn the_checker_finds_reads_abandoned_with_the_link() {
-    assert_found(PlantedBug::AbandonedReads, &["does not continue"]);
+fn checker_finds_reads_abandoned_with_the_link() {
+    assert_found(PlantedBug::AbandonedReads, &["does not resume"]);
 }
 
 #[test]
-fn the_checker_finds_a_cut_that_is_too_early() {
+fn checker_finds_a_cut_that_is_too_early() {
     assert_found(PlantedBug::EarlyCut, &["is missing before", "never came"]);
 }
 
 #[test]
-fn the_checker_finds_an_unreported_recovery() {
+fn checker_finds_an_unreported_recovery() {
     assert_found(PlantedBug::UnreportedRecovery, &["never came"]);
 }
 
 #[test]
-fn the_checker_finds_a_forgotten_refusal() {
+fn checker_finds_a_forgotten_refusal() {
     assert_found(PlantedBug::ForgottenRefusal, &["never came"]);
 }
 
 #[test]
-fn the_checker_finds_a_stale_position() {
+fn checker_finds_a_stale_position() {
     assert_found(PlantedBug::StalePosition, &["comes after"]);
 }
 
-/// The checker must report one of these failures within a few thousand runs. A planted bug may also break another
-/// promise in an earlier run.
+/// The checker must report one of these failures within [`RUNS`] runs. Other failures do not count: a planted bug may
+/// break several promises.
 fn assert_found(planted_bug: PlantedBug, expected: &[&str]) {
-    let is_meant = |failure: &str| expected.iter().any(|text| failure.contains(text));
-    assert!(first_failure(FIRST_SEED, RUNS, planted_bug, is_meant).is_some(), "the checker has not found it");
+    let is_expected = |failure: &str| expected.iter().any(|text| failure.contains(text));
+    assert!(
+        first_failure(FIRST_SEED, RUNS, planted_bug, is_expected).is_some(),
+        "the checker did not find {planted_bug:?}"
+    );
 }
 
-/// The failure that is meant with the lowest seed, whichever thread is faster.
+/// The expected failure with the lowest seed, independent of the speed of the threads.
 fn first_failure(
     first: u64,
     runs: u64,
     planted_bug: PlantedBug,
-    is_meant: impl Fn(&str) -> bool + Sync,
+    is_expected: impl Fn(&str) -> bool + Sync,
 ) -> Option<(u64, String)> {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let failed = AtomicU64::new(u64::MAX);
     let failures: BTreeMap<u64, String> = thread::scope(|scope| {
         let share = |own: u64| {
-            let (failed, is_meant) = (&failed, &is_meant);
+            let (failed, is_expected) = (&failed, &is_expected);
             scope.spawn(move || {
                 for seed in (first + own..first + runs).step_by(threads as usize) {
                     if failed.load(Ordering::Relaxed) < seed {
                         break;
                     }
                     if let Err(failure) = run(seed, planted_bug, None)
-                        && is_meant(&failure)
+                        && is_expected(&failure)
                     {
                         failed.fetch_min(seed, Ordering::Relaxed);
                         return Some((seed, failure));
@@ -138,10 +145,10 @@ fn first_failure(
     failures.into_iter().next()
 }
 
-/// One run. A panic in it is a failure like any other.
+/// Executes one run. A panic is a failure.
 fn run(seed: u64, planted_bug: PlantedBug, trace: Option<&mut Vec<String>>) -> Result<(), String> {
     thread_local! {
-        // Making these takes longer than a run.
+        // Creating them takes longer than a run.
         static SHARED: (Metrics, Arc<Rules>) = (Metrics::default(), Arc::new(rules()));
     }
     SHARED.with(|(metrics, rules)| {
@@ -150,13 +157,13 @@ fn run(seed: u64, planted_bug: PlantedBug, trace: Option<&mut Vec<String>>) -> R
         if let (Some(into), Some(trace)) = (trace, current.trace.take()) {
             *into = trace;
         }
-        outcome.unwrap_or_else(|_| Err("it has panicked".to_owned()))
+        outcome.unwrap_or_else(|_| Err("the run panicked".to_owned()))
     })
 }
 
 fn rules() -> Rules {
     Rules {
-        // Nobody is silent for so long.
+        // Longer than any run: no client misses a heartbeat.
         heartbeat: HeartbeatRules {
             interval: Duration::from_secs(1 << 30),
             grace: Duration::from_secs(1 << 30),
@@ -170,10 +177,10 @@ fn rules() -> Rules {
 }
 
 fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+    env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
-#[allow(clippy::print_stderr, reason = "a person reads it")]
+#[allow(clippy::print_stderr, reason = "the trace is for the developer")]
 fn print(trace: &[String]) {
     trace.iter().for_each(|line| eprintln!("{line}"));
 }

@@ -1,14 +1,14 @@
-//! What kind of run a seed makes: how many of everything, and which faults may happen.
+//! The parameters of a run: the number of replicas, hubs and clients, and which faults may happen.
 
 use std::time::Duration;
 
-use super::chance::Chance;
+use super::rng::SimulationRng;
 use crate::broker::RecoveryLimits;
 
-/// A bug that is planted on purpose, to test that the checker finds it.
+/// A bug planted on purpose, to test the checker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PlantedBug {
-    /// The code runs as written.
+    /// No bug.
     None,
     /// Replicas skip the history that may contain missing messages.
     SkippedRepair,
@@ -20,15 +20,15 @@ pub(super) enum PlantedBug {
     AbandonedReads,
     /// A subscription is confirmed one position too early.
     EarlyCut,
-    /// The hub does not tell the session when a recovering channel goes live.
+    /// The hub does not notify the session when a recovering channel goes live.
     UnreportedRecovery,
-    /// The link is not told which channels the server has refused.
+    /// The link does not learn which channels the server refused.
     ForgottenRefusal,
     /// A client resumes from an older position than the last one it received.
     StalePosition,
 }
 
-/// What a channel carries.
+/// The kind of messages on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChannelKind {
     Durable,
@@ -36,74 +36,74 @@ pub(super) enum ChannelKind {
     Mixed,
 }
 
-/// Something that breaks.
+/// A fault of the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     LinkCut,
-    /// The connection for histories breaks.
+    /// The connection that reads histories breaks.
     ReadsCut,
-    /// Longer than anybody waits for an answer.
+    /// Time passes, up to more than the longest timeout.
     TimePasses,
     ReplicaRestart,
-    /// Replicas may not subscribe to a channel any more, or may again: an ACL has changed.
+    /// An ACL change forbids the replicas to subscribe to a channel, or allows it again.
     Permission,
-    /// A message on the wire is lost without a trace.
+    /// A message is lost on the connection.
     MessageLost,
-    /// Redis is started again and has everything.
+    /// Redis restarts with all data.
     Restart,
-    /// It has not what was written last.
+    /// Redis restarts without the latest writes.
     RestartWithLostEnd,
-    /// It has nothing.
+    /// Redis restarts without data.
     RestartEmpty,
     Flush,
-    /// Somebody deletes one history.
+    /// One history is deleted.
     Delete,
     ClockForward,
     ClockBack,
 }
 
-/// One run, before it begins.
+/// The parameters of one run.
 #[derive(Debug, Clone)]
 pub(super) struct SimulationPlan {
-    /// Nothing is lost at Redis, and nothing overflows: then nobody may be told of a gap.
+    /// Redis loses nothing and no buffer overflows, so no client may get a gap.
     pub(super) is_calm: bool,
     pub(super) replicas: usize,
     pub(super) hubs: usize,
     pub(super) clients: usize,
     pub(super) kinds: [ChannelKind; 4],
     pub(super) disturbances: usize,
-    /// What happens between two disturbances, in steps, about.
+    /// The average number of steps between two disturbances.
     pub(super) pace: u64,
     pub(super) faults: Vec<Fault>,
     pub(super) history_size: usize,
     pub(super) ttl_ms: u64,
-    /// The longest message, as far as the link knows: the longer, the shorter are pages.
+    /// The maximum message size that the link assumes. Larger messages make pages shorter.
     pub(super) payload_bytes: usize,
-    /// What rings may hold.
+    /// The capacity of a channel's ring.
     pub(super) ring_bytes: usize,
-    /// How many publications a subscription may hold that is not live.
+    /// The maximum number of publications held for a subscription that is not live.
     pub(super) max_held: usize,
-    /// Fan-outs of more bytes are written in turns.
+    /// Fan-outs of more bytes are written in several turns.
     pub(super) turn_bytes: usize,
     pub(super) max_inbox_bytes: usize,
     pub(super) recovery: RecoveryLimits,
     pub(super) answer_timeout: Duration,
-    /// How many of a hundred reading commands Redis does not answer now.
+    /// The percentage of reading commands that Redis does not answer.
     pub(super) unanswered_percent: u64,
-    /// How many of a hundred reading commands Redis refuses.
+    /// The percentage of reading commands that Redis refuses.
     pub(super) refused_percent: u64,
     pub(super) planted_bug: PlantedBug,
 }
 
-const FOR_EVER_MS: u64 = 1 << 40;
+const NO_EXPIRY_MS: u64 = 1 << 40;
 
 impl SimulationPlan {
-    pub(super) fn draw(chance: &mut Chance, planted_bug: PlantedBug) -> Self {
-        let is_calm = chance.percent(25);
+    pub(super) fn draw(rng: &mut SimulationRng, planted_bug: PlantedBug) -> Self {
+        let is_calm = rng.percent(25);
         let kinds = match is_calm {
             true => [ChannelKind::Durable; 4],
             false => [(); 4].map(|()| {
-                chance.pick(&[
+                rng.pick(&[
                     ChannelKind::Durable,
                     ChannelKind::Durable,
                     ChannelKind::Plain,
@@ -113,71 +113,71 @@ impl SimulationPlan {
         };
         let mut plan = Self {
             is_calm,
-            replicas: chance.between(1, 2) as usize,
-            hubs: chance.between(1, 2) as usize,
-            clients: chance.between(1, 3) as usize,
+            replicas: rng.between(1, 2) as usize,
+            hubs: rng.between(1, 2) as usize,
+            clients: rng.between(1, 3) as usize,
             kinds,
-            disturbances: chance.between(10, 60) as usize,
-            pace: chance.pick(&[1, 2, 4, 8]),
+            disturbances: rng.between(10, 60) as usize,
+            pace: rng.pick(&[1, 2, 4, 8]),
             faults: vec![Fault::LinkCut, Fault::ReplicaRestart, Fault::ReadsCut, Fault::TimePasses],
             history_size: 1_000,
-            ttl_ms: FOR_EVER_MS,
-            payload_bytes: chance.pick(&[1 << 20, 1 << 19, 1 << 18, 100]),
-            ring_bytes: chance.pick(&[0, 400, 1_500, usize::MAX >> 1]),
-            max_held: chance.pick(&[1, 3, 1_000, 1_000]),
-            turn_bytes: chance.pick(&[1, 3, 1 << 20]),
+            ttl_ms: NO_EXPIRY_MS,
+            payload_bytes: rng.pick(&[1 << 20, 1 << 19, 1 << 18, 100]),
+            ring_bytes: rng.pick(&[0, 400, 1_500, usize::MAX >> 1]),
+            max_held: rng.pick(&[1, 3, 1_000, 1_000]),
+            turn_bytes: rng.pick(&[1, 3, 1 << 20]),
             max_inbox_bytes: usize::MAX,
             recovery: RecoveryLimits { messages: 1_000, bytes: 1 << 30 },
-            answer_timeout: Duration::from_millis(chance.pick(&[1, 50, 2_000])),
-            unanswered_percent: chance.pick(&[0, 0, 5, 30]),
+            answer_timeout: Duration::from_millis(rng.pick(&[1, 50, 2_000])),
+            unanswered_percent: rng.pick(&[0, 0, 5, 30]),
             refused_percent: 0,
             planted_bug,
         };
         if !is_calm {
-            plan.roughen(chance);
+            plan.add_faults(rng);
         }
         plan
     }
 
-    fn roughen(&mut self, chance: &mut Chance) {
-        // What nobody has seen and Redis no longer has cannot be missed; and where the clock is set back over the
-        // life of a history that is lost, positions repeat themselves (docs/decisions.md).
-        let has_clock_set_back = chance.percent(20);
-        let loses_on_the_wire = !has_clock_set_back && chance.percent(30);
+    fn add_faults(&mut self, rng: &mut SimulationRng) {
+        // A loss that no replica can detect excludes the faults that lose data: a message lost on the connection, and
+        // repeated positions after the clock was set back (docs/decisions.md).
+        let has_clock_set_back = rng.percent(20);
+        let loses_on_the_wire = !has_clock_set_back && rng.percent(30);
         let keeps_data = has_clock_set_back || loses_on_the_wire;
         if loses_on_the_wire {
             self.faults.push(Fault::MessageLost);
         }
         for fault in [Fault::Restart, Fault::ClockForward, Fault::Permission] {
-            if chance.percent(40) {
+            if rng.percent(40) {
                 self.faults.push(fault);
             }
         }
         for fault in [Fault::RestartWithLostEnd, Fault::RestartEmpty, Fault::Flush, Fault::Delete] {
-            if !keeps_data && chance.percent(30) {
+            if !keeps_data && rng.percent(30) {
                 self.faults.push(fault);
             }
         }
         if has_clock_set_back {
             self.faults.push(Fault::ClockBack);
-            // The first message of a history that begins under an older clock replaces the history that its readers
-            // know. A ring without room for it tells a gap instead of it, and the checker waits for the message.
+            // The first message of a history that starts under an older clock replaces the known history. A ring
+            // without room for it reports a gap instead, but the checker requires the message.
             self.ring_bytes = usize::MAX >> 1;
         }
-        if chance.percent(30) {
-            self.history_size = chance.between(1, 6) as usize;
+        if rng.percent(30) {
+            self.history_size = rng.between(1, 6) as usize;
         }
-        if chance.percent(20) && !keeps_data {
-            self.ttl_ms = chance.between(5, 300);
+        if rng.percent(20) && !keeps_data {
+            self.ttl_ms = rng.between(5, 300);
         }
-        if chance.percent(25) {
-            self.max_inbox_bytes = chance.between(200, 1_000) as usize;
+        if rng.percent(25) {
+            self.max_inbox_bytes = rng.between(200, 1_000) as usize;
         }
-        if chance.percent(25) {
-            self.recovery.messages = chance.between(1, 6) as usize;
+        if rng.percent(25) {
+            self.recovery.messages = rng.between(1, 6) as usize;
         }
-        if chance.percent(15) {
-            self.refused_percent = chance.between(1, 20);
+        if rng.percent(15) {
+            self.refused_percent = rng.between(1, 20);
         }
     }
 

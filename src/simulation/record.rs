@@ -1,4 +1,4 @@
-//! The record of publications and their outcomes, which the checker compares with clients.
+//! The record of all publications, which the checker compares with the messages of clients.
 
 use super::plan::ChannelKind;
 use protocol::channel::ChannelName;
@@ -8,7 +8,7 @@ use protocol::position::Position;
 pub(super) struct ChannelRecord {
     pub(super) name: ChannelName,
     pub(super) kind: ChannelKind,
-    /// In the order in which Redis took them, so by number.
+    /// In the order of acceptance by Redis, so sorted by number.
     pub(super) published: Vec<RecordedPublication>,
 }
 
@@ -16,24 +16,24 @@ pub(super) struct ChannelRecord {
 pub(super) struct RecordedPublication {
     /// Counts all publications of a run.
     pub(super) number: u64,
-    /// `None`: without a history.
+    /// `None` for a plain message.
     pub(super) position: Option<Position>,
-    pub(super) fate: Fate,
+    pub(super) retention: Retention,
 }
 
-/// What Redis has done with a durable message.
+/// Whether Redis still has a durable message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Kept it, or removed it in a way that shows.
+pub(super) enum Retention {
+    /// Kept, or removed in a way that replicas detect.
     Kept,
-    /// Lost it with the end of its data: what nobody else has seen, nobody can know of.
+    /// Lost with the latest writes. Without another reader, the loss cannot be detected.
     LostWithEnd,
-    /// Somebody has deleted the history by hand. Who had nothing of it yet cannot know that there was one.
+    /// Deleted with the history. Clients without a message of the history cannot detect it.
     Deleted,
 }
 
 impl ChannelRecord {
-    /// The durable message at a position.
+    /// The durable message at this position.
     pub(super) fn at(&self, position: Position) -> Option<&RecordedPublication> {
         self.published.iter().find(|published| published.position == Some(position))
     }
@@ -45,23 +45,24 @@ impl ChannelRecord {
             .map(|at| &self.published[at])
     }
 
-    /// What was published between two numbers.
+    /// The publications between two numbers, both excluded.
     pub(super) fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &RecordedPublication> {
         let begin = self.published.partition_point(|published| published.number <= after);
         self.published[begin..].iter().take_while(move |published| published.number < before)
     }
 
-    /// Redis has lost everything behind a number.
+    /// Marks all publications after the last save as lost.
     pub(super) fn lose_end(&mut self, saved: u64) {
         for published in self.published.iter_mut().filter(|published| published.number > saved) {
-            published.fate = Fate::LostWithEnd;
+            published.retention = Retention::LostWithEnd;
         }
     }
 
-    /// Somebody has deleted the history.
+    /// Marks all kept publications as deleted.
     pub(super) fn delete(&mut self) {
-        for published in self.published.iter_mut().filter(|published| published.fate == Fate::Kept) {
-            published.fate = Fate::Deleted;
+        for published in self.published.iter_mut().filter(|published| published.retention == Retention::Kept)
+        {
+            published.retention = Retention::Deleted;
         }
     }
 }

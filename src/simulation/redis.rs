@@ -1,4 +1,5 @@
-//! A Redis in memory: what `gateway_publish.lua`, `gateway_mark.lua` and `history.rs` ask of it, and what may happen to it.
+//! An in-memory Redis with the operations of `gateway_publish.lua`, `gateway_mark.lua` and `history.rs`, and its
+//! faults.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,25 +9,25 @@ use protocol::history::{Entry, Page, Tail};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// One server, from the outside.
+/// One server.
 pub(super) struct Server {
-    /// Its clock in Unix milliseconds.
+    /// The server's clock, in Unix milliseconds.
     pub(super) clock_ms: u64,
-    data: Data,
-    /// What a crash would leave.
-    saved: Data,
-    function: Function,
-    /// How many messages a history keeps.
+    data: RedisData,
+    /// The data of the last save.
+    saved: RedisData,
+    function: PublishFunction,
+    /// The maximum number of messages in a history.
     history_size: usize,
     ttl_ms: u64,
-    /// The channels that replicas may not subscribe to.
+    /// The channels to which replicas may not subscribe.
     pub(super) forbidden: BTreeSet<ChannelName>,
 }
 
 #[derive(Clone, Default)]
-struct Data {
+struct RedisData {
     streams: BTreeMap<ChannelName, Stream>,
-    /// Since when the data has been whole.
+    /// The time since which no data was lost.
     marker_ms: Option<u64>,
 }
 
@@ -44,9 +45,9 @@ struct Stored {
     publication: Arc<Publication>,
 }
 
-/// The variables of the Lua function, which live as long as the process.
+/// The variables of the Lua function. A restart of the server resets them.
 #[derive(Default)]
-struct Function {
+struct PublishFunction {
     incarnation: Option<u64>,
     last_epoch: u64,
     begun: BTreeSet<ChannelName>,
@@ -54,11 +55,12 @@ struct Function {
 
 impl Server {
     pub(super) fn new(clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
-        let (data, saved, function) = (Data::default(), Data::default(), Function::default());
+        let (data, saved, function) =
+            (RedisData::default(), RedisData::default(), PublishFunction::default());
         Self { clock_ms, data, saved, function, history_size, ttl_ms, forbidden: BTreeSet::new() }
     }
 
-    /// Redis removes a key when its time is over, or when somebody asks for it then.
+    /// Removes the stream if it has expired.
     fn expire(&mut self, channel: &ChannelName) {
         let now = self.clock_ms;
         if self.data.streams.get(channel).is_some_and(|stream| now > stream.expires_ms) {
@@ -74,11 +76,11 @@ impl Server {
         let incarnation = *function.incarnation.get_or_insert_with(|| now.max(function.last_epoch + 1));
         let last = self.data.streams.get(channel).map(|stream| stream.last);
         let (position, after) = match last {
-            None => (function.begin(channel, now), None),
+            None => (function.start_epoch(channel, now), None),
             Some(last) if (incarnation..=function.last_epoch).contains(&last.epoch) => {
                 (Position { epoch: last.epoch, offset: last.offset + 1 }, None)
             }
-            Some(last) => (function.begin(channel, now.max(last.epoch + 1)), Some(last)),
+            Some(last) => (function.start_epoch(channel, now.max(last.epoch + 1)), Some(last)),
         };
         let payload = format!("@{position} {number}");
         let publication = Publication::decode(channel.clone(), payload.as_bytes(), 100).unwrap();
@@ -104,7 +106,7 @@ impl Server {
         last.map_or(Tail::Nothing, |last| Tail::At(last.position))
     }
 
-    /// What `history::page` reads.
+    /// The page that `history::page` reads.
     pub(super) fn page(&mut self, channel: &ChannelName, since: Position, max: usize) -> Page {
         let tail = match self.tail(channel) {
             Tail::At(tail) => tail,
@@ -119,7 +121,7 @@ impl Server {
         Page { entries: entries.collect(), tail, whole_since_ms: self.whole_since_ms() }
     }
 
-    /// Since when no history can have come and gone unseen.
+    /// The time since which no history can have been created and lost undetected.
     pub(super) fn whole_since_ms(&self) -> u64 {
         let marker_ms = self.data.marker_ms.unwrap_or(u64::MAX);
         marker_ms.max(self.clock_ms.saturating_sub(self.ttl_ms))
@@ -130,31 +132,31 @@ impl Server {
         self.data.marker_ms.get_or_insert(self.clock_ms + 1);
     }
 
-    /// The data reaches the disk, or the next primary.
+    /// Saves the data to disk, or replicates it to the next primary.
     pub(super) fn save(&mut self) {
         self.saved = self.data.clone();
     }
 
-    /// A new life, with all the data.
+    /// Restarts with all data.
     pub(super) fn restart(&mut self) {
-        self.function = Function::default();
+        self.function = PublishFunction::default();
     }
 
-    /// A new life, without what was not saved.
+    /// Restarts with the data of the last save.
     pub(super) fn restart_with_lost_end(&mut self) {
         self.restart();
         self.data = self.saved.clone();
     }
 
-    /// A new life without data.
+    /// Restarts without data.
     pub(super) fn restart_empty(&mut self) {
         self.restart();
-        self.data = Data::default();
+        self.data = RedisData::default();
     }
 
-    /// `FLUSHALL`: the function stays.
+    /// `FLUSHALL`, which keeps the function and its variables.
     pub(super) fn flush(&mut self) {
-        self.data = Data::default();
+        self.data = RedisData::default();
     }
 
     /// `DEL`.
@@ -163,9 +165,9 @@ impl Server {
     }
 }
 
-impl Function {
-    /// The first position of a channel's next epoch.
-    fn begin(&mut self, channel: &ChannelName, not_before: u64) -> Position {
+impl PublishFunction {
+    /// Starts a new epoch of a channel; returns its first position.
+    fn start_epoch(&mut self, channel: &ChannelName, not_before: u64) -> Position {
         if not_before > self.last_epoch {
             self.last_epoch = not_before;
             self.begun.clear();

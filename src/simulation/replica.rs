@@ -1,9 +1,9 @@
-//! One replica: the cores of its link and its hubs, as their drivers drive them, with every await a step of its own.
+//! One replica: the cores of its link and hubs. Every `await` of the production drivers is a separate step here.
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::connection::{BatchStep, Delivered, Push, Read, SimulatedConnection};
+use super::connection::{BatchStep, Delivered, PendingRead, Push, SimulatedConnection};
 use super::hub::SimulatedHub;
 use super::plan::{PlantedBug, SimulationPlan};
 use super::redis::Server;
@@ -17,49 +17,49 @@ use protocol::SessionId;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
 
-/// Channels of one batch.
+/// The maximum number of channels in a batch.
 const MAX_BATCH: usize = 2;
 
 pub(super) struct Replica {
     link: LinkCore,
     connection: Option<SimulatedConnection>,
-    /// Whether the link may have something to subscribe; found out by asking.
+    /// Whether the link may have a batch; `TakeBatch` finds out.
     may_subscribe: bool,
     may_read: bool,
     pub(super) hubs: Vec<SimulatedHub>,
     plan: Rc<SimulationPlan>,
 }
 
-/// What can happen on a replica next.
+/// The next event on a replica.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ReplicaStep {
-    /// The link is connected.
+    /// The link connects.
     Connect,
-    /// It looks what is to be subscribed.
+    /// The link takes its next batch of subscriptions.
     TakeBatch,
-    /// It looks what is to be read.
+    /// The link takes its next read.
     TakeRead,
-    /// The server carries out a subscription or an unsubscription.
-    Change,
-    /// The server carries out a reading command, or a part of it.
+    /// The server executes a subscription or an unsubscription.
+    ChangeSubscriptions,
+    /// The server executes a reading command, or a part of it.
     Execute(usize),
-    /// An answer comes back.
+    /// The answer of a reading command arrives.
     Answer(usize),
-    /// The next thing that the server has sent arrives.
-    Arrive,
-    /// A message that has arrived is handed over.
-    Receive,
-    /// A deadline of the link has come.
+    /// The next push of the server arrives.
+    ReceivePush,
+    /// The link handles a received message.
+    ReceiveMessage,
+    /// A deadline of the link passes.
     LinkDeadline,
-    /// A hub takes its next message.
+    /// A hub handles its next input.
     Hub(usize),
-    /// The next part of a fan-out is written.
+    /// A hub writes the next part of a fan-out.
     Fanout(usize),
-    /// A deadline of a hub has come.
+    /// A deadline of a hub passes.
     HubDeadline(usize),
 }
 
-/// What sessions are told.
+/// Events for sessions.
 pub(super) type SessionEvents = Vec<(SessionId, SessionEvent)>;
 
 impl Replica {
@@ -76,32 +76,32 @@ impl Replica {
         Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
     }
 
-    /// The server has published something.
+    /// The server publishes a message to its subscribers.
     pub(super) fn publish(&mut self, channel: &ChannelName, payload: &Rc<str>) {
         if let Some(connection) = self.connection.as_mut().filter(|one| one.subscribed.contains(channel)) {
-            connection.wire.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
+            connection.pushes.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
         }
     }
 
-    /// The server carries a channel to it.
+    /// Whether the replica is subscribed to a channel on the server.
     pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.subscribed.contains(channel))
     }
 
-    /// The next message on the wire is lost, as if it had never been sent.
-    pub(super) fn lose_one(&mut self) {
+    /// Drops the next push if it is a message.
+    pub(super) fn drop_next_message(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        if let Some(Push::Message(..)) = connection.wire.front() {
-            connection.wire.pop_front();
+        if let Some(Push::Message(..)) = connection.pushes.front() {
+            connection.pushes.pop_front();
         }
     }
 
-    /// The connections break: all that is on the way is lost.
+    /// Closes all connections; unread pushes and answers are lost.
     pub(super) fn cut(&mut self, now: Instant) {
         let Some(connection) = self.connection.take() else { return };
         if self.plan.planted_bug == PlantedBug::AbandonedReads {
             for read in connection.reads {
-                if let Read::Page { work, .. } = read
+                if let PendingRead::Page { work, .. } = read
                     && matches!(work.reader, PageReader::Client(_))
                 {
                     self.link.on_page(work, Err(ReadErrorKind::Unreadable), now);
@@ -111,13 +111,16 @@ impl Replica {
         self.link.disconnected();
     }
 
-    /// The connection for histories breaks: what was asked for is asked for again.
+    /// Closes the connection that reads histories; the link repeats the reads.
     pub(super) fn cut_reads(&mut self, now: Instant) {
         let reads = self.connection.as_mut().map(|connection| std::mem::take(&mut connection.reads));
-        reads.into_iter().flatten().for_each(|read| self.answer(read, Some(ReadErrorKind::Transient), now));
+        reads
+            .into_iter()
+            .flatten()
+            .for_each(|read| self.apply_answer(read, Some(ReadErrorKind::Transient), now));
     }
 
-    /// Has all channels compared with their histories, and the refused ones tried again.
+    /// Compares all channels with their histories and retries refused channels.
     pub(super) fn check_histories(&mut self) {
         self.link.retry_refused();
         self.may_subscribe = true;
@@ -125,14 +128,14 @@ impl Replica {
         self.may_read = true;
     }
 
-    /// When something is due that waits for nothing else.
+    /// The earliest deadline of the link or a hub.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let hubs = self.hubs.iter().filter_map(|hub| hub.core.next_deadline());
         let link = self.link.next_deadline().filter(|_| self.connection.is_some());
         hubs.chain(link).min()
     }
 
-    /// Appends everything that can happen now.
+    /// Appends all steps that are possible now.
     pub(super) fn steps(&self, now: Instant, steps: &mut Vec<ReplicaStep>) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         for (index, hub) in self.hubs.iter().enumerate() {
@@ -152,7 +155,9 @@ impl Replica {
         }
         match &connection.batch {
             None if self.may_subscribe => steps.push(ReplicaStep::TakeBatch),
-            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => steps.push(ReplicaStep::Change),
+            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => {
+                steps.push(ReplicaStep::ChangeSubscriptions)
+            }
             None | Some(_) => {}
         }
         if self.may_read {
@@ -162,16 +167,16 @@ impl Replica {
             let is_executed = read.is_executed();
             steps.push(if is_executed { ReplicaStep::Answer(index) } else { ReplicaStep::Execute(index) });
         }
-        if !connection.wire.is_empty() {
-            steps.push(ReplicaStep::Arrive);
+        if !connection.pushes.is_empty() {
+            steps.push(ReplicaStep::ReceivePush);
         }
         if !connection.received.is_empty() {
-            steps.push(ReplicaStep::Receive);
+            steps.push(ReplicaStep::ReceiveMessage);
         }
     }
 
-    /// Takes a step. Where the server carries out a reading command, `failure` may happen to it.
-    pub(super) fn take(
+    /// Performs a step. `failure` is the result of a reading command that this step executes.
+    pub(super) fn perform_step(
         &mut self,
         step: ReplicaStep,
         server: &mut Server,
@@ -187,35 +192,37 @@ impl Replica {
             }
             ReplicaStep::TakeBatch => self.take_batch(),
             ReplicaStep::TakeRead => self.take_read(),
-            ReplicaStep::Change => self.change(server),
+            ReplicaStep::ChangeSubscriptions => self.change_subscriptions(server),
             ReplicaStep::Execute(index) => self.execute(index, server, failure),
             ReplicaStep::Answer(index) => {
                 let Some(connection) = &mut self.connection else { return SessionEvents::new() };
                 let read = connection.reads.remove(index);
-                self.answer(read, None, now);
+                self.apply_answer(read, None, now);
             }
-            ReplicaStep::Arrive => self.arrive(),
-            ReplicaStep::Receive => self.receive(),
+            ReplicaStep::ReceivePush => self.receive_push(),
+            ReplicaStep::ReceiveMessage => self.receive_message(),
             ReplicaStep::LinkDeadline => {
                 self.link.deadline_passed(now);
                 self.may_read = true;
             }
             ReplicaStep::Hub(hub) => {
                 let input = self.hubs[hub].mailbox.pop();
-                return input.map(|input| self.hub(hub, input, now)).unwrap_or_default();
+                return input.map(|input| self.handle_hub_input(hub, input, now)).unwrap_or_default();
             }
-            ReplicaStep::Fanout(hub) => return self.hub(hub, HubInput::FanoutTurn, now),
-            ReplicaStep::HubDeadline(hub) => return self.hub(hub, HubInput::DeadlinePassed, now),
+            ReplicaStep::Fanout(hub) => return self.handle_hub_input(hub, HubInput::FanoutTurn, now),
+            ReplicaStep::HubDeadline(hub) => {
+                return self.handle_hub_input(hub, HubInput::DeadlinePassed, now);
+            }
         }
         SessionEvents::new()
     }
 
-    fn hub(&mut self, index: usize, input: HubInput, now: Instant) -> SessionEvents {
+    fn handle_hub_input(&mut self, index: usize, input: HubInput, now: Instant) -> SessionEvents {
         let hub = &mut self.hubs[index];
         let mut actions = Vec::new();
         let names: Vec<(SessionId, SessionKey)> = hub.core.sessions().collect();
         hub.core.on(now, input, &mut actions);
-        let mut told = SessionEvents::new();
+        let mut events = SessionEvents::new();
         for action in actions {
             match action {
                 HubAction::Notify { session, event } => {
@@ -225,7 +232,7 @@ impl Replica {
                     }
                     let is_late = matches!(event, SessionEvent::Subscribed { state, .. } if state.is_live());
                     if self.plan.planted_bug != PlantedBug::UnreportedRecovery || !is_late {
-                        told.push((*name, event));
+                        events.push((*name, event));
                     }
                 }
                 HubAction::Subscribe { request, channels, verify } => {
@@ -238,7 +245,7 @@ impl Replica {
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);
-        told
+        events
     }
 
     fn take_batch(&mut self) {
@@ -252,10 +259,10 @@ impl Replica {
         let Some(connection) = &mut self.connection else { return };
         let work = self.link.next_read();
         self.may_read = work.is_some();
-        connection.reads.extend(work.map(Read::new));
+        connection.reads.extend(work.map(PendingRead::new));
     }
 
-    fn change(&mut self, server: &Server) {
+    fn change_subscriptions(&mut self, server: &Server) {
         let Some(connection) = &mut self.connection else { return };
         let Some((batch, step)) = &mut connection.batch else { return };
         match step {
@@ -273,7 +280,7 @@ impl Replica {
                 *step = BatchStep::Unsubscribing;
             }
         }
-        connection.wire.push_back(Push::Confirmed);
+        connection.pushes.push_back(Push::Confirmed);
     }
 
     fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadErrorKind>) {
@@ -281,9 +288,9 @@ impl Replica {
         connection.reads[index].execute(server, failure, self.plan.planted_bug);
     }
 
-    fn answer(&mut self, read: Read, failure: Option<ReadErrorKind>, now: Instant) {
+    fn apply_answer(&mut self, read: PendingRead, failure: Option<ReadErrorKind>, now: Instant) {
         match read {
-            Read::Tails { channels, now_ms, tails, whole_since_ms } => {
+            PendingRead::Tails { channels, now_ms, tails, whole_since_ms } => {
                 let tails = match (failure, now_ms, whole_since_ms) {
                     (None, Some(now_ms), Some(whole_since_ms)) => {
                         let read = |tail| TailRead { tail, now_ms, whole_since_ms };
@@ -293,7 +300,7 @@ impl Replica {
                 };
                 self.link.on_stream_tails(channels, tails, now);
             }
-            Read::Page { work, answer } => {
+            PendingRead::Page { work, answer } => {
                 let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadErrorKind::Transient)), Err);
                 self.link.on_page(work, outcome, now);
             }
@@ -301,15 +308,15 @@ impl Replica {
         self.may_read = true;
     }
 
-    /// redis-rs tells confirmations at once, and queues messages. An unsubscription waits for those.
-    fn arrive(&mut self) {
+    /// redis-rs reports confirmations at once but queues messages. An unsubscription waits until they are handled.
+    fn receive_push(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        match connection.wire.pop_front() {
+        match connection.pushes.pop_front() {
             Some(Push::Message(channel, payload)) => {
                 connection.received.push_back(Delivered::Message(channel, payload));
             }
             Some(Push::Confirmed) => match &mut connection.batch {
-                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Delivered::AllTaken),
+                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Delivered::Drained),
                 Some((batch, step)) if !batch.unsubscribe.is_empty() => *step = BatchStep::Unsubscribe,
                 _ => self.confirmed(),
             },
@@ -329,7 +336,7 @@ impl Replica {
         (self.may_subscribe, self.may_read) = (true, true);
     }
 
-    fn receive(&mut self) {
+    fn receive_message(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         match connection.received.pop_front() {
             Some(Delivered::Message(channel, payload)) => {
@@ -337,7 +344,7 @@ impl Replica {
                 self.link.receive(channel.as_str(), payload);
                 self.may_read = true;
             }
-            Some(Delivered::AllTaken) => self.confirmed(),
+            Some(Delivered::Drained) => self.confirmed(),
             None => {}
         }
     }

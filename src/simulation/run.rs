@@ -1,54 +1,54 @@
-//! One run: Redis, replicas, clients, and the next step.
+//! One run: Redis, replicas and clients, and the choice of the next step.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
 use super::checker::Expectations;
 use super::client::SimulatedClient;
 use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
-use super::record::{ChannelRecord, Fate, RecordedPublication};
+use super::record::{ChannelRecord, RecordedPublication, Retention};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
+use super::rng::SimulationRng;
 use crate::broker::link::ReadErrorKind;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::Rules;
 
-/// More steps than any run needs: a run that reaches it never comes to rest.
+/// More steps than any run needs to settle.
 const MAX_STEPS: usize = 100_000;
-/// Channels that a client may leave come after those that it may not.
+/// The channels. A client cannot leave the first [`OWN`] of them.
 pub(super) const NAMES: [&str; 4] = ["user:1", "all", "room:1", "room:2"];
 pub(super) const OWN: usize = 2;
 /// 2024-11-23, 19:26:40 UTC.
 const UNIX_START_MS: u64 = 1_732_390_000_000;
 
-/// Why a run has failed.
+/// Why a run failed.
 pub(super) type RunFailure = String;
 
 pub(super) struct SimulationRun {
     pub(super) plan: Rc<SimulationPlan>,
     pub(super) expectations: Expectations,
-    pub(super) chance: Chance,
+    pub(super) rng: SimulationRng,
     pub(super) rules: Arc<Rules>,
     pub(super) now: Instant,
     pub(super) unix_ms: u64,
     pub(super) server: Server,
     /// The number of publications; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
-    /// How many of these publications are in Redis' last snapshot.
+    /// The number of publications at the last save of Redis.
     pub(super) saved: u64,
     pub(super) records: Vec<ChannelRecord>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<SimulatedClient>,
     pub(super) sessions: u128,
     pub(super) metrics: Metrics,
-    /// The parts that take no steps at present.
+    /// The actors that currently perform no steps.
     stalled: [bool; 8],
     is_settling: bool,
-    /// The steps so far, if they are traced.
+    /// The trace of the run, if requested.
     pub(super) trace: Option<Vec<String>>,
 }
 
@@ -61,10 +61,10 @@ enum SimulationStep {
 }
 
 impl SimulationStep {
-    /// The part of the run that takes the step: a stalled part takes none.
+    /// The actor that performs the step.
     fn actor(self) -> usize {
         match self {
-            Self::Replica(replica, ReplicaStep::Arrive | ReplicaStep::Receive) => replica,
+            Self::Replica(replica, ReplicaStep::ReceivePush | ReplicaStep::ReceiveMessage) => replica,
             Self::Replica(
                 replica,
                 ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
@@ -76,7 +76,7 @@ impl SimulationStep {
     }
 }
 
-/// Writes what happens to the trace, if there is one.
+/// Appends a line to the trace, if there is one.
 macro_rules! trace {
     ($run:expr, $($text:tt)*) => {
         if let Some(trace) = &mut $run.trace {
@@ -94,12 +94,12 @@ impl SimulationRun {
         rules: &Arc<Rules>,
         is_traced: bool,
     ) -> Self {
-        let mut chance = Chance::new(seed);
-        let plan = Rc::new(SimulationPlan::draw(&mut chance, planted_bug));
+        let mut rng = SimulationRng::new(seed);
+        let plan = Rc::new(SimulationPlan::draw(&mut rng, planted_bug));
         let expectations = Expectations {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
-            counts_plain: !plan.may(Fault::MessageLost),
-            is_whole: plan.is_calm,
+            reports_plain_loss: !plan.may(Fault::MessageLost),
+            is_complete: plan.is_calm,
         };
         let record = |(name, kind): (&str, ChannelKind)| ChannelRecord {
             name: ChannelName::parse(name).unwrap(),
@@ -108,7 +108,7 @@ impl SimulationRun {
         };
         let mut run = Self {
             expectations,
-            chance,
+            rng,
             rules: Arc::clone(rules),
             now: Instant::now(),
             unix_ms: UNIX_START_MS,
@@ -130,14 +130,14 @@ impl SimulationRun {
         run
     }
 
-    /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
+    /// Executes the run: faults, then quiet, then one more message on each channel, which must reach every subscriber.
     pub(super) fn execute(&mut self) -> Result<(), RunFailure> {
         if self.plan.is_calm {
-            // A channel that never had a history may carry plain messages, as far as anybody knows.
+            // Without a history, clients cannot expect that a channel is durable.
             (0..NAMES.len()).for_each(|channel| self.publish(channel, true));
         }
         for _ in 0..self.plan.disturbances {
-            for _ in 0..self.chance.below(2 * self.plan.pace as usize + 1) {
+            for _ in 0..self.rng.below(2 * self.plan.pace as usize + 1) {
                 self.progress()?;
             }
             self.disturb()?;
@@ -147,7 +147,7 @@ impl SimulationRun {
         self.settle()?;
         self.replicas.iter_mut().for_each(Replica::check_histories);
         self.settle()?;
-        self.ask_again();
+        self.retry_refused_channels();
         self.settle()?;
         for channel in 0..NAMES.len() {
             self.publish(channel, self.plan.kinds[channel] != ChannelKind::Plain);
@@ -175,14 +175,14 @@ impl SimulationRun {
                 None => return Ok(()),
             }
         }
-        Err("it does not come to rest".to_owned())
+        Err("the run does not settle".to_owned())
     }
 
-    /// Takes one of the steps that are possible. Whether there was one.
+    /// Performs one of the possible steps; returns whether there was one.
     fn progress(&mut self) -> Result<bool, RunFailure> {
-        if self.chance.percent(5) {
+        if self.rng.percent(5) {
             for index in 0..self.stalled.len() {
-                self.stalled[index] = self.chance.percent(25);
+                self.stalled[index] = self.rng.percent(25);
             }
         }
         let mut steps = Vec::with_capacity(16);
@@ -193,16 +193,16 @@ impl SimulationRun {
         if steps.is_empty() {
             return Ok(false);
         }
-        let step = self.chance.pick(&steps);
-        self.advance_clock();
-        self.take(step).map(|()| true)
+        let step = self.rng.pick(&steps);
+        self.pass_time();
+        self.perform_step(step).map(|()| true)
     }
 
     fn steps(&self, steps: &mut Vec<SimulationStep>) {
-        let mut of_replica = Vec::with_capacity(8);
+        let mut replica_steps = Vec::with_capacity(8);
         for (index, replica) in self.replicas.iter().enumerate() {
-            replica.steps(self.now, &mut of_replica);
-            steps.extend(of_replica.drain(..).map(|step| SimulationStep::Replica(index, step)));
+            replica.steps(self.now, &mut replica_steps);
+            steps.extend(replica_steps.drain(..).map(|step| SimulationStep::Replica(index, step)));
         }
         for (index, client) in self.clients.iter().enumerate() {
             let Some(session) = &client.session else {
@@ -218,36 +218,36 @@ impl SimulationRun {
         }
     }
 
-    fn take(&mut self, step: SimulationStep) -> Result<(), RunFailure> {
+    fn perform_step(&mut self, step: SimulationStep) -> Result<(), RunFailure> {
         trace!(self, "{step:?}");
         match step {
             SimulationStep::Replica(replica, step) => {
                 let failure = self.read_failure();
-                let told = self.replicas[replica].take(step, &mut self.server, self.now, failure);
-                self.tell(told);
+                let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
+                self.deliver_events(events);
             }
-            SimulationStep::Session(client) => self.session(client),
+            SimulationStep::Session(client) => self.step_session(client),
             SimulationStep::Read(client) => return self.read(client),
             SimulationStep::Connect(client) => self.connect(client),
         }
         Ok(())
     }
 
-    /// What happens to a reading command, if this step carries one out.
+    /// The failure of a reading command, if this step executes one.
     fn read_failure(&mut self) -> Option<ReadErrorKind> {
         if self.is_settling {
             None
-        } else if self.chance.percent(self.plan.refused_percent) {
+        } else if self.rng.percent(self.plan.refused_percent) {
             Some(ReadErrorKind::Unreadable)
         } else {
-            self.chance.percent(self.plan.unanswered_percent).then_some(ReadErrorKind::Transient)
+            self.rng.percent(self.plan.unanswered_percent).then_some(ReadErrorKind::Transient)
         }
     }
 
-    fn advance_clock(&mut self) {
-        let passed = match self.chance.below(20) {
-            0 => self.chance.between(5, 50),
-            1..=8 => self.chance.between(1, 3),
+    fn pass_time(&mut self) {
+        let passed = match self.rng.below(20) {
+            0 => self.rng.between(5, 50),
+            1..=8 => self.rng.between(1, 3),
             _ => 0,
         };
         self.now += Duration::from_millis(passed);
@@ -255,38 +255,38 @@ impl SimulationRun {
         self.server.clock_ms += passed;
     }
 
-    /// Somebody does something of his own accord, or something breaks.
+    /// Publishes, changes a client, or injects a fault.
     fn disturb(&mut self) -> Result<(), RunFailure> {
-        match self.chance.below(20) {
+        match self.rng.below(20) {
             0..=10 => {
-                let channel = self.chance.below(NAMES.len());
+                let channel = self.rng.below(NAMES.len());
                 let is_durable = match self.plan.kinds[channel] {
                     ChannelKind::Durable => true,
                     ChannelKind::Plain => false,
-                    ChannelKind::Mixed => self.chance.percent(50),
+                    ChannelKind::Mixed => self.rng.percent(50),
                 };
                 self.publish(channel, is_durable);
             }
             11..=13 => {
-                let client = self.chance.below(self.clients.len());
-                self.cut(client);
+                let client = self.rng.below(self.clients.len());
+                self.disconnect(client);
             }
             14 => {
-                let client = self.chance.below(self.clients.len());
-                let channel = OWN + self.chance.below(NAMES.len() - OWN);
-                self.toggle(client, channel);
+                let client = self.rng.below(self.clients.len());
+                let channel = OWN + self.rng.below(NAMES.len() - OWN);
+                self.toggle_subscription(client, channel);
             }
             15 => {
-                self.ask_again();
-                let replica = self.chance.below(self.replicas.len());
+                self.retry_refused_channels();
+                let replica = self.rng.below(self.replicas.len());
                 self.replicas[replica].check_histories();
-                // As the gateway does with each check.
+                // The gateway also marks the dataset with each check.
                 self.server.mark();
             }
             16 => self.save(),
             _ => {
-                let fault = self.chance.pick(&self.plan.faults);
-                self.break_something(fault);
+                let fault = self.rng.pick(&self.plan.faults);
+                self.inject_fault(fault);
             }
         }
         Ok(())
@@ -297,7 +297,7 @@ impl SimulationRun {
         self.published.set(number);
         let record = &mut self.records[channel];
         let position = is_durable.then(|| self.server.append(&record.name, number));
-        record.published.push(RecordedPublication { number, position, fate: Fate::Kept });
+        record.published.push(RecordedPublication { number, position, retention: Retention::Kept });
         let payload: Rc<str> = match position {
             Some(position) => format!("@{position} {number}").into(),
             None => number.to_string().into(),

@@ -1,4 +1,4 @@
-//! Clients and their sessions: connecting, talking, reading, being cut off.
+//! Clients and their sessions: connects, commands, frames and disconnects.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use protocol::conversation::{Conversation, Identity, Input, Token};
 use protocol::position::Position;
 use protocol::{Now, SessionId, Version};
 
-/// What a session's conversation reaches.
+/// The simulated ports of a session.
 struct SimulatedPorts<'a> {
     socket: &'a Socket,
     hub: &'a SimulatedHub,
@@ -47,12 +47,12 @@ impl SimulationRun {
         Now { monotonic: self.now, unix_ms: self.unix_ms }
     }
 
-    /// A client comes, to any replica.
+    /// Connects a client to a random replica.
     pub(super) fn connect(&mut self, client: usize) {
         self.sessions += 1;
         let name = SessionId(self.sessions);
-        let replica = self.chance.below(self.replicas.len());
-        let hub = self.chance.below(self.plan.hubs);
+        let replica = self.rng.below(self.replicas.len());
+        let hub = self.rng.below(self.plan.hubs);
         trace!(self, "client {client} is session {name} on replica {replica}, hub {hub}");
         let (rules, mut actions) = (self.rules.clone(), Vec::new());
         let conversation = Conversation::open(rules, Version::V2, name, 1.0, self.clock(), &mut actions);
@@ -75,10 +75,10 @@ impl SimulationRun {
         self.clients[client].session = Some(session);
     }
 
-    /// Its socket breaks: what is on its way is lost, in both directions.
-    pub(super) fn cut(&mut self, client: usize) {
+    /// Breaks a client's socket; queued data is lost in both directions.
+    pub(super) fn disconnect(&mut self, client: usize) {
         let Some(mut session) = self.clients[client].session.take() else { return };
-        trace!(self, "client {client} is cut off");
+        trace!(self, "client {client} is disconnected");
         let now = self.clock();
         session.conversation.handle(now, Input::PeerClosed, &mut Vec::new());
         let hub = &self.replicas[session.replica].hubs[session.hub];
@@ -88,11 +88,11 @@ impl SimulationRun {
         self.clients[client].is_refused.fill(false);
     }
 
-    /// It leaves a channel or comes back to it.
-    pub(super) fn toggle(&mut self, client: usize, channel: usize) {
+    /// Unsubscribes a client from a channel, or subscribes it again.
+    pub(super) fn toggle_subscription(&mut self, client: usize, channel: usize) {
         let one = &mut self.clients[client];
         if one.is_leaving[channel] {
-            // Until that is answered it may still be given messages, and does not know where it will be.
+            // Until the unsubscription is confirmed, messages may arrive and the position may change.
             return;
         }
         one.wants[channel] = !one.wants[channel];
@@ -108,8 +108,8 @@ impl SimulationRun {
         }
     }
 
-    /// Clients ask again for the channels that they were refused.
-    pub(super) fn ask_again(&mut self) {
+    /// Clients repeat refused subscriptions.
+    pub(super) fn retry_refused_channels(&mut self) {
         for client in &mut self.clients {
             for (channel, name) in NAMES.iter().enumerate() {
                 if !std::mem::take(&mut client.is_refused[channel]) {
@@ -123,10 +123,10 @@ impl SimulationRun {
         }
     }
 
-    /// A session takes its next input.
-    pub(super) fn session(&mut self, client: usize) {
+    /// A session handles its next input.
+    pub(super) fn step_session(&mut self, client: usize) {
         let Some(session) = &mut self.clients[client].session else { return };
-        let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.chance.percent(50));
+        let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.rng.percent(50));
         if is_text {
             let text = session.inbound.pop_front();
             text.into_iter().for_each(|text| self.drive(client, Input::Text(&text)));
@@ -136,7 +136,7 @@ impl SimulationRun {
         }
     }
 
-    /// Feeds a conversation, and does what it asks for as the session's actor does.
+    /// Feeds an input to a conversation and performs its actions, as the session's actor does.
     fn drive(&mut self, client: usize, input: Input<'_>) {
         let now = self.clock();
         let Some(session) = &mut self.clients[client].session else { return };
@@ -147,9 +147,9 @@ impl SimulationRun {
         drive(&mut session.conversation, now, input, &mut ports);
     }
 
-    /// Hands what a hub says to the sessions that are still here.
-    pub(super) fn tell(&mut self, told: SessionEvents) {
-        for (name, event) in told {
+    /// Delivers a hub's events to sessions that are still connected.
+    pub(super) fn deliver_events(&mut self, events: SessionEvents) {
+        for (name, event) in events {
             let mut sessions = self.clients.iter_mut().filter_map(|client| client.session.as_mut());
             if let Some(session) = sessions.find(|session| session.name == name) {
                 session.mailbox.push_back(event);
@@ -157,12 +157,12 @@ impl SimulationRun {
         }
     }
 
-    /// A client reads its next frame, which is checked.
+    /// A client reads its next frame; the checker checks it.
     pub(super) fn read(&mut self, client: usize) -> Result<(), RunFailure> {
         let Some(session) = &self.clients[client].session else { return Ok(()) };
         let Some(sent) = session.socket.next() else {
-            // Closed, and everything has been read.
-            self.cut(client);
+            // The socket is closed and has no more frames.
+            self.disconnect(client);
             return Ok(());
         };
         let text = std::str::from_utf8(client::payload(&sent.frame)).unwrap();
@@ -182,7 +182,7 @@ impl SimulationRun {
         match frame.op {
             2 => {
                 for listed in &frame.channels {
-                    let at = number_of(listed.channel)?;
+                    let at = channel_index(listed.channel)?;
                     let position = listed.position.map(parse).transpose()?;
                     match (listed.state, position) {
                         (Some("recovering"), position) => checkers[at].on_recovering(position)?,
@@ -195,15 +195,15 @@ impl SimulationRun {
                                 published,
                             )?;
                         }
-                        _ => return Err("a channel of Ready without a position".to_owned()),
+                        _ => return Err("a channel of Ready has no position".to_owned()),
                     }
                 }
                 Ok(())
             }
             3 => {
-                let at = number_of(frame.channel.unwrap_or_default())?;
+                let at = channel_index(frame.channel.unwrap_or_default())?;
                 let position = frame.position.map(parse).transpose()?;
-                let number = frame.message.ok_or("a message that nobody has published")?;
+                let number = frame.message.ok_or("a message that was never published")?;
                 let before = checkers[at].position;
                 checkers[at].on_message(&records[at], expectations, number, position)?;
                 if self.plan.planted_bug == PlantedBug::StalePosition && number % 5 == 0 {
@@ -212,7 +212,7 @@ impl SimulationRun {
                 Ok(())
             }
             6 => {
-                let at = number_of(frame.channel.unwrap_or_default())?;
+                let at = channel_index(frame.channel.unwrap_or_default())?;
                 match (frame.state, frame.position) {
                     (Some("recovering"), position) => {
                         checkers[at].on_recovering(position.map(parse).transpose()?)
@@ -232,24 +232,24 @@ impl SimulationRun {
                         is_leaving[at] = false;
                         Ok(())
                     }
-                    // Only a channel that a client may leave can be refused; others wait.
+                    // Own channels are never refused; they wait.
                     (Some("refused"), None) if frame.reason == Some("unavailable") && at >= OWN => {
                         checkers[at].on_left();
-                        // It may have left meanwhile, and hears of that next.
+                        // The client may have unsubscribed meanwhile; the confirmation follows.
                         is_refused[at] = wants[at] && !is_leaving[at];
                         Ok(())
                     }
-                    _ => Err("an answer that was not expected".to_owned()),
+                    _ => Err("an unexpected subscription state".to_owned()),
                 }
             }
-            8 => checkers[number_of(frame.channel.unwrap_or_default())?].on_gap(expectations),
+            8 => checkers[channel_index(frame.channel.unwrap_or_default())?].on_gap(expectations),
             0 | 9 => Ok(()),
-            _ => Err("a frame that was not expected".to_owned()),
+            _ => Err("an unexpected frame".to_owned()),
         }
     }
 }
 
-/// Channels go by their numbers.
-fn number_of(channel: &str) -> Result<usize, String> {
-    NAMES.iter().position(|name| *name == channel).ok_or_else(|| format!("{channel} is none of its channels"))
+/// The index of a channel in [`NAMES`].
+fn channel_index(channel: &str) -> Result<usize, String> {
+    NAMES.iter().position(|name| *name == channel).ok_or_else(|| format!("{channel} is an unknown channel"))
 }

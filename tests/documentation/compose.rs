@@ -1,4 +1,4 @@
-//! What docker-compose.yml mounts is there, and where the images look for it; what asks a service asks one of the file's own.
+//! docker-compose.yml mounts existing files where the images read them, and its services refer to each other correctly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn texts(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// The mounts of a service: what is mounted, where, and how.
+/// The mounts of a service: source, target and options.
 fn mounts<'a>(compose: &'a Value, service: &str) -> Vec<(&'a str, &'a str, &'a str)> {
     let mounts = texts(&compose["services"][service]["volumes"]).into_iter().map(|mount| {
         let mut parts = mount.splitn(3, ':');
@@ -26,21 +26,21 @@ fn mounts<'a>(compose: &'a Value, service: &str) -> Vec<(&'a str, &'a str, &'a s
     mounts.collect()
 }
 
-/// The file of the repository that a service sees at `path`.
+/// The file of the repository that is mounted in a service at `path`.
 #[track_caller]
-fn seen_at(compose: &Value, service: &str, path: &str) -> PathBuf {
+fn mounted_file(compose: &Value, service: &str, path: &str) -> PathBuf {
     let found = mounts(compose, service).into_iter().find_map(|(source, target, _)| {
         let rest = Path::new(path).strip_prefix(target).ok()?;
         let source = root().join(source.strip_prefix("./")?);
         Some(if rest == Path::new("") { source } else { source.join(rest) })
     });
-    let file = found.unwrap_or_else(|| panic!("{service} has nothing at {path}"));
-    assert!(file.exists(), "{service}: {path} is to be {}", file.display());
+    let file = found.unwrap_or_else(|| panic!("{service}: nothing is mounted at {path}"));
+    assert!(file.exists(), "{service}: {}, which is mounted at {path}, does not exist", file.display());
     file
 }
 
 #[test]
-fn everything_that_is_mounted_exists_and_only_volumes_are_written() {
+fn mounted_files_exist_and_only_volumes_are_writable() {
     let compose = yaml("docker-compose.yml");
     let mut files = 0;
     for service in compose["services"].as_object().unwrap().keys() {
@@ -55,23 +55,23 @@ fn everything_that_is_mounted_exists_and_only_volumes_are_written() {
             }
         }
     }
-    assert!(files >= 4, "only {files} were found");
+    assert!(files >= 4, "only {files} mounted files found");
 }
 
 #[test]
-fn prometheus_reads_its_configuration_and_rules_and_asks_every_replica() {
+fn prometheus_finds_its_configuration_and_scrapes_every_replica() {
     let compose = yaml("docker-compose.yml");
-    // Where the image looks, and where it writes.
-    let config = seen_at(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
+    // The image reads its configuration at the first path and writes to the second.
+    let config = mounted_file(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
     assert!(mounts(&compose, "prometheus").iter().any(|(_, target, _)| *target == "/prometheus"));
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(config).unwrap()).unwrap();
     let rules = texts(&config["rule_files"]);
     assert!(!rules.is_empty());
     for rules in rules {
-        seen_at(&compose, "prometheus", &format!("/etc/prometheus/{rules}"));
+        mounted_file(&compose, "prometheus", &format!("/etc/prometheus/{rules}"));
     }
     let jobs = config["scrape_configs"].as_array().unwrap();
-    // The alerts ask for these names.
+    // The alerts refer to these job names.
     assert_eq!(
         (jobs.len(), &jobs[0]["job_name"], &jobs[1]["job_name"]),
         (2, &"gateway".into(), &"haproxy".into())
@@ -85,34 +85,38 @@ fn prometheus_reads_its_configuration_and_rules_and_asks_every_replica() {
     let discovery = &jobs[0]["dns_sd_configs"][0];
     for name in texts(&discovery["names"]) {
         let admin = &compose["services"][name]["environment"]["GATEWAY__SERVER__ADMIN_ADDR"];
-        assert_eq!(*admin, format!("0.0.0.0:{}", discovery["port"]), "{name} is asked where it answers");
+        assert_eq!(
+            *admin,
+            format!("0.0.0.0:{}", discovery["port"]),
+            "Prometheus scrapes {name} at another port than its admin port"
+        );
     }
 }
 
 #[test]
-fn grafana_finds_its_data_and_its_dashboard() {
+fn grafana_finds_its_data_source_and_dashboard() {
     let compose = yaml("docker-compose.yml");
     let read = |path: &str| -> Value {
-        serde_saphyr::from_str(&fs::read_to_string(seen_at(&compose, "grafana", path)).unwrap()).unwrap()
+        serde_saphyr::from_str(&fs::read_to_string(mounted_file(&compose, "grafana", path)).unwrap()).unwrap()
     };
-    // Where the image looks.
+    // The image reads its provisioning files at these paths.
     let sources = read("/etc/grafana/provisioning/datasources/prometheus.yml");
     let source = &sources["datasources"][0];
     let address = source["url"].as_str().unwrap().strip_prefix("http://").unwrap();
     let (service, port) = address.split_once(':').unwrap();
     assert!(compose["services"][service].is_object(), "there is no service {service}");
-    // Prometheus' own port.
+    // The port of Prometheus.
     assert_eq!(port, "9090");
     let providers = read("/etc/grafana/provisioning/dashboards/gateway.yml");
     let folder = providers["providers"][0]["options"]["path"].as_str().unwrap();
     let home = &compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"];
     assert_eq!(Path::new(home.as_str().unwrap()).parent(), Some(Path::new(folder)));
-    let dashboard = fs::read_to_string(seen_at(&compose, "grafana", home.as_str().unwrap())).unwrap();
+    let dashboard = fs::read_to_string(mounted_file(&compose, "grafana", home.as_str().unwrap())).unwrap();
     let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
     let mut named = Vec::new();
     sources_of(&dashboard, &mut named);
-    assert!(named.len() > 10, "only {} panels and queries name a source", named.len());
-    // A variable, whose value is the first source of its kind.
+    assert!(named.len() > 10, "only {} panels and queries name a data source", named.len());
+    // The variable resolves to the first data source of its type.
     assert!(named.iter().all(|uid| *uid == "${datasource}"), "{named:?}");
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     let variable = variables.iter().find(|one| one["name"] == "datasource").unwrap();
@@ -128,7 +132,7 @@ fn sources_of<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn monitoring_starts_when_asked_for_and_no_port_leaves_this_machine() {
+fn monitoring_is_optional_and_ports_bind_to_loopback() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
         let is_monitoring = ["prometheus", "grafana"].contains(&name.as_str());
@@ -144,23 +148,29 @@ fn monitoring_starts_when_asked_for_and_no_port_leaves_this_machine() {
         let needs = &service["depends_on"];
         let needs = needs.as_object().map(|all| all.keys().map(String::as_str).collect());
         for needed in needs.unwrap_or_else(|| texts(&service["depends_on"])) {
-            assert!(compose["services"][needed].is_object(), "{name} needs {needed}");
+            assert!(
+                compose["services"][needed].is_object(),
+                "{name} depends on {needed}, which does not exist"
+            );
         }
     }
 }
 
 #[test]
-fn every_container_is_confined_and_bounded() {
+fn every_container_is_sandboxed_and_has_limits() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
         assert_eq!(service["read_only"], true, "{name}");
         assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{name}");
         assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
         assert!(service["mem_limit"].is_string() && service["pids_limit"].is_u64(), "{name}");
-        assert!(service["logging"]["options"]["max-size"].is_string(), "{name}: its log grows for ever");
+        assert!(
+            service["logging"]["options"]["max-size"].is_string(),
+            "{name}: the size of its log is not limited"
+        );
         assert!(
             !service["environment"].to_string().contains("RUST_LOG"),
-            "{name}: it would win over log.level"
+            "{name}: RUST_LOG would override log.level"
         );
     }
     for name in ["redis", "haproxy"] {
@@ -184,7 +194,7 @@ fn every_executable_file_names_its_interpreter() {
             found += 1;
         }
     }
-    assert!(found >= 10, "only {found} were found");
+    assert!(found >= 10, "only {found} executable files found");
 }
 
 /// A secret in a published file is not secret.
@@ -202,11 +212,11 @@ fn no_secret_has_a_default() {
         let file = gateway[format!("GATEWAY__{key}_FILE")].as_str().unwrap();
         let name = file.strip_prefix("/run/gateway/").unwrap();
         let init = fs::read_to_string(root().join("deploy/compose/init")).unwrap();
-        assert!(init.contains(&format!("\nput {name} ")), "nobody makes {file}");
+        assert!(init.contains(&format!("\nput {name} ")), "deploy/compose/init does not create {file}");
     }
 }
 
-/// The bytes that a size in Docker's or Redis' form means.
+/// The number of bytes of a size in the notation of Docker or Redis.
 fn bytes(size: &str) -> u64 {
     let (number, unit) = size.split_at(size.find(|sign: char| !sign.is_ascii_digit()).unwrap());
     let shift =
@@ -219,16 +229,16 @@ fn default_of(value: &Value) -> &str {
     value.as_str().unwrap().split_once(":-").unwrap().1.trim_end_matches('}')
 }
 
-/// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
+/// Counts 7 KiB for each socket (docs/performance.md), the outbound bytes of all sockets, and 256 MiB for the rest.
 #[test]
-fn what_a_gateway_may_hold_fits_into_its_container() {
+fn gateway_memory_bounds_fit_into_the_container() {
     let gateway = &yaml("docker-compose.yml")["services"]["gateway"];
     let number = |key: &str| -> u64 { default_of(&gateway["environment"][key]).parse().unwrap() };
     let sockets = number("GATEWAY__SERVER__MAX_CONNECTIONS");
     let needed = sockets * 7 * 1024 + number("GATEWAY__SERVER__MAX_OUTBOUND_BYTES") + (256 << 20);
     assert!(needed <= bytes(default_of(&gateway["mem_limit"])), "{needed}");
     let files: u64 = default_of(&gateway["ulimits"]["nofile"]).parse().unwrap();
-    assert!(sockets <= files / 2, "the balancer needs two for each");
+    assert!(sockets <= files / 2, "fewer than two descriptors for each socket");
 }
 
 #[test]
@@ -242,19 +252,23 @@ fn redis_has_a_password_and_bounds_of_its_own() {
     assert_eq!(directive("maxmemory-policy"), "noeviction");
     assert_eq!(directive("include"), "/run/gateway/redis.conf");
     let defaults = fs::read_to_string(root().join("config/default.toml")).unwrap();
-    let longest = defaults.lines().find_map(|line| line.strip_prefix("max_payload_bytes = ")).unwrap();
-    let (longest, argument) = (longest.parse::<u64>().unwrap(), bytes(&directive("proto-max-bulk-len")));
-    assert!(longest < argument && argument < longest * 5 / 4, "{argument} for {longest}");
+    let max_payload = defaults.lines().find_map(|line| line.strip_prefix("max_payload_bytes = ")).unwrap();
+    let (max_payload, max_bulk) =
+        (max_payload.parse::<u64>().unwrap(), bytes(&directive("proto-max-bulk-len")));
+    assert!(max_payload < max_bulk && max_bulk < max_payload * 5 / 4, "{max_bulk} for {max_payload}");
     let limits = directive("client-output-buffer-limit pubsub");
     let hard = bytes(limits.split(' ').next().unwrap());
-    assert!(hard > 10 * argument, "one message must not cut a replica");
+    assert!(
+        hard > 10 * max_bulk,
+        "one message could fill the output buffer, and Redis would disconnect the replica"
+    );
     let command = texts(&redis["command"]);
     let maxmemory = command.iter().skip_while(|word| **word != "--maxmemory").nth(1).unwrap();
     let maxmemory = bytes(default_of(&Value::from(*maxmemory)));
     assert!(2 * maxmemory <= bytes(default_of(&redis["mem_limit"])), "{maxmemory}");
 }
 
-/// A refusal of one replica is final: a retry would load the others.
+/// A refusal by one replica is final, because a retry would load the others.
 #[test]
 fn the_balancer_retries_no_refusal_and_bounds_each_source() {
     let config = fs::read_to_string(root().join("deploy/haproxy/haproxy.cfg")).unwrap();
@@ -266,7 +280,7 @@ fn the_balancer_retries_no_refusal_and_bounds_each_source() {
 }
 
 #[test]
-fn the_overrides_of_the_compose_file_fit_it() {
+fn compose_overrides_match_the_compose_file() {
     let compose = yaml("docker-compose.yml");
     let secrets = yaml("deploy/compose/docker-secrets.yml");
     let gateway = &secrets["services"]["gateway"];

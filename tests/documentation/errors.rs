@@ -1,10 +1,10 @@
-//! docs/errors.md explains every error that a backend or an issuer of tokens is given.
+//! docs/errors.md explains every error that the gateway returns to a backend or a token issuer.
 
 use std::collections::BTreeSet;
 
 use super::metrics::read;
 
-/// The first column of the table in a section of the page.
+/// The codes in the first column of a section's table.
 fn explained(section: &str) -> Vec<String> {
     let page = read("docs/errors.md");
     let section = page.split(&format!("\n## {section}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
@@ -12,7 +12,7 @@ fn explained(section: &str) -> Vec<String> {
     rows.map(|(first, _)| first.to_owned()).collect()
 }
 
-/// The text between `beginning` and the next quotation mark, in a part of a source.
+/// Every text of the source between `beginning` and the next quotation mark.
 fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
     source.split(beginning).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned()).collect()
 }
@@ -40,12 +40,12 @@ fn every_refusal_of_the_function_is_explained() {
     let faults = literals(faults, "'the message").into_iter().map(|text| format!("the message{text}"));
     let texts: Vec<String> = refusals.into_iter().flatten().chain(faults).collect();
     assert!(texts.len() > 12, "{texts:?}");
-    // On the page, three dots stand for a number, a name or the varying text after a colon.
-    let plain = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
+    // On the page, an ellipsis replaces a number, a name, or the variable text after a colon.
+    let prefix_of = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
     let explained: Vec<String> =
-        explained("FCALL").iter().map(|text| plain(text.trim_start_matches("gateway: "))).collect();
+        explained("FCALL").iter().map(|text| prefix_of(text.trim_start_matches("gateway: "))).collect();
     for text in texts {
-        let text = plain(&text);
+        let text = prefix_of(&text);
         let is_explained = explained.iter().any(|known| text.starts_with(known) || known.starts_with(&text));
         assert!(is_explained, "{text:?} is not on the page");
     }

@@ -1,10 +1,10 @@
-//! Links lead somewhere, and files that are named exist.
+//! Links of the documentation have a target, and files that it names exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every page, by its path from the repository's root.
+/// Every Markdown page with its path.
 fn pages() -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, pages: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -26,26 +26,26 @@ fn pages() -> Vec<(PathBuf, String)> {
     pages
 }
 
-/// A page without its blocks of code.
+/// A page without its code blocks.
 fn prose(page: &str) -> String {
     page.split("\n```").step_by(2).collect()
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
+/// The anchors that GitHub generates for the headings of a page.
 fn anchors(page: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for heading in prose(page).lines().filter(|line| line.starts_with('#')) {
         let text = heading.trim_start_matches('#').trim().to_lowercase();
         let kept = text.chars().filter(|&it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
         let anchor: String = kept.map(|it| if it == ' ' { '-' } else { it }).collect();
-        let doubles = (1..).map(|number| format!("{anchor}-{number}"));
-        let free = std::iter::once(anchor.clone()).chain(doubles).find(|anchor| !anchors.contains(anchor));
+        let suffixed = (1..).map(|number| format!("{anchor}-{number}"));
+        let free = std::iter::once(anchor.clone()).chain(suffixed).find(|anchor| !anchors.contains(anchor));
         anchors.extend(free);
     }
     anchors
 }
 
-/// Where the links of a page lead.
+/// The targets of the links of a page.
 fn links(page: &str) -> Vec<String> {
     let prose = prose(page);
     let without_code: String = prose.split('`').step_by(2).collect();
@@ -54,24 +54,28 @@ fn links(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_within_the_repository_leads_to_a_page_and_a_heading() {
+fn links_lead_to_existing_pages_and_headings() {
     let mut checked = 0;
     for (file, page) in pages() {
         for link in links(&page).iter().filter(|link| !link.contains("://")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
-            assert!(target.exists(), "{}: {link} does not exist", file.display());
+            assert!(target.exists(), "{}: the target of the link {link} does not exist", file.display());
             if !anchor.is_empty() {
                 let found = anchors(&fs::read_to_string(&target).unwrap());
-                assert!(found.contains(anchor), "{}: {link} has no such heading", file.display());
+                assert!(
+                    found.contains(anchor),
+                    "{}: the target of the link {link} has no such heading",
+                    file.display()
+                );
             }
             checked += 1;
         }
     }
-    assert!(checked > 40, "only {checked} links were found");
+    assert!(checked > 40, "only {checked} links found");
 }
 
-/// Paths in code, such as `src/hub/`; those with a star, a brace or an ellipsis are patterns.
+/// Checks paths in code spans, such as `src/hub/`. Paths with a star, a brace or an ellipsis are patterns.
 #[test]
 fn every_file_that_a_page_names_exists() {
     const ROOTS: [&str; 10] = [
@@ -94,14 +98,14 @@ fn every_file_that_a_page_names_exists() {
             let is_path = ROOTS.iter().any(|root| code.starts_with(root))
                 && !code.contains([' ', '*', '{', '<', '…', '$']);
             if is_path {
-                // From the top, or from the page's own folder.
+                // The path is relative to the repository or to the page.
                 let exists = root.join(code).exists() || file.with_file_name(code).exists();
-                assert!(exists, "{}: {code} does not exist", file.display());
+                assert!(exists, "{}: the file {code} does not exist", file.display());
                 checked += 1;
             }
         }
     }
-    assert!(checked > 40, "only {checked} paths were found");
+    assert!(checked > 40, "only {checked} paths found");
 }
 
 #[test]

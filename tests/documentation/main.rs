@@ -1,4 +1,10 @@
-//! What the documentation says is true: about the tests, the metrics, the alerts, and where its links lead.
+//! Checks that the documentation agrees with the tests, the code, the metrics and the deployment files.
+//!
+//! - `compose`: docker-compose.yml and the files that it mounts
+//! - `errors`: docs/errors.md lists every error
+//! - `links`: links and file names lead to existing files
+//! - `metrics`: docs/operations/metrics.md, the dashboard and the alerts
+//! - `reasons`: the values of the labels of metrics
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,21 +18,42 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-#[test]
-fn every_test_that_the_table_of_faults_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// The sources of the gateway, its crates and its tests.
+fn all_sources(root: &Path) -> String {
     let mut sources = String::new();
-    collect(&root.join("tests"), &mut sources);
-    collect(&root.join("src"), &mut sources);
-    collect(&root.join("crates"), &mut sources);
+    for folder in ["tests", "src", "crates"] {
+        collect(&root.join(folder), &mut sources);
+    }
+    sources
+}
+
+#[test]
+fn every_test_named_by_contributing_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = all_sources(root);
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let is_test_name = |code: &&str| {
+        code.matches('_').count() >= 3 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let named: Vec<_> = text.split('`').skip(1).step_by(2).filter(is_test_name).collect();
+    assert!(named.len() > 10, "only {named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+}
+
+#[test]
+fn every_test_named_by_the_security_page_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = all_sources(root);
     let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
     let table = text.split("## Faults and their tests").nth(1).unwrap();
     let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-    assert!(rows.len() > 40, "only {} rows were found", rows.len());
+    assert!(rows.len() > 40, "only {} rows found", rows.len());
     for row in rows {
         let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test: {row}");
+        assert!(!names.is_empty(), "this row names no test: {row}");
         for name in names {
             assert!(sources.contains(&format!("#[test]\nfn {name}()")), "there is no test {name}");
         }
@@ -34,7 +61,7 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 #[test]
-fn the_faults_of_delivery_and_their_tests_are_the_same() {
+fn delivery_faults_and_their_tests_match() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests/it/delivery"), &mut sources);
@@ -51,12 +78,15 @@ fn the_faults_of_delivery_and_their_tests_are_the_same() {
         .filter(|pair| pair[0] == "#[test]")
         .map(|pair| pair[1].trim_start_matches("fn ").split('(').next().unwrap())
         .collect();
-    assert!(tests.len() > 80, "only {} tests were found", tests.len());
+    assert!(tests.len() > 80, "only {} tests found", tests.len());
     let differing: Vec<_> = named.symmetric_difference(&tests).collect();
-    assert!(differing.is_empty(), "only in docs/faults.md or only in tests/it/delivery: {differing:?}");
+    assert!(
+        differing.is_empty(),
+        "these tests are only in docs/faults.md or only in tests/it/delivery: {differing:?}"
+    );
 }
 
-/// The text of every source file below a folder, without indentation.
+/// Appends every source file below a folder to `text`, without indentation.
 fn collect(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

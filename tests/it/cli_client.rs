@@ -21,7 +21,7 @@ fn publish_sends_each_byte_unchanged_and_reports_errors() {
     client.expect_text(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
     for (arguments, error) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
-        (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
+        (&["publish", "nonsense", "1"], "the channel is invalid: a channel is `all` or `<namespace>:<name>`"),
         (&["publish", "user:42", "1", "--durable", "--idempotency-key", ""], "1 to 255 bytes"),
         (&["publish", "user:42", "1", "--set", "admin.api_key=wrong"], "admin.api_key"),
         (&["publish", "user:42", "1", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),

@@ -87,7 +87,7 @@ fn a_broken_certificate_is_reported_and_the_link_stays() {
     let mut gateway = plan.spawn();
     gateway.wait_ready();
     gateway.signal("HUP");
-    gateway.wait_for_log("the next link to the broker reads its files");
+    gateway.wait_for_log("reload: the link to the broker reads its files again");
     fs::remove_file(&password).unwrap();
     gateway.signal("HUP");
     gateway.wait_for_log("reload failed: broker.password_file");

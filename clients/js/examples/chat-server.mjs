@@ -1,11 +1,11 @@
-// The backend of chat.html, as small as can be: it serves the page, and publishes what is sent to it.
+// A minimal backend for chat.html: it serves the page and publishes the messages that users send.
 //
 //   npm install && npm run build && node examples/chat-server.mjs
 //
-// It needs a gateway in development with the public namespace of the room; started in the root of this repository:
+// It needs a gateway in the development profile with the public namespace `room`. In the root of this repository:
 //   cargo run --profile quick -- --set channels.public_namespaces=room
 //
-// Open http://localhost:8000/?user=ada and http://localhost:8000/?user=bob, and talk.
+// Open http://localhost:8000/?user=ada and http://localhost:8000/?user=bob.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
@@ -17,7 +17,7 @@ const pages = {
 };
 const MAX_BYTES = 4096;
 
-/** Kept in the room's history, so that whoever was away a moment gets it, too. The id makes a second try harmless. */
+/** Publishes durably, so that clients that reconnect get the message too. The id makes a retry harmless. */
 async function publish({ from, text, id }) {
   const message = { from: String(from), text: String(text) };
   const response = await fetch(`${admin}/v1/publish`, {
@@ -41,7 +41,7 @@ async function read(request) {
 const server = createServer(async (request, response) => {
   const { pathname } = new URL(request.url, 'http://localhost');
   if (request.method === 'POST' && pathname === '/send') {
-    // A real backend knows by its own session who is asking; here the page says it.
+    // A real backend takes the user from its own session; here the page sends it.
     const message = await read(request).catch(() => undefined);
     const status = message ? await publish(message).catch(() => 502) : 400;
     return response.writeHead(status).end();
@@ -49,7 +49,7 @@ const server = createServer(async (request, response) => {
   const [type, page] = pages[pathname] ?? [];
   response.writeHead(page ? 200 : 404, { 'content-type': type ?? 'text/plain' }).end(page);
 });
-// For this machine only.
+// Accessible only from this machine.
 server.listen(Number(process.env.PORT ?? 8000), '127.0.0.1', () => {
   console.log(`http://localhost:${server.address().port}/?user=ada`);
 });

@@ -1,4 +1,4 @@
-// A consumer in Node that goes on where it was after a restart: it writes down how far it has come.
+// A consumer in Node that stores its position and resumes from it after a restart.
 //
 //   npm install @emagine/gateway-client ws
 //   GATEWAY=ws://localhost:8080/ TOKEN=42 node consumer.mjs user:42
@@ -30,7 +30,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => client.cl
 
 for await (const event of events) {
   if (event.type === 'message') console.log(JSON.stringify(event.message));
-  if (event.type === 'gap') console.error(`something may be missing on ${channel} (${event.reason}): fetch it anew`);
-  // After the work is done: should we end before, it comes again. Nothing is left out.
+  if (event.type === 'gap') console.error(`messages on ${channel} may be missing (${event.reason}): reload the channel`);
+  // Stored after the message is processed: after a crash before this line, the message arrives again.
   if ((event.type === 'message' || event.type === 'gap') && event.position) writeFileSync(file, event.position);
 }

@@ -4,17 +4,17 @@ import { BufferOverflow } from '../dist/index.js';
 import { cut, message, ready, settled, start } from './support/fake.mjs';
 
 const ROOM = 'room:7';
-const sinceOf = (identify, channel = ROOM) => identify.channels.find((asked) => asked.channel === channel)?.since;
+const sinceOf = (identify, channel = ROOM) => identify.channels.find((requested) => requested.channel === channel)?.since;
 
 /** A client on room:7 at 5-0. */
 async function inRoom(options) {
   const world = start(options);
   const room = world.client.subscribe(ROOM);
-  const heard = [];
-  room.on('event', (event) => heard.push(event));
+  const received = [];
+  room.on('event', (event) => received.push(event));
   world.client.connect();
   await ready(world, [{ channel: ROOM, position: '5-0' }]);
-  return { world, room, heard };
+  return { world, room, received };
 }
 
 function readyAgain(world, channels) {
@@ -22,7 +22,7 @@ function readyAgain(world, channels) {
 }
 
 describe('the cursor', () => {
-  it('begins where Ready says', async () => {
+  it('begins at the position in Ready', async () => {
     const { world, room } = await inRoom();
     assert.equal(room.state, 'subscribed');
     assert.equal(room.position, '5-0');
@@ -37,7 +37,7 @@ describe('the cursor', () => {
     assert.equal(sinceOf(await cut(world)), '5-1');
   });
 
-  it('has not moved yet while the app is given the message', async () => {
+  it('moves after the listeners of the message have run', async () => {
     const { world, room } = await inRoom();
     const seen = [];
     room.on('message', ({ position }) => seen.push([position, room.position]));
@@ -49,31 +49,31 @@ describe('the cursor', () => {
     ]);
   });
 
-  it('stays where it was when everything follows, and moves with what follows', async () => {
-    const { world, room, heard } = await inRoom();
+  it('stays after a recovery and moves with each recovered message', async () => {
+    const { world, room, received } = await inRoom();
     world.socket.receive(message(ROOM, 1, '5-1'));
     await cut(world);
-    heard.length = 0;
+    received.length = 0;
     readyAgain(world, [{ channel: ROOM, position: '5-1', recovered: true }]);
     assert.equal(room.position, '5-1');
     world.socket.receive(message(ROOM, 2, '5-2'));
-    // Cut before the rest has come: it comes again from here.
+    // After a cut during recovery, the next recovery begins at the last received message.
     assert.equal(sinceOf(await cut(world)), '5-2');
     assert.deepEqual(
-      heard.map(({ type }) => type),
+      received.map(({ type }) => type),
       ['subscribed', 'recovered', 'message'],
     );
   });
 
-  it('moves over what is missing only after the app was told', async () => {
-    const { world, room, heard } = await inRoom();
+  it('moves past missing messages only after the gap event', async () => {
+    const { world, room, received } = await inRoom();
     world.socket.receive(message(ROOM, 1, '5-1'));
     await cut(world);
-    heard.length = 0;
+    received.length = 0;
     let atGap;
     room.on('gap', () => (atGap = room.position));
     readyAgain(world, [{ channel: ROOM, position: '9-4', recovered: false }]);
-    assert.deepEqual(heard, [
+    assert.deepEqual(received, [
       { type: 'subscribed', channel: ROOM, position: '9-4' },
       { type: 'gap', channel: ROOM, reason: 'not_recovered', position: '9-4' },
     ]);
@@ -81,11 +81,11 @@ describe('the cursor', () => {
     assert.equal(room.position, '9-4');
   });
 
-  it('is not moved by a gateway that does not say whether anything is missing: that is a gap', async () => {
-    const { world, heard } = await inRoom();
+  it('reports a gap if the gateway omits `recovered`', async () => {
+    const { world, received } = await inRoom();
     await cut(world);
     readyAgain(world, [{ channel: ROOM, position: '5-9' }]);
-    assert.equal(heard.at(-1).type, 'gap');
+    assert.equal(received.at(-1).type, 'gap');
   });
 
   it('survives a socket that ends before Ready', async () => {
@@ -95,7 +95,7 @@ describe('the cursor', () => {
     assert.equal(sinceOf(await cut(world)), '5-1');
   });
 
-  it("is kept for the session's own channels, which nobody has subscribed to", async () => {
+  it("is kept for the session's own channels without a subscription", async () => {
     const { world } = await inRoom();
     world.socket.receive(message('user:42', 1, '7-1'));
     const identify = await cut(world);
@@ -104,7 +104,7 @@ describe('the cursor', () => {
     assert.deepEqual(world.events.at(-1), { type: 'message', channel: 'user:42', message: { n: 1 }, position: '7-1' });
   });
 
-  it('begins where the app says', async () => {
+  it('begins at the position that the app gives', async () => {
     const world = start();
     world.client.subscribe(ROOM, { since: '5-7' });
     world.client.connect();
@@ -113,7 +113,7 @@ describe('the cursor', () => {
     assert.ok(world.events.some(({ type, channel }) => type === 'recovered' && channel === ROOM));
   });
 
-  it('of a later Subscribe works in the same way', async () => {
+  it('begins at `since` of a later Subscribe as well', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -129,12 +129,12 @@ describe('the cursor', () => {
 });
 
 describe('a gap', () => {
-  it('of the gateway reaches the app in its place', async () => {
-    const { world, heard, room } = await inRoom();
+  it('is reported in order with the messages', async () => {
+    const { world, received, room } = await inRoom();
     world.socket.receive(message(ROOM, 1, '5-1'));
     world.socket.receive({ op: 8, channel: ROOM, reason: 'link_lost' });
     world.socket.receive(message(ROOM, 3, '5-3'));
-    assert.deepEqual(heard.slice(1), [
+    assert.deepEqual(received.slice(1), [
       { type: 'message', channel: ROOM, message: { n: 1 }, position: '5-1' },
       { type: 'gap', channel: ROOM, reason: 'link_lost' },
       { type: 'message', channel: ROOM, message: { n: 3 }, position: '5-3' },
@@ -144,7 +144,7 @@ describe('a gap', () => {
 });
 
 describe('subscriptions', () => {
-  it('are asked for once, however many share a channel, and left with the last', async () => {
+  it('of one channel send one Subscribe, and Unsubscribe with the last', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -152,10 +152,10 @@ describe('subscriptions', () => {
     await settled();
     world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '5-0' });
     const late = world.client.subscribe(ROOM);
-    const heard = [];
-    late.on('event', (event) => heard.push(event));
+    const received = [];
+    late.on('event', (event) => received.push(event));
     await settled();
-    assert.deepEqual(heard, [{ type: 'subscribed', channel: ROOM, position: '5-0' }]);
+    assert.deepEqual(received, [{ type: 'subscribed', channel: ROOM, position: '5-0' }]);
     one.unsubscribe();
     other.unsubscribe();
     await settled();
@@ -165,24 +165,24 @@ describe('subscriptions', () => {
     assert.deepEqual([world.socket.ops(4).length, world.socket.ops(5).length], [1, 1]);
   });
 
-  it("of the session's own channels are never asked for, nor left", async () => {
+  it("of the session's own channels send nothing", async () => {
     const world = start();
     world.client.connect();
     await ready(world);
     const own = world.client.subscribe('user:42');
-    const heard = [];
-    own.on('message', ({ message }) => heard.push(message.n));
+    const received = [];
+    own.on('message', ({ message }) => received.push(message.n));
     await settled();
     world.socket.receive(message('user:42', 1));
     own.unsubscribe();
     await settled();
     world.socket.receive(message('user:42', 2));
-    assert.deepEqual(heard, [1]);
+    assert.deepEqual(received, [1]);
     assert.equal(world.socket.ops(4).length + world.socket.ops(5).length, 0);
-    assert.equal(world.events.at(-1).message.n, 2, 'the client still hears it');
+    assert.equal(world.events.at(-1).message.n, 2, 'the client still receives it');
   });
 
-  it('that are taken up again at once go on as if nothing had been', async () => {
+  it('that are repeated at once continue without a request', async () => {
     const { world, room } = await inRoom();
     world.socket.receive(message(ROOM, 1, '5-1'));
     room.unsubscribe();
@@ -193,15 +193,15 @@ describe('subscriptions', () => {
     assert.equal(again.state, 'subscribed');
   });
 
-  it('that are taken up again while being left miss nothing', async () => {
+  it('that are repeated during an Unsubscribe miss nothing', async () => {
     const { world, room } = await inRoom();
     world.socket.receive(message(ROOM, 1, '5-1'));
     room.unsubscribe();
     await settled();
     const again = world.client.subscribe(ROOM);
-    const heard = [];
-    again.on('event', (event) => heard.push(event));
-    // Still on its way: given to nobody, and so not counted as seen.
+    const received = [];
+    again.on('event', (event) => received.push(event));
+    // A message on its way is delivered to no subscription and does not move the position.
     world.socket.receive(message(ROOM, 2, '5-2'));
     assert.equal(again.position, '5-1');
     world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed' });
@@ -210,12 +210,12 @@ describe('subscriptions', () => {
     world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '5-1', recovered: true });
     world.socket.receive(message(ROOM, 2, '5-2'));
     assert.deepEqual(
-      heard.map(({ type }) => type),
+      received.map(({ type }) => type),
       ['subscribed', 'recovered', 'message'],
     );
   });
 
-  it('with a place of their own leave the channel first and take it up there', async () => {
+  it('with their own position resubscribe at that position', async () => {
     const { world, room } = await inRoom();
     room.unsubscribe();
     world.client.subscribe(ROOM, { since: '4-4' });
@@ -227,23 +227,23 @@ describe('subscriptions', () => {
     assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '4-4' }]);
   });
 
-  it('at another position than the others on the channel are refused, alone', async () => {
-    const { world, room, heard } = await inRoom();
-    const before = heard.length;
+  it('at a conflicting position are refused alone', async () => {
+    const { world, room, received } = await inRoom();
+    const before = received.length;
     const other = world.client.subscribe(ROOM, { since: '4-4' });
-    const told = [];
-    other.on('event', (event) => told.push(event));
+    const otherEvents = [];
+    other.on('event', (event) => otherEvents.push(event));
     await world.clock.pass(0);
-    assert.deepEqual(told, [{ type: 'refused', channel: ROOM, reason: 'since_conflict' }]);
+    assert.deepEqual(otherEvents, [{ type: 'refused', channel: ROOM, reason: 'since_conflict' }]);
     assert.deepEqual([other.state, other.position, room.state], ['refused', undefined, 'subscribed']);
     world.socket.receive(message(ROOM, 1, '5-1'));
-    assert.deepEqual([told.length, heard.length], [1, before + 1]);
+    assert.deepEqual([otherEvents.length, received.length], [1, before + 1]);
     room.unsubscribe();
     await settled();
-    assert.equal(world.socket.ops(5).length, 1, 'a refused one does not keep the channel');
+    assert.equal(world.socket.ops(5).length, 1, 'a refused subscription does not keep the channel');
   });
 
-  it('that are left before they are answered cause no confusion', async () => {
+  it('that end before the answer are unsubscribed afterwards', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -260,18 +260,18 @@ describe('subscriptions', () => {
     assert.equal(sinceOf(await cut(world)), undefined);
   });
 
-  it('that are refused are said to be, and are asked for with the next connection', async () => {
+  it('that are refused report it and are retried after a reconnect', async () => {
     const { world, room } = await inRoom();
     const secret = world.client.subscribe('secret:1');
     await settled();
     world.socket.receive({ op: 6, channel: 'secret:1', state: 'refused', reason: 'not_allowed' });
     assert.equal(secret.state, 'refused');
     assert.deepEqual(world.events.at(-1), { type: 'refused', channel: 'secret:1', reason: 'not_allowed' });
-    // A new token opens fewer channels.
+    // A new token allows fewer channels.
     world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed', reason: 'not_allowed' });
     assert.equal(room.state, 'refused');
     await settled();
-    assert.equal(world.socket.ops(4).length, 1, 'not at once again');
+    assert.equal(world.socket.ops(4).length, 1, 'no retry on the same connection');
     const identify = await cut(world);
     assert.deepEqual(
       identify.channels.map(({ channel }) => channel),
@@ -279,7 +279,7 @@ describe('subscriptions', () => {
     );
   });
 
-  it("of another user's own channel end with that user", async () => {
+  it("of a user's own channel end when the user changes", async () => {
     const { world } = await inRoom();
     await cut(world);
     world.socket.receive({
@@ -298,15 +298,15 @@ describe('subscriptions', () => {
 });
 
 describe('listeners', () => {
-  it('that throw harm nobody else, and what they threw is not lost', async () => {
+  it('that throw affect no other listener, and cause an error event', async () => {
     const { world, room } = await inRoom();
-    const heard = [];
+    const received = [];
     room.on('message', () => {
       throw new Error('mine');
     });
-    room.on('message', ({ message }) => heard.push(message.n));
+    room.on('message', ({ message }) => received.push(message.n));
     world.socket.receive(message(ROOM, 1, '5-1'));
-    assert.deepEqual(heard, [1]);
+    assert.deepEqual(received, [1]);
     assert.equal(room.position, '5-1');
     assert.deepEqual(
       world.errors.map(({ where, error }) => [where, error.message]),
@@ -314,19 +314,19 @@ describe('listeners', () => {
     );
   });
 
-  it('can be taken away', async () => {
+  it('can be removed', async () => {
     const { world, room } = await inRoom();
-    const heard = [];
-    const off = room.on('message', ({ message }) => heard.push(message.n));
+    const received = [];
+    const off = room.on('message', ({ message }) => received.push(message.n));
     world.socket.receive(message(ROOM, 1));
     off();
     world.socket.receive(message(ROOM, 2));
-    assert.deepEqual(heard, [1]);
+    assert.deepEqual(received, [1]);
   });
 });
 
 describe('iterations', () => {
-  it('give everything in order, and end with the subscription', async () => {
+  it('return all events in order, and end with the subscription', async () => {
     const { world, room } = await inRoom();
     const types = [];
     const loop = (async () => {
@@ -341,7 +341,7 @@ describe('iterations', () => {
     assert.deepEqual(types, ['message', 'gap', 'message']);
   });
 
-  it('of the client give every channel, and end with the client', async () => {
+  it('of the client cover every channel, and end with the client', async () => {
     const { world } = await inRoom();
     const channels = [];
     const loop = (async () => {
@@ -354,18 +354,18 @@ describe('iterations', () => {
     assert.deepEqual(channels, [ROOM, 'user:42']);
   });
 
-  it('that fall too far behind end with an error after what they had room for', async () => {
+  it('that read too slowly end with an error after the buffer', async () => {
     const { world, room } = await inRoom({ bufferSize: 3 });
     const iteration = room[Symbol.asyncIterator]();
     for (let n = 1; n <= 5; n++) world.socket.receive(message(ROOM, n, `5-${n}`));
-    const had = [];
+    const numbers = [];
     await assert.rejects(async () => {
-      for await (const event of iteration) had.push(event.message.n);
+      for await (const event of iteration) numbers.push(event.message.n);
     }, BufferOverflow);
-    assert.deepEqual(had, [1, 2, 3]);
+    assert.deepEqual(numbers, [1, 2, 3]);
   });
 
-  it('that are left take nothing more', async () => {
+  it('that have ended buffer nothing', async () => {
     const { world, room } = await inRoom();
     for (let n = 0; n < 2; n++) {
       setImmediate(() => world.socket.receive(message(ROOM, n)));

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { hello, LIMITS, message, ready, settled, start } from './support/fake.mjs';
 
 describe('connecting', () => {
-  it('asks for version 2, identifies after Hello, and says each state', async () => {
+  it('requests version 2, identifies after Hello, and reports each state', async () => {
     const world = start({ url: 'wss://gateway.test/gateway?x=1#part' });
     assert.equal(world.client.state, 'idle');
     world.client.connect();
@@ -17,13 +17,13 @@ describe('connecting', () => {
     assert.equal(world.client.user, '42');
   });
 
-  it('refuses a URL that is not of a WebSocket', () => {
+  it('rejects a URL that is not a WebSocket URL', () => {
     for (const url of ['http://gateway.test', 'gateway.test', 'ws://', '']) {
       assert.throws(() => start({ url }), TypeError, url);
     }
   });
 
-  it('gives a socket up that is not ready in time, and tries again', async () => {
+  it('closes a socket that is not ready in time, and retries', async () => {
     const world = start();
     world.client.connect();
     await hello(world);
@@ -34,7 +34,7 @@ describe('connecting', () => {
     assert.ok(world.socket.isClosed);
   });
 
-  it('ends quietly when the app closes it, leaves no timer, and can be connected again', async () => {
+  it('leaves no timer after close(), and can connect again', async () => {
     const world = start();
     world.client.subscribe('room:7');
     world.client.connect();
@@ -53,7 +53,7 @@ describe('connecting', () => {
     assert.equal(world.client.state, 'connected');
   });
 
-  it('may be closed by a listener at any moment', async () => {
+  it('can be closed by a listener in any state', async () => {
     for (const state of ['connecting', 'connected', 'waiting']) {
       const world = start();
       world.client.on('state', (event) => event.state === state && world.client.close());
@@ -68,7 +68,7 @@ describe('connecting', () => {
     }
   });
 
-  it('hears nothing of a socket that it has given up', async () => {
+  it('ignores events of a socket that it has closed', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -82,7 +82,7 @@ describe('connecting', () => {
     assert.equal(world.events.filter(({ type }) => type === 'message').length, 0);
   });
 
-  it('says that there is no WebSocket instead of trying for ever', async () => {
+  it('reports a missing WebSocket and does not retry', async () => {
     const world = start({ WebSocket: undefined, environment: { WebSocket: undefined, random: () => 0.5 } });
     world.client.connect();
     await settled();
@@ -90,7 +90,7 @@ describe('connecting', () => {
     assert.match(String(world.errors[0].error), /no WebSocket/);
   });
 
-  it('drops a socket that sends what is no JSON', async () => {
+  it('closes a socket that sends invalid JSON', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -99,7 +99,7 @@ describe('connecting', () => {
     assert.ok(world.socket.isClosed);
   });
 
-  it('passes over ops that a later gateway adds', async () => {
+  it('ignores unknown ops', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -109,7 +109,7 @@ describe('connecting', () => {
 });
 
 describe('heartbeats', () => {
-  it('answers those of the gateway, with their time', async () => {
+  it('answers heartbeats of the gateway with their time', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -117,10 +117,10 @@ describe('heartbeats', () => {
     assert.deepEqual(world.socket.ops(11), [{ op: 11, time: 1_579_276_740_336 }]);
   });
 
-  it('measures the latency from the beginning, and then with each', async () => {
+  it('measures the latency with the first and each later heartbeat', async () => {
     const world = start();
-    const heard = [];
-    world.client.on('latency', (latencyMs) => heard.push(latencyMs));
+    const received = [];
+    world.client.on('latency', (latencyMs) => received.push(latencyMs));
     world.client.connect();
     await ready(world);
     for (const latencyMs of [35, 80]) {
@@ -129,11 +129,11 @@ describe('heartbeats', () => {
       world.socket.receive({ op: 11, time: beat.time });
       await world.clock.pass(45_000 - latencyMs);
     }
-    assert.deepEqual(heard, [35, 80]);
+    assert.deepEqual(received, [35, 80]);
     assert.equal(world.client.latencyMs, 80);
   });
 
-  it('gives up a socket that does not answer', async () => {
+  it('closes a socket that does not answer', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -144,7 +144,7 @@ describe('heartbeats', () => {
     assert.equal(world.states.at(-1).reason, 'no heartbeat');
   });
 
-  it('takes any frame for a sign of life', async () => {
+  it('accepts any frame as a sign of life', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -152,10 +152,10 @@ describe('heartbeats', () => {
     world.socket.receive(message('all', 1));
     await world.clock.pass(5_000);
     assert.equal(world.client.state, 'connected');
-    assert.equal(world.socket.ops(10).length, 2, 'it asks again');
+    assert.equal(world.socket.ops(10).length, 2, 'the client sends another heartbeat');
   });
 
-  it('asks once more after the machine has slept', async () => {
+  it('sends one more heartbeat after the machine has slept', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -163,14 +163,14 @@ describe('heartbeats', () => {
     assert.equal(world.client.state, 'connected');
     assert.equal(world.socket.ops(10).length, 2);
     await world.clock.pass(10_000);
-    assert.equal(world.client.state, 'waiting', 'and it was dead');
+    assert.equal(world.client.state, 'waiting', 'the socket was dead');
   });
 });
 
 describe('the budget of messages', () => {
   const names = (count) => Array.from({ length: count }, (_, n) => `room:${n}`);
 
-  it('puts what is wanted before it is ready into Identify', async () => {
+  it('sends channels requested before Ready in Identify', async () => {
     const world = start();
     names(100).forEach((name) => world.client.subscribe(name));
     world.client.connect();
@@ -182,7 +182,7 @@ describe('the budget of messages', () => {
     assert.equal(world.socket.ops(4).length, 0);
   });
 
-  it('never sends more in a minute than Hello allows, whatever the app asks for', async () => {
+  it('never sends more per minute than Hello allows', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -201,14 +201,14 @@ describe('the budget of messages', () => {
       await world.clock.pass(1_000);
       if (second % 45 === 0) world.socket.receive({ op: 10, time: 1 });
     }
-    assert.equal(world.socket.ops(4).length, 300, 'all are asked for in the end');
+    assert.equal(world.socket.ops(4).length, 300, 'all channels are subscribed in the end');
     for (const [index, time] of times.entries()) {
       const inMinute = times.slice(index).filter((other) => other - time < 60_000).length;
       assert.ok(inMinute <= LIMITS.messages_per_minute - 4, `${inMinute} in one minute`);
     }
   });
 
-  it('sends nothing for what cancels itself out', async () => {
+  it('sends nothing for requests that cancel each other', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -217,7 +217,7 @@ describe('the budget of messages', () => {
     assert.equal(world.socket.ops(4).length + world.socket.ops(5).length, 0);
   });
 
-  it('asks later for what does not fit into the longest message', async () => {
+  it('subscribes later to channels that do not fit into Identify', async () => {
     const world = start();
     const long = names(400).map((name) => name + 'x'.repeat(200));
     long.forEach((name) => world.client.subscribe(name));
@@ -236,7 +236,7 @@ describe('the budget of messages', () => {
 });
 
 describe('the debug log', () => {
-  it('tells what happens, and never a token or a message', async () => {
+  it('never contains a token or a message', async () => {
     const world = start({ token: () => 'secret-token' });
     world.client.subscribe('room:7');
     world.client.connect();
@@ -250,7 +250,7 @@ describe('the debug log', () => {
     assert.doesNotMatch(text, /secret-token|private words/);
   });
 
-  it('that throws changes nothing', async () => {
+  it('may throw without an effect', async () => {
     const world = start({
       log: () => {
         throw new Error('the log is full');

@@ -1,15 +1,15 @@
-// Input of the client: from the app, from its token function, and from the gateway.
+// Invalid input from the app, from its token function, and from the gateway.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { GatewayClient } from '../dist/index.js';
 import { cut, hello, LIMITS, message, ready, settled, start } from './support/fake.mjs';
 import { ODD, oddFrames, ROOM } from './support/odd.mjs';
 
-/** Time passes until the next attempt, if there is one. */
-const comeBack = (world) => world.clock.pass(Math.min(world.states.at(-1).retryInMs ?? 60_000, 60_000));
+/** Passes time until the next attempt, if there is one. */
+const reconnect = (world) => world.clock.pass(Math.min(world.states.at(-1).retryInMs ?? 60_000, 60_000));
 
-describe('what the app asks for', () => {
-  it('takes `since: null` for no since', async () => {
+describe('a request of the app', () => {
+  it('may have `since: null`, which means no position', async () => {
     const world = start();
     for (const options of [{ since: null }, { since: undefined }, null, undefined]) {
       world.client.subscribe(ROOM, options);
@@ -18,20 +18,20 @@ describe('what the app asks for', () => {
     assert.deepEqual((await hello(world)).channels, [{ channel: ROOM }]);
   });
 
-  it('refuses channels and positions that cannot be asked for, alone', async () => {
+  it('with an invalid channel or position is refused alone', async () => {
     const world = start();
     const long = `room:${'x'.repeat(251)}`;
     const bad = [7, {}, null, undefined, true, ['room:1'], '', 'two words', 'room:{1}', 'room:ä', long];
     const refused = bad.map((name) => world.client.subscribe(name));
     const badSince = [5, {}, true, [], 'x'.repeat(256)].map((since) => world.client.subscribe(ROOM, { since }));
     const good = world.client.subscribe(`room:${'x'.repeat(250)}`);
-    const heard = [];
-    [...refused, ...badSince].forEach((one) => one.on('refused', ({ reason }) => heard.push(reason)));
+    const received = [];
+    [...refused, ...badSince].forEach((one) => one.on('refused', ({ reason }) => received.push(reason)));
     world.client.connect();
     const identify = await ready(world, [{ channel: good.channel, position: '1-0' }]);
     assert.deepEqual(identify.channels, [{ channel: good.channel }]);
     await world.clock.pass(0);
-    assert.deepEqual(heard, [...bad.map(() => 'bad_channel'), ...badSince.map(() => 'bad_since')]);
+    assert.deepEqual(received, [...bad.map(() => 'bad_channel'), ...badSince.map(() => 'bad_since')]);
     assert.ok([...refused, ...badSince].every(({ state }) => state === 'refused'));
     assert.deepEqual([good.state, world.client.state], ['subscribed', 'connected']);
     [...refused, ...badSince].forEach((one) => one.unsubscribe());
@@ -40,17 +40,17 @@ describe('what the app asks for', () => {
     assert.equal(world.socket.ops(4).length + world.socket.ops(5).length, 0);
   });
 
-  it('refuses a token that is no text, and none at all', () => {
+  it('without a valid token throws a TypeError', () => {
     for (const token of [undefined, null, 42, {}, true]) {
       assert.throws(() => new GatewayClient({ url: 'ws://gateway.test/', token }), TypeError);
     }
   });
 });
 
-describe('what a token function brings', () => {
-  for (const rubbish of [42, 0, false, true, {}, ['token'], () => 'token', Symbol('token')]) {
-    it(`is an error if it is no token: ${String(rubbish) || '[]'}`, async () => {
-      let answer = rubbish;
+describe('the result of a token function', () => {
+  for (const invalid of [42, 0, false, true, {}, ['token'], () => 'token', Symbol('token')]) {
+    it(`causes an error if it is invalid: ${String(invalid) || '[]'}`, async () => {
+      let answer = invalid;
       const world = start({ token: async () => answer });
       world.client.connect();
       await settled();
@@ -64,7 +64,7 @@ describe('what a token function brings', () => {
     });
   }
 
-  it('is an error if a refresh brings rubbish, and the session goes on', async () => {
+  it('causes an error if it is invalid at a refresh, and the session continues', async () => {
     let answer = 'token';
     const world = start({ token: () => answer });
     world.client.connect();
@@ -80,7 +80,7 @@ describe('what a token function brings', () => {
   });
 
   for (const none of [null, undefined, '']) {
-    it(`ends it if there is none: ${JSON.stringify(none)}`, async () => {
+    it(`closes the client if it is empty: ${JSON.stringify(none)}`, async () => {
       const world = start({ token: () => none });
       world.client.connect();
       await settled();
@@ -90,7 +90,7 @@ describe('what a token function brings', () => {
   }
 });
 
-describe('an Identify that the gateway refuses', () => {
+describe('an Identify that the gateway rejects', () => {
   for (const code of [1003, 1007, 1009, 4001]) {
     it(`${code} three times in a row is final, with an error`, async () => {
       const world = start();
@@ -99,7 +99,7 @@ describe('an Identify that the gateway refuses', () => {
         await hello(world);
         world.socket.end(code, 'no good');
         assert.equal(world.client.state, turn < 3 ? 'waiting' : 'closed');
-        await comeBack(world);
+        await reconnect(world);
       }
       assert.equal(world.sockets.length, 3);
       assert.deepEqual([world.states.at(-1).code, world.errors.at(-1).where], [code, 'identify']);
@@ -107,22 +107,22 @@ describe('an Identify that the gateway refuses', () => {
       world.client.connect();
       await hello(world);
       world.socket.end(code);
-      assert.equal(world.client.state, 'waiting', 'it counts from the beginning');
+      assert.equal(world.client.state, 'waiting', 'the count starts again');
     });
   }
 
-  it('counts in a row only, and before Ready only', async () => {
+  it('counts only consecutive rejections before Ready', async () => {
     const world = start();
     world.client.connect();
     for (const code of [4001, 1009, 1006, 4001, 1009]) {
       await hello(world);
       world.socket.end(code);
-      await comeBack(world);
+      await reconnect(world);
     }
     await ready(world);
     for (let turn = 0; turn < 5; turn++) {
       world.socket.end(4001);
-      await comeBack(world);
+      await reconnect(world);
       await ready(world);
     }
     assert.equal(world.client.state, 'connected');
@@ -130,7 +130,7 @@ describe('an Identify that the gateway refuses', () => {
 });
 
 describe('a WebSocket that fails', () => {
-  it('says why, in the state and as an error', async () => {
+  it('reports the reason in the state and as an error', async () => {
     const world = start();
     world.client.connect();
     await settled();
@@ -141,7 +141,7 @@ describe('a WebSocket that fails', () => {
     assert.deepEqual(world.errors, [{ where: 'socket', error }]);
   });
 
-  it('says why where there is only a text, as in React Native', async () => {
+  it('reports the reason if it is only a text, as in React Native', async () => {
     const world = start();
     world.client.connect();
     await settled();
@@ -150,7 +150,7 @@ describe('a WebSocket that fails', () => {
     assert.equal(world.states.at(-1).reason, 'Software caused connection abort');
   });
 
-  it('without a cause, as in browsers, is no error', async () => {
+  it('without a reason, as in browsers, causes no error event', async () => {
     const world = start();
     world.client.connect();
     await settled();
@@ -160,7 +160,7 @@ describe('a WebSocket that fails', () => {
   });
 });
 
-describe('a gateway that sends every odd frame', () => {
+describe('a gateway that sends malformed frames', () => {
   const moments = {
     'before Hello': async () => {},
     'before Ready': async (world) => hello(world),
@@ -178,18 +178,18 @@ describe('a gateway that sends every odd frame', () => {
         const what = JSON.stringify(frame);
         assert.doesNotThrow(() => world.socket.receive(frame), what);
         await settled();
-        // Time goes on as it should: no timer runs at once again and again.
+        // No timer fires repeatedly without a delay.
         const { sent } = world.socket;
         const before = sent.length;
         await world.clock.pass(500);
         assert.ok(sent.length - before < 5, `${what}: ${sent.length - before} frames`);
         assert.ok(world.events.every(({ type, channel }) => typeof type === 'string' && typeof channel === 'string'));
         for (const { where } of world.errors) assert.notEqual(where, 'listener', what);
-        // It is still a client: the next socket brings it to Ready.
+        // The client still works: the next socket reaches Ready.
         world.socket.end(4002);
         const { length } = world.sockets;
-        if (world.client.state === 'waiting') await comeBack(world);
-        // A gateway that wants it back in 1e300 ms is obeyed.
+        if (world.client.state === 'waiting') await reconnect(world);
+        // The client also obeys a delay of 1e300 ms.
         if (world.client.state === 'waiting') assert.match(what, /"after":1e\+300/);
         if (world.client.state === 'waiting') continue;
         assert.ok(world.sockets.length - length <= 1, what);
@@ -203,7 +203,7 @@ describe('a gateway that sends every odd frame', () => {
     });
   }
 
-  it('connects though Ready lists no channels', async () => {
+  it('connects if Ready has no valid list of channels', async () => {
     for (const channels of [undefined, null, 'text', {}, 5]) {
       const world = start();
       world.client.subscribe(ROOM);
@@ -215,7 +215,7 @@ describe('a gateway that sends every odd frame', () => {
     }
   });
 
-  it('beats no faster than it should, whatever Hello says', async () => {
+  it('limits the rate of heartbeats whatever Hello says', async () => {
     for (const heartbeat_interval of ODD) {
       const world = start();
       world.client.connect();
@@ -230,7 +230,7 @@ describe('a gateway that sends every odd frame', () => {
     }
   });
 
-  it('identifies once, though there are two Hellos and two Readys', async () => {
+  it('identifies once if Hello and Ready are repeated', async () => {
     const world = start();
     world.client.connect();
     await hello(world);

@@ -1,4 +1,4 @@
-// The library in Node, against real gateways, through a proxy that cuts its connections.
+// The library in Node, with real gateways behind a proxy that cuts connections.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
@@ -13,11 +13,11 @@ import { GatewayClient } from '../dist/index.js';
 import { deadline, eventually } from './support/deadline.mjs';
 import { startGateway, startRedis } from './support/gateway.mjs';
 import { FaultProxy } from './support/proxy.mjs';
-import { assertOnceAndInOrder, CHANNELS, publishThroughCuts, reaches } from './support/story.mjs';
+import { assertOnceAndInOrder, CHANNELS, publishThroughCuts, reaches } from './support/publishing.mjs';
 
 const CUTS = Number(process.env.CUTS ?? 200);
 const SEED = Number(process.env.SEED ?? 42);
-/** Waits are short so that many cuts fit into a test. */
+/** Short delays, so that many cuts fit into a test. */
 const FAST = { baseMs: 5, maxMs: 50, stableMs: 1 };
 
 function connect(test, options) {
@@ -26,7 +26,7 @@ function connect(test, options) {
   return client;
 }
 
-/** What a client hears on all channels, by callbacks. */
+/** Records with callbacks what a client receives on all channels. */
 function record(client) {
   const received = Object.fromEntries(CHANNELS.map((channel) => [channel, []]));
   const gaps = [];
@@ -41,39 +41,39 @@ async function survivesCuts(test, gateways) {
   const ports = gateways.map((gateway) => gateway.public);
   const proxy = await FaultProxy.start(test, ports, { seed: SEED, silenceShare: 0.05 });
   const client = connect(test, { url: proxy.url, heartbeatTimeoutMs: 200, connectTimeoutMs: 1_000 });
-  // A silent connection is found by the heartbeat of every 45 s; an app that is seen again asks at once.
+  // The heartbeat detects a silent connection within 45 s; an app that becomes visible checks at once.
   proxy.onSilence = () => client.wake();
   client.subscribe('room:7');
-  const heard = record(client);
+  const recorded = record(client);
   const iterated = Object.fromEntries(CHANNELS.map((channel) => [channel, []]));
   const loop = (async () => {
     for await (const { type, channel, message } of client) if (type === 'message') iterated[channel].push(message.n);
   })();
   client.connect();
   await reaches(client, 'connected');
-  const { count } = heard;
+  const { count } = recorded;
   const published = await publishThroughCuts({ gateways, proxy, count, cuts: CUTS });
-  assertOnceAndInOrder(heard.received, published, heard.gaps);
+  assertOnceAndInOrder(recorded.received, published, recorded.gaps);
   client.close();
   await deadline(loop, 'the iteration ends');
   assertOnceAndInOrder(iterated, published, []);
   assert.ok(proxy.cutsMade >= CUTS);
   const total = Object.values(published).reduce((sum, each) => sum + each);
   const cuts = JSON.stringify(proxy.cuts);
-  test.diagnostic(`${total} durable messages, cuts ${cuts}, ${heard.recoveries()} times a channel was recovered`);
+  test.diagnostic(`${total} durable messages, cuts ${cuts}, ${recorded.recoveries()} times a channel was recovered`);
 }
 
-it(`gives every durable message once and in order over ${CUTS} cuts, in memory`, async (test) => {
+it(`delivers every durable message once and in order over ${CUTS} cuts, in memory`, async (test) => {
   await survivesCuts(test, [await startGateway(test)]);
 });
 
-it(`gives every durable message once and in order over ${CUTS} cuts, with two replicas on Redis`, async (test) => {
+it(`delivers every durable message once over ${CUTS} cuts, with two replicas on Redis`, async (test) => {
   const url = await startRedis(test);
   const settings = { 'broker.url': url };
   await survivesCuts(test, await Promise.all([startGateway(test, settings), startGateway(test, settings)]));
 });
 
-it('comes back to another replica after a drain, when it was told to, and misses nothing', async (test) => {
+it('reconnects to another replica after a drain and misses nothing', async (test) => {
   const settings = { 'broker.url': await startRedis(test), 'drain.delay': '0s', 'drain.window': '0s' };
   const [leaving, staying] = await Promise.all([startGateway(test, settings), startGateway(test, settings)]);
   const proxy = await FaultProxy.start(test, [leaving.public]);
@@ -83,20 +83,20 @@ it('comes back to another replica after a drain, when it was told to, and misses
   client.connect();
   await reaches(client, 'connected');
   await leaving.publish('room:7', { n: 1 });
-  await eventually('the first arrives', () => count('room:7') === 1);
+  await eventually('the first message arrives', () => count('room:7') === 1);
   proxy.ports = [staying.public];
   leaving.child.kill('SIGTERM');
   const waiting = await reaches(client, 'waiting');
   assert.equal(waiting.code, 1012);
-  assert.ok(waiting.retryInMs > 50, 'as long as op 7 says (200 to 3000), not the 5 ms of the back-off');
+  assert.ok(waiting.retryInMs > 50, 'the delay of op 7 (200 to 3000 ms), not the 5 ms of the back-off');
   await staying.publish('room:7', { n: 2 });
   await reaches(client, 'connected');
-  await eventually('the second arrives', () => count('room:7') === 2);
+  await eventually('the second message arrives', () => count('room:7') === 2);
   assert.deepEqual(received['room:7'], [1, 2]);
   assert.deepEqual(gaps, []);
 });
 
-it('says that there is a gap when the history is gone', async (test) => {
+it('reports a gap when the history is gone', async (test) => {
   const first = await startGateway(test);
   const proxy = await FaultProxy.start(test, [first.public]);
   const client = connect(test, { url: proxy.url });
@@ -105,19 +105,19 @@ it('says that there is a gap when the history is gone', async (test) => {
   client.connect();
   await reaches(client, 'connected');
   await first.publish('room:7', { n: 1 });
-  await eventually('the first arrives', () => count('room:7') === 1);
-  // What is in memory is gone with the process.
+  await eventually('the first message arrives', () => count('room:7') === 1);
+  // The history in memory is lost with the process.
   const second = await startGateway(test);
   proxy.ports = [second.public];
   first.child.kill('SIGKILL');
-  await eventually('the gap is told', () => gaps.some(({ channel }) => channel === 'room:7'));
+  await eventually('the gap is reported', () => gaps.some(({ channel }) => channel === 'room:7'));
   assert.equal(gaps.find(({ channel }) => channel === 'room:7').reason, 'not_recovered');
   await second.publish('room:7', { n: 2 });
-  await eventually('the second arrives', () => count('room:7') === 2);
+  await eventually('the second message arrives', () => count('room:7') === 2);
   assert.deepEqual(received['room:7'], [1, 2]);
 });
 
-it('continues where an earlier process ended', async (test) => {
+it('resumes from the position of an earlier process', async (test) => {
   const gateway = await startGateway(test);
   const url = `ws://127.0.0.1:${gateway.public}/`;
   const visit = async (since) => {
@@ -126,21 +126,21 @@ it('continues where an earlier process ended', async (test) => {
     const numbers = [];
     room.on('message', ({ message }) => numbers.push(message.n));
     client.connect();
-    await eventually('it is subscribed', () => room.state === 'subscribed');
+    await eventually('the channel is subscribed', () => room.state === 'subscribed');
     await gateway.publish('room:7', { n: numbers.length });
     return { client, room, numbers };
   };
   const first = await visit();
-  await eventually('the first arrives', () => first.numbers.length === 1);
+  await eventually('the first message arrives', () => first.numbers.length === 1);
   const { position } = first.room;
   first.client.close();
   for (const n of [10, 11]) await gateway.publish('room:7', { n });
   const second = await visit(position);
-  await eventually('the rest arrives', () => second.numbers.length === 3);
+  await eventually('the other messages arrive', () => second.numbers.length === 3);
   assert.deepEqual(second.numbers.slice(0, 2), [10, 11]);
 });
 
-it('keeps a session alive over the expiry of its token, and comes back when it cannot', async (test) => {
+it('refreshes an expiring token, or reconnects with a new one', async (test) => {
   const secret = 'a secret of at least thirty-two bytes';
   const gateway = await startGateway(test, { 'auth.kind': 'jwt', 'auth.secret': secret });
   const url = `ws://127.0.0.1:${gateway.public}/`;
@@ -155,18 +155,18 @@ it('keeps a session alive over the expiry of its token, and comes back when it c
   lost.on('state', ({ code }) => code && codes.push(code));
   kept.connect();
   lost.connect();
-  await eventually('one is refreshed', () => refreshed.includes('refresh'));
-  await eventually('the other is back', () => expired.includes('expired') && lost.state === 'connected');
-  // The answer to a heartbeat that is sent now comes after the answer to the refresh.
+  await eventually('one token is refreshed', () => refreshed.includes('refresh'));
+  await eventually('the other client is connected again', () => expired.includes('expired') && lost.state === 'connected');
+  // The answer to a heartbeat sent now arrives after the answer to the refresh.
   const answered = new Promise((resolve) => kept.on('latency', resolve));
   kept.wake();
-  await deadline(answered, 'it still answers');
+  await deadline(answered, 'the gateway answers a heartbeat');
   assert.deepEqual(states, ['connecting', 'connected']);
   assert.deepEqual(failures, []);
   assert.equal(codes[0], 4009);
 });
 
-it('ends with a token that is refused', async (test) => {
+it('closes after its token is refused', async (test) => {
   const secret = 'a secret of at least thirty-two bytes';
   const gateway = await startGateway(test, { 'auth.kind': 'jwt', 'auth.secret': secret });
   const client = connect(test, { url: `ws://127.0.0.1:${gateway.public}/`, token: () => 'nobody' });
@@ -175,7 +175,7 @@ it('ends with a token that is refused', async (test) => {
   assert.equal(closed.code, 4003);
 });
 
-it('says why it cannot connect', async (test) => {
+it('reports why it cannot connect', async (test) => {
   const server = createServer((request, response) => response.writeHead(503).end());
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `ws://127.0.0.1:${server.address().port}/`;
@@ -194,48 +194,48 @@ it('says why it cannot connect', async (test) => {
   await failsWith(/ECONNREFUSED/);
 });
 
-it('knows how far away the gateway is, and asks for channels in between', async (test) => {
+it('measures the latency, and subscribes while connected', async (test) => {
   const gateway = await startGateway(test);
   const client = connect(test, { url: `ws://127.0.0.1:${gateway.public}/` });
   client.connect();
   await eventually('the latency is known', () => client.latencyMs !== undefined);
   const room = client.subscribe('room:8');
   const secret = client.subscribe('secret:1');
-  await eventually('it is subscribed', () => room.state === 'subscribed');
-  await eventually('it is refused', () => secret.state === 'refused');
-  const heard = [];
-  room.on('message', (event) => heard.push(event));
+  await eventually('the channel is subscribed', () => room.state === 'subscribed');
+  await eventually('the channel is refused', () => secret.state === 'refused');
+  const events = [];
+  room.on('message', (event) => events.push(event));
   await gateway.publish('room:8', { n: 1 }, false);
-  await eventually('it arrives', () => heard.length === 1);
-  assert.deepEqual(heard, [{ type: 'message', channel: 'room:8', message: { n: 1 } }]);
+  await eventually('the message arrives', () => events.length === 1);
+  assert.deepEqual(events, [{ type: 'message', channel: 'room:8', message: { n: 1 } }]);
 });
 
-it('runs the consumer of the examples, which goes on where it was after a restart', async (test) => {
+it('runs the consumer example, which resumes after a restart', async (test) => {
   const gateway = await startGateway(test);
   const folder = mkdtempSync(join(tmpdir(), 'gateway-consumer-'));
   test.after(() => rmSync(folder, { recursive: true, force: true }));
   const consumer = fileURLToPath(new URL('../examples/consumer.mjs', import.meta.url));
-  const consume = async (wanted, publish) => {
+  const consume = async (expected, publish) => {
     const env = { ...process.env, GATEWAY: `ws://127.0.0.1:${gateway.public}/`, TOKEN: '42', DEBUG: '1' };
     const child = spawn(process.execPath, [consumer, 'user:42'], { cwd: folder, env });
     test.after(() => child.kill('SIGKILL'));
     const [out, err] = [[], []];
     child.stdout.on('data', (data) => out.push(data));
     child.stderr.on('data', (data) => err.push(data));
-    await eventually('it is subscribed', () => err.join('').includes('subscribed'));
+    await eventually('the channel is subscribed', () => err.join('').includes('subscribed'));
     await publish();
-    await eventually('it has printed all', () => out.join('').split('\n').length === wanted.length + 1);
+    await eventually('all messages are printed', () => out.join('').split('\n').length === expected.length + 1);
     assert.deepEqual(
       out
         .join('')
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line).n),
-      wanted,
+      expected,
     );
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
-    assert.equal(await deadline(ended, 'it ends'), 0);
+    assert.equal(await deadline(ended, 'the process exits'), 0);
   };
   const publish = (n) => gateway.publish('user:42', { n });
   await consume([1], () => publish(1));

@@ -1,4 +1,4 @@
-// What is shipped: how big it is, and that every way of loading it works.
+// The shipped package: its size, and every way of loading it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ it('can be imported and required', async () => {
   assert.ok(require.resolve('@emagine/gateway-client/shared-worker.js'));
 });
 
-it('passes the same tests as a bundle, whose names are shorter', () => {
+it('passes the same tests as a minified bundle', () => {
   const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'presence'];
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
@@ -53,7 +53,7 @@ it('passes the same tests as a bundle, whose names are shorter', () => {
   assert.match(stdout, /^# pass [1-9]\d\d$/m);
 });
 
-it('has one BufferOverflow, whichever way it is loaded', async () => {
+it('has one BufferOverflow for all ways of loading it', async () => {
   const require = createRequire(import.meta.url);
   const entries = ['', '/shared', '/bundle.js'].map((entry) => `@emagine/gateway-client${entry}`);
   const modules = await Promise.all(entries.map((path) => import(path)));
@@ -66,7 +66,7 @@ it('has one BufferOverflow, whichever way it is loaded', async () => {
   assert.ok(!(new Error('another') instanceof all[0]) && !(null instanceof all[0]));
 });
 
-it('keeps its worker where a bundler takes out what has no effect', async () => {
+it('keeps its worker in a bundle with tree shaking', async () => {
   const bundle = async (contents, more) => {
     const options = { bundle: true, write: false, minify: true, format: 'esm', ...more };
     const { outputFiles } = await build({ stdin: { contents, resolveDir: join(root, 'test') }, ...options });
@@ -75,12 +75,12 @@ it('keeps its worker where a bundler takes out what has no effect', async () => 
   for (const path of ['@emagine/gateway-client/shared-worker.js', '../dist/shared-worker.js', '../src/shared-worker.ts']) {
     assert.match(await bundle(`import '${path}';`), /onconnect/, path);
   }
-  // All else has none: what is not used is not shipped.
+  // The other modules have no side effects, so an unused import adds nothing.
   assert.ok((await bundle("import '@emagine/gateway-client'; import '@emagine/gateway-client/shared';")).length < 10);
 });
 
-it('is found by tools that know nothing of exports', async (test) => {
-  // A package of the same files without the field, as those tools see it.
+it('is found by tools that do not support exports', async (test) => {
+  // A copy of the package without `exports`, as these tools see it.
   mkdirSync(join(root, 'dist'), { recursive: true });
   const folder = mkdtempSync(join(root, 'dist/old-'));
   test.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -113,20 +113,20 @@ it('is found by tools that know nothing of exports', async (test) => {
   assert.match(found.outputFiles[0].text, /useSyncExternalStore/);
 });
 
-it('says to React that its hooks run in the browser', () => {
+it('marks its React hooks as client code', () => {
   for (const file of ['dist/react.js', 'dist/cjs/react.js']) {
     assert.match(read(file), /^("use strict";\n)?['"]use client['"];/, file);
   }
 });
 
-it('has types for both', () => {
+it('has the same types for import and require', () => {
   const { exports } = JSON.parse(read('package.json'));
   for (const { import: es, require: common } of [exports['.'], exports['./react'], exports['./shared']]) {
     assert.equal(read(es.types), read(common.types));
   }
 });
 
-it('runs on the oldest Node that it promises, which is the oldest that is set up for its tests', () => {
+it('supports the oldest Node version that the tests use', () => {
   const oldest = JSON.parse(read('package.json')).engines.node.replace('>=', '');
   assert.ok(read('README.md').includes(`Node ${oldest} or later`));
   assert.match(read('../../scripts/setup'), new RegExp(`^NODE_MAJOR=${oldest}$`, 'm'));
@@ -134,11 +134,11 @@ it('runs on the oldest Node that it promises, which is the oldest that is set up
   assert.ok(Number(process.versions.node.split('.')[0]) >= Number(oldest));
 });
 
-it('names no host in its lockfile', () => {
+it('has no host in its lockfile', () => {
   assert.doesNotMatch(read('package-lock.json'), /resolved|:\/\//);
 });
 
-it('has files that can be read at one sitting', () => {
+it('has source files of at most 400 lines', () => {
   for (const file of readdirSync(join(root, 'src'))) {
     const lines = read(`src/${file}`).split('\n').length;
     assert.ok(lines <= 400, `${file}: ${lines} lines`);

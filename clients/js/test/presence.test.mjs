@@ -1,4 +1,4 @@
-// The life of a page: it is hidden and shown again, loses its network, and gets another one.
+// The life cycle of a page: it is hidden and shown again, and its network goes and returns.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { browserPresence } from '../dist/index.js';
@@ -6,7 +6,7 @@ import { cut, hello, message, ready, settled, start } from './support/fake.mjs';
 
 const ROOM = 'room:7';
 
-/** A client whose surroundings are an EventTarget, as a page is. */
+/** Starts a client in a simulated page, which is an EventTarget. */
 function startPage(options) {
   const page = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
@@ -49,17 +49,17 @@ async function inRoom() {
   return world;
 }
 
-describe('a page that is put away', () => {
-  it('closes its socket, so that the browser can keep it', async () => {
+describe('a page that is hidden for the cache', () => {
+  it('closes its socket, so that the browser can cache it', async () => {
     const world = await inRoom();
     await world.happens('pagehide');
     assert.deepEqual([world.socket.isClosed, world.socket.closedWith], [true, 1000]);
     assert.deepEqual([world.client.state, world.states.at(-1).reason], ['waiting', 'pagehide']);
     await world.clock.pass(10_000);
-    assert.equal(world.sockets.length, 1, 'none is opened before it is frozen');
+    assert.equal(world.sockets.length, 1, 'no socket is opened before the page is frozen');
   });
 
-  it('is back at once when it is shown again, and continues where it was', async () => {
+  it('reconnects and resumes at once when it is shown again', async () => {
     const world = await inRoom();
     await world.happens('pagehide');
     await world.happens('pageshow');
@@ -69,7 +69,7 @@ describe('a page that is put away', () => {
     assert.equal(world.room.state, 'subscribed');
   });
 
-  it('while it connects, begins anew when it is shown', async () => {
+  it('restarts its attempt when it is shown again', async () => {
     const world = startPage();
     world.client.connect();
     await hello(world);
@@ -80,14 +80,14 @@ describe('a page that is put away', () => {
     assert.deepEqual([world.client.state, world.sockets.length], ['connected', 2]);
   });
 
-  it('comes back by itself where it is never told that it is shown', async () => {
+  it('reconnects without a pageshow event as well', async () => {
     const world = await inRoom();
     await world.happens('pagehide');
     await world.clock.pass(30_000);
     assert.equal(world.sockets.length, 2);
   });
 
-  it('keeps to a wait that the gateway asked for', async () => {
+  it('keeps a delay that the gateway requested', async () => {
     const world = await inRoom();
     world.socket.end(4007);
     const { retryInMs } = world.states.at(-1);
@@ -98,7 +98,7 @@ describe('a page that is put away', () => {
     assert.equal(world.sockets.length, 2);
   });
 
-  it('stays closed where the app has closed it', async () => {
+  it('stays closed after close()', async () => {
     const world = await inRoom();
     world.client.close();
     const all = ['pagehide', 'pageshow', 'offline', 'online', 'resume', 'visibilitychange'];
@@ -108,7 +108,7 @@ describe('a page that is put away', () => {
 });
 
 describe('a page that loses its network', () => {
-  it('says so at once, and is back when the network is', async () => {
+  it('reports it at once, and reconnects with the network', async () => {
     const world = await inRoom();
     await world.happens('offline');
     assert.deepEqual([world.client.state, world.states.at(-1).reason], ['waiting', 'offline']);
@@ -117,14 +117,14 @@ describe('a page that loses its network', () => {
     assert.equal(world.sockets.length, 2);
   });
 
-  it('tries on meanwhile: some browsers say offline and are not', async () => {
+  it('retries meanwhile, because some browsers report offline falsely', async () => {
     const world = await inRoom();
     await world.happens('offline');
     await world.clock.pass(1_000);
     assert.equal(world.sockets.length, 2);
   });
 
-  it('begins a hung attempt anew when another one is there', async () => {
+  it('restarts a hanging attempt on another network', async () => {
     const world = startPage();
     world.client.connect();
     await settled();
@@ -133,7 +133,7 @@ describe('a page that loses its network', () => {
     assert.deepEqual([world.sockets.length, world.sockets[0].isClosed], [2, true]);
     world.sockets[0].receive({ op: 0, heartbeat_interval: 45_000 });
     await settled();
-    assert.equal(world.sockets[0].ops(1).length, 0, 'the hung one has no say any more');
+    assert.equal(world.sockets[0].ops(1).length, 0, 'the hanging socket is ignored');
     await ready(world);
     assert.deepEqual(
       world.states.map(({ state }) => state),
@@ -141,19 +141,19 @@ describe('a page that loses its network', () => {
     );
   });
 
-  it('begins a hung token anew, too', async () => {
-    const asked = [];
-    const world = startPage({ token: () => new Promise((resolve) => asked.push(resolve)) });
+  it('restarts a hanging token request as well', async () => {
+    const requested = [];
+    const world = startPage({ token: () => new Promise((resolve) => requested.push(resolve)) });
     world.client.connect();
     await world.clock.pass(5_000);
     await world.happens('online');
-    assert.equal(asked.length, 2);
-    asked[0]('old');
-    asked[1]('new');
+    assert.equal(requested.length, 2);
+    requested[0]('old');
+    requested[1]('new');
     assert.equal((await ready(world)).token, 'new');
   });
 
-  it('that flaps makes one attempt a second at most', async () => {
+  it('that flaps makes at most one attempt per second', async () => {
     const world = await inRoom();
     for (let turn = 0; turn < 100; turn++) {
       await world.happens('offline');
@@ -165,7 +165,7 @@ describe('a page that loses its network', () => {
 });
 
 describe('a page in the background', () => {
-  it('asks for a sign of life when it is seen, or goes on', async () => {
+  it('sends a heartbeat when it becomes visible or resumes', async () => {
     for (const type of ['visibilitychange', 'resume', 'pageshow']) {
       const world = await inRoom();
       const { length } = world.socket.ops(10);
@@ -182,7 +182,7 @@ describe('a page in the background', () => {
     assert.equal(world.socket.ops(10).length, length);
   });
 
-  it('does not rely on its budget: it wakes as often as it likes', async () => {
+  it('stays within its message budget however often it wakes', async () => {
     const world = await inRoom();
     for (let turn = 0; turn < 500; turn++) {
       await world.happens('visibilitychange');

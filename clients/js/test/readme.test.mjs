@@ -1,4 +1,4 @@
-// The code that the README shows fits the types that are shipped.
+// The programs in the README compile with the shipped types.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
 
-// What the snippets take for granted.
+// The declarations that the programs use.
 const SURROUNDINGS = `
 declare const url: string;
 declare const userId: string;
@@ -40,8 +40,8 @@ const CONFIG = {
 
 it('has programs that compile', (test) => {
   const programs = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```jsx?\n(.*?)^```/gms)];
-  assert.ok(programs.length >= 5, `only ${programs.length} were found`);
-  // Within the package, so that its name leads to itself.
+  assert.ok(programs.length >= 5, `only ${programs.length} programs found`);
+  // The folder is inside the package, so that the package's own name resolves.
   mkdirSync(join(root, 'dist'), { recursive: true });
   const folder = mkdtempSync(join(root, 'dist/readme-'));
   test.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -51,7 +51,7 @@ it('has programs that compile', (test) => {
   const check = () => spawnSync(process.execPath, [join(typescript, 'bin/tsc'), '-p', folder], { encoding: 'utf8' });
   const { status, stdout } = check();
   assert.equal(status, 0, stdout);
-  // A mistake would be found.
+  // The check finds a mistake.
   writeFileSync(join(folder, 'mistake.tsx'), "client.on('messages', () => {});\nexport {};\n");
   assert.notEqual(check().status, 0);
 });

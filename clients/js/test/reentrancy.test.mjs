@@ -1,4 +1,4 @@
-// What an app does inside a listener: it closes, connects, wakes, refreshes and subscribes at every event.
+// Calls inside listeners: close, connect, wake, refresh and subscribe at every event.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hello, message, ready, settled, start } from './support/fake.mjs';
@@ -8,7 +8,7 @@ const STATES = ['connecting', 'connected', 'waiting', 'closed'];
 const EVENTS = ['message', 'recovering', 'subscribed', 'recovered', 'gap', 'refused', 'event', 'error', 'latency'];
 const MOMENTS = [...STATES.map((state) => `state ${state}`), ...EVENTS];
 
-/** Calls back at each such moment. */
+/** Calls `act` at each such moment. */
 function at(client, moment, act) {
   const [type, state] = moment.split(' ');
   client.on(type, (event) => (state === undefined || event.state === state) && act(event));
@@ -16,7 +16,7 @@ function at(client, moment, act) {
 
 const token = async (reason) => `token ${reason}`;
 
-/** A gateway that answers whatever is open, and makes every event happen: it is played by the clock. */
+/** Simulates a gateway that answers every open socket and causes every kind of event, once per second. */
 async function play(world, seconds = 60) {
   for (let second = 0; second < seconds; second++) {
     await settled();
@@ -49,9 +49,9 @@ async function play(world, seconds = 60) {
 }
 
 function begin(options = {}) {
-  const asked = [];
-  const world = start({ token: (reason) => (asked.push(reason), token(reason)), ...options });
-  world.asked = asked;
+  const requested = [];
+  const world = start({ token: (reason) => (requested.push(reason), token(reason)), ...options });
+  world.requested = requested;
   world.client.subscribe(ROOM);
   world.client.subscribe('secret:1');
   return world;
@@ -59,7 +59,7 @@ function begin(options = {}) {
 
 describe('close() inside a listener', () => {
   for (const moment of MOMENTS) {
-    it(`ends everything at ${moment}`, async () => {
+    it(`ends the client at ${moment}`, async () => {
       const world = begin();
       let calls = 0;
       at(world.client, moment, () => {
@@ -69,19 +69,19 @@ describe('close() inside a listener', () => {
       });
       world.client.connect();
       await play(world);
-      assert.ok(calls > 0, 'it has happened');
+      assert.ok(calls > 0, 'the moment occurred');
       assert.equal(world.client.state, 'closed');
       assert.equal(world.clock.timers, 0);
-      const [sockets, asked] = [world.sockets.length, world.asked.length];
+      const [sockets, requested] = [world.sockets.length, world.requested.length];
       await world.clock.pass(1_000_000);
-      assert.deepEqual([world.sockets.length, world.asked.length], [sockets, asked]);
+      assert.deepEqual([world.sockets.length, world.requested.length], [sockets, requested]);
       assert.ok(world.sockets.every(({ isClosed, isPlayed }) => isClosed || isPlayed));
       assert.equal(world.states.filter(({ state }) => state === 'closed').length, 1);
     });
   }
 
   for (const what of ['connecting', 'wake', 'connected', 'subscribed', 'error', 'waiting', 'closed']) {
-    it(`ends everything in the log, too: ${what}`, async () => {
+    it(`ends the client from the log function: ${what}`, async () => {
       const world = begin({ log: (said) => said === what && world.client.close() });
       world.client.connect();
       if (what === 'wake') world.client.wake();
@@ -92,12 +92,12 @@ describe('close() inside a listener', () => {
     });
   }
 
-  it('asks for no token when it closes while connecting', async () => {
+  it('requests no token while connecting', async () => {
     const world = begin();
     at(world.client, 'state connecting', () => world.client.close());
     world.client.connect();
     await settled();
-    assert.deepEqual([world.asked, world.sockets.length], [[], 0]);
+    assert.deepEqual([world.requested, world.sockets.length], [[], 0]);
   });
 });
 
@@ -114,7 +114,7 @@ describe('connect() inside a listener', () => {
     });
   }
 
-  it('connects again after a final end', async () => {
+  it('connects again after a final close', async () => {
     const world = begin();
     at(world.client, 'state closed', () => world.client.connect());
     world.client.connect();
@@ -129,14 +129,14 @@ describe('connect() inside a listener', () => {
 describe('close() and connect() in listeners of one client', () => {
   for (const closing of MOMENTS) {
     for (const connecting of MOMENTS) {
-      it(`come to rest: ${closing}, ${connecting}`, async () => {
+      it(`stop repeating: ${closing}, ${connecting}`, async () => {
         const world = begin();
         at(world.client, closing, () => world.client.close());
         at(world.client, connecting, () => world.client.connect());
         world.client.connect();
         await play(world, 30);
-        // Five at once at most; then the back-off paces them.
-        assert.ok(world.asked.length <= 40, `${world.asked.length} tokens in half a minute`);
+        // At most five attempts at once; then the back-off limits them.
+        assert.ok(world.requested.length <= 40, `${world.requested.length} tokens in half a minute`);
         assert.ok(world.states.length <= 120, `${world.states.length} states in half a minute`);
         world.client.close();
         assert.equal(world.clock.timers, 0);
@@ -144,7 +144,7 @@ describe('close() and connect() in listeners of one client', () => {
     }
   }
 
-  it('do both at once: what was begun before has no effect', async () => {
+  it('cancel everything that was started before', async () => {
     const world = begin();
     let isFirst = true;
     at(world.client, 'state connected', () => {
@@ -158,7 +158,7 @@ describe('close() and connect() in listeners of one client', () => {
     await ready(world, [{ channel: ROOM, position: '5-0' }]);
     const [first] = world.sockets;
     assert.ok(first.isClosed);
-    assert.equal(world.events.length, 0, 'the first session is over');
+    assert.equal(world.events.length, 0, 'the first session has ended');
     first.end(1000);
     await ready(world);
     assert.equal(world.client.state, 'connected');
@@ -171,42 +171,42 @@ describe('close() and connect() in listeners of one client', () => {
 });
 
 describe('a second listener', () => {
-  it('hears states in the order in which they were', async () => {
+  it('gets the states in order', async () => {
     const world = start();
-    const heard = [];
+    const received = [];
     const { client } = world;
-    at(client, 'state connecting', () => heard.length === 0 && client.close());
-    client.on('state', ({ state }) => heard.push(state));
+    at(client, 'state connecting', () => received.length === 0 && client.close());
+    client.on('state', ({ state }) => received.push(state));
     client.connect();
     await settled();
-    assert.deepEqual(heard, ['connecting', 'closed']);
+    assert.deepEqual(received, ['connecting', 'closed']);
     assert.deepEqual(
       world.states.map(({ state }) => state),
-      heard,
+      received,
     );
   });
 
-  it('hears the message at which the first one closed, and none after it', async () => {
+  it('gets the message at which the first one closed, and no later one', async () => {
     const world = start();
     const room = world.client.subscribe(ROOM);
-    const heard = [];
+    const received = [];
     room.on('message', () => world.client.close());
-    room.on('message', (event) => heard.push(event.message.n));
-    world.client.on('message', (event) => heard.push(event.message.n));
+    room.on('message', (event) => received.push(event.message.n));
+    world.client.on('message', (event) => received.push(event.message.n));
     world.client.connect();
     await ready(world, [{ channel: ROOM, position: '5-0' }]);
     for (const n of [1, 2]) world.socket.receive(message(ROOM, n, `5-${n}`));
-    assert.deepEqual(heard, [1, 1]);
+    assert.deepEqual(received, [1, 1]);
   });
 
-  it('is not called any more once the first one has taken it away', async () => {
+  it('is not called after the first one has removed it', async () => {
     const world = start();
-    const heard = [];
+    const received = [];
     let off = () => {};
     world.client.on('state', () => off());
-    off = world.client.on('state', ({ state }) => heard.push(state));
+    off = world.client.on('state', ({ state }) => received.push(state));
     world.client.connect();
-    assert.deepEqual(heard, []);
+    assert.deepEqual(received, []);
   });
 });
 
@@ -226,7 +226,7 @@ describe('a subscription that a listener makes', () => {
     assert.ok(identify.channels.some(({ channel }) => channel === ROOM));
   });
 
-  it('at every refusal does not hold up the page', async () => {
+  it('at every refusal does not block the page', async () => {
     const world = start();
     let refusals = 0;
     world.client.on('refused', ({ channel }) => {
@@ -234,31 +234,31 @@ describe('a subscription that a listener makes', () => {
     });
     world.client.subscribe('a bad name');
     await settled();
-    assert.equal(refusals, 0, 'it is told in a later turn');
+    assert.equal(refusals, 0, 'the refusal is reported in a later task');
     await world.clock.pass(0);
     assert.ok(refusals >= 1);
   });
 });
 
-describe('while a token is being asked for', () => {
+describe('while a token is requested', () => {
   const answers = [];
   const slow = () => new Promise((resolve, reject) => answers.push({ resolve, reject }));
 
-  it('close() makes its answer and its failure void', async () => {
+  it('close() discards its result and its failure', async () => {
     for (const how of ['resolve', 'reject']) {
       answers.length = 0;
       const world = start({ token: slow });
       world.client.connect();
       await settled();
       world.client.close();
-      assert.equal(world.clock.timers, 0, 'nobody waits for it');
+      assert.equal(world.clock.timers, 0, 'no timer remains');
       answers[0][how]('token');
       await settled();
       assert.deepEqual([world.client.state, world.sockets.length, world.errors.length], ['closed', 0, 0], how);
     }
   });
 
-  it('close() and connect() inside the token function do what they say', async () => {
+  it('close() and connect() inside the token function take effect', async () => {
     let calls = 0;
     const world = start({
       token: () => {
@@ -275,7 +275,7 @@ describe('while a token is being asked for', () => {
     assert.deepEqual([world.client.state, world.sockets.length], ['connected', 1]);
   });
 
-  it('close() and connect() make a refresh of the session before void', async () => {
+  it('close() and connect() discard the refresh of the earlier session', async () => {
     for (const how of ['resolve', 'reject']) {
       answers.length = 0;
       let isSlow = false;
@@ -298,16 +298,16 @@ describe('while a token is being asked for', () => {
   });
 });
 
-describe('nothing is called for ever', () => {
+describe('no call repeats without limit', () => {
   const FAULTS = {
     'a token function that throws': () => {
-      throw new Error('away');
+      throw new Error('down');
     },
     'no token': () => null,
     'no WebSocket': () => 'token',
   };
   for (const [name, getToken] of Object.entries(FAULTS)) {
-    it(`though listeners connect, wake and refresh at once: ${name}`, async () => {
+    it(`if listeners connect, wake and refresh at once: ${name}`, async () => {
       let calls = 0;
       const world = start({ token: () => (calls++, getToken()) });
       world.sockets.push = () => {
@@ -329,7 +329,7 @@ describe('nothing is called for ever', () => {
     });
   }
 
-  it('though a listener wakes it with each answer to a heartbeat', async () => {
+  it('if a listener wakes the client at each heartbeat answer', async () => {
     const world = start();
     world.client.on('latency', () => world.client.wake());
     world.client.connect();
@@ -343,22 +343,22 @@ describe('nothing is called for ever', () => {
     assert.ok(world.socket.ops(10).length < 120, 'the budget holds');
   });
 
-  it('though a listener refreshes at each failure', async () => {
-    const asked = [];
-    let isAway = false;
+  it('if a listener refreshes at each failure', async () => {
+    const requested = [];
+    let isDown = false;
     const world = start({
       token: (reason) => {
-        asked.push(reason);
-        if (isAway) throw new Error('away');
+        requested.push(reason);
+        if (isDown) throw new Error('down');
         return 'token';
       },
     });
     world.client.on('error', () => world.client.refresh());
     world.client.connect();
     await ready(world);
-    isAway = true;
+    isDown = true;
     world.client.refresh();
     await world.clock.pass(5_000);
-    assert.ok(asked.length >= 3 && asked.length <= 8, `${asked.length} in five seconds`);
+    assert.ok(requested.length >= 3 && requested.length <= 8, `${requested.length} in five seconds`);
   });
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ready, settled, start } from './support/fake.mjs';
 
-/** A client that was ready for a while and whose socket has just ended. */
+/** A client that was ready and whose socket has just closed. */
 async function ended(code, options, reason) {
   const world = start(options);
   world.client.connect();
@@ -16,7 +16,7 @@ describe('the close codes', () => {
   ALLOWED.push(4001, 4002, 4004, 4005, 4006, 4007, 4008, 4999);
 
   for (const code of ALLOWED) {
-    it(`${code}: comes back`, async () => {
+    it(`${code}: reconnects`, async () => {
       const world = await ended(code);
       assert.equal(world.client.state, 'waiting');
       assert.equal(world.states.at(-1).code, code);
@@ -26,7 +26,7 @@ describe('the close codes', () => {
   }
 
   for (const code of [4003, 4010]) {
-    it(`${code}: never comes back, whatever happens`, async () => {
+    it(`${code}: never reconnects by itself`, async () => {
       const world = await ended(code, { token: () => 'token' }, 'no more');
       assert.deepEqual(world.states.at(-1), { state: 'closed', attempts: 0, code, reason: 'no more' });
       for (const why of ['online', 'visible', 'pageshow']) world.wake(why);
@@ -38,7 +38,7 @@ describe('the close codes', () => {
     });
   }
 
-  it('4003: comes back when the app says so, and asks for another token', async () => {
+  it('4003: reconnects with a new token when the app calls connect()', async () => {
     const reasons = [];
     const world = await ended(4003, { token: (reason) => `token ${reasons.push(reason)}` });
     world.client.connect();
@@ -47,7 +47,7 @@ describe('the close codes', () => {
     assert.equal(identify.token, 'token 2');
   });
 
-  it('4009: comes back with a new token', async () => {
+  it('4009: reconnects with a new token', async () => {
     const reasons = [];
     const world = await ended(4009, { token: (reason) => `token ${reasons.push(reason)}` });
     await world.clock.pass(1_000);
@@ -56,16 +56,16 @@ describe('the close codes', () => {
     assert.equal(identify.token, 'token 2');
   });
 
-  it('4009: does not come back with the same token', async () => {
+  it('4009: does not reconnect with the same token', async () => {
     const world = await ended(4009);
     assert.equal(world.client.state, 'closed');
   });
 });
 
 describe('the back-off', () => {
-  const waits = async (coin, code = 1006) => {
+  const waits = async (random, code = 1006) => {
     const world = start();
-    world.setCoin(coin);
+    world.setRandom(random);
     world.client.connect();
     const found = [];
     for (let attempt = 0; attempt < 9; attempt++) {
@@ -78,7 +78,7 @@ describe('the back-off', () => {
     return found;
   };
 
-  it('is anything from nothing to a bound that doubles up to half a minute', async () => {
+  it('is random below a bound that doubles up to 30 s', async () => {
     const bounds = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000, 30_000];
     assert.deepEqual(
       await waits(0),
@@ -91,18 +91,18 @@ describe('the back-off', () => {
     assert.deepEqual(await waits(1), bounds);
   });
 
-  it('is long from the first for who was over its budget', async () => {
+  it('is long at once after the message budget was exceeded', async () => {
     assert.deepEqual((await waits(0, 4007)).slice(0, 2), [15_000, 15_000]);
     assert.deepEqual((await waits(1, 4007)).slice(0, 2), [30_000, 30_000]);
   });
 
-  it('is spread over some seconds when a replica goes away', async () => {
+  it('is spread over some seconds when a replica shuts down', async () => {
     assert.deepEqual((await waits(1, 1012)).slice(0, 4), [3_000, 3_000, 4_000, 8_000]);
   });
 
-  it('is short again only after a connection that lasted', async () => {
+  it('is reset only after a stable connection', async () => {
     const world = start();
-    world.setCoin(1);
+    world.setRandom(1);
     world.client.connect();
     const round = async (lastsMs) => {
       await ready(world);
@@ -128,7 +128,7 @@ describe('the back-off', () => {
 });
 
 describe('op 7', () => {
-  it('is obeyed to the millisecond', async () => {
+  it('sets the exact delay', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -138,12 +138,12 @@ describe('op 7', () => {
     assert.equal(world.states.at(-1).retryInMs, 1_700);
     world.wake('online');
     await world.clock.pass(1_699);
-    assert.equal(world.sockets.length, 1, 'not before, though the network is back');
+    assert.equal(world.sockets.length, 1, 'no earlier, although the network is back');
     await world.clock.pass(1);
     assert.equal(world.sockets.length, 2);
   });
 
-  it('is obeyed though no Close follows', async () => {
+  it('applies without a Close frame as well', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -154,21 +154,21 @@ describe('op 7', () => {
     assert.ok(world.sockets[0].isClosed);
   });
 
-  it('counts for the next attempt only', async () => {
+  it('applies to the next attempt only', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
     world.socket.receive({ op: 7, after: 1_800, reason: 'draining' });
     world.socket.end(1012);
     await world.clock.pass(1_800);
-    world.setCoin(1);
+    world.setRandom(1);
     world.socket.end(1006);
     assert.equal(world.states.at(-1).retryInMs, 1_000);
   });
 });
 
-describe('being awake again', () => {
-  it('ends the wait', async () => {
+describe('waking up', () => {
+  it('ends the delay', async () => {
     for (const why of ['online', 'visible', 'pageshow', 'resume']) {
       const world = await ended(1006);
       world.wake(why);
@@ -177,7 +177,7 @@ describe('being awake again', () => {
     }
   });
 
-  it('does not end a wait that the gateway asked for', async () => {
+  it('does not end a delay that the gateway requested', async () => {
     for (const code of [4007, 1012]) {
       const world = await ended(code);
       world.wake('online');
@@ -186,7 +186,7 @@ describe('being awake again', () => {
     }
   });
 
-  it('sees whether the socket is still alive', async () => {
+  it('checks that the socket is alive', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -195,18 +195,18 @@ describe('being awake again', () => {
     const before = world.socket.ops(10).length;
     world.wake('visible');
     world.wake('online');
-    assert.equal(world.socket.ops(10).length, before + 1, 'one question for both');
+    assert.equal(world.socket.ops(10).length, before + 1, 'one heartbeat for both');
     await world.clock.pass(10_000);
     assert.equal(world.client.state, 'waiting');
   });
 
-  it('does not rely on an answer that was on its way before', async () => {
+  it('ignores a heartbeat answer sent before it', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
     world.wake('visible');
     assert.equal(world.socket.ops(10).length, 1);
-    // The answer to the first heartbeat; the network went away behind it.
+    // The answer to the first heartbeat arrives, then the network fails.
     world.socket.receive({ op: 11 });
     assert.equal(world.socket.ops(10).length, 2);
     await world.clock.pass(10_000);
@@ -221,32 +221,32 @@ describe('tokens', () => {
     world.client.connect();
     await ready(world, [], { expires_in: 100_000 });
     world.socket.receive({ op: 11 });
-    await alive(world, 80_000);
+    await passAnswered(world, 80_000);
     assert.deepEqual(world.socket.ops(12), []);
-    await alive(world, 10_000);
+    await passAnswered(world, 10_000);
     assert.deepEqual(world.socket.ops(12), [{ op: 12, token: 'token 2' }]);
     world.socket.receive({ op: 13, expires_in: 100_000 });
-    await alive(world, 90_000);
+    await passAnswered(world, 90_000);
     assert.deepEqual(reasons, ['connect', 'refresh', 'refresh']);
     assert.equal(world.sockets.length, 1);
   });
 
-  it('are asked for again when the gateway refuses one', async () => {
+  it('are requested again when the gateway refuses one', async () => {
     const world = start({ token: () => 'token' });
     world.client.connect();
     await ready(world, [], { expires_in: 100_000 });
-    await alive(world, 90_000);
+    await passAnswered(world, 90_000);
     world.socket.receive({ op: 9, code: 'refresh_failed', detail: 'the token is not valid for this user' });
     assert.equal(world.errors[0].where, 'refresh_failed');
-    await alive(world, 10_000);
+    await passAnswered(world, 10_000);
     assert.equal(world.socket.ops(12).length, 2);
   });
 
-  it('that cannot be had are tried again with back-off, and said', async () => {
+  it('that fail are reported and retried with back-off', async () => {
     let fails = true;
     const world = start({
       token: () => {
-        if (fails) throw new Error('the login server is away');
+        if (fails) throw new Error('the login server is down');
         return 'token';
       },
     });
@@ -260,21 +260,21 @@ describe('tokens', () => {
     assert.equal(world.client.state, 'connected');
   });
 
-  it('that never come do not hold it up for ever', async () => {
+  it('that never arrive time out', async () => {
     const world = start({ token: () => new Promise(() => {}) });
     world.client.connect();
     await world.clock.pass(15_000);
     assert.equal(world.client.state, 'waiting');
   });
 
-  it('of nobody end it', async () => {
+  it('of null close the client', async () => {
     const world = start({ token: async () => null });
     world.client.connect();
     await settled();
     assert.deepEqual(world.states.at(-1), { state: 'closed', attempts: 0, reason: 'no token' });
   });
 
-  it('that come too late are not used', async () => {
+  it('that arrive too late are not used', async () => {
     const answers = [];
     const world = start({ token: () => new Promise((resolve) => answers.push(resolve)) });
     world.client.connect();
@@ -290,17 +290,17 @@ describe('tokens', () => {
     assert.equal(world.sockets.length, 1);
   });
 
-  it('that live for longer than a timer can hold are no trouble', async () => {
+  it('may live longer than a timer can hold', async () => {
     const world = start({ token: () => 'token' });
     world.client.connect();
     await ready(world, [], { expires_in: 365 * 86_400_000 });
-    await alive(world, 60_000);
+    await passAnswered(world, 60_000);
     assert.equal(world.socket.ops(12).length, 0);
   });
 });
 
-/** Time passes while the gateway answers every heartbeat. */
-async function alive(world, ms) {
+/** Passes time while the gateway answers every heartbeat. */
+async function passAnswered(world, ms) {
   for (let passed = 0; passed < ms; passed += 5_000) {
     await world.clock.pass(Math.min(5_000, ms - passed));
     world.socket.receive({ op: 11 });

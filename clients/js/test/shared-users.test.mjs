@@ -1,4 +1,4 @@
-// Whose tabs share a socket, which releases do, and what a tab does inside its listeners.
+// Which users and releases share a socket, and calls inside the listeners of a tab.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, it } from 'node:test';
@@ -12,7 +12,7 @@ import { FakeSocket, LIMITS, message } from './support/fake.mjs';
 const ROOM = 'room:7';
 const endings = [];
 
-/** A gateway in one process with the worker: it greets, and takes whatever is in the token's `sub` for the user. */
+/** A worker and a gateway in this process. The gateway uses the token's `sub` as the user without verification. */
 function startWorker() {
   const sockets = [];
   class Socket extends FakeSocket {
@@ -26,18 +26,18 @@ function startWorker() {
       super.send(text);
       const { op, token, channels, channel, since, time } = JSON.parse(text);
       if (op === 1) this.#identify(token, channels);
-      if (op === 4) this.#later({ op: 6, channel, state: 'subscribed', ...standing(since) });
+      if (op === 4) this.#later({ op: 6, channel, state: 'subscribed', ...stateAt(since) });
       if (op === 5) this.#later({ op: 6, channel, state: 'unsubscribed' });
       if (op === 10) this.#later({ op: 11, time });
     }
 
-    #identify(token, asked) {
+    #identify(token, requested) {
       this.user = userOf(token);
-      this.asked = asked;
+      this.requested = requested;
       const own = [`user:${this.user}`, 'all'];
       const names = new Map(own.map((name) => [name, undefined]));
-      for (const { channel, since } of asked) names.set(channel, since);
-      const channels = [...names].map(([channel, since]) => ({ channel, ...standing(since) }));
+      for (const { channel, since } of requested) names.set(channel, since);
+      const channels = [...names].map(([channel, since]) => ({ channel, ...stateAt(since) }));
       this.#later({ op: 2, user: this.user, channels });
     }
 
@@ -45,7 +45,7 @@ function startWorker() {
       queueMicrotask(() => this.receive(frame));
     }
   }
-  const standing = (since) => (since ? { position: since, recovered: true } : { position: '5-0' });
+  const stateAt = (since) => (since ? { position: since, recovered: true } : { position: '5-0' });
   const hub = new SharedHub({ WebSocket: Socket });
   const open = (options = {}, serve = (port) => hub.serve(port)) => {
     const { port1, port2 } = new MessageChannel();
@@ -70,12 +70,12 @@ const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const jwt = (sub) => `${part({ alg: 'HS256' })}.${part({ sub, jti: Math.random() })}.${'s'.repeat(43)}`;
 const userOf = (token) => (token.includes('.') ? JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).sub : token);
 const numbers = (events) => events.filter(({ type }) => type === 'message').map((event) => event.message.n);
-const connected = ({ tab }) => eventually('it is connected', () => tab.state === 'connected');
+const connected = ({ tab }) => eventually('the client is connected', () => tab.state === 'connected');
 
 afterEach(() => endings.splice(0).forEach((end) => end()));
 
 describe('without a key', () => {
-  it('tabs of one user share a socket, and tabs of another never hear it', async () => {
+  it('tabs share a socket only with tabs of the same user', async () => {
     const { sockets, open } = startWorker();
     const tabs = ['42', '42', '43'].map((user) => open({ token: async () => jwt(user) }));
     tabs.forEach(({ tab }) => tab.connect());
@@ -87,55 +87,55 @@ describe('without a key', () => {
     assert.deepEqual(sockets.map(({ user }) => user).sort(), ['42', '43']);
     sockets.find(({ user }) => user === '42').receive(message('user:42', 'private', '5-1'));
     sockets.find(({ user }) => user === '43').receive(message('user:43', 'other', '5-1'));
-    await eventually('each hears its own', () => tabs.every(({ events }) => numbers(events).length === 1));
+    await eventually('each tab receives its own message', () => tabs.every(({ events }) => numbers(events).length === 1));
     assert.deepEqual(
       tabs.map(({ events }) => numbers(events)),
       [['private'], ['private'], ['other']],
     );
   });
 
-  it('a tab in which somebody else logs in takes nobody with it', async () => {
+  it('a login as another user affects only its own tab', async () => {
     const { sockets, open } = startWorker();
     let user = '42';
     const staying = open({ token: () => jwt('42') });
     staying.tab.connect();
     await connected(staying);
-    // It came last, so it is asked for the token.
+    // The worker requests the token from the newest tab.
     const leaving = open({ token: () => jwt(user) });
     const room = leaving.tab.subscribe(ROOM);
     leaving.tab.connect();
-    await eventually('it is subscribed', () => room.state === 'subscribed');
+    await eventually('the channel is subscribed', () => room.state === 'subscribed');
     sockets[0].receive(message(ROOM, 1, '6-1'));
-    await eventually('it has a position', () => room.position === '6-1');
+    await eventually('the channel has a position', () => room.position === '6-1');
     user = '43';
     sockets[0].end(1006);
-    await eventually('both are back', () => staying.tab.state === 'connected' && leaving.tab.user === '43');
-    await eventually('it is told of the gap', () => leaving.events.some(({ type }) => type === 'gap'));
+    await eventually('both tabs are connected again', () => staying.tab.state === 'connected' && leaving.tab.user === '43');
+    await eventually('the gap is reported', () => leaving.events.some(({ type }) => type === 'gap'));
     assert.equal(staying.tab.user, '42');
     const theirs = sockets.filter((socket) => socket.user === '43');
     assert.equal(theirs.length, 1);
-    assert.ok(theirs[0].asked.every(({ since }) => since === undefined), 'no position of the one before');
+    assert.ok(theirs[0].requested.every(({ since }) => since === undefined), 'no position of the earlier user');
     assert.ok(theirs[0].ops(4).every(({ since }) => since === undefined));
   });
 
-  it('tabs that cannot name their user share with nobody', async () => {
+  it('tabs whose user is unknown share no socket', async () => {
     const { open } = startWorker();
-    let isAway = true;
+    let isDown = true;
     const getToken = () => {
-      if (isAway) throw new Error('away');
+      if (isDown) throw new Error('down');
       return '42';
     };
     const tab = open({ token: getToken, backoff: { baseMs: 1 } });
     tab.tab.connect();
-    await eventually('it says so', () => tab.errors.some(({ where }) => where === 'token'));
-    isAway = false;
+    await eventually('the error is reported', () => tab.errors.some(({ where }) => where === 'token'));
+    isDown = false;
     await connected(tab);
     assert.equal(tab.tab.user, '42');
   });
 });
 
 describe('a key', () => {
-  it('may be a function, which is asked with each connection', async () => {
+  it('may be a function, which is called for each connection', async () => {
     const { sockets, open } = startWorker();
     let user = '42';
     const { tab } = open({ key: () => `user ${user}`, token: () => user });
@@ -148,57 +148,57 @@ describe('a key', () => {
     tab.close();
     user = '43';
     tab.connect();
-    await eventually('it is somebody else', () => tab.user === '43' && tab.state === 'connected');
+    await eventually('the tab has the other user', () => tab.user === '43' && tab.state === 'connected');
     assert.deepEqual([sockets.length, other.tab.user], [2, '42']);
   });
 });
 
 describe('a tab and a worker of different releases', () => {
-  it('share nothing: the tab has a socket of its own and says why', async (test) => {
+  it('share nothing: the tab opens its own socket and reports why', async (test) => {
     const { Socket, sockets, open } = startWorker();
     const before = globalThis.WebSocket;
     globalThis.WebSocket = Socket;
     test.after(() => (globalThis.WebSocket = before));
-    const heard = [];
+    const received = [];
     for (const version of [undefined, '0.0.1']) {
       const { tab, errors } = open({}, (port) => {
         port.onmessage = ({ data }) => {
-          heard.push(data.type);
+          received.push(data.type);
           if (data.type === 'hello') port.postMessage({ type: 'welcome', version, state: { state: 'connected' }, own: {} });
         };
       });
       tab.connect();
-      await eventually('it has a socket', () => tab.state === 'connected' && tab.user === '42');
+      await eventually('the tab has its own socket', () => tab.state === 'connected' && tab.user === '42');
       assert.equal(errors[0].where, 'worker');
       assert.match(errors[0].error.message, /version/);
     }
     assert.equal(sockets.length, 2);
-    assert.ok(heard.includes('bye'));
+    assert.ok(received.includes('bye'));
   });
 
-  it('share nothing: the worker answers it with its version and serves nothing', async () => {
+  it('share nothing: the worker answers only with its version', async () => {
     const { port1, port2 } = new MessageChannel();
     endings.push(() => port1.close());
     new SharedHub().serve(port2);
-    const heard = [];
-    const told = new Promise((resolve) => {
-      port1.onmessage = ({ data }) => (heard.push(data), resolve());
+    const received = [];
+    const answered = new Promise((resolve) => {
+      port1.onmessage = ({ data }) => (received.push(data), resolve());
     });
     for (const type of ['hello', 'ping', 'connect']) port1.postMessage({ type, version: '0.0.1', key: 'k', settings: {} });
-    await deadline(told, 'it answers');
+    await deadline(answered, 'the worker answers');
     port1.postMessage({ type: 'hello', version: '0.0.1' });
-    await eventually('it answers again', () => heard.length === 2);
-    assert.deepEqual(heard, Array(2).fill({ type: 'version', version: VERSION }));
+    await eventually('the worker answers again', () => received.length === 2);
+    assert.deepEqual(received, Array(2).fill({ type: 'version', version: VERSION }));
   });
 
-  it('are told apart by the version of the package', () => {
+  it('are distinguished by the version of the package', () => {
     assert.equal(JSON.parse(readFileSync(new URL('../package.json', import.meta.url))).version, VERSION);
   });
 });
 
 describe('inside the listeners of a tab', () => {
   for (const moment of ['connecting', 'connected', 'waiting', 'subscribed', 'message', 'latency']) {
-    it(`close() ends it for good: ${moment}`, async () => {
+    it(`close() is final: ${moment}`, async () => {
       const { sockets, open } = startWorker();
       const { tab, states } = open({ backoff: { baseMs: 1 } });
       const close = () => {
@@ -214,15 +214,15 @@ describe('inside the listeners of a tab', () => {
         sockets[0].receive(message('user:42', 1, '6-1'));
         if (moment === 'waiting') sockets[0].end(1006);
       }
-      await eventually('it is closed', () => tab.state === 'closed');
+      await eventually('the tab is closed', () => tab.state === 'closed');
       const isOver = ({ isClosed, user }) => isClosed || moment === 'waiting' || !user;
-      await eventually('the socket, too', () => sockets.every(isOver));
+      await eventually('the socket is closed', () => sockets.every(isOver));
       assert.equal(states.at(-1), 'closed');
       assert.equal(states.filter((state) => state === 'closed').length, 1);
     });
   }
 
-  it('close() and connect() for ever are paced', async () => {
+  it('repeated close() and connect() are rate-limited', async () => {
     const { open } = startWorker();
     let calls = 0;
     const { tab } = open({ token: () => (calls++, '42') });
@@ -235,63 +235,63 @@ describe('inside the listeners of a tab', () => {
     off();
   });
 
-  it('subscribing again at an earlier position brings the message again', async () => {
+  it('subscribing at an earlier position repeats the message', async () => {
     const { sockets, open } = startWorker();
     const { tab } = open();
     const room = tab.subscribe(ROOM);
     tab.connect();
-    await eventually('it is subscribed', () => room.state === 'subscribed');
-    const heard = [];
+    await eventually('the channel is subscribed', () => room.state === 'subscribed');
+    const received = [];
     room.on('message', () => {
       room.unsubscribe();
       const again = tab.subscribe(ROOM, { since: '5-0' });
-      again.on('event', (event) => heard.push(event.message?.n ?? event.type));
+      again.on('event', (event) => received.push(event.message?.n ?? event.type));
     });
-    // Both are on their way to the tab when it subscribes again.
+    // Both messages are on their way to the tab when it subscribes again.
     for (const n of [1, 2]) sockets[0].receive(message(ROOM, n, `5-${n}`));
-    await eventually('it is asked for again', () => sockets[0].ops(4).some(({ since }) => since === '5-0'));
-    await eventually('it is recovered', () => heard.includes('recovered'));
+    await eventually('the channel is subscribed again', () => sockets[0].ops(4).some(({ since }) => since === '5-0'));
+    await eventually('the channel is recovered', () => received.includes('recovered'));
     for (const n of [1, 2]) sockets[0].receive(message(ROOM, n, `5-${n}`));
-    await eventually('they are heard', () => heard.includes(2));
-    assert.deepEqual(heard, ['subscribed', 'recovered', 1, 2]);
+    await eventually('the messages arrive', () => received.includes(2));
+    assert.deepEqual(received, ['subscribed', 'recovered', 1, 2]);
   });
 
-  it('subscribing again at once loses nothing that is on its way', async () => {
+  it('subscribing again at once loses no message on its way', async () => {
     const { sockets, open } = startWorker();
     const { tab, events } = open();
     let room = tab.subscribe(ROOM);
     tab.connect();
-    await eventually('it is subscribed', () => room.state === 'subscribed');
+    await eventually('the channel is subscribed', () => room.state === 'subscribed');
     tab.on('message', () => {
       room.unsubscribe();
       room = tab.subscribe(ROOM);
     });
     for (let n = 1; n <= 5; n++) sockets[0].receive(message(ROOM, n, `5-${n}`));
-    await eventually('all are heard', () => numbers(events).length === 5);
+    await eventually('all messages arrive', () => numbers(events).length === 5);
     assert.deepEqual(numbers(events), [1, 2, 3, 4, 5]);
     assert.equal(room.position, '5-5');
   });
 
-  it('a bad channel is refused alone', async () => {
+  it('an invalid channel is refused alone', async () => {
     const { sockets, open } = startWorker();
     const { tab } = open();
     const bad = tab.subscribe('two words');
-    const heard = [];
-    bad.on('refused', ({ reason }) => heard.push(reason));
+    const received = [];
+    bad.on('refused', ({ reason }) => received.push(reason));
     tab.connect();
     await connected({ tab });
-    await eventually('it is told', () => heard.length === 1);
-    assert.deepEqual([heard, sockets[0].asked], [['bad_channel'], []]);
+    await eventually('the refusal is reported', () => received.length === 1);
+    assert.deepEqual([received, sockets[0].requested], [['bad_channel'], []]);
   });
 });
 
-it('refresh() of a tab gives the gateway a new token', async () => {
+it('refresh() of a tab sends the gateway a new token', async () => {
   const { sockets, open } = startWorker();
   const reasons = [];
   const { tab } = open({ key: 'user 42', token: (reason) => (reasons.push(reason), '42') });
   tab.connect();
   await connected({ tab });
   tab.refresh();
-  await eventually('it is sent', () => sockets[0].ops(12).length === 1);
+  await eventually('the refresh is sent', () => sockets[0].ops(12).length === 1);
   assert.deepEqual(reasons, ['connect', 'refresh']);
 });

@@ -17,26 +17,26 @@ async function inRoom(options) {
   return { world, room };
 }
 
-/** Subscribes again at the first message, as `again` says, and records what comes then. */
+/** Calls `again` at the first message to subscribe again, and records later events. */
 async function againInside(again) {
   const { world, room } = await inRoom();
-  const heard = [];
+  const received = [];
   const more = {};
   room.on('message', ({ position }) => {
     room.unsubscribe();
     more.room = world.client.subscribe(ROOM, again(position));
-    more.room.on('event', (event) => heard.push(event.type === 'message' ? event.message.n : event.type));
+    more.room.on('event', (event) => received.push(event.type === 'message' ? event.message.n : event.type));
   });
   world.socket.receive(message(ROOM, 1, '5-1'));
   await settled();
-  return { world, heard, ...more };
+  return { world, received, ...more };
 }
 
 describe('subscribing again inside a listener', () => {
-  it('at an earlier position brings that message again', async () => {
+  it('at an earlier position repeats that message', async () => {
     for (const since of ['5-0', '4-4']) {
-      const { world, heard, room } = await againInside(() => ({ since }));
-      assert.equal(room.position, since, 'the message that was being given does not move it');
+      const { world, received, room } = await againInside(() => ({ since }));
+      assert.equal(room.position, since, 'the current message does not move the position');
       assert.deepEqual(world.socket.ops(5), [{ op: 5, channel: ROOM }]);
       world.socket.receive(message(ROOM, 2, '5-2'));
       world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed' });
@@ -44,70 +44,70 @@ describe('subscribing again inside a listener', () => {
       assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since }]);
       world.socket.receive(subscribed(since, { recovered: true }));
       for (const n of [1, 2]) world.socket.receive(message(ROOM, n, `5-${n}`));
-      assert.deepEqual(heard, ['subscribed', 'recovered', 1, 2]);
+      assert.deepEqual(received, ['subscribed', 'recovered', 1, 2]);
     }
   });
 
-  it('at the position of that message goes on behind it, without asking again', async () => {
-    const { world, heard } = await againInside((position) => ({ since: position }));
+  it('at the position of that message continues without a request', async () => {
+    const { world, received } = await againInside((position) => ({ since: position }));
     assert.equal(world.socket.ops(4).length + world.socket.ops(5).length, 0);
     world.socket.receive(message(ROOM, 2, '5-2'));
-    assert.deepEqual(heard, ['subscribed', 2]);
+    assert.deepEqual(received, ['subscribed', 2]);
     assert.deepEqual(
       (await cut(world)).channels.find(({ channel }) => channel === ROOM),
       { channel: ROOM, since: '5-2' },
     );
   });
 
-  it('without a position goes on behind that message', async () => {
-    const { world, heard, room } = await againInside(() => ({}));
+  it('without a position continues after that message', async () => {
+    const { world, received, room } = await againInside(() => ({}));
     assert.equal(room.position, '5-1');
     world.socket.receive(message(ROOM, 2, '5-2'));
-    assert.deepEqual(heard, ['subscribed', 2]);
+    assert.deepEqual(received, ['subscribed', 2]);
   });
 
-  it('of another event loses nothing either', async () => {
+  it('at another event loses nothing', async () => {
     for (const type of ['subscribed', 'recovered', 'gap']) {
       const { world, room } = await inRoom();
-      const heard = [];
+      const received = [];
       let isAgain = false;
       world.client.on(type, ({ channel }) => {
         if (isAgain || channel !== ROOM) return;
         isAgain = true;
         room.unsubscribe();
-        world.client.subscribe(ROOM, { since: '4-0' }).on('message', (event) => heard.push(event.message.n));
+        world.client.subscribe(ROOM, { since: '4-0' }).on('message', (event) => received.push(event.message.n));
       });
       await cut(world);
       world.socket.receive({ op: 2, user: '42', channels: [{ channel: ROOM, position: '9-0', recovered: type !== 'gap' }] });
       world.socket.receive(message(ROOM, 9, '9-9'));
       await settled();
-      assert.deepEqual(heard, [], 'it is not what was asked for');
+      assert.deepEqual(received, [], 'the messages of the earlier subscription are not delivered');
       world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed' });
       await settled();
       assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '4-0' }], type);
       world.socket.receive(subscribed('4-0', { recovered: true }));
       world.socket.receive(message(ROOM, 4, '4-4'));
-      assert.deepEqual(heard, [4]);
+      assert.deepEqual(received, [4]);
     }
   });
 
-  it('hears how the channel stands before anything else', async () => {
+  it('gets the state of the channel first', async () => {
     const { world } = await inRoom();
-    const heard = [];
+    const received = [];
     let late;
     world.client.on('message', () => {
       late ??= world.client.subscribe(ROOM);
-      late.on('event', ({ type }) => heard.push(type));
+      late.on('event', ({ type }) => received.push(type));
     });
     world.socket.receive(message(ROOM, 1));
     world.socket.receive({ op: 8, channel: ROOM, reason: 'link_lost' });
     await settled();
-    assert.deepEqual(heard, ['subscribed', 'gap']);
+    assert.deepEqual(received, ['subscribed', 'gap']);
   });
 });
 
 describe('a second subscription with a position', () => {
-  it('is honoured where nobody on the channel has one', async () => {
+  it('is used if no other subscription has one', async () => {
     const world = start();
     world.client.subscribe(ROOM);
     const other = world.client.subscribe(ROOM, { since: '4-0' });
@@ -117,7 +117,7 @@ describe('a second subscription with a position', () => {
     assert.equal(other.state, 'subscribed');
   });
 
-  it('is honoured while the first is asked for, and asks again', async () => {
+  it('is used while the first is pending, with a new request', async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -133,37 +133,37 @@ describe('a second subscription with a position', () => {
     assert.equal(other.state, 'subscribed');
   });
 
-  it('is honoured where all are at that position', async () => {
+  it('is accepted if the channel is at that position', async () => {
     const { world, room } = await inRoom();
     world.socket.receive(message(ROOM, 1, '5-1'));
-    const heard = [];
-    world.client.subscribe(ROOM, { since: '5-1' }).on('event', ({ type }) => heard.push(type));
+    const received = [];
+    world.client.subscribe(ROOM, { since: '5-1' }).on('event', ({ type }) => received.push(type));
     await world.clock.pass(0);
-    assert.deepEqual([heard, room.position], [['subscribed'], '5-1']);
+    assert.deepEqual([received, room.position], [['subscribed'], '5-1']);
   });
 
-  it('is refused elsewhere, and never told of a false gap', async () => {
+  it('is refused otherwise, without a false gap', async () => {
     const { world } = await inRoom();
     for (const channel of [ROOM, 'user:42', 'all']) {
-      const heard = [];
+      const received = [];
       const other = world.client.subscribe(channel, { since: '4-0' });
-      other.on('event', ({ type, reason }) => heard.push(reason ?? type));
+      other.on('event', ({ type, reason }) => received.push(reason ?? type));
       await world.clock.pass(0);
-      assert.deepEqual([heard, other.state], [['since_conflict'], 'refused'], channel);
+      assert.deepEqual([received, other.state], [['since_conflict'], 'refused'], channel);
     }
     assert.equal(world.client.state, 'connected');
-    assert.ok(world.events.every(({ type }) => type !== 'refused'), 'the channel itself is not');
+    assert.ok(world.events.every(({ type }) => type !== 'refused'), 'the channel itself is not refused');
   });
 });
 
-/** The program that the README shows. */
+/** The program in the README. */
 function readmeProgram(client, save) {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
   const [, program] = /```js\nimport \{ BufferOverflow \}[^\n]*\n(.*?)```/s.exec(readme);
   return new Function('client', 'save', 'BufferOverflow', `${program}; return read;`)(client, save, BufferOverflow);
 }
 
-it('goes on after a BufferOverflow as the README says', async () => {
+it('continues after a BufferOverflow as in the README', async () => {
   const world = start({ bufferSize: 3 });
   const numbers = [];
   const read = readmeProgram(world.client, ({ n }) => numbers.push(n));
@@ -180,13 +180,13 @@ it('goes on after a BufferOverflow as the README says', async () => {
     world.socket.receive(subscribed(since, { recovered: true }));
     await settled();
     const from = Number(since.split('-')[1]);
-    // The rest comes at the pace at which it is read.
+    // The rest arrives as fast as it is read.
     for (let n = from + 1; n <= 9; n++) {
       world.socket.receive(message(ROOM, n, `5-${n}`));
       await settled();
     }
   }
-  assert.ok(world.socket.ops(5).length > 0, 'it has overflowed');
+  assert.ok(world.socket.ops(5).length > 0, 'the buffer has overflowed');
   assert.deepEqual(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
   world.client.close();
 });
@@ -194,9 +194,9 @@ it('goes on after a BufferOverflow as the README says', async () => {
 describe('a channel that is unavailable', () => {
   const unavailable = { op: 6, channel: ROOM, state: 'refused', reason: 'unavailable' };
 
-  it('is asked for again with back-off, and told once', async () => {
+  it('is retried with back-off and reported once', async () => {
     const world = start();
-    world.setCoin(1);
+    world.setRandom(1);
     const room = world.client.subscribe(ROOM, { since: '5-1' });
     world.client.connect();
     await ready(world);
@@ -219,9 +219,9 @@ describe('a channel that is unavailable', () => {
     assert.equal(room.state, 'subscribed');
   });
 
-  it('never is at once, whatever the coin says', async () => {
+  it('is never retried at once, whatever the random value', async () => {
     const world = start();
-    world.setCoin(0);
+    world.setRandom(0);
     world.client.subscribe(ROOM);
     world.client.connect();
     await ready(world);
@@ -232,7 +232,7 @@ describe('a channel that is unavailable', () => {
     assert.equal(world.socket.ops(4).length, 1);
   });
 
-  it('is not asked for once nobody wants it, nor is one that is not allowed', async () => {
+  it('is not retried after an Unsubscribe or if not allowed', async () => {
     const world = start();
     const room = world.client.subscribe(ROOM);
     world.client.subscribe('secret:1');

@@ -6,13 +6,13 @@ import { cut, hello, message, ready, settled, start } from './support/fake.mjs';
 
 const ROOM = 'room:7';
 
-/** A JSON Web Token of a user, as far as a client looks at it. */
+/** A JSON Web Token of a user with the parts that a client reads. */
 function jwt(sub, more = {}) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
   return `${part({ alg: 'HS256' })}.${part({ sub, ...more })}.${'s'.repeat(43)}`;
 }
 
-/** A client whose token function says why it was asked. */
+/** A client that records the reasons for which its token function was called. */
 function asking(answer = (reason) => `token ${reason}`) {
   const reasons = [];
   const world = start({ token: (reason) => (reasons.push(reason), answer(reason)) });
@@ -26,7 +26,7 @@ const refuse = async (world) => {
 };
 
 describe('a kept token that the gateway refuses', () => {
-  it('is asked for anew once, and the client is connected with it', async () => {
+  it('is replaced once, and the client connects with the new one', async () => {
     const { world, reasons } = asking();
     await refuse(world);
     assert.equal(world.client.state, 'waiting');
@@ -45,7 +45,7 @@ describe('a kept token that the gateway refuses', () => {
     assert.deepEqual(reasons, ['connect', 'refused']);
   });
 
-  it('is asked for anew after each sleep of the device', async () => {
+  it('is replaced after each sleep of the device', async () => {
     const { world, reasons } = asking();
     for (let night = 0; night < 3; night++) {
       await ready(world);
@@ -60,7 +60,7 @@ describe('a kept token that the gateway refuses', () => {
     assert.equal(reasons.filter((reason) => reason === 'refused').length, 3);
   });
 
-  it('is still asked for anew if a socket fails in between', async () => {
+  it('is replaced even if a socket fails in between', async () => {
     const { world, reasons } = asking();
     await refuse(world);
     await world.clock.pass(world.states.at(-1).retryInMs);
@@ -69,7 +69,7 @@ describe('a kept token that the gateway refuses', () => {
     assert.deepEqual(reasons, ['connect', 'refused', 'refused']);
   });
 
-  it('is final at once if there is no function to ask', async () => {
+  it('is final at once without a token function', async () => {
     const world = start();
     world.client.connect();
     await refuse(world);
@@ -78,7 +78,7 @@ describe('a kept token that the gateway refuses', () => {
 });
 
 describe('refresh()', () => {
-  it('gives the gateway a new token without reconnecting', async () => {
+  it('sends a new token without reconnecting', async () => {
     const { world, reasons } = asking();
     await ready(world);
     world.client.refresh();
@@ -87,7 +87,7 @@ describe('refresh()', () => {
     assert.deepEqual([reasons, world.sockets.length], [['connect', 'refresh'], 1]);
   });
 
-  it('asks once for what is asked in one go, and once in a second', async () => {
+  it('requests a token once per task and once per second', async () => {
     const { world, reasons } = asking();
     await ready(world);
     for (let turn = 0; turn < 100; turn++) {
@@ -98,7 +98,7 @@ describe('refresh()', () => {
     assert.deepEqual(reasons, ['connect', 'refresh', 'refresh']);
   });
 
-  it('before the connection makes the next token a new one', async () => {
+  it('before the connection applies to the next token', async () => {
     const { world, reasons } = asking();
     await ready(world);
     world.socket.end(1006);
@@ -109,56 +109,56 @@ describe('refresh()', () => {
     assert.deepEqual(reasons, ['connect', 'refresh', 'connect']);
   });
 
-  it('that fails is not tried again where the token does not expire', async () => {
-    let isAway = false;
+  it('that fails is not retried if the token does not expire', async () => {
+    let isDown = false;
     const { world, reasons } = asking(() => {
-      if (isAway) throw new Error('away');
+      if (isDown) throw new Error('down');
       return 'token';
     });
     await ready(world);
-    isAway = true;
+    isDown = true;
     world.client.refresh();
     await world.clock.pass(9_000);
     assert.deepEqual(reasons, ['connect', 'refresh']);
   });
 
-  it('brings the channels that were refused, once the new token counts', async () => {
+  it('retries refused channels once the new token is accepted', async () => {
     const { world } = asking();
     const secret = world.client.subscribe('secret:1');
-    const heard = [];
-    secret.on('event', ({ type, reason }) => heard.push(reason ?? type));
+    const received = [];
+    secret.on('event', ({ type, reason }) => received.push(reason ?? type));
     const identify = await ready(world);
     assert.deepEqual(identify.channels, [{ channel: 'secret:1' }]);
     world.socket.receive({ op: 6, channel: 'secret:1', state: 'refused', reason: 'not_allowed' });
     world.client.refresh();
     await world.clock.pass(0);
-    assert.equal(world.socket.ops(4).length, 0, 'not before the gateway has taken it');
+    assert.equal(world.socket.ops(4).length, 0, 'not before the gateway accepts the token');
     world.socket.receive({ op: 13, expires_in: 60_000 });
     await settled();
     assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: 'secret:1' }]);
-    assert.equal(secret.state, 'refused', 'until it is answered');
+    assert.equal(secret.state, 'refused', 'until the answer');
     world.socket.receive({ op: 6, channel: 'secret:1', state: 'subscribed', position: '1-0' });
-    assert.deepEqual([secret.state, heard], ['subscribed', ['not_allowed', 'subscribed']]);
+    assert.deepEqual([secret.state, received], ['subscribed', ['not_allowed', 'subscribed']]);
   });
 
-  it('does not tell again what is still refused', async () => {
+  it('does not report a repeated refusal again', async () => {
     const { world } = asking();
-    const heard = [];
-    world.client.subscribe('secret:1').on('refused', ({ reason }) => heard.push(reason));
+    const received = [];
+    world.client.subscribe('secret:1').on('refused', ({ reason }) => received.push(reason));
     await ready(world);
     for (let turn = 0; turn < 3; turn++) {
       world.socket.receive({ op: 6, channel: 'secret:1', state: 'refused', reason: 'not_allowed' });
       world.socket.receive({ op: 13, expires_in: 60_000 });
       await settled();
     }
-    assert.deepEqual([world.socket.ops(4).length, heard], [3, ['not_allowed']]);
+    assert.deepEqual([world.socket.ops(4).length, received], [3, ['not_allowed']]);
   });
 });
 
-describe('a login as somebody else', () => {
+describe('a login as another user', () => {
   const positionsOf = (identify) => identify.channels.filter(({ since }) => since !== undefined);
 
-  /** A client of one user that has heard messages, and whose token is another's from now on. */
+  /** A client that has received messages as one user, and whose next token is another user's. */
   async function switched() {
     let user = '42';
     const { world } = asking(() => jwt(user, { n: Math.random() }));
@@ -170,19 +170,19 @@ describe('a login as somebody else', () => {
     return { world, room, back: () => (user = '42') };
   }
 
-  it('while the client waits sends no position of the one before', async () => {
+  it('while the client waits sends no position of the earlier user', async () => {
     const { world, room } = await switched();
     const identify = await cut(world);
     assert.deepEqual(positionsOf(identify), []);
     assert.ok(!identify.channels.some(({ channel }) => channel === 'user:42'));
     world.events.length = 0;
     world.socket.receive({ op: 2, user: '43', channels: [{ channel: ROOM, position: '5-9' }] });
-    const heard = world.events.map(({ type, reason }) => reason ?? type);
-    assert.deepEqual(heard, ['subscribed', 'not_recovered'], 'what lies between is said to be missing');
+    const received = world.events.map(({ type, reason }) => reason ?? type);
+    assert.deepEqual(received, ['subscribed', 'not_recovered'], 'the messages in between are reported as missing');
     assert.equal(room.position, '5-9');
   });
 
-  it('after close() sends none of the one before, but what the app gives now', async () => {
+  it('after close() sends only positions that the app gives now', async () => {
     const { world } = await switched();
     world.client.close();
     world.client.subscribe('room:8', { since: '8-8' });
@@ -190,7 +190,7 @@ describe('a login as somebody else', () => {
     assert.deepEqual(positionsOf(await hello(world)), [{ channel: 'room:8', since: '8-8' }]);
   });
 
-  it('after a final end sends none of the one before', async () => {
+  it('after a final close sends no position of the earlier user', async () => {
     const { world } = await switched();
     world.socket.end(4010);
     assert.equal(world.client.state, 'closed');
@@ -198,7 +198,7 @@ describe('a login as somebody else', () => {
     assert.deepEqual(positionsOf(await hello(world)), []);
   });
 
-  it('is none if the user is the same: every position is sent', async () => {
+  it('as the same user sends every position', async () => {
     const { world, back } = await switched();
     back();
     const sinces = positionsOf(await cut(world)).map(({ since }) => since);
@@ -206,7 +206,7 @@ describe('a login as somebody else', () => {
   });
 });
 
-it('the user of a token is read from each kind of token', () => {
+it('the user is read from each kind of token', () => {
   const signature = 'x'.repeat(27);
   for (const [token, user] of [
     ['42', '42'],
@@ -219,5 +219,5 @@ it('the user of a token is read from each kind of token', () => {
   ]) {
     assert.equal(userOf(token), user, token);
   }
-  assert.notEqual(userOf(jwt(undefined, { a: 1 })), userOf(jwt(undefined, { a: 2 })), 'who is not named is nobody else');
+  assert.notEqual(userOf(jwt(undefined, { a: 1 })), userOf(jwt(undefined, { a: 2 })), 'unknown users are different users');
 });

@@ -1,4 +1,4 @@
-// Not run, only compiled: what the README shows is well-typed, and some mistakes are not.
+// Compiled, but not run: the programs of the README are well-typed, and some mistakes are not.
 import WebSocket from 'ws';
 import { GatewayClient, type ChannelEvent } from '../src/index.js';
 import { useChannel, useGatewayState } from '../src/react.js';
@@ -15,7 +15,7 @@ client.on('latency', (latencyMs) => console.log(latencyMs.toFixed()));
 export async function loop(): Promise<void> {
   for await (const event of room) {
     if (event.type === 'message') console.log(event.message);
-    // @ts-expect-error only a message has one
+    // @ts-expect-error only a message event has a message
     else console.log(event.message);
   }
 }
@@ -32,7 +32,7 @@ client.subscribe('room:8', { since: null }).on('refused', ({ reason }) => consol
 client.refresh();
 new GatewayClient({ url: 'wss://g/', token: 't', presence: (wake, rest) => (wake('seen'), rest('put away'), () => {}) });
 
-// @ts-expect-error there is no such event
+// @ts-expect-error unknown event
 client.on('messages', () => {});
-// @ts-expect-error a token is needed
+// @ts-expect-error the token is missing
 new GatewayClient({ url: 'wss://gateway.example.com/' });

@@ -8,33 +8,33 @@ use crate::BenchError;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
-/// The most channels of a socket with `--channels`: fewer than the default `limits.subscriptions_per_session`.
+/// The maximum number of channels per socket with `--channels`, below the default `limits.subscriptions_per_session`.
 const MAX_CHANNELS_OF_ONE: usize = 90;
-/// Messages in a second beside bursts: a delay of ten milliseconds is noticed.
+/// Small messages per second during `burst`: enough to measure a delay of ten milliseconds.
 const BURST_RATE: f64 = 100.0;
-/// Clients that get messages beside bursts, in turn, so that no message waits for another.
+/// Clients that get the small messages of `burst`, in turn, so that no message waits for another.
 const WATCHERS: usize = 50;
 
-/// A scenario.
+/// A scenario of the load generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Sockets that are identified and silent: memory, and CPU for their heartbeats, over time
+    /// Identified sockets without messages: memory and CPU of heartbeats over time
     Idle,
-    /// Connecting and identifying
+    /// Connects and Identifies: CPU, memory and latency
     Connect,
-    /// Each message to every socket
+    /// Each message goes to every socket
     Fanout,
-    /// Each message to one user, of as many users as sockets
+    /// Each message goes to one user; each socket has its own user
     Unicast,
-    /// Many small channels, a few big ones, and messages to single users
+    /// Messages to single users, to many small channels and to a few big channels
     Mixed,
-    /// All sockets are cut at once: until all are back, and have what they missed
+    /// All sockets reconnect at once and resume: time until all have the missed messages
     Storm,
-    /// What the others notice while some readers are stalled
+    /// Some readers stall: latency of the other sockets
     Slow,
-    /// What messages to others wait while a big one goes to every socket
+    /// A big message goes to every socket: latency of small messages to other sockets
     Burst,
-    /// The baseline itself, which the load generator starts
+    /// The baseline server itself, which the load generator starts
     #[value(hide = true)]
     BaselineServer,
 }
@@ -45,83 +45,80 @@ impl Scenario {
     }
 }
 
-/// What is run, and how.
+/// The arguments of `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     /// Scenario to run
     #[arg(value_enum)]
     pub(crate) scenario: Scenario,
-    /// How many sockets, each of a user of its own
+    /// Number of sockets, each with its own user
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) sockets: usize,
-    /// For how long messages are published, or silence is watched (slow, burst: three times)
+    /// Duration of publishing, or of silence with idle; slow and burst have three such phases
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// Messages in a second (connect: connections), each due at its own time whatever became of those before; latency
-    /// counts from then. Without it each is sent when one before has arrived: the most that is possible [mixed: 200,
-    /// slow: 10, burst: 100]
+    /// Publish (connect: connect) in an open loop at this rate per second instead of in a closed loop [default:
+    /// mixed: 200, slow: 10, burst: 100]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
     pub(crate) rate: Option<f64>,
-    /// With fanout, unicast and mixed: find out first how many messages in a second are possible, and publish at this share
-    /// of them
+    /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
     #[arg(long, value_name = "0.01 TO 1", conflicts_with = "rate")]
     pub(crate) capacity_share: Option<f64>,
-    /// Without a rate: how many messages are on their way at a time [default: 1; connect: 64; storm: 256 connections]
+    /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256 connections]
     #[arg(long, value_name = "N")]
     pub(crate) in_flight: Option<usize>,
-    /// The length of a message [default: 128; slow: 1024; burst: 65536, of the big ones]
+    /// Size of a message [default: 128; slow: 1024; burst: 65536 for the big messages]
     #[arg(long, value_name = "BYTES")]
     pub(crate) message_bytes: Option<usize>,
-    /// With fanout: the sockets are spread over so many channels, or each is on several, and each message goes to one channel
+    /// Spread the sockets over this many channels, and send each message to one channel (fanout)
     #[arg(long, value_name = "N")]
     pub(crate) channels: Option<usize>,
-    /// Do all of it for each of these values: sockets=1000,5000, or channels=…, or message-bytes=…
+    /// Repeat the scenario for each value: sockets=1000,5000 or channels=… or message-bytes=…
     #[arg(long, value_name = "OPTION=N,…")]
     pub(crate) sweep: Option<Sweep>,
-    /// Threads that hold the sockets; one more publishes (burst: another one holds the watchers)
+    /// Number of threads for the sockets; another thread publishes
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) threads: usize,
-    /// With slow: so many readers in a hundred sockets are stalled
+    /// Stalled readers, as a percentage of the sockets (slow)
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
     pub(crate) stalled: f64,
-    /// With burst: from one big message to the next
+    /// Interval between big messages (burst)
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(crate) burst_every: f64,
-    /// Every client negotiates permessage-deflate
+    /// Negotiate permessage-deflate on every socket
     #[arg(long)]
     pub(crate) deflate: bool,
-    /// Measure the baseline as well, a server that does nothing but write prepared frames, and give the gateway's figures
-    /// as ratios to it
+    /// Also measure the baseline, a server that only writes prepared frames, and print ratios to it
     #[arg(long, alias = "floor")]
     pub(crate) baseline: bool,
     /// Start a redis-server for the gateway
     #[arg(long, conflicts_with = "running")]
     pub(crate) redis: bool,
-    /// Take the gateway that runs at server.public_addr and server.admin_addr, and start none
+    /// Use the gateway that runs at server.public_addr and server.admin_addr instead of starting one
     #[arg(long)]
     pub(crate) running: bool,
-    /// The process of the running gateway, for its CPU and memory
+    /// Process id of the running gateway, to measure its CPU and memory
     #[arg(long, value_name = "ID", requires = "running")]
     pub(crate) pid: Option<u32>,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Draw the latencies over time (idle: the memory; sweep: what each delivery or socket costs) into this SVG file
+    /// Draw the latency over time to this SVG file; with idle the memory, with --sweep the cost per value
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
 }
 
 impl BenchArgs {
-    /// Messages in a second; `None`: a closed loop.
+    /// Messages per second; `None` for a closed loop.
     pub(crate) fn rate(&self) -> Option<f64> {
-        let usual = match self.scenario {
+        let default = match self.scenario {
             _ if self.capacity_share.is_some() => None,
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
             Scenario::Burst => Some(BURST_RATE),
             _ => None,
         };
-        self.rate.or(usual)
+        self.rate.or(default)
     }
 
     pub(crate) fn message_bytes(&self) -> usize {
@@ -132,7 +129,7 @@ impl BenchArgs {
         })
     }
 
-    /// How many clients are stalled readers, beside the others.
+    /// The number of stalled readers, in addition to `sockets`.
     pub(crate) fn stalled_readers(&self) -> usize {
         match self.scenario {
             Scenario::Slow => ((self.sockets as f64 * self.stalled / 100.0).round() as usize).max(1),
@@ -145,18 +142,18 @@ impl BenchArgs {
         self.channels.is_some() || matches!(self.scenario, Scenario::Mixed | Scenario::Burst)
     }
 
-    /// Whether clients come back, with the position of the last message on `all`.
+    /// Whether clients resume from the position of the last message on `all`.
     pub(crate) fn resumes(&self) -> bool {
         self.scenario == Scenario::Storm
     }
 
-    /// Whether heartbeats run as configured. If not, a gateway started by the generator sends none, because they would
-    /// distort the measurement.
+    /// Whether heartbeats run as configured. In other scenarios they would distort the measurement, so the gateway
+    /// that the generator starts sends none.
     pub(crate) fn has_heartbeats(&self) -> bool {
         matches!(self.scenario, Scenario::Idle | Scenario::Mixed)
     }
 
-    /// How many clients get the messages whose latency is measured beside bursts.
+    /// The number of clients that get the small messages of `burst`.
     pub(crate) fn watchers(&self) -> usize {
         if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
     }
@@ -166,14 +163,14 @@ impl BenchArgs {
         self.sockets + self.stalled_readers() + self.watchers()
     }
 
-    /// One message of so many is a burst.
+    /// One of this many messages is a big message.
     pub(crate) fn messages_per_burst(&self) -> u64 {
         let rate = self.rate().unwrap_or(BURST_RATE);
-        // At most every other message, or nothing would be left to measure.
+        // At least one small message for each big message, or there would be no latency to measure.
         ((self.burst_every.min(self.seconds) * rate).round() as u64).max(2)
     }
 
-    /// Fails when the arguments are out of bounds, or do not fit together.
+    /// Fails if an argument is out of bounds or arguments contradict each other.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
         let is_count = |value: usize, least: usize, most: usize| (least..=most).contains(&value);
@@ -193,11 +190,11 @@ impl BenchArgs {
             (has_bytes, "--message-bytes must be 48 to 1048576"),
             (
                 is_count(self.threads, 1, self.sockets.min(64)),
-                "--threads must be 1 to 64, and no more than the sockets",
+                "--threads must be 1 to 64, and at most --sockets",
             ),
             (is_between(self.stalled, 0.0, 100.0), "--stalled must be 0 to 100"),
             (has_share, "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed"),
-            (has_channels, "--channels must be 1 to 90 times the sockets, with the scenario fanout"),
+            (has_channels, "--channels must be 1 to 90 times --sockets, with fanout"),
             (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600"),
             (has_in_flight, "--in-flight cannot be used with burst; use --rate"),
         ] {

@@ -1,38 +1,39 @@
-//! The baseline: the least that a server can do. It accepts sockets, answers each one's first bytes with prepared bytes, and
-//! then only writes prepared frames to as many sockets as it is told to.
+//! The baseline: a server that accepts sockets, answers the first bytes of each with prepared bytes, and then only
+//! writes prepared frames to the sockets that an order names.
 //!
-//! It is a process of its own, of the same binary and allocator. Orders come by its standard input, one a line: the first
-//! slot, the slot behind the last one, and the payload. The slot of a lost client is given to the next one.
+//! The baseline is a separate process of the same binary. It reads orders from standard input, one a line: the first
+//! slot, the slot after the last one, and the payload. A new client gets the slot of a lost one.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use parking_lot::Mutex;
 use slab::Slab;
 use socket2::SockRef;
 
-use crate::children::{OwnProcess, locked};
+use crate::children::ChildProcess;
 use crate::output::{print, print_error};
 use crate::{BenchError, wire};
 
 const LISTENER: Token = Token(usize::MAX);
-/// How many connections may wait to be accepted, as with the gateway.
+/// The length of the accept queue, as in the gateway.
 const BACKLOG: i32 = 4_096;
-/// How long a frame waits for room in a socket's buffer.
+/// The maximum time until a socket's buffer accepts a frame.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The sockets by slot, and whether each has been answered.
+/// The sockets by slot, and whether each was answered.
 type Sockets = Mutex<Slab<(TcpStream, bool)>>;
 
 /// Starts a baseline; returns its address and its standard input.
-pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError> {
+pub(crate) fn start() -> Result<(ChildProcess, SocketAddr, ChildStdin), BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "baseline-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let (child, (stdin, stdout, _)) = OwnProcess::start(&mut command)?;
+    let (child, (stdin, stdout, _)) = ChildProcess::start(&mut command)?;
     let mut line = String::new();
     if let Some(stdout) = stdout {
         io::BufReader::new(stdout).read_line(&mut line)?;
@@ -43,11 +44,11 @@ pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError
     }
 }
 
-/// The process itself. It ends with its standard input.
+/// Runs the baseline until the end of standard input.
 pub(crate) fn serve() -> Result<ExitCode, BenchError> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // The standard library's queue is too short. A second call only changes its length.
+    // The accept queue of the standard library is too short; a second call changes its length.
     SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
     print(&listener.local_addr()?.to_string())?;
@@ -55,7 +56,7 @@ pub(crate) fn serve() -> Result<ExitCode, BenchError> {
     let (shared, poll) = (Arc::clone(&sockets), Poll::new()?);
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
         if let Err(error) = accept(TcpListener::from_std(listener), poll, &shared) {
-            print_error(&format!("the baseline accepts no more: {error}"));
+            print_error(&format!("the baseline stopped accepting: {error}"));
         }
     })?;
     for order in io::stdin().lock().lines() {
@@ -64,20 +65,22 @@ pub(crate) fn serve() -> Result<ExitCode, BenchError> {
         let mut number = || parts.next().and_then(|text| text.parse::<usize>().ok());
         let (Some(from), Some(to)) = (number(), number()) else { continue };
         let frame = wire::server_frame(parts.next().unwrap_or_default());
-        let sockets = locked(&sockets);
+        let sockets = sockets.lock();
         let slots = (from..to.min(sockets.capacity())).filter_map(|slot| sockets.get(slot));
         slots.filter(|(_, is_answered)| *is_answered).for_each(|(socket, _)| write(socket, &frame));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes all bytes, each as soon as there is room.
+/// Writes all bytes; waits while the socket's buffer is full.
 fn write(mut socket: &TcpStream, mut bytes: &[u8]) {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     while !bytes.is_empty() {
         match socket.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < WRITE_TIMEOUT => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && started_at.elapsed() < WRITE_TIMEOUT =>
+            {
                 std::thread::yield_now();
             }
             Err(_) => return,
@@ -85,7 +88,7 @@ fn write(mut socket: &TcpStream, mut bytes: &[u8]) {
     }
 }
 
-/// The answer to every client: accepted, Hello, Ready.
+/// The answer to every client: handshake, Hello and Ready.
 fn answer() -> Vec<u8> {
     let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -98,8 +101,8 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
     let (answer, mut events, mut buffer) = (answer(), Events::with_capacity(1_024), [0; 16_384]);
     loop {
         poll.poll(&mut events, None)?;
-        // The writer holds the lock for a whole order; nothing is read meanwhile.
-        let mut sockets = locked(sockets);
+        // The writer holds the lock for a whole order, and no socket is read meanwhile.
+        let mut sockets = sockets.lock();
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
@@ -121,7 +124,7 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
     }
 }
 
-/// Reads everything that has come, and drops it; returns whether the connection is still open.
+/// Reads and drops all received bytes; returns whether the connection is open.
 fn read_all(mut stream: &TcpStream, buffer: &mut [u8]) -> bool {
     loop {
         match stream.read(buffer) {

@@ -1,30 +1,30 @@
-//! The processes that the load generator starts: a gateway, a baseline, a Redis. They end with it, also when a signal ends
-//! it, which runs no destructor.
+//! The child processes of the load generator: gateway, baseline and Redis. They end with the load generator, also
+//! when a signal ends it, although a signal runs no destructors.
 
 use std::io;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::BenchError;
 
-/// All that run. A signal is sent to the whole process, so one list holds all of its children.
+/// All running children. A signal concerns the whole process, so there is one list.
 static RUNNING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-/// What a shell adds to the number of the signal that ended a command.
+/// The exit code of a process ended by a signal is this number and the signal's, as in shells.
 const ENDED_BY_SIGNAL: i32 = 128;
 
-/// A process of ours, by its id. Ended when dropped.
-pub(crate) struct OwnProcess(pub(crate) u32);
+/// A child process, by its id. Ended when dropped.
+pub(crate) struct ChildProcess(pub(crate) u32);
 
-/// The ends of its pipes.
-pub(crate) type Pipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
+/// Standard input, output and error of a child, as far as they are pipes.
+pub(crate) type StdioPipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
 
-impl OwnProcess {
-    pub(crate) fn start(command: &mut Command) -> io::Result<(Self, Pipes)> {
-        // Locked all the while: a signal finds every process that has been started, and none is started after it.
-        let mut running = locked(&RUNNING);
+impl ChildProcess {
+    pub(crate) fn start(command: &mut Command) -> io::Result<(Self, StdioPipes)> {
+        // Locked until the child is listed, so the signal handler ends every child.
+        let mut running = RUNNING.lock();
         let mut child = command.spawn()?;
         let (id, pipes) = (child.id(), (child.stdin.take(), child.stdout.take(), child.stderr.take()));
         running.push(child);
@@ -32,20 +32,19 @@ impl OwnProcess {
     }
 }
 
-impl Drop for OwnProcess {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
-        locked(&RUNNING).extract_if(.., |child| child.id() == self.0).for_each(end);
+        RUNNING.lock().extract_if(.., |child| child.id() == self.0).for_each(end);
     }
 }
 
-/// From here on, a signal that ends this process ends all of its children. The exit code is then the signal's number and
-/// 128, as in a shell.
-pub(crate) fn end_with_signals() -> Result<(), BenchError> {
+/// Ends all children when a signal ends this process.
+pub(crate) fn end_children_on_signals() -> Result<(), BenchError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("bench-signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            // Locked until the end.
-            let mut running = locked(&RUNNING);
+            // Locked until the process ends, so no further child starts.
+            let mut running = RUNNING.lock();
             running.drain(..).for_each(end);
             std::process::exit(ENDED_BY_SIGNAL + signal);
         }
@@ -54,12 +53,7 @@ pub(crate) fn end_with_signals() -> Result<(), BenchError> {
 }
 
 fn end(mut child: Child) {
-    // It may have ended by itself.
+    // Fails if the child has already ended.
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// What the generator locks is whole between any two statements, also after a panic.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One client: how it connects and introduces itself, and what it keeps.
+//! One client: its connection, handshake and state.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,39 +10,39 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use crate::clients::{ClientIdentity, ClientPlan};
 use crate::wire;
 
-/// So many sockets share a source address: far fewer than an address has ports, and than the cap for one address.
+/// Sockets per source address: well below the number of ports and the gateway's limit per address.
 const SOCKETS_PER_ADDRESS: usize = 500;
-/// EINPROGRESS, on every Linux and macOS.
+/// EINPROGRESS on Linux and macOS.
 const IN_PROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ClientState {
     #[default]
     Disconnected,
-    /// The kernel connects it.
+    /// The TCP connection is being established.
     Connecting,
     /// Handshake and Identify are sent.
     Upgrading,
-    /// Accepted, not identified.
+    /// The handshake is accepted; Ready has not arrived.
     Identifying,
     /// Receives messages.
     Ready,
-    /// Has been Ready, and no longer reads.
+    /// Was Ready and no longer reads.
     Stalled,
 }
 
-/// One client. There are many, so it holds no buffer while no frame is half received.
+/// One client. There are many, so a client has a buffer only while a frame is incomplete.
 #[derive(Default)]
 pub(crate) struct Client {
-    /// Its index among all clients.
+    /// The index among all clients.
     pub(crate) index: usize,
     pub(crate) stream: Option<TcpStream>,
     pub(crate) state: ClientState,
-    /// When it was to connect, in microseconds since the generator began.
+    /// The due time of the connect, in microseconds since the start of the generator.
     pub(crate) due_us: u64,
-    /// Whether it stops reading once it is Ready.
+    /// Whether the client stops reading after Ready.
     pub(crate) stalls: bool,
-    /// The beginning of a frame.
+    /// The bytes of an incomplete frame.
     pub(crate) partial: Vec<u8>,
     /// The position of the last message on `all`.
     pub(crate) since: Option<Box<str>>,
@@ -54,12 +54,12 @@ impl Client {
     }
 
     pub(crate) fn connect(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
-        // Set before anything can fail: from here on it counts as connecting.
+        // Set before the first error, because the caller counts the client as connecting.
         self.state = ClientState::Connecting;
         let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        if plan.narrow.contains(&self.index) {
-            // Unread bytes soon wait in the gateway instead of the kernel.
+        if plan.small_buffers.contains(&self.index) {
+            // With small buffers in the kernel, unread bytes are queued in the gateway.
             socket.set_recv_buffer_size(1)?;
             socket.set_tcp_mss(536)?;
         }
@@ -75,8 +75,8 @@ impl Client {
         Ok(self.stream.insert(TcpStream::from_std(socket.into())))
     }
 
-    /// Sends handshake and Identify in one write, once the kernel has connected it.
-    pub(crate) fn introduce(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
+    /// Sends handshake and Identify in one write when the TCP connection is established.
+    pub(crate) fn send_handshake(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
@@ -89,7 +89,7 @@ impl Client {
         Ok(stream)
     }
 
-    /// Whether a Ready or a Subscription says that nothing is missing, if it says that already.
+    /// Whether a Ready or Subscription confirms that no message is missing; `None` while the channel recovers.
     pub(crate) fn recovered(&self, payload: &[u8]) -> Option<bool> {
         self.since.as_ref()?;
         let says = |text: &[u8]| wire::find(payload, text).is_some();
@@ -97,18 +97,18 @@ impl Client {
         is_decided.then(|| says(br#""recovered":true"#))
     }
 
-    /// Whether it is still connected. A kernel whose window is closed may ignore a reset, so the client sends a Pong, which
-    /// needs no answer, and learns of the reset from the write.
+    /// Whether the client is connected. With a closed window the kernel may ignore a reset, so the client sends a
+    /// Pong, which needs no answer; the write reports the reset.
     pub(crate) fn is_alive(&mut self) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let alive = stream.write(&[0x8A, 0x80, 0, 0, 0, 0]);
         alive.is_ok_and(|written| written > 0) && stream.take_error().is_ok_and(|error| error.is_none())
     }
 
-    /// Ends the connection at once, as a broken network does.
-    pub(crate) fn cut(&mut self) {
+    /// Resets the connection, as a broken network does.
+    pub(crate) fn disconnect(&mut self) {
         if let Some(stream) = self.stream.take() {
-            // If this fails the connection ends in order, which serves as well.
+            // If this fails, the connection is closed instead of reset, which is acceptable.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         self.state = ClientState::Disconnected;
@@ -116,10 +116,10 @@ impl Client {
     }
 }
 
-/// The address of this machine that a client connects from.
+/// The source address of a client.
 fn source(index: usize) -> Ipv4Addr {
     let number = index / SOCKETS_PER_ADDRESS + 1;
-    // macOS has one loopback address unless told otherwise.
+    // By default, macOS has only one loopback address.
     if cfg!(target_os = "linux") {
         Ipv4Addr::new(127, 1, (number >> 8) as u8, number as u8)
     } else {

@@ -1,92 +1,92 @@
-//! All clients of the load generator, on threads of their own: their orders, and what they count together.
+//! All clients of the load generator and their threads, and the counts of all threads.
 
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
+use parking_lot::Mutex;
 
-use crate::children::locked;
 use crate::latency::Latencies;
 use crate::worker::{WAKE, Worker};
 use crate::{BenchError, process};
 
-/// The phases of a run: a phase's number is one digit, and 0 is connecting.
+/// The number of phases of a run. A phase is one digit; phase 0 is connecting.
 pub(crate) const PHASES: usize = 5;
 pub(crate) const CONNECTING: u8 = 0;
 /// A run fails when nothing changes for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a waiting thread checks its count, unless a delivery wakes it earlier.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a waiting thread checks a count, unless a delivery wakes it earlier.
+const COUNT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Which clients connect where, and how.
+/// The clients and the address that they connect to.
 pub(crate) struct ClientPlan {
     pub(crate) address: SocketAddr,
     pub(crate) identities: Vec<ClientIdentity>,
     pub(crate) is_v2: bool,
-    /// Clients keep the position of the last message on `all`. After a loss or refusal they reconnect and send it.
+    /// Clients resume: they reconnect after a loss or refusal and send the position of the last message on `all`.
     pub(crate) resumes: bool,
     pub(crate) is_deflated: bool,
-    /// These clients have the smallest receive buffer and reconnect after a loss. Clients after them have their own
-    /// thread, which reads nothing else.
-    pub(crate) narrow: Range<usize>,
+    /// These clients have the smallest receive buffer and reconnect after a loss. Clients after this range have their
+    /// own thread.
+    pub(crate) small_buffers: Range<usize>,
 }
 
-/// The user of a client.
+/// The token and the channels of a client.
 pub(crate) struct ClientIdentity {
     pub(crate) token: String,
-    /// What it subscribes to with Identify (version 2).
+    /// The channels in Identify (version 2).
     pub(crate) channels: Vec<String>,
 }
 
 /// How fast clients connect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// So many in a second, whether or not the ones before are Ready.
+    /// Connections per second, independent of earlier ones.
     Rate(f64),
-    /// So many at a time; each is due when it begins.
+    /// The maximum number of simultaneous connects; each is due when it starts.
     InFlight(usize),
-    /// So many at a time, but all are due now.
+    /// The maximum number of simultaneous connects; all are due now.
     AtOnce(usize),
 }
 
 impl Pace {
-    pub(crate) const USUAL: Self = Self::InFlight(64);
+    pub(crate) const DEFAULT: Self = Self::InFlight(64);
 }
 
-/// What the clients of one thread are to do.
+/// An order for the clients of one thread.
 pub(crate) type Order = Box<dyn FnOnce(&mut Worker) + Send>;
 
-/// What all threads count together.
+/// The counts of all threads.
 #[derive(Default)]
 pub(crate) struct ClientCounts {
     /// Clients that are Ready now.
     pub(crate) ready: AtomicU64,
-    /// Connections that were refused, or lost without our doing.
+    /// Connections refused or lost, without those that the generator closed.
     pub(crate) lost: AtomicU64,
-    /// Clients that came back with a position and were told that nothing is missing.
+    /// Clients that resumed without loss.
     pub(crate) recovered: AtomicU64,
-    /// … and that something may be missing.
+    /// Clients that got `"recovered":false`.
     pub(crate) not_recovered: AtomicU64,
     pub(crate) heartbeats: AtomicU64,
     pub(crate) deliveries: [AtomicU64; PHASES],
-    /// The last reason why a connection was lost.
+    /// Why the last connection was lost.
     pub(crate) reason: Mutex<Option<String>>,
-    /// How many deliveries the publisher waits for, and its thread.
+    /// The number of deliveries that the publisher waits for, and its thread.
     awaited: AtomicU64,
     waiting: OnceLock<Thread>,
 }
 
 impl ClientCounts {
-    /// Messages received in all phases.
+    /// Deliveries of all phases.
     pub(crate) fn delivered(&self) -> u64 {
         self.deliveries.iter().map(|phase| phase.load(SeqCst)).sum()
     }
 
-    /// Wakes the publisher when its deliveries are complete. Each thread calls this after each batch.
+    /// Wakes the publisher if its deliveries are complete. Each thread calls this after each batch of events.
     pub(crate) fn notify(&self) {
         if let Some(waiting) = self.waiting.get()
             && self.delivered() >= self.awaited.load(SeqCst)
@@ -95,7 +95,7 @@ impl ClientCounts {
         }
     }
 
-    /// Waits for this number of messages; false when no more arrive. Only one thread may call this.
+    /// Waits for this number of deliveries; false if no more arrive. Only one thread may call this.
     pub(crate) fn wait_for_deliveries(&self, count: u64) -> bool {
         self.awaited.store(count, SeqCst);
         self.waiting.get_or_init(std::thread::current);
@@ -105,11 +105,11 @@ impl ClientCounts {
     }
 }
 
-/// Waits until a count has reached `goal`; false when it has not changed within a timeout.
-fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, look: Duration) -> bool {
+/// Waits until a count reaches `goal`; false if the count does not change within a timeout.
+fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, interval: Duration) -> bool {
     let mut last = (count(), Instant::now());
     while last.0 < goal && last.1.elapsed() <= timeout() {
-        std::thread::park_timeout(look);
+        std::thread::park_timeout(interval);
         let now = count();
         if now != last.0 {
             last = (now, Instant::now());
@@ -128,16 +128,16 @@ pub(crate) struct Clients {
 struct WorkerThread {
     orders: mpsc::Sender<Order>,
     waker: Waker,
-    /// The kernel's number of the thread.
+    /// The kernel's id of the thread.
     id: u32,
     handle: JoinHandle<()>,
 }
 
 impl Clients {
-    /// Starts the threads; no client connects yet. Times are counted from `begun`.
-    pub(crate) fn start(plan: ClientPlan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
+    /// Starts the threads; no client connects yet. Times count from `started_at`.
+    pub(crate) fn start(plan: ClientPlan, threads: usize, started_at: Instant) -> Result<Self, BenchError> {
         let (counts, resumes) = (Arc::<ClientCounts>::default(), plan.resumes);
-        let (clients, together) = (plan.identities.len(), plan.narrow.end);
+        let (clients, together) = (plan.identities.len(), plan.small_buffers.end);
         let plan = Arc::new(plan);
         let mut shares: Vec<_> = (0..threads).map(|first| (first..together, threads)).collect();
         if together < clients {
@@ -148,10 +148,11 @@ impl Clients {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, orders) = mpsc::channel();
-            let mut worker = Worker::new(poll, Arc::clone(&plan), Arc::clone(&counts), begun, range, step);
+            let mut worker =
+                Worker::new(poll, Arc::clone(&plan), Arc::clone(&counts), started_at, range, step);
             let (id_sender, id) = mpsc::channel();
             let handle = std::thread::Builder::new().name(format!("bench-{number}")).spawn(move || {
-                // The receiver waits for it below.
+                // The receiver below waits for the id.
                 let _ = id_sender.send(process::this_thread().unwrap_or_default());
                 worker.run(&orders);
             })?;
@@ -163,13 +164,13 @@ impl Clients {
 
     pub(crate) fn send(&self, order: impl Fn(&mut Worker) + Clone + Send + 'static) {
         for thread in &self.threads {
-            // A thread that has ended has reported why.
+            // Fails if the thread has ended, which it has reported.
             let _ = thread.orders.send(Box::new(order.clone()));
             let _ = thread.waker.wake();
         }
     }
 
-    /// What all threads have recorded so far in a phase.
+    /// The latencies that all threads recorded in a phase.
     pub(crate) fn latencies(&self, phase: u8) -> Latencies {
         let (sender, reports) = mpsc::channel();
         self.send(move |worker| drop(sender.send(worker.latencies[usize::from(phase)].clone())));
@@ -182,17 +183,17 @@ impl Clients {
         self.threads.iter().map(|thread| thread.id)
     }
 
-    /// Waits until this many clients are Ready, as long as their number still changes.
+    /// Waits until this many clients are Ready; fails if their number stops changing.
     pub(crate) fn wait_until_ready(&self, count: usize) -> Result<(), BenchError> {
         let (ready, lost) = (|| self.counts.ready.load(SeqCst), || self.counts.lost.load(SeqCst));
         let lost_before = lost();
-        // A refused client that does not try again is missing for good.
-        let is_hopeless = || !self.resumes && lost() > lost_before;
-        let timeout = || if is_hopeless() { IDLE_TIMEOUT / 30 } else { IDLE_TIMEOUT };
-        if wait(count as u64, ready, timeout, LOOK) {
+        // Without resuming, a lost client does not reconnect.
+        let has_lost_client = || !self.resumes && lost() > lost_before;
+        let timeout = || if has_lost_client() { IDLE_TIMEOUT / 30 } else { IDLE_TIMEOUT };
+        if wait(count as u64, ready, timeout, COUNT_CHECK_INTERVAL) {
             return Ok(());
         }
-        let reason = locked(&self.counts.reason).as_ref().map(|why| format!(" (the last one lost: {why})"));
+        let reason = self.counts.reason.lock().as_ref().map(|why| format!(" (last loss: {why})"));
         let (ready, reason) = (ready(), reason.unwrap_or_default());
         Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")))
     }
@@ -201,7 +202,7 @@ impl Clients {
 impl Drop for Clients {
     fn drop(&mut self) {
         for WorkerThread { orders, waker, handle, .. } in self.threads.drain(..) {
-            // The thread ends when there are no more orders. A panic there has been printed.
+            // The thread ends when the sender is dropped. A panic in it was printed.
             drop(orders);
             let _ = waker.wake();
             let _ = handle.join();

@@ -1,22 +1,22 @@
-//! What the load generator knows about the gateway that it measures.
+//! The settings of the measured gateway, as far as the load generator needs them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::arguments::BenchArgs;
 
-/// The namespace that a gateway of our own opens to everybody.
+/// The public namespace of a gateway that the generator starts.
 const NAMESPACE: &str = "bench";
 
-/// Facts of the gateway's settings.
+/// The settings of the measured gateway.
 pub struct Environment {
-    /// Where clients reach a gateway that is already running.
+    /// The public address of a running gateway.
     pub public_addr: SocketAddr,
-    /// Where the admin port of a gateway that is already running is reached.
+    /// The admin address of a running gateway.
     pub admin_addr: SocketAddr,
     /// The key of the admin port.
     pub admin_key: Option<String>,
-    /// What carries publications.
+    /// The broker of publications.
     pub broker: BrokerAddress,
     /// The prefix of the gateway's channels in Redis.
     pub prefix: String,
@@ -24,47 +24,47 @@ pub struct Environment {
     pub tokens: TokenKind,
     /// Mints tokens.
     pub mint_token: Box<MintToken>,
-    /// Namespaces whose channels are open to everybody.
+    /// Namespaces with public channels.
     pub public_namespaces: Vec<String>,
-    /// How often the gateway expects a heartbeat of each client.
+    /// The interval of heartbeats.
     pub heartbeat_interval: Duration,
-    /// How many sockets a gateway with these settings has room for, started with this process' limit of open files.
+    /// The maximum number of sockets of a gateway with these settings and this process' limit of open files.
     pub max_sockets: usize,
-    /// The arguments of `emagine-gateway run` that start a gateway with these settings.
+    /// Arguments of `emagine-gateway run` that start a gateway with these settings.
     pub run_arguments: Vec<String>,
 }
 
-/// Mints a token for a user that opens these channels. It is signed with this JWT secret instead of the settings' own,
-/// if there is one.
+/// Mints a token from a JWT secret, a user and granted channels. Without a secret, the token is signed with the
+/// secret of the settings.
 pub type MintToken = dyn Fn(Option<&str>, &str, &[String]) -> Result<String, String>;
 
 /// How the gateway checks tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
-    /// Not at all.
+    /// The token is the user id.
     Insecure,
-    /// JSON Web Tokens.
+    /// Tokens are JSON Web Tokens.
     Jwt,
-    /// E-Magine's own login tokens.
+    /// Tokens are E-Magine's login tokens.
     Signed,
 }
 
-/// What carries publications.
+/// The broker of publications.
 pub enum BrokerAddress {
     /// The gateway's own memory.
     Memory,
     /// A Redis that speaks plain TCP.
     Redis(RedisAddress),
-    /// A Redis that the load generator does not speak to: over TLS, sentinels or a Unix socket.
+    /// A Redis that the load generator cannot connect to: over TLS, sentinels or a Unix socket.
     OtherRedis,
 }
 
-/// A Redis that speaks plain TCP. No `Debug`: it may hold a password.
+/// The address of a Redis that speaks plain TCP. No `Debug`, because it may contain a password.
 #[derive(Clone)]
 pub struct RedisAddress {
-    /// The host.
+    /// Host name or IP address.
     pub host: String,
-    /// The port.
+    /// TCP port.
     pub port: u16,
     /// The arguments of `AUTH`: none, a password, or a user and a password.
     pub login: Vec<String>,
@@ -81,16 +81,20 @@ impl TokenKind {
 }
 
 impl Environment {
-    /// The secret of a gateway of our own whose user has not said how tokens are checked: they are checked, then.
-    pub(crate) fn own_secret(&self, arguments: &BenchArgs) -> Option<String> {
+    /// A new JWT secret, if the generator starts the gateway and `auth.kind` is not set: tokens are checked by default.
+    pub(crate) fn generate_secret(&self, arguments: &BenchArgs) -> Option<String> {
         let is_free = self.tokens == TokenKind::Insecure && !self.is_set("auth.kind");
         let secret = || format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         (!arguments.running && is_free).then(secret)
     }
 
-    /// Environment variables for a gateway of our own, which yield to what its user has set: a namespace, this secret for
-    /// tokens, and no heartbeats where they would blur what is measured.
-    pub(crate) fn own_variables(&self, arguments: &BenchArgs, secret: Option<&str>) -> Vec<(String, String)> {
+    /// Environment variables for a gateway that the generator starts: a namespace, a secret, and no heartbeats where
+    /// they would distort the measurement. Settings of the user take precedence.
+    pub(crate) fn gateway_variables(
+        &self,
+        arguments: &BenchArgs,
+        secret: Option<&str>,
+    ) -> Vec<(String, String)> {
         let mut wanted = vec![("channels.public_namespaces", NAMESPACE)];
         if let Some(secret) = secret {
             wanted.extend([("auth.kind", "jwt"), ("auth.secret", secret)]);

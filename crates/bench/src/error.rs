@@ -1,20 +1,20 @@
-//! Why a run ends early.
+//! The error of the load generator.
 
 use std::io;
 
-/// Why `bench` failed: one sentence for its user.
+/// Why `bench` failed, as one sentence for its user.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The arguments fit neither each other nor this machine.
+    /// The arguments are invalid, or too large for this machine.
     #[error("{0}")]
     Arguments(String),
     /// A server could not be started or reached.
     #[error("{0}")]
     Server(String),
-    /// The scenario was given up.
+    /// The scenario failed.
     #[error("{0}")]
     Run(String),
-    /// The operating system refused a call.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -1,22 +1,22 @@
-//! Latencies: all of them in one histogram, and in slices of time for the plot.
+//! Latencies: a histogram of all, and a histogram for each slice of time for the plot.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The longest latency in microseconds; longer ones count as this.
+/// The maximum recorded latency, in microseconds; longer ones count as this value.
 const LONGEST_US: u64 = 600_000_000;
-/// The length of a slice.
+/// The duration of a slice.
 const SLICE: Duration = Duration::from_millis(500);
-/// The last slice holds everything that is later.
+/// The maximum number of slices; later latencies are in the last slice.
 const MAX_SLICES: u64 = 2_400;
 
 /// The latencies of one part of a run.
 #[derive(Clone)]
 pub(crate) struct Latencies {
     all: Histogram<u64>,
-    /// Latencies by the time at which a message was due, on the generator's clock. Two digits each, to keep them small.
+    /// Latencies by due time. Two significant digits, to save memory.
     slices: BTreeMap<u64, Histogram<u32>>,
 }
 
@@ -26,14 +26,14 @@ impl Default for Latencies {
     }
 }
 
-/// 1 µs to [`LONGEST_US`].
+/// Creates a histogram of 1 µs to [`LONGEST_US`].
 fn histogram<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
     #[allow(clippy::expect_used, reason = "the bounds are constants that the library accepts")]
     Histogram::new_with_bounds(1, LONGEST_US, digits).expect("constant bounds")
 }
 
 impl Latencies {
-    /// Records the latency of a message that was due at this time of the generator's clock.
+    /// Records the latency of a message. `due_us`: its due time, since the start of the generator.
     pub(crate) fn record(&mut self, due_us: u64, latency_us: u64) {
         self.all.saturating_record(latency_us.max(1));
         self.slice(due_us / SLICE.as_micros() as u64).saturating_record(latency_us.max(1));
@@ -45,14 +45,14 @@ impl Latencies {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        // Both have the same bounds, for which adding cannot fail.
+        // Cannot fail, because both histograms have the same bounds.
         let _ = self.all.add(&other.all);
         for (number, slice) in &other.slices {
             let _ = self.slice(*number).add(slice);
         }
     }
 
-    /// The latency that this share (0 to 1) does not exceed, in milliseconds; 0 without any.
+    /// The quantile of this share (0 to 1), in milliseconds; 0 without latencies.
     pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
         self.all.value_at_quantile(share) as f64 / 1e3
     }
@@ -61,7 +61,7 @@ impl Latencies {
         self.all.max() as f64 / 1e3
     }
 
-    /// For each slice that has any: seconds since the first, and p50, p99 and the maximum in milliseconds.
+    /// For each slice with latencies: seconds since the first slice, and p50, p99 and maximum in milliseconds.
     pub(crate) fn over_time(&self) -> Vec<(f64, [f64; 3])> {
         let first = self.slices.keys().next().copied().unwrap_or_default();
         let point = |(number, slice): (&u64, &Histogram<u32>)| {

@@ -1,17 +1,17 @@
-//! The load generator of the gateway, and a baseline server to compare the gateway with. The gateway's binary mounts it as
-//! `emagine-gateway bench`; it starts that binary again, as `run` and as `bench baseline-server`.
+//! The load generator of the gateway, and a baseline server for comparison. The gateway's binary contains it as
+//! `emagine-gateway bench`; it starts the same binary as `run` and as `bench baseline-server`.
 //!
 //! # Layout
 //!
-//! - `arguments`: the command line. `environment`: what the gateway passes in. `scenario`: the scenarios, a file each.
-//! - `target`: the gateway, started or found; `baseline`: the least that a server can do; `redis`, `publisher`; `children`:
-//!   the processes that are started, which end with this one.
-//! - `clients`: all clients and what they count together; `worker`: one thread of them, and what they receive; `client`:
-//!   how one of them connects; `wire`: their bytes.
-//! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
-//! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: the same scenario for several values.
+//! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
+//! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `publisher`: publishing.
+//!   `children`: the child processes.
+//! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
+//!   that clients send and receive.
+//! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`: measurements.
+//! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
-//! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
+//! Clients share no code with the gateway's socket layer, so a bug there cannot hide itself.
 
 mod arguments;
 mod baseline;
@@ -51,41 +51,41 @@ use self::report::Report;
 use self::run::ScenarioRun;
 use self::target::Target;
 
-/// Files that the generator needs besides its sockets.
+/// Open files of the generator in addition to its sockets.
 const OWN_FILES: usize = 64;
 
-/// Runs a scenario and prints what it found; returns the process' exit code.
+/// Runs a scenario and prints the result; returns the exit code of the process.
 ///
 /// # Errors
-/// One sentence for the user.
+/// The arguments are invalid, or the run failed.
 pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode, BenchError> {
     if arguments.scenario == Scenario::BaselineServer {
         return baseline::serve();
     }
-    children::end_with_signals()?;
+    children::end_children_on_signals()?;
     match &arguments.sweep {
         Some(sweep) => sweep.run(environment, arguments),
         None => {
             arguments.check()?;
-            once(environment, arguments)?.print()
+            run_once(environment, arguments)?.print()
         }
     }
 }
 
-/// Runs a scenario against the gateway, and before that against the baseline if that is wanted.
-fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, BenchError> {
+/// Runs a scenario against the gateway, and before that against the baseline if requested.
+fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, BenchError> {
     check_limit(environment, arguments)?;
     let redis = own_redis(environment, arguments)?;
-    // The baseline first: the gateway profits from what is warm then, the kernel above all.
+    // The baseline runs first, with colder caches of the kernel than the gateway.
     let baseline = match arguments.baseline {
         true => Some(measure(environment, arguments, None, Target::baseline()?)?),
         false => None,
     };
-    let secret = environment.own_secret(arguments);
+    let secret = environment.generate_secret(arguments);
     let target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
-        let variables = environment.own_variables(arguments, secret.as_deref());
+        let variables = environment.gateway_variables(arguments, secret.as_deref());
         Target::start(environment, redis.as_ref(), variables)?
     };
     let transport = target.publisher.transport();
@@ -94,32 +94,33 @@ fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, Benc
     Ok(Report { arguments: arguments.clone(), tokens, transport, gateway, baseline })
 }
 
-/// One run against one target, whose tokens are signed with this secret or the settings' own.
+/// Measures one target. Tokens are signed with `secret`, or with the secret of the settings.
 fn measure(
     environment: &Environment,
     arguments: &BenchArgs,
     secret: Option<&str>,
     target: Target,
 ) -> Result<BenchOutcome, BenchError> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let plan = ClientPlan {
         address: target.address,
         identities: identities(environment, arguments, secret, target.is_baseline)?,
         is_v2: arguments.has_channels() || arguments.resumes(),
         resumes: arguments.resumes(),
         is_deflated: arguments.deflate,
-        narrow: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
+        small_buffers: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
     };
-    let clients = Clients::start(plan, arguments.threads, begun)?;
+    let clients = Clients::start(plan, arguments.threads, started_at)?;
     let (heartbeat_interval, namespace) =
         (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
     let outcome = BenchOutcome::default();
-    let mut run = ScenarioRun { arguments, target, clients, begun, heartbeat_interval, namespace, outcome };
+    let mut run =
+        ScenarioRun { arguments, target, clients, started_at, heartbeat_interval, namespace, outcome };
     scenario::run(&mut run)?;
     Ok(run.outcome)
 }
 
-/// Tokens are made before anything is measured.
+/// Mints all tokens, before the measurement.
 fn identities(
     environment: &Environment,
     arguments: &BenchArgs,
@@ -132,7 +133,7 @@ fn identities(
     let is_public = environment.public_namespaces.iter().any(|public| public == namespace);
     if arguments.running && has_channels && !is_jwt && !is_public {
         return Err(BenchError::Arguments(
-            "clients may subscribe to nothing: set channels.public_namespaces, or use auth.kind jwt"
+            "clients may not subscribe to any channel: set channels.public_namespaces, or use auth.kind jwt"
                 .to_owned(),
         ));
     }
@@ -147,28 +148,28 @@ fn identities(
     (0..arguments.clients()).map(identity).collect()
 }
 
-/// Raises the limit of open files, and says clearly when it has no room for so many sockets.
+/// Raises the limit of open files; fails if it is too low for the sockets.
 fn check_limit(environment: &Environment, arguments: &BenchArgs) -> Result<(), BenchError> {
     let sockets = arguments.clients();
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_FILES);
-    // A gateway of our own has the same limit, and keeps more for itself.
+    // A gateway started by the generator has the same limit and reserves more files.
     let most = if arguments.running { most } else { most.min(environment.max_sockets) };
     if sockets > most {
         return Err(BenchError::Arguments(format!(
-            "the limit of open files ({limit}) has room for {most} sockets, not for {sockets}: raise it (ulimit -n)"
+            "the limit of open files ({limit}) has room for {most} of {sockets} sockets: raise the limit (ulimit -n)"
         )));
     }
     Ok(())
 }
 
-/// Starts a Redis if one is wanted.
+/// Starts a Redis if requested.
 fn own_redis(environment: &Environment, arguments: &BenchArgs) -> Result<Option<OwnRedis>, BenchError> {
     match environment.broker {
         _ if !arguments.redis => Ok(None),
         BrokerAddress::Memory => OwnRedis::start().map(Some),
         _ => Err(BenchError::Arguments(
-            "--redis starts a Redis, but broker.url names one: give one of the two".to_owned(),
+            "--redis starts a Redis, but broker.url names one: use only one of the two".to_owned(),
         )),
     }
 }

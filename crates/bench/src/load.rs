@@ -1,5 +1,5 @@
-//! Publishing at a rate (an open loop: each message is due at its own time, whatever became of those before) or as fast
-//! as messages arrive (a closed loop, for the most that is possible).
+//! Publishes in an open loop (each message has its own due time, independent of earlier ones) or in a closed loop
+//! (the next message is sent when an earlier one has arrived, for the maximum rate).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,40 +12,40 @@ use crate::publisher::Recipients;
 use crate::run::{ScenarioRun, Usage};
 use crate::wire::{self, Stamp};
 
-/// At most so many due messages go out in one write.
+/// The maximum number of due messages in one write.
 const BATCH: usize = 64;
-/// How long the trial takes that finds the possible rate.
+/// The duration of the trial that finds the maximum rate.
 const TRIAL: Duration = Duration::from_secs(3);
-/// About so many deliveries are in flight in the trial: enough to keep everything busy, too few to wait for each other long.
+/// The approximate number of deliveries in flight in the trial: enough to keep all threads busy without long queues.
 const TRIAL_DELIVERIES: usize = 1_000;
 const TRIAL_PHASE: u8 = 4;
 
-/// What one phase of a run publishes.
+/// The messages of one phase of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    /// The phase's number, 1 to 4.
+    /// The number of the phase, 1 to 4.
     pub(crate) phase: u8,
     pub(crate) time: Duration,
-    /// Messages in a second; `None`: a closed loop.
+    /// Messages per second; `None` for a closed loop.
     pub(crate) rate: Option<f64>,
-    /// How many messages are in flight in a closed loop.
+    /// The number of messages in flight in a closed loop.
     pub(crate) in_flight: usize,
     pub(crate) message_bytes: usize,
 }
 
-/// What came of a phase.
+/// The result of a phase.
 pub(crate) struct PublishReport {
     pub(crate) publications: u64,
-    /// How many deliveries there should have been …
+    /// The expected number of deliveries.
     pub(crate) expected: u64,
-    /// … and how many there were.
+    /// The number of deliveries.
     pub(crate) deliveries: u64,
     pub(crate) latencies: Latencies,
     pub(crate) used: Usage,
 }
 
 impl ScenarioRun<'_> {
-    /// The load that the arguments ask for.
+    /// The load that the arguments describe.
     pub(crate) fn load(&self, phase: u8) -> Load {
         let arguments = self.arguments;
         Load {
@@ -57,26 +57,26 @@ impl ScenarioRun<'_> {
         }
     }
 
-    /// Publishes as the arguments say, and notes what came of it.
-    pub(crate) fn publish_and_note(
+    /// Publishes as the arguments say, and records the figures.
+    pub(crate) fn publish_and_record(
         &mut self,
         mut recipients: impl FnMut(u64) -> Recipients,
     ) -> Result<(), BenchError> {
         let mut load = self.load(1);
         if let Some(share) = self.arguments.capacity_share {
-            let usual = (TRIAL_DELIVERIES / recipients(0).members.len().max(1)).clamp(1, BATCH);
-            let in_flight = self.arguments.in_flight.unwrap_or(usual);
+            let default = (TRIAL_DELIVERIES / recipients(0).members.len().max(1)).clamp(1, BATCH);
+            let in_flight = self.arguments.in_flight.unwrap_or(default);
             let trial = Load { phase: TRIAL_PHASE, time: TRIAL, rate: None, in_flight, ..load };
             let published = self.publish(trial, &mut recipients)?;
             let capacity = published.publications as f64 / published.used.seconds;
-            self.outcome.compare("capacity_per_second", "messages in a second that are possible", capacity);
+            self.outcome.compare("capacity_per_second", "maximum rate found, messages per second", capacity);
             load.rate = Some((capacity * share).max(0.1));
         }
-        self.publish(load, recipients)?.note(&mut self.outcome);
+        self.publish(load, recipients)?.record(&mut self.outcome);
         Ok(())
     }
 
-    /// Publishes, waits until everything has arrived (or nothing more comes), and counts.
+    /// Publishes, waits until all messages have arrived or no more arrive, and counts the deliveries.
     pub(crate) fn publish(
         &mut self,
         load: Load,
@@ -85,8 +85,8 @@ impl ScenarioRun<'_> {
         self.publish_each(load, |number| (recipients(number), load))
     }
 
-    /// The same, where a message may have another phase and length than `load` says, by its number. Deliveries and
-    /// latencies are those of `load`.
+    /// Publishes messages that may have another phase and size than `load`. Returns the deliveries and latencies of the
+    /// phase of `load`.
     pub(crate) fn publish_each(
         &mut self,
         load: Load,
@@ -104,10 +104,10 @@ impl ScenarioRun<'_> {
             delivered + expected
         };
         match load.rate {
-            Some(rate) => self.at_a_rate(load.time, rate, add)?,
-            None => self.in_a_closed_loop(load, add)?,
+            Some(rate) => self.publish_at_rate(load.time, rate, add)?,
+            None => self.publish_in_closed_loop(load, add)?,
         }
-        // A missing message is reported with the deliveries.
+        // Missing messages are reported with the deliveries.
         let _ = self.clients.counts.wait_for_deliveries(delivered + expected);
         let used = self.used_since(&before);
         drop(progress);
@@ -116,8 +116,8 @@ impl ScenarioRun<'_> {
         Ok(PublishReport { publications, expected, deliveries, latencies, used })
     }
 
-    /// `add` adds the next message, which was due then.
-    fn at_a_rate(
+    /// `add` adds the next message, with this due time.
+    fn publish_at_rate(
         &mut self,
         time: Duration,
         rate: f64,
@@ -144,14 +144,14 @@ impl ScenarioRun<'_> {
         Ok(())
     }
 
-    /// `add` adds the next message, which is due now, and returns the count of deliveries once it has arrived.
-    fn in_a_closed_loop(
+    /// `add` adds the next message, which is due now; returns the total of deliveries when the message has arrived.
+    fn publish_in_closed_loop(
         &mut self,
         load: Load,
         mut add: impl FnMut(&mut Self, u64) -> u64,
     ) -> Result<(), BenchError> {
-        let (begun, mut in_flight) = (Instant::now(), VecDeque::new());
-        while begun.elapsed() < load.time {
+        let (started_at, mut in_flight) = (Instant::now(), VecDeque::new());
+        while started_at.elapsed() < load.time {
             let now_us = self.now_us();
             in_flight.push_back(add(self, now_us));
             self.target.publisher.flush()?;
@@ -168,17 +168,17 @@ impl ScenarioRun<'_> {
 }
 
 impl PublishReport {
-    /// Notes the figures that every scenario with deliveries has.
-    pub(crate) fn note(self, outcome: &mut BenchOutcome) {
+    /// Records the figures of every scenario with deliveries.
+    pub(crate) fn record(self, outcome: &mut BenchOutcome) {
         let Self { publications, expected, deliveries, latencies, used } = self;
         let count = deliveries as f64;
-        let (account, redis) = (used.account, used.redis_cpu * 1e6 / publications as f64);
+        let (process, redis) = (used.process, used.redis_cpu * 1e6 / publications as f64);
         outcome.plain("publications", "publications", publications as f64);
         outcome.deliveries(deliveries, expected);
-        outcome.compare("deliveries_per_second", "deliveries in a second", count / used.seconds);
+        outcome.compare("deliveries_per_second", "deliveries per second", count / used.seconds);
         outcome.latencies("latency", "latency", latencies);
-        outcome.compare("cpu_us_per_delivery", "CPU for each delivery, µs", account.cpu * 1e6 / count);
-        outcome.cpu_parts("delivery", account, count);
-        outcome.plain("redis_cpu_us_per_publication", "Redis' CPU for each publication, µs", redis);
+        outcome.compare("cpu_us_per_delivery", "CPU per delivery, µs", process.cpu * 1e6 / count);
+        outcome.cpu_parts("delivery", process, count);
+        outcome.plain("redis_cpu_us_per_publication", "Redis CPU per publication, µs", redis);
     }
 }

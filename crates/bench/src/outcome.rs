@@ -1,50 +1,50 @@
-//! What a run found: figures with their names, latencies for the plot, and reasons for doubt.
+//! The result of a run: figures with their names, latencies for the plot, and warnings.
 
 use serde_json::{Value, json};
 
 use crate::latency::Latencies;
 use crate::load::PublishReport;
-use crate::process::Account;
+use crate::process::ResourceUsage;
 
-/// A thread of the generator that is busy for more than this share of the time may be what is measured.
+/// A generator with a thread that is busy for more than this share of the time may limit the result.
 const BUSY: f64 = 0.8;
-/// A message is late when it is sent so many milliseconds after it was due.
+/// A message is late if it is sent more than this many milliseconds after its due time.
 const LATE_MS: f64 = 5.0;
-/// The generator keeps up when this share of the messages is not late.
+/// The generator keeps up if this share of the messages is not late.
 const LATE_SHARE: f64 = 0.99;
 
 /// One figure.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
-    /// Its name in JSON, with its unit.
+    /// The name in JSON, with its unit.
     pub(crate) key: String,
-    /// Its name in tables, with its unit.
+    /// The name in tables, with its unit.
     pub(crate) label: String,
-    /// Not a number where it could not be measured.
+    /// NaN if it could not be measured.
     pub(crate) value: f64,
-    /// Whether its ratio to the baseline's means something.
+    /// Whether the table shows the ratio to the baseline.
     pub(crate) is_compared: bool,
 }
 
 /// A line of the plot.
 pub(crate) struct Curve {
     pub(crate) name: String,
-    /// Seconds, and the value then.
+    /// The horizontal value (such as seconds) and the vertical value of each point.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// All that one run found.
+/// The result of one run.
 #[derive(Default)]
 pub(crate) struct BenchOutcome {
     pub(crate) figures: Vec<Figure>,
     pub(crate) curves: Vec<Curve>,
     /// The quantity of the curves, with its unit.
     pub(crate) curve_unit: &'static str,
-    /// How late messages were sent, by the generator's own fault.
+    /// The delay between due time and sending: the lag of the generator.
     pub(crate) late: Latencies,
-    /// How busy the busiest thread of the generator was, 0 to 1.
+    /// The load of the busiest thread of the generator, 0 to 1.
     pub(crate) busiest: f64,
-    /// Deliveries that are missing, or too many.
+    /// Missing and duplicated deliveries.
     pub(crate) wrong_deliveries: u64,
 }
 
@@ -53,29 +53,28 @@ impl BenchOutcome {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
     }
 
-    /// A figure that is compared with the baseline's.
+    /// Adds a figure with a ratio to the baseline.
     pub(crate) fn compare(&mut self, key: &str, label: &str, value: f64) {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: true });
     }
 
-    /// The CPU of each of `count`, in user space and in the kernel.
-    pub(crate) fn cpu_parts(&mut self, each: &str, account: Account, count: f64) {
-        for (key, label, cpu) in [
-            ("user", "  of that in user space", account.user),
-            ("system", "  of that in the kernel", account.system),
-        ] {
+    /// Adds the CPU per unit of `count`, in user space and in the kernel.
+    pub(crate) fn cpu_parts(&mut self, each: &str, process: ResourceUsage, count: f64) {
+        for (key, label, cpu) in
+            [("user", "  of which user space", process.user), ("system", "  of which kernel", process.system)]
+        {
             self.plain(&format!("cpu_{key}_us_per_{each}"), label, cpu * 1e6 / count);
         }
     }
 
-    /// How many deliveries there were, and should have been.
+    /// Adds the numbers of actual and expected deliveries.
     pub(crate) fn deliveries(&mut self, deliveries: u64, expected: u64) {
         self.plain("deliveries", "deliveries", deliveries as f64);
         self.plain("deliveries_expected", "deliveries expected", expected as f64);
         self.wrong_deliveries += deliveries.abs_diff(expected);
     }
 
-    /// The quantiles of a latency, and its curves.
+    /// Adds the quantiles of a latency, and its curves.
     pub(crate) fn latencies(&mut self, key: &str, label: &str, latencies: Latencies) {
         self.quantiles(key, label, &latencies);
         self.curve_unit = "latency, ms";
@@ -94,7 +93,7 @@ impl BenchOutcome {
         }
     }
 
-    /// The quantiles of a latency in a later phase, whose deliveries must be complete as well.
+    /// Adds the quantiles of a later phase, and counts its wrong deliveries.
     pub(crate) fn later_quantiles(&mut self, key: &str, label: &str, published: &PublishReport) {
         self.quantiles(key, label, &published.latencies);
         self.wrong_deliveries += published.deliveries.abs_diff(published.expected);
@@ -104,17 +103,17 @@ impl BenchOutcome {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }
 
-    /// By how many milliseconds the latest hundredth of the messages was late.
+    /// The lag that 1 % of the messages exceed, in milliseconds.
     pub(crate) fn late_p99_ms(&self) -> f64 {
         self.late.quantile_ms(LATE_SHARE)
     }
 
-    /// Whether the generator itself may be what was measured.
+    /// Whether the generator may have limited the result.
     pub(crate) fn is_saturated(&self) -> bool {
         self.busiest > BUSY || self.late_p99_ms() > LATE_MS
     }
 
-    /// Reasons for doubt, a sentence each.
+    /// One sentence for each reason to doubt the result.
     pub(crate) fn warnings(&self, name: &str) -> Vec<String> {
         let (busy, late_ms, wrong) = (self.busiest * 100.0, self.late_p99_ms(), self.wrong_deliveries);
         let warning = |holds: bool, sentence: String| holds.then(|| format!("{name}: {sentence}"));
@@ -122,15 +121,15 @@ impl BenchOutcome {
             warning(
                 self.busiest > BUSY,
                 format!(
-                    "a thread of the load generator was {busy:.0} % busy: the result may measure the generator (more --threads, \
-                     fewer --sockets or a lower --rate help)"
+                    "a thread of the load generator was {busy:.0} % busy, so the result may measure the generator: use more \
+                     --threads, fewer --sockets or a lower --rate"
                 ),
             ),
             warning(
                 late_ms > LATE_MS,
                 format!(
-                    "one message in a hundred was sent {late_ms:.1} ms late or later: the load generator or the machine \
-                     did not keep up"
+                    "1 % of the messages were sent at least {late_ms:.1} ms late: the load generator or the machine did not \
+                     keep up"
                 ),
             ),
             warning(wrong > 0, format!("{wrong} deliveries are missing or duplicated")),
@@ -138,7 +137,7 @@ impl BenchOutcome {
         warnings.into_iter().flatten().collect()
     }
 
-    /// Unknown figures are null.
+    /// The figures as JSON; unknown ones are null.
     pub(crate) fn json(&self) -> Value {
         let figures = self.figures.iter().map(|figure| (figure.key.clone(), json!(figure.value)));
         let generator = json!({

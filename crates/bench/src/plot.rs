@@ -1,4 +1,4 @@
-//! Curves over time, or over the values of a sweep, as an SVG written by hand.
+//! Draws curves over time, or over the values of a sweep, as SVG.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,12 @@ use crate::outcome::Curve;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;
-/// Room for the numbers and names around the curves.
+/// Margins for the numbers and names around the curves.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 45.0;
-/// Distinct under colour blindness, too.
+/// Distinct for colour-blind readers.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#cc79a7"];
 /// Colour and width of the grid.
 const GREY: (&str, f64) = ("#ccc", 1.0);
@@ -19,14 +19,14 @@ const GREY: (&str, f64) = ("#ccc", 1.0);
 const GRID: f64 = 5.0;
 
 /// The horizontal axis.
-pub(crate) enum Across<'a> {
-    /// Time, from 0.
+pub(crate) enum XAxis<'a> {
+    /// Seconds from 0.
     Seconds,
-    /// These values of this quantity, on a logarithmic scale.
+    /// A quantity and its values, on a logarithmic scale.
     Values(&'a str, &'a [f64]),
 }
 
-impl Across<'_> {
+impl XAxis<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Seconds => "seconds",
@@ -34,7 +34,7 @@ impl Across<'_> {
         }
     }
 
-    /// The distance of a value from the left end, in a unit of its own.
+    /// The distance of a value from the left end, before scaling.
     fn offset(&self, value: f64) -> f64 {
         match self {
             Self::Seconds => value,
@@ -42,7 +42,7 @@ impl Across<'_> {
         }
     }
 
-    /// The values that are written below the axis, up to `right`.
+    /// The values labelled on the axis, up to `right`.
     fn marks(&self, right: f64) -> Vec<f64> {
         match self {
             Self::Seconds => steps(right).collect(),
@@ -55,13 +55,13 @@ fn least(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min).max(1.0)
 }
 
-/// Draws curves of `value`. The vertical axis begins at 0.
-pub(crate) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve]) -> String {
+/// Draws curves. `value`: the name of the vertical axis, which starts at 0.
+pub(crate) fn svg(title: &str, value: &str, axis: &XAxis<'_>, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.1.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
     let (right, top) = (most(|point| point.0).max(1.0), most(|point| point.1).max(1e-3) * 1.05);
-    let whole = across.offset(right).max(1e-3);
-    let x = |at: f64| LEFT + across.offset(at) / whole * (WIDTH - LEFT - RIGHT);
+    let whole = axis.offset(right).max(1e-3);
+    let x = |at: f64| LEFT + axis.offset(at) / whole * (WIDTH - LEFT - RIGHT);
     let y = |height: f64| HEIGHT - BOTTOM - height / top * (HEIGHT - TOP - BOTTOM);
 
     let mut svg = format!(
@@ -69,13 +69,13 @@ pub(crate) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve
          font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n"
     );
     text(&mut svg, (LEFT, 22.0), "start", title);
-    text(&mut svg, ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0), "middle", across.name());
+    text(&mut svg, ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0), "middle", axis.name());
     text(&mut svg, (LEFT, TOP - 4.0), "start", value);
     for at in steps(top) {
         line(&mut svg, (x(0.0), y(at)), (x(right), y(at)), GREY);
         text(&mut svg, (LEFT - 6.0, y(at) + 4.0), "end", &short(at));
     }
-    for at in across.marks(right) {
+    for at in axis.marks(right) {
         line(&mut svg, (x(at), y(0.0)), (x(at), y(0.0) + 4.0), GREY);
         text(&mut svg, (x(at), HEIGHT - BOTTOM + 17.0), "middle", &short(at));
     }
@@ -141,7 +141,7 @@ mod tests {
                 curve("one", &[(0.5, 1e-6)]),
             ],
         ] {
-            let svg = svg("title <&>", "ms", &Across::Seconds, &curves);
+            let svg = svg("title <&>", "ms", &XAxis::Seconds, &curves);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
             assert_eq!(svg.matches("<polyline").count(), curves.len());
@@ -160,7 +160,7 @@ mod tests {
     fn values_of_a_sweep_are_on_a_logarithmic_scale() {
         let points = vec![(10.0, 1.0), (100.0, 2.0), (1_000.0, 3.0)];
         let curves = [Curve { name: "gateway".to_owned(), points }];
-        let svg = svg("title", "µs", &Across::Values("sockets", &[10.0, 100.0, 1_000.0]), &curves);
+        let svg = svg("title", "µs", &XAxis::Values("sockets", &[10.0, 100.0, 1_000.0]), &curves);
         let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         let x: Vec<f64> = points
             .split_whitespace()

@@ -1,4 +1,4 @@
-//! The kernel's accounts of processes and threads, from `/proc` (Linux only).
+//! CPU and memory of processes and threads, from `/proc` (Linux only).
 
 use std::fs;
 use std::path::Path;
@@ -6,23 +6,23 @@ use std::path::Path;
 /// The kernel counts the CPU of a process in hundredths of a second (`USER_HZ`, the same on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The resources a process has used in total, or between two samples. Unknown figures are NaN.
+/// The resources of a process, in total or between two samples. Unknown figures are NaN.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Account {
-    /// CPU in user space and in the kernel, in seconds, with a resolution of a hundredth.
+pub(crate) struct ResourceUsage {
+    /// CPU in user space and in the kernel, in seconds, with a resolution of 0.01.
     pub(crate) user: f64,
     pub(crate) system: f64,
-    /// Their sum, with a finer resolution where the kernel keeps it per thread.
+    /// The sum of both, with a finer resolution if the kernel counts nanoseconds per thread.
     pub(crate) cpu: f64,
     /// Resident memory, in bytes.
     pub(crate) resident: f64,
 }
 
-impl Account {
+impl ResourceUsage {
     pub(crate) const UNKNOWN: Self =
         Self { user: f64::NAN, system: f64::NAN, cpu: f64::NAN, resident: f64::NAN };
 
-    /// Of the process with this id; `None` when there is none, or no `/proc`.
+    /// Reads the usage of the process with this id; `None` without such a process or without `/proc`.
     pub(crate) fn of(process: u32) -> Option<Self> {
         let (user, system) = cpu(&format!("/proc/{process}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -32,7 +32,7 @@ impl Account {
         Some(Self { user, system, cpu, resident: kib * 1024.0 })
     }
 
-    /// What was used since then.
+    /// The usage since an earlier sample.
     pub(crate) fn since(self, before: Self) -> Self {
         let Self { user, system, cpu, resident } = self;
         let resident = resident - before.resident;
@@ -40,8 +40,8 @@ impl Account {
     }
 }
 
-/// The CPU of all threads that a process has now, in seconds, which the kernel counts in nanoseconds. Ended threads are
-/// missing, but neither the gateway nor the baseline ends threads under load.
+/// The CPU of all current threads of a process, in seconds. Ended threads are missing, but neither the gateway nor the
+/// baseline ends threads under load.
 fn cpu_of_threads(process: u32) -> Option<f64> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let cpu =
@@ -57,19 +57,19 @@ fn nanoseconds(schedstat: &Path) -> Option<f64> {
 /// User and system seconds of a process or thread, by its `stat` file.
 fn cpu(path: &str) -> Option<(f64, f64)> {
     let stat = fs::read_to_string(path).ok()?;
-    // The first field after the name, which is in parentheses, is number 3 of proc(5); 14 and 15 are needed.
+    // The first field after the name in parentheses is number 3 of proc(5). Fields 14 and 15 are user and system time.
     let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
     let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_SECOND);
     Some((seconds()?, seconds()?))
 }
 
-/// The calling thread, for [`thread_cpu`].
+/// The id of the calling thread, for [`thread_cpu`].
 pub(crate) fn this_thread() -> Option<u32> {
     let link = fs::read_link("/proc/thread-self").ok()?;
     link.file_name()?.to_str()?.parse().ok()
 }
 
-/// The CPU that a thread of this process has used, in seconds.
+/// The CPU of a thread of this process, in seconds.
 pub(crate) fn thread_cpu(thread: u32) -> Option<f64> {
     let folder = Path::new("/proc/self/task").join(thread.to_string());
     match nanoseconds(&folder.join("schedstat")) {
@@ -78,7 +78,7 @@ pub(crate) fn thread_cpu(thread: u32) -> Option<f64> {
     }
 }
 
-/// The machine's load average of the last minute.
+/// The load average of the last minute.
 pub(crate) fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_an_account_and_one_that_is_not_there_has_none() {
-        let account = Account::of(std::process::id()).unwrap();
-        assert!(account.resident > 100_000.0 && account.cpu < 3_600.0, "{account:?}");
-        assert!(Account::of(u32::MAX).is_none());
+    fn usage_is_read_for_existing_processes_only() {
+        let process = ResourceUsage::of(std::process::id()).unwrap();
+        assert!(process.resident > 100_000.0 && process.cpu < 3_600.0, "{process:?}");
+        assert!(ResourceUsage::of(u32::MAX).is_none());
         assert!(thread_cpu(this_thread().unwrap()).is_some());
         assert!(load_average().is_some());
     }

@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, and a line now and then elsewhere.
+//! Progress on standard error: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use crate::run::ScenarioRun;
 
 const WIDTH: usize = 30;
-/// Seldom, so that it does not disturb the measurement.
+/// Long enough not to disturb the measurement.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Without a terminal each line stays, in a file or a log.
+/// Without a terminal, lines are not overwritten, so there are fewer.
 const PERIOD_OF_LINES: Duration = Duration::from_secs(5);
 
-/// When the bar is full.
+/// The condition for a full bar.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    /// So many clients are Ready.
+    /// This many clients are Ready.
     Ready(usize),
-    /// So much time has passed.
+    /// This much time has passed.
     Time(Duration),
 }
 
-/// A line that is drawn again every [`PERIOD`], or written every [`PERIOD_OF_LINES`], until this is dropped.
+/// Redraws a line every [`PERIOD`], or writes one every [`PERIOD_OF_LINES`], until dropped.
 pub(crate) struct ProgressLine(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
 
 impl ProgressLine {
@@ -33,14 +33,14 @@ impl ProgressLine {
             false => (PERIOD_OF_LINES, "", "\n"),
         };
         let label = format!("{}: {activity}", if run.target.is_baseline { "baseline" } else { "gateway" });
-        let (counts, begun) = (Arc::clone(&run.clients.counts), Instant::now());
+        let (counts, started_at) = (Arc::clone(&run.clients.counts), Instant::now());
         let (end, ended) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             while ended.recv_timeout(period) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let (ready, delivered) = (counts.ready.load(SeqCst), counts.delivered());
                 let bar = bar(match goal {
                     Goal::Ready(all) => ready as f64 / all.max(1) as f64,
-                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
+                    Goal::Time(all) => started_at.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
                 });
                 let line =
                     format!("{clear}{label} {bar} {ready} sockets, {delivered} deliveries{end_of_line}");

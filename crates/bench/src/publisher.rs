@@ -1,47 +1,47 @@
-//! Publishing: raw commands to Redis, requests to the admin port, or orders to the baseline. Nothing waits for an answer;
-//! a thread reads the answers and keeps the first error.
+//! Publishes with raw commands to Redis, requests to the admin port, or orders to the baseline. The publisher does
+//! not wait for responses; a thread reads them and keeps the first error.
 
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::children::locked;
 use crate::redis::command;
 use crate::{BenchError, RedisAddress};
 
-/// After such a pause the admin port may have closed the connection.
+/// After a longer pause, the admin port may have closed the connection.
 const RECONNECT: Duration = Duration::from_secs(2);
 
-/// The channel of a message, and the clients that are on it.
+/// The channel of a message and its subscribers.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipients {
-    /// The channel's name, without the prefix.
+    /// The name of the channel, without the prefix.
     pub(crate) channel: String,
-    /// The clients; also the number of expected deliveries.
+    /// The indexes of the subscribers; as many deliveries are expected.
     pub(crate) members: Range<usize>,
 }
 
-/// How publications reach the server.
+/// The way of publications to the server.
 enum Transport {
     /// `PUBLISH`, or `FCALL gateway_publish` when durable; with the prefix of the channels.
     Redis(String),
     /// `POST /v1/publish`: the address, and the head of each request up to its content.
     Admin(SocketAddr, String),
-    /// A line for the baseline.
+    /// An order to the baseline.
     Baseline,
 }
 
-/// One connection to publish on.
+/// A connection for publishing.
 pub(crate) struct Publisher {
     transport: Transport,
     out: Box<dyn Write + Send>,
     batch: Vec<u8>,
     refused: Arc<Mutex<Option<String>>>,
-    /// When it was last written to.
+    /// The time of the last write.
     flushed: Option<Instant>,
 }
 
@@ -68,8 +68,8 @@ impl Publisher {
         Self { transport, out: Box::new(out), batch: Vec::new(), refused: Arc::default(), flushed: None }
     }
 
-    /// Publishes on this connection from now on. A thread reads its answers until it ends, and keeps the first line that
-    /// refuses: a Redis error, or a status other than 200.
+    /// Publishes on this connection from now on. A thread reads the responses and keeps the first error: a Redis
+    /// error, or a status other than 200.
     fn open(&mut self, stream: TcpStream) -> Result<(), BenchError> {
         stream.set_nodelay(true)?;
         self.out = Box::new(stream.try_clone()?);
@@ -81,14 +81,14 @@ impl Publisher {
         std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
             let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
             if let Some(line) = lines.find(|line| is_error(line)) {
-                locked(&refused).get_or_insert(line);
+                refused.lock().get_or_insert(line);
             }
             lines.for_each(drop);
         })?;
         Ok(())
     }
 
-    /// Puts a message into the next batch.
+    /// Adds a message to the next batch.
     pub(crate) fn add(&mut self, recipients: &Recipients, message: &str, is_durable: bool) {
         let Recipients { channel, members } = recipients;
         match &self.transport {
@@ -106,14 +106,14 @@ impl Publisher {
                 self.batch.extend(request.as_bytes());
             }
             Transport::Baseline => {
-                // Lost clients may still occupy slots, so "all" is every slot.
+                // Lost clients may still have slots, so "all" covers every slot.
                 let end = if channel == "all" { usize::MAX } else { members.end };
                 self.add_order(members.start..end, &format!(r#"{{"op":3,"message":{message}}}"#));
             }
         }
     }
 
-    /// Puts a frame for these slots of the baseline into the next batch.
+    /// Adds a frame for these slots of the baseline to the next batch.
     pub(crate) fn add_order(&mut self, slots: Range<usize>, frame: &str) {
         self.batch.extend(format!("{} {} {frame}\n", slots.start, slots.end).as_bytes());
     }
@@ -135,15 +135,15 @@ impl Publisher {
         Ok(())
     }
 
-    /// Fails when a publication has been refused.
+    /// Fails if a publication was refused.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
-        match &*locked(&self.refused) {
+        match &*self.refused.lock() {
             Some(answer) => Err(BenchError::Run(format!("a publication was refused: {answer}"))),
             None => Ok(()),
         }
     }
 
-    /// How it publishes, for the report.
+    /// The transport, for the report.
     pub(crate) fn transport(&self) -> &'static str {
         match self.transport {
             Transport::Redis(_) => "Redis",

@@ -1,24 +1,24 @@
-//! Redis, as the load generator sees it: one of its own if wanted, commands as raw bytes, and its account of CPU.
+//! Redis: a server started by the load generator, raw commands, and the CPU and memory that Redis reports.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::children::OwnProcess;
+use crate::children::ChildProcess;
 use crate::{BenchError, RedisAddress};
 
-/// How long Redis may take to start, or to answer.
+/// The maximum time until Redis starts or answers.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A `redis-server` on a free port, without persistence. Ended when dropped.
 pub(crate) struct OwnRedis {
-    _child: OwnProcess,
+    _child: ChildProcess,
     pub(crate) address: RedisAddress,
 }
 
 impl OwnRedis {
-    /// Starts one and waits until it accepts.
+    /// Starts a server and waits until it accepts connections.
     pub(crate) fn start() -> Result<Self, BenchError> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut command = Command::new("redis-server");
@@ -27,18 +27,18 @@ impl OwnRedis {
             .args(["--dir", &std::env::temp_dir().display().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let (child, _) = OwnProcess::start(&mut command).map_err(|error| {
+        let (child, _) = ChildProcess::start(&mut command).map_err(|error| {
             BenchError::Server(match error.kind() {
                 io::ErrorKind::NotFound => {
-                    "there is no redis-server on this machine: install it, or name one with --broker-url"
+                    "redis-server was not found: install it, or use a running Redis with --broker-url"
                         .to_owned()
                 }
                 _ => format!("redis-server did not start: {error}"),
             })
         })?;
-        let begun = Instant::now();
+        let started_at = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if begun.elapsed() > TIMEOUT {
+            if started_at.elapsed() > TIMEOUT {
                 return Err(BenchError::Server("redis-server did not start".to_owned()));
             }
             std::thread::park_timeout(Duration::from_millis(20));
@@ -47,14 +47,14 @@ impl OwnRedis {
         Ok(Self { _child: child, address })
     }
 
-    /// For `broker.url`.
+    /// The value of `broker.url`.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}:{}", self.address.host, self.address.port)
     }
 }
 
 impl RedisAddress {
-    /// A connection that logs in. Nothing waits for the answer: its reader finds a refusal.
+    /// Connects and sends `AUTH` if needed, without waiting for the response; its reader detects a refusal.
     pub(crate) fn connect(&self) -> Result<TcpStream, BenchError> {
         let mut stream = TcpStream::connect((self.host.as_str(), self.port))
             .map_err(|error| BenchError::Server(format!("Redis at {}:{}: {error}", self.host, self.port)))?;
@@ -65,7 +65,7 @@ impl RedisAddress {
         Ok(stream)
     }
 
-    /// The CPU that this Redis reports so far, in seconds, and its memory, in bytes.
+    /// The total CPU of this Redis, in seconds, and its memory, in bytes.
     pub(crate) fn usage(&self) -> Option<[f64; 2]> {
         let mut stream = self.connect().ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).ok()?;
@@ -83,7 +83,7 @@ impl RedisAddress {
     }
 }
 
-/// A command as it goes over the wire.
+/// Encodes a command.
 pub(crate) fn command(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len());
     words.iter().for_each(|word| bytes.extend([&format!("${}\r\n", word.len()), *word, "\r\n"]));

@@ -1,4 +1,4 @@
-//! What was found, as a table or as JSON.
+//! Prints the result as a table or as JSON.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
-use crate::plot::{self, Across};
+use crate::plot::{self, XAxis};
 use crate::{BenchError, TokenKind, process};
 
-/// What a report is made of.
+/// The results of the gateway and the baseline.
 pub(crate) struct Report {
     pub(crate) arguments: BenchArgs,
     pub(crate) tokens: TokenKind,
@@ -20,7 +20,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Prints it and draws its plot; returns the process' exit code.
+    /// Prints the report and draws its plot; returns the exit code of the process.
     pub(crate) fn print(&self) -> Result<ExitCode, BenchError> {
         let arguments = &self.arguments;
         let text = if arguments.json {
@@ -31,7 +31,7 @@ impl Report {
         };
         let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
         let BenchOutcome { curve_unit, curves, .. } = &self.gateway;
-        finish(arguments, || plot::svg(&title, curve_unit, &Across::Seconds, curves), &text, self.is_exact())
+        finish(arguments, || plot::svg(&title, curve_unit, &XAxis::Seconds, curves), &text, self.is_exact())
     }
 
     fn outcomes(&self) -> impl Iterator<Item = (&'static str, &BenchOutcome)> {
@@ -39,30 +39,30 @@ impl Report {
         std::iter::once(("gateway", &self.gateway)).chain(baseline)
     }
 
-    /// Reasons for doubt, a sentence each.
+    /// One sentence for each reason to doubt the results.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.outcomes().flat_map(|(name, outcome)| outcome.warnings(name)).collect()
     }
 
-    /// Whether every delivery there should have been was.
+    /// Whether no delivery is missing or duplicated.
     pub(crate) fn is_exact(&self) -> bool {
         self.outcomes().all(|(_, outcome)| outcome.wrong_deliveries == 0)
     }
 
-    /// The ratio of a figure of the gateway to the baseline's.
+    /// The ratio of a figure of the gateway to that of the baseline.
     fn ratio(&self, figure: &Figure) -> Option<f64> {
         let ratio = figure.value / self.baseline.as_ref()?.value(&figure.key)?;
         (figure.is_compared && ratio.is_finite()).then_some(ratio)
     }
 
-    /// The gateway's figure, the baseline's and their ratio, as text; empty if missing.
+    /// The figures of gateway and baseline and their ratio, as text; empty if missing.
     pub(crate) fn cells(&self, figure: &Figure) -> [String; 3] {
         let baseline = self.baseline.as_ref().and_then(|baseline| baseline.value(&figure.key));
         let ratio = self.ratio(figure).map(|ratio| format!("{ratio:.2}"));
         [number(figure.value), baseline.map(number).unwrap_or_default(), ratio.unwrap_or_default()]
     }
 
-    /// The table, warnings included.
+    /// The table with warnings.
     fn table(&self) -> String {
         let head = ["", "gateway", "baseline", "ratio"].map(str::to_owned);
         let mut rows = vec![head[..if self.baseline.is_some() { 4 } else { 2 }].to_vec()];
@@ -72,23 +72,23 @@ impl Report {
         let generators = self.outcomes().map(|(name, outcome)| {
             let (busy, late_ms) = (outcome.busiest * 100.0, outcome.late_p99_ms());
             format!(
-                "load generator beside the {name}: busiest thread {busy:.0} %, 1 % of the messages sent {late_ms:.1} ms late or later\n"
+                "load generator ({name}): busiest thread {busy:.0} %, 1 % of the messages sent at least {late_ms:.1} ms late\n"
             )
         });
         let warnings = self.warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
         self.headline() + &table(&rows) + &generators.chain(warnings).collect::<String>()
     }
 
-    /// The scenario, its load, and the machine.
+    /// One line with the scenario, its load and the machine.
     pub(crate) fn headline(&self) -> String {
         let BenchArgs { scenario, sockets, threads, capacity_share, in_flight, channels, .. } =
             &self.arguments;
         let pace = match (capacity_share, self.arguments.rate(), in_flight) {
             _ if *scenario == Scenario::Idle => "silent".to_owned(),
-            (Some(share), ..) => format!("{} % of what is possible", number(share * 100.0)),
-            (_, Some(rate), _) => format!("{} a second", number(rate)),
+            (Some(share), ..) => format!("{} % of the maximum rate", number(share * 100.0)),
+            (_, Some(rate), _) => format!("{} per second", number(rate)),
             (_, None, Some(count)) => format!("{count} in flight"),
-            (_, None, None) => "as fast as it goes".to_owned(),
+            (_, None, None) => "as fast as possible".to_owned(),
         };
         let load = process::load_average().map(|load| format!(", load average {load:.1}"));
         let channels = channels.map(|count| format!(" in {} channels", number(count as f64)));
@@ -133,7 +133,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Rows in columns, the first to the left and the others to the right.
+/// Aligns rows in columns: the first column to the left, the others to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let width = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
     let line = |row: &Vec<String>| {
@@ -143,7 +143,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Three significant digits, and all of a whole number.
+/// Formats a value with three significant digits, or all digits of a whole number.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "-".to_owned(),
@@ -153,7 +153,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// 1234567 as 1 234 567.
+/// Formats 1234567 as 1 234 567.
 fn grouped(value: i64) -> String {
     match value / 1_000 {
         0 => value.to_string(),

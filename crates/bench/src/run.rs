@@ -1,4 +1,4 @@
-//! One run of a scenario against one target: its clients, its clock, and what it costs.
+//! One run of a scenario against one target, and the resources that it uses.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
@@ -8,50 +8,50 @@ use crate::BenchError;
 use crate::arguments::BenchArgs;
 use crate::clients::{Clients, Pace};
 use crate::outcome::BenchOutcome;
-use crate::process::{self, Account};
+use crate::process::{self, ResourceUsage};
 use crate::progress::{Goal, ProgressLine};
 use crate::target::Target;
 
-/// Time for recent work to end before memory is measured.
+/// The pause before memory is measured, for recent work to finish.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Everything a scenario needs.
+/// The state of a run, for its scenario.
 pub(crate) struct ScenarioRun<'a> {
     pub(crate) arguments: &'a BenchArgs,
     pub(crate) target: Target,
     pub(crate) clients: Clients,
-    /// The zero of the generator's clock.
-    pub(crate) begun: Instant,
+    /// The start of the run; times in microseconds count from it.
+    pub(crate) started_at: Instant,
     pub(crate) heartbeat_interval: Duration,
-    /// The namespace of channels that clients may subscribe to.
+    /// The namespace of the channels of clients.
     pub(crate) namespace: String,
     pub(crate) outcome: BenchOutcome,
 }
 
-/// The resources used in total, or between two samples. Unknown figures are NaN.
+/// The resources used in total or between two samples. Unknown figures are NaN.
 pub(crate) struct Usage {
     pub(crate) seconds: f64,
-    /// Of the target.
-    pub(crate) account: Account,
-    /// The Redis' CPU, in seconds.
+    /// Resources of the target's process.
+    pub(crate) process: ResourceUsage,
+    /// CPU of Redis, in seconds.
     pub(crate) redis_cpu: f64,
-    /// The Redis' memory, in bytes.
+    /// Memory of Redis, in bytes.
     pub(crate) redis_memory: f64,
-    /// CPU of each thread of the generator.
+    /// CPU of each thread of the generator, in seconds.
     threads: Vec<f64>,
 }
 
 impl ScenarioRun<'_> {
-    /// What has been used so far.
+    /// The resources used since the start.
     pub(crate) fn usage(&self) -> Usage {
         let [redis_cpu, redis_memory] = self.target.redis_usage();
         let threads = self.clients.thread_ids().chain(process::this_thread());
         let threads = threads.map(|id| process::thread_cpu(id).unwrap_or(f64::NAN)).collect();
-        let (seconds, account) = (self.begun.elapsed().as_secs_f64(), self.target.account());
-        Usage { seconds, account, redis_cpu, redis_memory, threads }
+        let (seconds, process) = (self.started_at.elapsed().as_secs_f64(), self.target.process_usage());
+        Usage { seconds, process, redis_cpu, redis_memory, threads }
     }
 
-    /// What was used since then; notes how busy the generator was.
+    /// The resources used since an earlier sample; records the load of the generator's threads.
     pub(crate) fn used_since(&mut self, before: &Usage) -> Usage {
         let now = self.usage();
         let seconds = now.seconds - before.seconds;
@@ -60,35 +60,35 @@ impl ScenarioRun<'_> {
         self.outcome.busiest = busy.fold(self.outcome.busiest, f64::max);
         Usage {
             seconds,
-            account: now.account.since(before.account),
+            process: now.process.since(before.process),
             redis_cpu: now.redis_cpu - before.redis_cpu,
             redis_memory: now.redis_memory - before.redis_memory,
             threads,
         }
     }
 
-    /// Connects all measured clients; records the cost per client, and returns the total.
+    /// Connects all measured clients; records the cost per client and returns the total.
     pub(crate) fn connect_all(&mut self, pace: Pace) -> Result<Usage, BenchError> {
         if !self.target.is_baseline {
-            // Threads, hubs and their first allocations exist before the measurement begins.
-            self.connect_these(0..1, Pace::InFlight(1))?;
-            self.clients.send(|worker| worker.cut());
+            // A first connection creates threads, hubs and their first allocations before the measurement.
+            self.connect_range(0..1, Pace::InFlight(1))?;
+            self.clients.send(|worker| worker.disconnect());
             std::thread::park_timeout(SETTLE);
         }
         let before = self.usage();
-        self.connect_these(0..self.arguments.sockets, pace)?;
+        self.connect_range(0..self.arguments.sockets, pace)?;
         let used = self.used_since(&before);
         std::thread::park_timeout(SETTLE);
         let sockets = self.arguments.sockets as f64;
-        let memory = (self.target.account().resident - before.account.resident) / sockets;
-        let cpu = used.account.cpu * 1e6 / sockets;
-        self.outcome.compare("rss_bytes_per_connection", "RSS for each connection, bytes", memory);
-        self.outcome.compare("cpu_us_per_connect", "CPU for each connect and Identify, µs", cpu);
+        let memory = (self.target.process_usage().resident - before.process.resident) / sockets;
+        let cpu = used.process.cpu * 1e6 / sockets;
+        self.outcome.compare("rss_bytes_per_connection", "RSS per connection, bytes", memory);
+        self.outcome.compare("cpu_us_per_connect", "CPU per connect and Identify, µs", cpu);
         Ok(used)
     }
 
-    /// Connects these clients, and waits until they and all earlier ones are Ready.
-    pub(crate) fn connect_these(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
+    /// Connects these clients and waits until they and all earlier ones are Ready.
+    pub(crate) fn connect_range(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
         let ready = range.end;
         self.clients.send(move |worker| worker.start(&range, pace));
         let _progress = ProgressLine::start(self, "connecting", Goal::Ready(ready));
@@ -104,6 +104,6 @@ impl ScenarioRun<'_> {
     }
 
     pub(crate) fn now_us(&self) -> u64 {
-        self.begun.elapsed().as_micros() as u64
+        self.started_at.elapsed().as_micros() as u64
     }
 }

@@ -1,4 +1,4 @@
-//! `--sweep`: the same scenario for several values of one option, and the growth of the costs with it.
+//! `--sweep`: runs a scenario for several values of one option and shows how the costs grow.
 
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{BenchOutcome, Curve};
 use crate::output::{finish, print_error};
-use crate::plot::{self, Across};
+use crate::plot::{self, XAxis};
 use crate::report::{Report, number, table};
-use crate::{BenchError, Environment, once};
+use crate::{BenchError, Environment, run_once};
 
-/// The figures of the table, as far as the scenario has them.
+/// The figures in the table, if the scenario has them.
 const SHOWN: [&str; 8] = [
     "rss_bytes_per_connection",
     "rss_bytes_per_connection_at_end",
@@ -24,7 +24,7 @@ const SHOWN: [&str; 8] = [
     "redis_cpu_us_per_publication",
 ];
 
-/// The options that can be swept: their names on the command line and in results, and how they are set.
+/// The options that can be swept: the name on the command line, the name in results, and the setter.
 const OPTIONS: [(&str, &str, SetOption); 3] = [
     ("sockets", "sockets", |arguments, value| arguments.sockets = value),
     ("channels", "channels", |arguments, value| arguments.channels = Some(value)),
@@ -33,7 +33,7 @@ const OPTIONS: [(&str, &str, SetOption); 3] = [
 
 type SetOption = fn(&mut BenchArgs, usize);
 
-/// Which option takes which values.
+/// An option and its values.
 #[derive(Debug, Clone)]
 pub(crate) struct Sweep {
     name: &'static str,
@@ -51,19 +51,20 @@ impl FromStr for Sweep {
             let values = values.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
             Some(Self { name, set, values })
         };
-        read().ok_or("expected sockets=, channels= or message-bytes= and numbers with commas")
+        read()
+            .ok_or("expected sockets=, channels= or message-bytes=, followed by numbers separated by commas")
     }
 }
 
 impl Sweep {
-    /// The arguments for one of the values.
+    /// The arguments for one value.
     fn at(&self, value: usize, arguments: &BenchArgs) -> BenchArgs {
         let mut arguments = BenchArgs { sweep: None, plot: None, ..arguments.clone() };
         (self.set)(&mut arguments, value);
         arguments
     }
 
-    /// Runs the scenario for each value, and prints how the costs grow.
+    /// Runs the scenario for each value and prints a table.
     pub(crate) fn run(
         &self,
         environment: &Environment,
@@ -71,7 +72,7 @@ impl Sweep {
     ) -> Result<ExitCode, BenchError> {
         let steps: Vec<_> = self.values.iter().map(|value| self.at(*value, arguments)).collect();
         steps.iter().try_for_each(BenchArgs::check)?;
-        let reports = steps.iter().map(|step| once(environment, step)).collect::<Result<Vec<_>, _>>()?;
+        let reports = steps.iter().map(|step| run_once(environment, step)).collect::<Result<Vec<_>, _>>()?;
         let text = if arguments.json {
             let steps: Vec<_> = reports.iter().map(Report::json).collect();
             json!({ "sweep": self.name, "values": self.values, "steps": steps }).to_string()
@@ -87,10 +88,8 @@ impl Sweep {
 
     fn svg(&self, scenario: Scenario, reports: &[Report]) -> String {
         let (key, shown) = match scenario {
-            Scenario::Idle | Scenario::Connect => {
-                ("rss_bytes_per_connection", "RSS for each connection, bytes")
-            }
-            _ => ("cpu_us_per_delivery", "CPU for each delivery, µs"),
+            Scenario::Idle | Scenario::Connect => ("rss_bytes_per_connection", "RSS per connection, bytes"),
+            _ => ("cpu_us_per_delivery", "CPU per delivery, µs"),
         };
         let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
         let curve = |name: &str, of: fn(&Report) -> Option<&BenchOutcome>| {
@@ -104,10 +103,10 @@ impl Sweep {
         ];
         curves.retain(|curve| !curve.points.is_empty());
         let title = format!("{}, by {}", scenario.name(), self.name);
-        plot::svg(&title, shown, &Across::Values(self.name, &values), &curves)
+        plot::svg(&title, shown, &XAxis::Values(self.name, &values), &curves)
     }
 
-    /// A column for each value.
+    /// A table with a column for each value.
     fn table(&self, reports: &[Report]) -> String {
         let Some(first) = reports.first() else { return String::new() };
         let row = |name: &str, values: Vec<String>| [vec![name.to_owned()], values].concat();
@@ -117,10 +116,10 @@ impl Sweep {
             if !SHOWN.contains(&figure.key.as_str()) {
                 continue;
             }
-            // Each report has the same figures.
+            // All reports have the same figures.
             let cells: Vec<_> =
                 reports.iter().map(|report| report.cells(&report.gateway.figures[index])).collect();
-            let labels = [&figure.label, "  the baseline's", "  ratio"];
+            let labels = [&figure.label, "  baseline", "  ratio"];
             let shown = if figure.is_compared && first.baseline.is_some() { 3 } else { 1 };
             for (at, label) in labels.into_iter().enumerate().take(shown) {
                 rows.push(row(label, cells.iter().map(|cells| cells[at].clone()).collect()));

@@ -1,20 +1,20 @@
-//! What is measured: a gateway of our own, one that is already running, or the baseline.
+//! The measured server: a gateway started by the generator, a running gateway, or the baseline.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::children::OwnProcess;
-use crate::process::Account;
+use crate::children::ChildProcess;
+use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
 use crate::{BenchError, BrokerAddress, Environment, RedisAddress, baseline};
 
-/// How long a gateway may take to start and to be ready.
+/// The maximum time until a gateway is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server under load.
+/// The measured server.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) is_baseline: bool,
@@ -22,12 +22,12 @@ pub(crate) struct Target {
     redis: Option<RedisAddress>,
     admin: Option<SocketAddr>,
     process: Option<u32>,
-    /// Ended with this.
-    _child: Option<OwnProcess>,
+    /// Ended when the target is dropped.
+    _child: Option<ChildProcess>,
 }
 
 impl Target {
-    /// Starts a gateway with these environment variables, on a Redis of our own if there is one.
+    /// Starts a gateway with these environment variables, connected to `redis` if given.
     pub(crate) fn start(
         environment: &Environment,
         redis: Option<&OwnRedis>,
@@ -40,25 +40,25 @@ impl Target {
             .args(redis.iter().flat_map(|redis| ["--broker-url".to_owned(), redis.url()]))
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .envs(variables)
-            // Its log names its ports.
+            // `read_ports` reads the ports from the log.
             .env("RUST_LOG", "info")
             .env("RUST_LOG_STYLE", "never")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let (child, (.., log)) = OwnProcess::start(&mut command)?;
+        let (child, (.., log)) = ChildProcess::start(&mut command)?;
         let ports = read_ports(log)?;
         let redis = redis.map(|redis| redis.address.clone());
         let target = Self::gateway(environment, redis, ports, Some(child.0))?;
         Ok(Self { _child: Some(child), ..target })
     }
 
-    /// A gateway that is already running, with its process for the kernel's account of it.
+    /// Uses a running gateway. `process`: its process id, to measure its resources.
     pub(crate) fn running(environment: &Environment, process: Option<u32>) -> Result<Self, BenchError> {
         if let Some(process) = process
-            && Account::of(process).is_none()
+            && ResourceUsage::of(process).is_none()
         {
-            return Err(BenchError::Server(format!("there is no process {process} on this machine")));
+            return Err(BenchError::Server(format!("process {process} does not exist on this machine")));
         }
         Self::gateway(environment, None, (environment.public_addr, environment.admin_addr), process)
     }
@@ -94,17 +94,17 @@ impl Target {
         Ok(Self { address, is_baseline: false, publisher, redis, admin: Some(admin), process, _child: None })
     }
 
-    /// The resources used by its process; NaN when unknown or not on this machine.
-    pub(crate) fn account(&self) -> Account {
-        self.process.and_then(Account::of).unwrap_or(Account::UNKNOWN)
+    /// The resources of the target's process; NaN if unknown or on another machine.
+    pub(crate) fn process_usage(&self) -> ResourceUsage {
+        self.process.and_then(ResourceUsage::of).unwrap_or(ResourceUsage::UNKNOWN)
     }
 
-    /// What its Redis has used, see [`RedisAddress::usage`].
+    /// The resources of its Redis, see [`RedisAddress::usage`].
     pub(crate) fn redis_usage(&self) -> [f64; 2] {
         self.redis.as_ref().and_then(RedisAddress::usage).unwrap_or([f64::NAN; 2])
     }
 
-    /// One of the gateway's metrics by its full name; 0 if it has no value yet, NaN if there is no such metric.
+    /// The value of a metric of the gateway; 0 if the page has no such sample, NaN without a page.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let Some(Ok(page)) = self.admin.map(|admin| get(admin, "/metrics")) else { return f64::NAN };
         let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -112,7 +112,7 @@ impl Target {
     }
 }
 
-/// Reads the log up to the lines that name both ports. A thread drains the rest, so that the gateway never waits for it.
+/// Reads the log up to the lines with both ports. A thread drains the rest, so the gateway does not block on the pipe.
 fn read_ports(log: Option<ChildStderr>) -> Result<(SocketAddr, SocketAddr), BenchError> {
     let mut lines = log.map(BufReader::new).into_iter().flat_map(BufReader::lines).map_while(Result::ok);
     let (mut public, mut last) = (None, String::new());
@@ -128,16 +128,16 @@ fn read_ports(log: Option<ChildStderr>) -> Result<(SocketAddr, SocketAddr), Benc
     Err(BenchError::Server(format!("the gateway did not start: {last}")))
 }
 
-/// Waits until `/readyz` answers 200: before that a publication may reach nobody.
+/// Waits until `/readyz` answers 200; earlier publications might not be delivered.
 fn wait_until_ready(admin: SocketAddr) -> Result<(), BenchError> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     loop {
         let (timeout, reason) = match get(admin, "/readyz") {
             Ok(text) if text.starts_with("HTTP/1.1 200") => return Ok(()),
             Ok(text) => (START_TIMEOUT, text.lines().last().unwrap_or_default().to_owned()),
             Err(error) => (START_TIMEOUT / 10, error.to_string()),
         };
-        if begun.elapsed() > timeout {
+        if started_at.elapsed() > timeout {
             return Err(BenchError::Server(format!("the gateway at {admin} is not ready: {reason}")));
         }
         std::thread::park_timeout(Duration::from_millis(50));

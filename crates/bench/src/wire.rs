@@ -1,15 +1,15 @@
-//! The bytes that a client of the load generator sends and receives, without any IO.
+//! Encodes and parses the bytes of clients, without IO.
 
 use std::ops::Range;
 
-/// The beginning of the answer to a handshake that is accepted.
+/// The beginning of the response to an accepted handshake.
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
-/// The beginning of our messages in version 1; in version 2 the channel is before it.
+/// The beginning of the generator's messages in version 1. In version 2 the channel precedes it.
 const MESSAGE: &[u8] = br#""message":{"at":""#;
-/// The digits of the time that a message was due.
+/// The number of digits of a due time.
 const AT_DIGITS: usize = 16;
 
-/// The upgrade request. The key is the sample of RFC 6455: the answer is not checked.
+/// The upgrade request. The key is the sample of RFC 6455, because the response is not checked.
 pub(crate) fn handshake(is_v2: bool, is_deflated: bool) -> String {
     let path = if is_v2 { "/gateway?v=2" } else { "/gateway" };
     let extensions = if is_deflated { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
@@ -19,7 +19,7 @@ pub(crate) fn handshake(is_v2: bool, is_deflated: bool) -> String {
     )
 }
 
-/// A client's text frame, under a mask of zeros: legal, and as cheap as possible.
+/// A client's text frame. A mask of zeros is valid and needs no masking.
 pub(crate) fn client_frame(text: &str) -> Vec<u8> {
     frame(0x80, &[0; 4], text)
 }
@@ -37,7 +37,7 @@ fn frame(mask_bit: u8, mask: &[u8], text: &str) -> Vec<u8> {
     [&[0x81, mask_bit | short], &long[..], mask, text.as_bytes()].concat()
 }
 
-/// A server's first frame: its first byte, and the range of its payload. `None` until it is complete.
+/// The first frame of a server: its first byte, and the range of its payload. `None` until the frame is complete.
 pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
     let (header, length) = match *bytes.get(1)? {
         126 => (4, u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
@@ -48,7 +48,8 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
     (bytes.len() >= end).then_some((bytes[0], header..end))
 }
 
-/// Where frames begin, if the server has accepted; `None` until its answer is complete. An error is the status of a refusal.
+/// The index of the first frame after an accepted handshake; `None` until the response is complete. The error is the
+/// status of a refusal.
 pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<usize>, u16> {
     let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
     if bytes.starts_with(ACCEPTED) {
@@ -58,27 +59,27 @@ pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<usize>, u16> {
     Err(status.unwrap_or(0))
 }
 
-/// What a client reacts to.
+/// The events that a client reacts to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ServerEvent<'a> {
     /// Op 2.
     Ready,
-    /// Op 3: a message of ours.
+    /// Op 3: a message of the generator.
     Message(Stamp),
-    /// Op 6: how a subscription stands now.
+    /// Op 6: the state of a subscription.
     Subscription,
-    /// Op 10, with what must be sent back.
+    /// Op 10, with the rest of the frame, which the client sends back.
     Heartbeat(&'a str),
     /// Anything else.
     Other,
 }
 
-/// What a message of ours carries.
+/// The stamp in each message of the generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// When it was due, in microseconds since the generator began.
+    /// The due time, in microseconds since the start of the run.
     pub(crate) at_us: u64,
-    /// The phase of the run that it belongs to.
+    /// The phase of the run.
     pub(crate) phase: u8,
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn parse(payload: &[u8]) -> ServerEvent<'_> {
 }
 
 fn stamp(payload: &[u8]) -> Option<Stamp> {
-    // In version 1 it is at the front, and no search is needed.
+    // In version 1 the stamp is at the front, so no search is needed.
     let start = if payload.starts_with(MESSAGE) { 0 } else { find(payload, MESSAGE)? } + MESSAGE.len();
     let digits = payload.get(start..start + AT_DIGITS)?;
     let at_us = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -103,19 +104,19 @@ fn stamp(payload: &[u8]) -> Option<Stamp> {
     Some(Stamp { at_us, phase })
 }
 
-/// The text between `name` (with its opening quote) and the next quote.
+/// The text from the end of `name` to the next quote. `name` ends with the opening quote.
 pub(crate) fn text_after<'a>(payload: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let start = find(payload, name)? + name.len();
     let end = start + payload[start..].iter().position(|byte| *byte == b'"')?;
     std::str::from_utf8(&payload[start..end]).ok()
 }
 
-/// The index of `what`.
+/// The index of `what` in `bytes`.
 pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// A message of `bytes` bytes, or of the fewest that carry its stamp.
+/// A message of `bytes` bytes, but at least of the size of its stamp.
 pub(crate) fn message(stamp: Stamp, bytes: usize) -> String {
     let Stamp { at_us, phase } = stamp;
     let mut text = format!(r#"{{"at":"{at_us:016}","phase":{phase},"filling":""#);
@@ -124,7 +125,7 @@ pub(crate) fn message(stamp: Stamp, bytes: usize) -> String {
     text
 }
 
-/// The fewest bytes of a [`message`].
+/// The minimum size of a [`message`].
 pub(crate) const MIN_MESSAGE_BYTES: usize = 48;
 
 #[cfg(test)]
@@ -134,7 +135,7 @@ mod tests {
     const STAMP: Stamp = Stamp { at_us: 1_234_567, phase: 2 };
 
     #[test]
-    fn a_message_carries_its_stamp_and_has_the_wanted_length() {
+    fn message_has_its_stamp_and_the_requested_size() {
         for bytes in [MIN_MESSAGE_BYTES, 128, 5_000] {
             let message = message(STAMP, bytes);
             assert_eq!(message.len(), bytes);
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_the_handshake_are_told_apart() {
+    fn handshake_responses_are_distinguished() {
         assert_eq!(upgrade(b"HTTP/1.1 101 Switching"), Ok(None));
         assert_eq!(upgrade(b"HTTP/1.1 101 S\r\n\r\n\x81\x00"), Ok(Some(18)));
         assert_eq!(upgrade(b"HTTP/1.1 503 Full\r\n\r\n"), Err(503));

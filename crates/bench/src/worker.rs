@@ -1,4 +1,4 @@
-//! One thread of the load generator: its clients, and a poll over their sockets.
+//! One thread of the load generator, which polls the sockets of its clients.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -12,59 +12,58 @@ use mio::{Events, Interest, Poll, Token};
 use protocol::deflate::Inflater;
 
 use crate::BenchError;
-use crate::children::locked;
 use crate::client::{Client, ClientState as State};
 use crate::clients::{CONNECTING, ClientCounts, ClientPlan, Order, PHASES, Pace};
 use crate::latency::Latencies;
 use crate::wire::{self, ServerEvent};
 
-/// The token of the thread's own waker.
+/// The token of the thread's waker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
-/// One for the thread, not for each client.
+/// The size of the read buffer, which all clients of the thread share.
 const BUFFER_BYTES: usize = 65_536;
 /// How long a lost client waits before it reconnects, and how often this is checked.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 const RETRY_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// How often stalled clients check whether they are still connected.
 const STALLED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest message that is decompressed.
+/// The maximum size of a decompressed message.
 const MAX_INFLATED_BYTES: usize = 128 << 20;
-/// The name before the position of the channel `all` in Ready, and before the position in a message.
+/// The text before the position: of `all` in Ready, of `all` in Subscription, and in a message.
 const POSITION_OF_ALL: &[u8] = br#""channel":"all","position":""#;
 const SUBSCRIBED_TO_ALL: &[u8] = br#""channel":"all","state":"subscribed","position":""#;
 const POSITION: &[u8] = br#""position":""#;
 
-/// The thread's own state.
+/// The state of one thread.
 pub(crate) struct Worker {
     poll: Poll,
     plan: Arc<ClientPlan>,
     counts: Arc<ClientCounts>,
-    begun: Instant,
-    /// When the events that are handled now were found, in microseconds since `begun`.
+    started_at: Instant,
+    /// The arrival time of the current events, in microseconds since `started_at`.
     now_us: u64,
     clients: Vec<Client>,
-    /// From when a message or a connection was due to its arrival at a client or to Ready, by phase.
+    /// Latencies by phase, from the due time to the arrival of a message, or of Ready for connects.
     pub(crate) latencies: [Latencies; PHASES],
-    /// The clients to connect, their rate and start; how many are connecting but not Ready yet.
+    /// The clients to connect, their pace and its start; the numbers of started and of unfinished connects.
     waiting: VecDeque<usize>,
     pace: Pace,
     pace_begun_us: u64,
     started: usize,
     in_flight: usize,
-    /// The number of threads: each has its share of the rate.
+    /// The number of threads, among which the rate is divided.
     step: usize,
-    /// The clients that try again, and when.
+    /// The clients that reconnect, with the time.
     retries: VecDeque<(Instant, usize)>,
     stalled_checked: Instant,
 }
 
 impl Worker {
-    /// Every `step`th client of this range, which starts at one of this thread's clients.
+    /// Creates a thread's state with every `step`th client of this range.
     pub(crate) fn new(
         poll: Poll,
         plan: Arc<ClientPlan>,
         counts: Arc<ClientCounts>,
-        begun: Instant,
+        started_at: Instant,
         range: Range<usize>,
         step: usize,
     ) -> Self {
@@ -72,7 +71,7 @@ impl Worker {
             poll,
             plan,
             counts,
-            begun,
+            started_at,
             now_us: 0,
             clients: range.step_by(step).map(Client::new).collect(),
             latencies: std::array::from_fn(|_| Latencies::default()),
@@ -83,11 +82,11 @@ impl Worker {
             in_flight: 0,
             step,
             retries: VecDeque::new(),
-            stalled_checked: begun,
+            stalled_checked: started_at,
         }
     }
 
-    /// Runs until there can be no more orders.
+    /// Runs until the sender of orders is dropped.
     pub(crate) fn run(&mut self, orders: &mpsc::Receiver<Order>) {
         let mut events = Events::with_capacity(1_024);
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -95,7 +94,7 @@ impl Worker {
             if let Err(error) = self.poll.poll(&mut events, Some(self.pause()))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                return self.note(&error.into());
+                return self.record_loss(&error.into());
             }
             loop {
                 match orders.try_recv() {
@@ -110,12 +109,12 @@ impl Worker {
                 }
             }
             self.counts.notify();
-            self.connect_those_due();
+            self.connect_due();
             self.check_stalled();
         }
     }
 
-    /// How long there is nothing to do unless an event or an order comes.
+    /// The maximum time to wait for the next event or order.
     fn pause(&self) -> Duration {
         match self.pace {
             _ if !self.retries.is_empty() => RETRY_CHECK_INTERVAL,
@@ -127,36 +126,36 @@ impl Worker {
     }
 
     fn elapsed_us(&self) -> u64 {
-        self.begun.elapsed().as_micros() as u64
+        self.started_at.elapsed().as_micros() as u64
     }
 
-    /// The clients of this thread among these of all.
-    fn own(&self, range: &Range<usize>) -> Vec<usize> {
+    /// The clients of this thread in a range of all clients.
+    fn own_clients(&self, range: &Range<usize>) -> Vec<usize> {
         (0..self.clients.len()).filter(|at| range.contains(&self.clients[*at].index)).collect()
     }
 
-    /// These clients connect.
+    /// Connects these clients.
     pub(crate) fn start(&mut self, range: &Range<usize>, pace: Pace) {
-        self.waiting.extend(self.own(range));
+        self.waiting.extend(self.own_clients(range));
         (self.pace, self.pace_begun_us, self.started) = (pace, self.elapsed_us(), 0);
     }
 
-    /// All sockets are cut; returns are recorded apart from the first connects.
-    pub(crate) fn cut(&mut self) {
+    /// Disconnects all clients, and clears the latencies of connects.
+    pub(crate) fn disconnect(&mut self) {
         (0..self.clients.len()).for_each(|at| self.leave(at));
         self.latencies[usize::from(CONNECTING)] = Latencies::default();
     }
 
-    /// These clients are cut for good.
+    /// Disconnects these clients without a reconnect.
     pub(crate) fn remove(&mut self, range: &Range<usize>) {
-        let own = self.own(range);
+        let own = self.own_clients(range);
         self.retries.retain(|(_, at)| !own.contains(at));
         own.into_iter().for_each(|at| self.leave(at));
     }
 
-    /// These clients stop reading once they are Ready.
+    /// These clients stop reading after Ready.
     pub(crate) fn stall(&mut self, range: &Range<usize>) {
-        self.own(range).into_iter().for_each(|at| self.clients[at].stalls = true);
+        self.own_clients(range).into_iter().for_each(|at| self.clients[at].stalls = true);
     }
 
     fn leave(&mut self, at: usize) {
@@ -165,12 +164,12 @@ impl Worker {
             State::Disconnected => {}
             _ => self.in_flight -= 1,
         }
-        self.clients[at].cut();
+        self.clients[at].disconnect();
     }
 
     fn next_due_us(&self) -> u64 {
         match self.pace {
-            // Each thread at moments of its own.
+            // The due times of the threads alternate.
             Pace::Rate(rate) => {
                 let first = self.clients.first().map_or(0, |client| client.index);
                 self.pace_begun_us + ((self.started * self.step + first) as f64 * 1e6 / rate) as u64
@@ -180,7 +179,7 @@ impl Worker {
         }
     }
 
-    fn connect_those_due(&mut self) {
+    fn connect_due(&mut self) {
         while let Some((due, at)) = self.retries.front().copied()
             && due <= Instant::now()
         {
@@ -216,9 +215,9 @@ impl Worker {
     fn on_event(&mut self, at: usize, is_writable: bool, buffer: &mut [u8]) {
         let handled = match self.clients[at].state {
             State::Disconnected | State::Stalled => return,
-            // From here on only readability matters, not writability.
+            // After the handshake is sent, only readability matters.
             State::Connecting if is_writable => self.clients[at]
-                .introduce(&self.plan)
+                .send_handshake(&self.plan)
                 .and_then(|stream| self.poll.registry().reregister(stream, Token(at), Interest::READABLE))
                 .map_err(BenchError::from),
             _ => self.receive(at, buffer),
@@ -228,7 +227,7 @@ impl Worker {
         }
     }
 
-    /// Reads everything that has arrived. An error ends the connection.
+    /// Reads all received bytes. An error ends the connection.
     fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Result<(), BenchError> {
         self.now_us = self.elapsed_us();
         loop {
@@ -242,25 +241,25 @@ impl Worker {
             };
             let mut partial = std::mem::take(&mut self.clients[at].partial);
             if partial.is_empty() {
-                let taken = self.take_frames(at, &buffer[..length])?;
+                let taken = self.handle_frames(at, &buffer[..length])?;
                 partial.extend_from_slice(&buffer[taken..length]);
             } else {
                 partial.extend_from_slice(&buffer[..length]);
-                let taken = self.take_frames(at, &partial)?;
+                let taken = self.handle_frames(at, &partial)?;
                 partial.drain(..taken);
             }
             if !partial.is_empty() {
                 self.clients[at].partial = partial;
             }
-            // A read that does not fill the buffer has emptied the socket (epoll(7)).
+            // A read that does not fill the buffer has drained the socket (epoll(7)).
             if length < buffer.len() {
                 return Ok(());
             }
         }
     }
 
-    /// Takes complete frames from the front; returns how many bytes they had.
-    fn take_frames(&mut self, at: usize, bytes: &[u8]) -> Result<usize, BenchError> {
+    /// Handles the complete frames at the front; returns their size in bytes.
+    fn handle_frames(&mut self, at: usize, bytes: &[u8]) -> Result<usize, BenchError> {
         let mut taken = 0;
         if self.clients[at].state == State::Upgrading {
             let upgraded = wire::upgrade(bytes);
@@ -317,7 +316,7 @@ impl Worker {
             ServerEvent::Heartbeat(rest) => {
                 counts.heartbeats.fetch_add(1, SeqCst);
                 if let Some(stream) = &mut client.stream {
-                    // The frame is small: if the kernel has no room for it, the connection is lost anyway.
+                    // The frame is small: if the kernel's buffer is full, the connection is lost anyway.
                     let _ = stream.write(&wire::client_frame(&format!("{{\"op\":11,{rest}")));
                 }
                 return;
@@ -345,21 +344,21 @@ impl Worker {
         self.stalled_checked = Instant::now();
         for at in 0..self.clients.len() {
             if self.clients[at].state == State::Stalled && !self.clients[at].is_alive() {
-                self.lose(at, &BenchError::Run("a stalled reader was cut".to_owned()));
+                self.lose(at, &BenchError::Run("a stalled reader was disconnected".to_owned()));
             }
         }
     }
 
     fn lose(&mut self, at: usize, reason: &BenchError) {
         self.leave(at);
-        self.note(reason);
+        self.record_loss(reason);
         self.counts.lost.fetch_add(1, SeqCst);
-        if self.plan.resumes || self.plan.narrow.contains(&self.clients[at].index) {
+        if self.plan.resumes || self.plan.small_buffers.contains(&self.clients[at].index) {
             self.retries.push_back((Instant::now() + RETRY_DELAY, at));
         }
     }
 
-    fn note(&self, reason: &BenchError) {
-        *locked(&self.counts.reason) = Some(reason.to_string());
+    fn record_loss(&self, reason: &BenchError) {
+        *self.counts.reason.lock() = Some(reason.to_string());
     }
 }

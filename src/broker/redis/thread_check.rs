@@ -9,14 +9,14 @@ use tokio::time::timeout;
 /// How many checks may wait. Each one comes from a request that waits no longer than its deadline.
 const MAX_WAITING: usize = 64;
 
-type Check = oneshot::Sender<()>;
+type LivenessCheck = oneshot::Sender<()>;
 
 /// Sends checks to the link's thread.
 #[derive(Debug)]
 pub(super) struct ThreadCheck {
-    checks: mpsc::Sender<Check>,
+    checks: mpsc::Sender<LivenessCheck>,
     /// `None` once the link's thread answers checks.
-    receiver: Mutex<Option<mpsc::Receiver<Check>>>,
+    receiver: Mutex<Option<mpsc::Receiver<LivenessCheck>>>,
 }
 
 impl Default for ThreadCheck {

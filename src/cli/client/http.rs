@@ -1,4 +1,4 @@
-//! One request over plain HTTP/1.1, on a connection of its own. The codec is the one that the server side links anyway.
+//! One request over plain HTTP/1.1 on its own connection, with the codec that the server links as well.
 
 use std::io;
 
@@ -16,21 +16,21 @@ use tokio::net::{TcpStream, lookup_host};
 
 use super::ANSWER_TIMEOUT;
 
-/// The longest body that is read.
+/// The maximum size of a response body.
 const MAX_BODY_BYTES: usize = 2 << 20;
-/// The port of a URL that names none.
+/// The port of a URL without a port.
 const DEFAULT_PORT: u16 = 80;
 
-/// Why there is no answer.
+/// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum HttpError {
-    #[error("Invalid URL: {0}")]
+    #[error("the URL is invalid: {0}")]
     Url(#[from] InvalidUri),
     #[error("{0}")]
     Header(#[from] InvalidHeaderValue),
-    #[error("Failed to connect to host: Failed resolving hostname: {0}")]
+    #[error("cannot resolve the host name: {0}")]
     Resolve(io::Error),
-    #[error("Failed to connect to host: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(io::Error),
     #[error("{0}")]
     Send(#[from] io::Error),
@@ -38,19 +38,19 @@ pub(in crate::cli) enum HttpError {
     Head(#[from] ParseError),
     #[error("{0}")]
     Body(#[from] PayloadError),
-    #[error("the connection was closed without an answer")]
+    #[error("the connection was closed without a response")]
     Closed,
-    #[error("Timeout while waiting for response")]
+    #[error("timed out waiting for a response")]
     Timeout,
 }
 
-/// One exchange, ready to be sent.
-pub(in crate::cli) struct Request {
+/// A request that is ready to be sent.
+pub(in crate::cli) struct OutgoingRequest {
     pub(super) head: RequestHead,
     body: Option<Bytes>,
 }
 
-impl Request {
+impl OutgoingRequest {
     /// A GET without a body.
     pub(in crate::cli) fn get(url: &str) -> Result<Self, HttpError> {
         Self::new(Method::GET, url, None)
@@ -70,14 +70,14 @@ impl Request {
         Self { head, body }.header(header::HOST, &host)
     }
 
-    /// With this header.
+    /// Adds a header.
     pub(in crate::cli) fn header(mut self, name: HeaderName, value: &str) -> Result<Self, HttpError> {
         self.head.headers.insert(name, HeaderValue::try_from(value)?);
         Ok(self)
     }
 
-    /// Sends it; returns the status and the body of the answer. A redirect is an answer like any other: the API key goes
-    /// nowhere but to the server that the user named.
+    /// Sends the request; returns the status and the body of the response. Redirects are not followed, so the API key
+    /// is sent only to the server that the user named.
     pub(in crate::cli) async fn send(mut self) -> Result<(StatusCode, String), HttpError> {
         self.head.set_connection_type(ConnectionType::Close);
         let exchange = async {
@@ -87,7 +87,7 @@ impl Request {
         timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| HttpError::Timeout)?
     }
 
-    /// Connects and sends it; returns the head of the answer, and the connection with what follows.
+    /// Connects and sends the request; returns the head of the response, and the connection for the rest.
     pub(super) async fn exchange_heads(
         self,
     ) -> Result<(ResponseHead, Framed<TcpStream, ClientCodec>), HttpError> {

@@ -8,34 +8,34 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpStream;
 
-use super::http::{HttpError, Request};
+use super::http::{HttpError, OutgoingRequest};
 
-/// An open WebSocket.
+/// The client's end of an open WebSocket.
 pub(in crate::cli) type WebSocket = Framed<TcpStream, Codec>;
 
-/// Why there is no WebSocket.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum HandshakeError {
     #[error("{0}")]
     Http(#[from] HttpError),
-    #[error("it answered {0} and opened no WebSocket")]
+    #[error("the server answered {0} and opened no WebSocket")]
     Status(StatusCode),
-    #[error("Invalid upgrade header")]
+    #[error("the response has no valid Upgrade header")]
     Upgrade,
-    #[error("Invalid connection header")]
+    #[error("the response has an invalid Connection header")]
     Connection,
-    #[error("Missing Connection header")]
+    #[error("the response has no Connection header")]
     NoConnection,
-    #[error("Invalid challenge response")]
+    #[error("the response has a wrong Sec-WebSocket-Accept header")]
     Accept,
-    #[error("Missing Sec-Websocket-Accept header")]
+    #[error("the response has no Sec-WebSocket-Accept header")]
     NoAccept,
 }
 
-/// Opens a WebSocket that takes frames of at most `max_frame_bytes`.
+/// Opens a WebSocket that accepts frames of at most `max_frame_bytes`.
 pub(in crate::cli) async fn open(url: &str, max_frame_bytes: usize) -> Result<WebSocket, HandshakeError> {
     let key = STANDARD.encode(rand::random::<[u8; 16]>());
-    let mut request = Request::get(url)?
+    let mut request = OutgoingRequest::get(url)?
         .header(header::UPGRADE, "websocket")?
         .header(header::SEC_WEBSOCKET_VERSION, "13")?
         .header(header::SEC_WEBSOCKET_KEY, &key)?;
@@ -45,7 +45,7 @@ pub(in crate::cli) async fn open(url: &str, max_frame_bytes: usize) -> Result<We
     Ok(connection.into_map_codec(|_| Codec::new().max_size(max_frame_bytes).client_mode()))
 }
 
-/// Whether the server has accepted the upgrade, and the key is the one that it was sent.
+/// Checks that the server accepted the upgrade and answered the key.
 fn check(answer: &ResponseHead, key: &str) -> Result<(), HandshakeError> {
     if answer.status != StatusCode::SWITCHING_PROTOCOLS {
         return Err(HandshakeError::Status(answer.status));
@@ -70,7 +70,7 @@ fn check(answer: &ResponseHead, key: &str) -> Result<(), HandshakeError> {
     Ok(())
 }
 
-/// The elements of a header that is a list.
+/// The elements of a header with a comma-separated list.
 fn options(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)

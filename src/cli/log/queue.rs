@@ -1,25 +1,27 @@
-//! The queue between the threads that log and the writer thread, so that no thread waits for the reader of the log.
+//! The queue between the threads that log and the writer thread. No thread waits for the reader of the log.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
+
 use crate::metrics::Metrics;
 
-/// The bytes of lines that may wait to be written. Further lines are dropped and counted.
+/// The maximum size of the queued lines. Further lines are dropped and counted.
 const MAX_WAITING_BYTES: usize = 1 << 20;
-/// How long the end of the process waits for lines that are not written yet.
+/// How long the process waits for unwritten lines before it ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A handle of the queue; cloning shares it. Each call of `write` is one line.
+/// A handle of the queue; cloning shares the queue. Each call of `write` adds one line.
 #[derive(Clone)]
 pub(super) struct LogQueue(Arc<QueueShared>);
 
 struct QueueShared {
     lines: Mutex<Lines>,
-    /// A line was queued or written.
+    /// Notified when a line is queued or written.
     changed: Condvar,
     metrics: Metrics,
 }
@@ -27,9 +29,9 @@ struct QueueShared {
 #[derive(Default)]
 struct Lines {
     waiting: VecDeque<Vec<u8>>,
-    /// The bytes that wait, the line that is being written included.
+    /// The size of the queued lines, including the line that is being written.
     bytes: usize,
-    /// Lines dropped since a line of the log said how many.
+    /// Lines dropped since the last report in the log.
     unreported: u64,
 }
 
@@ -42,19 +44,19 @@ impl LogQueue {
         let shared =
             QueueShared { lines: Mutex::default(), changed: Condvar::new(), metrics: metrics.clone() };
         let queue = Self(Arc::new(shared));
-        let written = queue.clone();
-        thread::Builder::new().name("log".into()).spawn(move || written.keep_writing(output))?;
+        let writer = queue.clone();
+        thread::Builder::new().name("log".into()).spawn(move || writer.write_lines(output))?;
         Ok(queue)
     }
 
     /// Waits until all lines are written, but no longer than [`FLUSH_TIMEOUT`], because the reader may have stopped.
     pub(super) fn wait_until_written(&self) {
-        let wait = self.0.changed.wait_timeout_while(self.lines(), FLUSH_TIMEOUT, |lines| lines.bytes > 0);
-        drop(wait);
+        let mut lines = self.0.lines.lock();
+        self.0.changed.wait_while_for(&mut lines, |lines| lines.bytes > 0, FLUSH_TIMEOUT);
     }
 
     fn push(&self, line: &[u8]) {
-        let mut lines = self.lines();
+        let mut lines = self.0.lines.lock();
         if lines.bytes + line.len() > MAX_WAITING_BYTES {
             lines.unreported += 1;
             self.0.metrics.log_lines_dropped.inc();
@@ -65,30 +67,30 @@ impl LogQueue {
         self.0.changed.notify_all();
     }
 
-    fn keep_writing(&self, mut output: impl Write) {
+    fn write_lines(&self, mut output: impl Write) {
         loop {
-            let line = self.next();
+            let line = self.next_line();
             let is_written = output.write_all(&line).is_ok();
-            if let Some(dropped) = self.written(line.len(), is_written) {
-                log::warn!("{dropped} log lines were dropped, because the log was not read fast enough");
+            if let Some(dropped) = self.finish_line(line.len(), is_written) {
+                log::warn!("{dropped} log lines were dropped because the log was not read fast enough");
             }
         }
     }
 
-    fn next(&self) -> Vec<u8> {
-        let mut lines = self.lines();
+    fn next_line(&self) -> Vec<u8> {
+        let mut lines = self.0.lines.lock();
         loop {
             if let Some(line) = lines.waiting.pop_front() {
                 return line;
             }
-            lines = self.0.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
+            self.0.changed.wait(&mut lines);
         }
     }
 
-    /// Removes the line from the waiting bytes. Returns the number of dropped lines to report: none while no line is
-    /// written, or while the queue is so full that the report itself might be dropped.
-    fn written(&self, bytes: usize, is_written: bool) -> Option<u64> {
-        let mut lines = self.lines();
+    /// Subtracts a line from the queued bytes. Returns the number of dropped lines to report: none while writes fail,
+    /// or while the queue is so full that the report itself might be dropped.
+    fn finish_line(&self, bytes: usize, is_written: bool) -> Option<u64> {
+        let mut lines = self.0.lines.lock();
         lines.bytes -= bytes;
         self.0.changed.notify_all();
         if !is_written {
@@ -101,11 +103,6 @@ impl LogQueue {
         }
         Some(std::mem::take(&mut lines.unreported))
     }
-
-    fn lines(&self) -> MutexGuard<'_, Lines> {
-        // A list of lines cannot be left half-changed.
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Write for LogQueue {
@@ -114,7 +111,7 @@ impl Write for LogQueue {
         Ok(line.len())
     }
 
-    /// The logger calls this after each line, so it must not wait.
+    /// Does not wait: the logger calls it after each line.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -126,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes lines as they are asked for.
+    /// Accepts a line only when the test receives it.
     struct Reader(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Reader {
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_bound_are_dropped_and_counted() {
+    fn lines_over_the_limit_are_dropped_and_counted() {
         let (mut queue, metrics, written) = queue();
         let line = vec![b'x'; MAX_WAITING_BYTES / 4];
         for _ in 0..10 {
@@ -175,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_nothing_waits() {
+    fn unwritable_lines_are_counted_and_nobody_waits() {
         let (mut queue, metrics, written) = queue();
         drop(written);
         queue.write_all(b"lost").unwrap();

@@ -1,24 +1,24 @@
-//! Redis' primary moves: by order, by sentinels, with its data and without their end.
+//! Another Redis server becomes the primary, by hand or through sentinels, with or without the last publications.
 //!
-//! Replication is asynchronous: what a primary acknowledges and has not copied dies with it. So the publisher asks with
-//! WAIT for a copy before it counts a number as acknowledged, as any publisher must to whom it matters.
+//! Replication is asynchronous: writes that are acknowledged but not replicated are lost with the primary. Therefore
+//! the publisher counts a number as acknowledged only after WAIT has found it on the Redis replica.
 
 use redis::cmd;
 
 use super::*;
 use crate::support::sentinel::{FAILOVER_TIMEOUT, MASTER, Watched};
 
-/// A primary with a copy, and a delivery over it that asks for the copy.
+/// Starts a primary with a Redis replica, and a test whose publisher waits for replication.
 #[track_caller]
-fn with_copy() -> (Delivery, RedisServer) {
+fn start_replicated() -> (Delivery, RedisServer) {
     let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
     let port = primary.port().to_string();
-    let copy = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
+    let redis_replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
     let run = Plan::new().replicas(2).publishing(|publishing| publishing.copies = 1).start_over(primary);
-    (run, copy)
+    (run, redis_replica)
 }
 
-/// Publishes there from now on, where no further copy is.
+/// Publishes to this server from now on, without waiting for replication.
 fn publish_to(run: &Delivery, server: &RedisServer) {
     run.publisher.change(|publishing| {
         publishing.url = server.url();
@@ -32,38 +32,38 @@ fn promote(server: &RedisServer) {
 }
 
 #[test]
-fn the_primary_dies_and_its_copy_takes_over() {
-    let (mut run, copy) = with_copy();
+fn the_primary_dies_and_its_replica_is_promoted() {
+    let (mut run, redis_replica) = start_replicated();
     run.publisher.pause();
     run.redis.kill();
-    promote(&copy);
-    run.replicas.iter().for_each(|replica| replica.link.redirect(copy.address()));
-    publish_to(&run, &copy);
+    promote(&redis_replica);
+    run.replicas.iter().for_each(|replica| replica.link.redirect(redis_replica.address()));
+    publish_to(&run, &redis_replica);
     run.finish().assert_exact();
 }
 
 #[test]
-fn the_primary_dies_and_its_copy_lacks_the_end() {
-    let (mut run, copy) = with_copy();
+fn the_promoted_replica_lacks_the_last_publications() {
+    let (mut run, redis_replica) = start_replicated();
     run.publisher.change(|publishing| publishing.copies = 0);
-    promote(&copy);
-    // The clients hear these, and they are gone for ever.
+    promote(&redis_replica);
+    // The clients receive these numbers; the promoted replica does not have them.
     run.publish(5);
     run.publisher.pause();
     run.redis.kill();
-    run.replicas.iter().for_each(|replica| replica.link.redirect(copy.address()));
-    publish_to(&run, &copy);
-    run.finish().assert_told();
+    run.replicas.iter().for_each(|replica| replica.link.redirect(redis_replica.address()));
+    publish_to(&run, &redis_replica);
+    run.finish().assert_reported();
 }
 
-/// A delivery over a primary that sentinels watch.
+/// Starts a primary with a Redis replica and sentinels, and a test that connects through the sentinels.
 #[track_caller]
-fn watched() -> (Delivery, RedisServer, Vec<RedisServer>) {
+fn start_with_sentinels() -> (Delivery, RedisServer, Vec<RedisServer>) {
     let watched = Watched::start(1, "");
     let url = format!("redis+sentinel://{}", watched.hosts());
-    let Watched { servers: [primary, copy], sentinels } = watched;
+    let Watched { servers: [primary, redis_replica], sentinels } = watched;
     let plan = Plan::new().with("broker.url", &url).publishing(|publishing| publishing.copies = 1);
-    (plan.start_over(primary), copy, sentinels)
+    (plan.start_over(primary), redis_replica, sentinels)
 }
 
 #[track_caller]
@@ -76,23 +76,23 @@ fn wait_promoted(server: &RedisServer) {
 }
 
 #[test]
-fn the_sentinels_replace_a_primary_that_died() {
-    let (mut run, copy, _sentinels) = watched();
+fn sentinels_replace_a_dead_primary() {
+    let (mut run, redis_replica, _sentinels) = start_with_sentinels();
     run.publisher.pause();
     run.redis.kill();
-    wait_promoted(&copy);
-    publish_to(&run, &copy);
+    wait_promoted(&redis_replica);
+    publish_to(&run, &redis_replica);
     run.finish().assert_exact();
 }
 
 #[test]
-fn the_sentinels_replace_a_primary_by_order() {
-    let (run, copy, sentinels) = watched();
+fn sentinels_replace_a_primary_on_request() {
+    let (run, redis_replica, sentinels) = start_with_sentinels();
     run.publisher.pause();
     let mut sentinel = sentinels[0].client();
-    // It may need a moment to know the copy well enough.
+    // A sentinel refuses until it knows the state of the Redis replica.
     eventually(FAILOVER_TIMEOUT, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
-    wait_promoted(&copy);
-    publish_to(&run, &copy);
+    wait_promoted(&redis_replica);
+    publish_to(&run, &redis_replica);
     run.finish().assert_exact();
 }

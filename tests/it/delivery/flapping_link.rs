@@ -1,4 +1,4 @@
-//! A link that is lost whenever it has just been ready.
+//! The link is lost each time it becomes ready.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use super::*;
 use crate::support::client::{Client, Version};
 
 /// How long the link flaps.
-const FLAPS: Duration = Duration::from_secs(12);
-/// A channel is told of one gap in this time at most.
-const PER_GAP: Duration = Duration::from_secs(10);
-/// By so much a busy machine may delay the first of two gaps more than the second.
+const FLAP_TIME: Duration = Duration::from_secs(12);
+/// A channel gets at most one gap in this time.
+const MIN_GAP_INTERVAL: Duration = Duration::from_secs(10);
+/// How much more a busy machine may delay the first of two gaps than the second.
 const MARGIN: Duration = Duration::from_secs(1);
 const CHANNEL: &str = "public:room";
 
-/// When a client was told of a gap, on each channel.
+/// The times at which a client received a gap, by channel.
 type Gaps = HashMap<String, Vec<Instant>>;
 
-/// A client that notes the gaps of its channels until the test is over.
+/// Runs a client that calls `gaps` with the channel of each gap, until the test is over.
 fn note_gaps(address: SocketAddr, is_over: &AtomicBool, gaps: impl Fn(&str)) {
     let mut client = Client::connect(address, Version::V2).answering_heartbeats();
     client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"public:room"}]}"#);
@@ -36,9 +36,9 @@ fn note_gaps(address: SocketAddr, is_over: &AtomicBool, gaps: impl Fn(&str)) {
     }
 }
 
-/// Resets the link whenever it is ready; returns when it did, and how many connections had come by then.
+/// Resets the link each time it is ready. Returns the time of each reset and the number of connections until then.
 fn flap(gateway: &TestGateway, link: &FaultProxy) -> Vec<(Instant, usize)> {
-    let end = Instant::now() + FLAPS;
+    let end = Instant::now() + FLAP_TIME;
     let mut flaps = Vec::new();
     while Instant::now() < end {
         if gateway.readyz().0 == 200 {
@@ -51,32 +51,36 @@ fn flap(gateway: &TestGateway, link: &FaultProxy) -> Vec<(Instant, usize)> {
     flaps
 }
 
-/// A copy, so that a failure does not poison the lock.
-fn gaps_of(told: &Mutex<Gaps>) -> Gaps {
-    told.lock().unwrap().clone()
+/// Returns a copy, so that a failed assertion does not poison the lock.
+fn snapshot(gaps: &Mutex<Gaps>) -> Gaps {
+    gaps.lock().unwrap().clone()
 }
 
 #[track_caller]
-fn assert_rare(client: usize, gaps: &Gaps) {
-    for (channel, told) in gaps {
-        let close = told.windows(2).find(|pair| pair[1] - pair[0] < PER_GAP - MARGIN);
-        assert!(close.is_none(), "client {client} was told of {} gaps on {channel}", told.len());
+fn assert_gaps_are_rare(client: usize, gaps: &Gaps) {
+    for (channel, times) in gaps {
+        let close = times.windows(2).find(|pair| pair[1] - pair[0] < MIN_GAP_INTERVAL - MARGIN);
+        assert!(
+            close.is_none(),
+            "client {client} received {} gaps on {channel}, two of them too close together",
+            times.len()
+        );
     }
 }
 
-/// The waits between connects grow, so the second half has fewer losses than the first.
+/// Asserts that the delay between connects grows: the second half has fewer losses than the first.
 #[track_caller]
-fn assert_slower(start: Instant, flaps: &[(Instant, usize)]) {
-    let early = flaps.iter().filter(|(at, _)| *at - start < FLAPS / 2).count();
-    let connects = flaps.last().expect("it flapped").1;
+fn assert_backoff_grows(start: Instant, flaps: &[(Instant, usize)]) {
+    let early = flaps.iter().filter(|(at, _)| *at - start < FLAP_TIME / 2).count();
+    let connects = flaps.last().expect("the link was lost at least once").1;
     let late = flaps.len() - early;
     let shown = format!("{early} losses in the first half, {late} in the second, {connects} connections");
-    // Pauses with jitter that double from 50 ms to 5 s: about eight in the first half and three in the second.
-    assert!(late < early && flaps.len() <= 30 && connects <= 150, "the waits do not grow: {shown}");
+    // Delays with jitter double from 50 ms to 5 s: about eight in the first half and three in the second.
+    assert!(late < early && flaps.len() <= 30 && connects <= 150, "the delays do not grow: {shown}");
 }
 
 #[test]
-fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
+fn a_flapping_link_backs_off_and_reports_few_gaps() {
     let redis = RedisServer::start();
     let link = FaultProxy::start(redis.address());
     let gateway = TestGateway::with("broker.url", &format!("redis://{}", link.address))
@@ -85,12 +89,12 @@ fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
         .with("channels.public_namespaces", "public")
         .spawn();
     gateway.wait_ready();
-    let told: [Mutex<Gaps>; 2] = Default::default();
+    let gaps_by_client: [Mutex<Gaps>; 2] = Default::default();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for told in &told {
+        for gaps in &gaps_by_client {
             let note = |channel: &str| {
-                told.lock().unwrap().entry(channel.to_owned()).or_default().push(Instant::now());
+                gaps.lock().unwrap().entry(channel.to_owned()).or_default().push(Instant::now());
             };
             let (public, is_over) = (gateway.public, &is_over);
             scope.spawn(move || note_gaps(public, is_over, note));
@@ -107,16 +111,22 @@ fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
             gateway.wait_metric("sessions", 2);
             let start = Instant::now();
             let flaps = flap(&gateway, &link);
-            told.iter().enumerate().for_each(|(client, told)| assert_rare(client, &gaps_of(told)));
-            assert_slower(start, &flaps);
-            let last = flaps.last().expect("it flapped").0;
-            // Clients are told of the last loss too, if later.
-            for told in &told {
-                let is_told =
-                    || gaps_of(told).get(CHANNEL).and_then(|gaps| gaps.last().copied()) > Some(last);
-                eventually(2 * SOON, || is_told().then_some(()));
+            gaps_by_client
+                .iter()
+                .enumerate()
+                .for_each(|(client, gaps)| assert_gaps_are_rare(client, &snapshot(gaps)));
+            assert_backoff_grows(start, &flaps);
+            let last = flaps.last().expect("the link was lost at least once").0;
+            // Clients also get a gap for the last loss, at the latest when the minimum interval has passed.
+            for gaps in &gaps_by_client {
+                let is_reported =
+                    || snapshot(gaps).get(CHANNEL).and_then(|gaps| gaps.last().copied()) > Some(last);
+                eventually(2 * SOON, || is_reported().then_some(()));
             }
-            told.iter().enumerate().for_each(|(client, told)| assert_rare(client, &gaps_of(told)));
+            gaps_by_client
+                .iter()
+                .enumerate()
+                .for_each(|(client, gaps)| assert_gaps_are_rare(client, &snapshot(gaps)));
         }));
         is_over.store(true, Ordering::SeqCst);
         if let Err(panic) = judged {

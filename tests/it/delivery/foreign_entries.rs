@@ -1,41 +1,41 @@
-//! Other programs write to a history's key. That may cost this channel its history, but never the link, and never another
-//! channel anything.
+//! Other programs write to the key of a history. The channel may lose its history; the link and all other channels are
+//! not affected.
 
 use redis::cmd;
 use serde_json::json;
 
-use super::redis_faults::tell;
+use super::redis_faults::run_command;
 use super::*;
 use crate::support::client::Client;
 
-/// A channel beside those whose messages are judged.
+/// The history of a channel that is not among [`CHANNELS`].
 const SPOILT: &str = "gateway:public:spoilt";
 
-/// Somebody spoils the history of a channel that clients follow and resume. Other channels go on, and so does the link,
-/// the one that is there and the one that is made anew.
+/// Corrupts the history of a channel that clients follow and resume. The other channels are not affected. The link
+/// stays up, and so does the next link after a reset.
 #[track_caller]
-fn spoils_one_history(spoil: impl FnOnce(&mut redis::Connection)) {
-    // Every history is compared once a second.
+fn corrupt_one_history(corrupt: impl FnOnce(&mut redis::Connection)) {
+    // Every history is checked once a second.
     let plan = Plan::new().with("broker.history_check_interval", "1s");
-    // A busy machine must not lose the link.
+    // A slow answer on a busy machine must not end the link.
     let run = plan.with("broker.probe_timeout", "10s").with("broker.response_timeout", "10s").start();
     let mut admin = run.admin();
     let before: String = publish(&mut admin).unwrap();
     let follower = resume(&run, "7", &before);
     run.gateway().wait_ready();
     let losses = run.link_losses();
-    spoil(&mut admin);
-    // This entry is not published, so the next comparison finds that the gateway has to read up to it. Redis refuses it
-    // where no history can go on.
+    corrupt(&mut admin);
+    // No publication follows this entry, so the next history check has to read it. Redis rejects the command if the
+    // key cannot take an entry.
     let _ = cmd("XADD").arg(SPOILT).arg("*").arg("m").arg("1").exec(&mut admin);
-    outlasts_sweeps(&run, losses, "with the spoilt history");
+    assert_link_survives_checks(&run, losses, "while it read the corrupt history");
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     let _ = publish(&mut admin);
     run.link().heal();
     run.gateway().wait_ready();
     let other = resume(&run, "8", &before);
-    outlasts_sweeps(&run, losses + 1, "made anew over the spoilt history");
+    assert_link_survives_checks(&run, losses + 1, "after it reconnected with the corrupt history");
     drop((follower, other));
     run.finish().assert_exact();
 }
@@ -44,7 +44,7 @@ fn publish(backend: &mut redis::Connection) -> redis::RedisResult<String> {
     cmd("FCALL").arg("gateway_publish").arg(1).arg(SPOILT).arg("1").query(backend)
 }
 
-/// A client that resumes the spoilt channel. Whatever it is told of that channel, it gets its Ready.
+/// Starts a client that resumes the corrupted channel. It gets Ready whatever the state of the channel is.
 #[track_caller]
 fn resume(run: &Delivery, user: &str, since: &str) -> Client {
     let mut client = run.gateway().connect_v2();
@@ -54,37 +54,37 @@ fn resume(run: &Delivery, user: &str, since: &str) -> Client {
     client
 }
 
-/// Nothing happens to the link while every history is compared twice.
+/// Asserts that the link stays up while every history is checked twice.
 #[track_caller]
-fn outlasts_sweeps(run: &Delivery, losses: usize, when: &str) {
-    run.lasts(Duration::from_millis(2_500));
+fn assert_link_survives_checks(run: &Delivery, losses: usize, when: &str) {
+    run.publish_for(Duration::from_millis(2_500));
     run.publish(5);
     assert_eq!(run.link_losses(), losses, "the link was lost {when}");
     assert_eq!(run.gateway().readyz(), (200, vec![]), "{when}");
 }
 
 #[test]
-fn a_field_that_is_not_utf_8_disturbs_no_other_channel() {
-    spoils_one_history(|admin| {
+fn a_field_with_invalid_utf_8_affects_no_other_channel() {
+    corrupt_one_history(|admin| {
         cmd("XADD").arg(SPOILT).arg("*").arg(&b"\xff\xfe"[..]).arg("x").exec(admin).unwrap();
     });
 }
 
 #[test]
-fn the_last_of_all_ids_disturbs_no_other_channel() {
-    spoils_one_history(|admin| {
-        tell::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
+fn the_highest_stream_id_affects_no_other_channel() {
+    corrupt_one_history(|admin| {
+        run_command::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
     });
 }
 
 #[test]
-fn an_entry_with_offset_0_disturbs_no_other_channel() {
-    spoils_one_history(|admin| {
-        tell::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
+fn an_entry_with_offset_0_affects_no_other_channel() {
+    corrupt_one_history(|admin| {
+        run_command::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
     });
 }
 
 #[test]
-fn a_key_of_another_kind_disturbs_no_other_channel() {
-    spoils_one_history(|admin| tell(admin, &format!("SET {SPOILT} rubbish")));
+fn a_key_of_another_type_affects_no_other_channel() {
+    corrupt_one_history(|admin| run_command(admin, &format!("SET {SPOILT} rubbish")));
 }

@@ -1,4 +1,4 @@
-//! What happens to the history itself: it has bounds, and others can reach it.
+//! Histories are trimmed, deleted, expired or replaced.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ fn on_each_history(run: &Delivery, command: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn a_history_is_trimmed_past_a_client_that_is_away() {
+fn a_history_is_trimmed_past_an_offline_client() {
     let run = Plan::new().with("broker.history_size", "50").start();
-    run.while_one_is_away(|| {
+    run.while_one_is_offline(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
-        // Redis trims by whole blocks, of a hundred entries.
+        // Redis trims whole nodes of a hundred entries.
         run.publish(400);
         run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
     });
-    run.finish().assert_told_only(&[0]);
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn somebody_trims_a_history() {
+fn a_history_is_trimmed_by_hand() {
     let run = Delivery::start();
-    run.while_one_is_away(|| on_each_history(&run, "XTRIM", &["MAXLEN", "0"]));
-    run.finish().assert_told_only(&[0]);
+    run.while_one_is_offline(|| on_each_history(&run, "XTRIM", &["MAXLEN", "0"]));
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn somebody_deletes_a_message_in_the_middle_of_a_history() {
+fn a_message_is_deleted_in_the_middle_of_a_history() {
     let run = Delivery::start();
-    run.while_one_is_away(|| {
+    run.while_one_is_offline(|| {
         run.publisher.pause();
         let mut admin = run.admin();
         for channel in CHANNELS {
@@ -47,25 +47,25 @@ fn somebody_deletes_a_message_in_the_middle_of_a_history() {
         }
         run.publisher.resume();
     });
-    run.finish().assert_told_only(&[0]);
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn somebody_deletes_a_history_while_a_client_is_away() {
+fn a_history_is_deleted_while_a_client_is_offline() {
     let run = Delivery::start();
-    run.while_one_is_away(|| {
+    run.while_one_is_offline(|| {
         run.publisher.pause();
         on_each_history(&run, "DEL", &[]);
         run.publisher.resume();
         run.publish(5);
     });
-    run.finish().assert_told_only(&[0]);
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn a_history_expires_while_a_client_is_away() {
+fn a_history_expires_while_a_client_is_offline() {
     let run = Plan::new().with("broker.history_ttl", "1s").start();
-    run.while_one_is_away(|| {
+    run.while_one_is_offline(|| {
         run.publisher.pause();
         let mut admin = run.admin();
         eventually(SOON, || {
@@ -75,23 +75,23 @@ fn a_history_expires_while_a_client_is_away() {
         run.publisher.resume();
         run.publish(5);
     });
-    run.finish().assert_told_only(&[0]);
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn a_replica_is_sent_to_another_redis() {
+fn a_replica_is_pointed_at_another_redis() {
     let other = RedisServer::start();
     let run = Delivery::start();
     run.publisher.pause();
     run.link().redirect(other.address());
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.publisher.change(|publishing| publishing.url = other.url());
     run.publisher.resume();
-    run.finish().assert_told();
+    run.finish().assert_reported();
 }
 
 #[test]
-fn a_storm_above_what_a_replica_can_take() {
+fn a_burst_exceeds_the_inbox_of_a_replica() {
     let run = Plan::new()
         .with("broker.max_payload_bytes", "4096")
         .with("broker.max_inbox_bytes", "8192")
@@ -100,34 +100,34 @@ fn a_storm_above_what_a_replica_can_take() {
             publishing.pace = Duration::ZERO;
         })
         .start();
-    // What comes meanwhile is there at once afterwards.
+    // All messages of this time arrive at once after the stall.
     run.link().set_both(Fault::Stall(1 << 20));
-    run.lasts(Duration::from_millis(300));
+    run.publish_for(Duration::from_millis(300));
     run.link().heal();
     eventually(SOON, || (run.gateway().dropped("hub_inbox_full") > 0).then_some(()));
-    // From now on there is room for all.
+    // The inbox has room for all messages from now on.
     run.publisher.change(|publishing| {
         publishing.padding = 0;
         publishing.pace = Duration::from_millis(3);
     });
-    run.finish().assert_honest();
+    run.finish().assert_no_silent_loss();
 }
 
 #[test]
-fn more_is_missing_than_may_be_recovered() {
+fn more_messages_are_missing_than_may_be_recovered() {
     let run = Plan::new().with("session.max_recovered_messages", "100").start();
-    run.while_one_is_away(|| {
+    run.while_one_is_offline(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
         run.publish(150);
         run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
     });
-    run.finish().assert_told_only(&[0]);
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn one_call_for_several_channels_reaches_each_of_them_whole() {
+fn one_call_for_several_channels_reaches_each_of_them() {
     let mut run = Plan::new().replicas(2).publishing(|publishing| publishing.together = true).start();
-    run.losing_the_link(|| run.link().reset_open());
-    run.losing_the_clients(|run| run.clients.iter().for_each(ResumingClient::cut));
+    run.lose_link(|| run.link().reset_open());
+    run.lose_clients(|run| run.clients.iter().for_each(ResumingClient::cut));
     run.finish().assert_exact();
 }

@@ -1,5 +1,5 @@
-//! Many clients resume at once on a channel whose history is large. A read must cost Redis what a client
-//! may be given, not what is stored, and must not delay other channels.
+//! Many clients resume at once on a channel with a large history. The cost of a read for Redis must depend on what a
+//! client may receive, not on what is stored, and a read must not delay other channels.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,25 +15,25 @@ use crate::support::client::{Client, Version};
 const CLIENTS: usize = 40;
 const MESSAGES: usize = 64;
 const MESSAGE_BYTES: usize = 1_000_000;
-/// What Redis may grow by meanwhile, output buffers of its clients included.
-const GROWTH_BYTES: usize = 100_000_000;
-/// What a neighbour's message may take meanwhile: a generous bound, it takes less than a millisecond otherwise.
-const NEIGHBOUR: Duration = Duration::from_secs(1);
+/// The memory that Redis may use in addition while the clients resume, including its output buffers.
+const MAX_GROWTH_BYTES: usize = 100_000_000;
+/// The latency of another channel while the clients resume. The bound is generous: without load it is below 1 ms.
+const MAX_NEIGHBOUR_LATENCY: Duration = Duration::from_secs(1);
 const LARGE: &str = "public:large";
 const SMALL: &str = "public:small";
 
 struct Crowd {
     gateways: [TestGateway; 2],
     redis: RedisServer,
-    /// Of the large messages.
+    /// The positions of the large messages.
     positions: Vec<String>,
 }
 
-/// How it went.
+/// The result of a run.
 struct Resumed {
-    /// How many clients were given what they missed.
+    /// The number of clients that received everything they missed.
     recovered: usize,
-    /// What a neighbour's message took at most.
+    /// The highest latency on another channel.
     worst: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Crowd {
         let redis = RedisServer::start();
         let plan = TestGateway::redis(&redis)
             .with("broker.probe_interval", "100ms")
-            // A busy machine must not look like a probe that Redis was too busy to answer.
+            // A delay on a busy machine must not count as a probe that Redis was too busy to answer.
             .with("broker.probe_timeout", "5s")
             .with("session.max_outbound_bytes", max_outbound_bytes)
             .with("session.write_timeout", "1m")
@@ -56,7 +56,7 @@ impl Crowd {
         Self { gateways, redis, positions }
     }
 
-    /// How often the links were lost.
+    /// How often the replicas have lost their links.
     fn link_losses(&self) -> f64 {
         let metrics = self.gateways.iter().flat_map(TestGateway::metrics);
         metrics
@@ -65,10 +65,10 @@ impl Crowd {
             .sum()
     }
 
-    /// All clients resume at once; `had` says how many of the messages each of them has had. Returns once each was
-    /// given what it missed, or was told that it is not.
+    /// Lets all clients resume at once; `had` returns how many messages a client already has. Returns once each client
+    /// has received what it missed, or `"recovered":false`.
     #[track_caller]
-    fn resumes(&self, had: impl Fn(usize) -> usize + Sync) -> Resumed {
+    fn resume_all(&self, had: impl Fn(usize) -> usize + Sync) -> Resumed {
         let mut backend = self.redis.client();
         let (used, losses) = (memory(&mut backend, "used_memory"), self.link_losses());
         let mut neighbour = Client::connect(self.gateways[0].public, Version::V2).answering_heartbeats();
@@ -98,22 +98,22 @@ impl Crowd {
             let meanwhile = Latencies::measure(&mut backend, &mut neighbour, is_served);
             let ended: Vec<_> = crowd.into_iter().map(|client| client.join().is_ok()).collect();
             is_over.store(true, Ordering::SeqCst);
-            assert!(ended.into_iter().all(|is_well| is_well), "a client was not answered");
+            assert!(ended.into_iter().all(|is_ok| is_ok), "a client got no answer");
             meanwhile
         });
         let growth = memory(&mut backend, "used_memory_peak").saturating_sub(used);
         let report = format!(
-            "Redis grew by {} MB, {} probes failed, a neighbour's message took {meanwhile:?} and {before:?} before",
+            "Redis grew by {} MB, {} probes failed, the latency of another channel was {meanwhile:?}, before {before:?}",
             growth / 1_000_000,
             not_ready.load(Ordering::SeqCst)
         );
         assert_eq!(self.link_losses(), losses, "a link was lost: {report}");
-        assert!(growth < GROWTH_BYTES && not_ready.into_inner() == 0, "{report}");
-        show(&report);
+        assert!(growth < MAX_GROWTH_BYTES && not_ready.into_inner() == 0, "{report}");
+        print_report(&report);
         Resumed { recovered: recovered.into_inner(), worst: meanwhile.worst }
     }
 
-    /// One client of the crowd. Returns 1 when it was given what it missed.
+    /// Resumes one client. Returns 1 if it received what it missed, else 0.
     fn resume(&self, number: usize, had: usize, barrier: &Barrier) -> usize {
         let mut client =
             Client::connect(self.gateways[number % 2].public, Version::V2).answering_heartbeats();
@@ -123,14 +123,14 @@ impl Crowd {
         client.send_text(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
         let ready = client.expect_ready();
         let channels = ready["channels"].as_array().unwrap();
-        let mut standing = channels.iter().find(|channel| channel["channel"] == LARGE).unwrap().clone();
-        while standing["state"] == "recovering" {
+        let mut answer = channels.iter().find(|channel| channel["channel"] == LARGE).unwrap().clone();
+        while answer["state"] == "recovering" {
             let frame = client.next_json();
             if frame["op"] == 6 && frame["channel"] == LARGE {
-                standing = frame;
+                answer = frame;
             }
         }
-        if standing["recovered"] != true {
+        if answer["recovered"] != true {
             return 0;
         }
         let mut missed = self.positions[had..].iter().peekable();
@@ -155,22 +155,22 @@ fn publish(backend: &mut Connection, channel: &str, message: &str) -> String {
         .unwrap()
 }
 
-/// A figure of `INFO memory`. Redis keeps its peak exactly: it looks after each command.
+/// A value of `INFO memory`. The peak is exact, because Redis updates it after each command.
 fn memory(backend: &mut Connection, name: &str) -> usize {
     let info: redis::InfoDict = cmd("INFO").arg("memory").query(backend).unwrap();
     info.get(name).unwrap()
 }
 
-/// From publishing a message on another channel to hearing it.
+/// The times from publishing a message on another channel to receiving it.
 #[derive(Debug)]
 struct Latencies {
-    #[allow(dead_code, reason = "it is shown")]
+    #[allow(dead_code, reason = "only the debug output reads it")]
     median: Duration,
     worst: Duration,
 }
 
 impl Latencies {
-    /// Of ten messages, and of more until `is_over`.
+    /// Measures at least ten messages, and more until `is_over` returns true.
     fn measure(backend: &mut Connection, neighbour: &mut Client, is_over: impl Fn() -> bool) -> Self {
         let mut latencies = Vec::new();
         while latencies.len() < 10 || !is_over() {
@@ -184,23 +184,23 @@ impl Latencies {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the figures help whoever compares two versions")]
-fn show(report: &str) {
+#[allow(clippy::print_stderr, reason = "the figures serve to compare two versions")]
+fn print_report(report: &str) {
     eprintln!("{report}");
 }
 
 #[test]
-fn many_clients_that_missed_too_much_cost_redis_little() {
-    // No client may be given even one of the messages.
+fn clients_that_missed_too_much_cost_redis_little() {
+    // One message is larger than what a client may recover.
     let crowd = Crowd::start("1048576");
-    let Resumed { recovered, worst } = crowd.resumes(|number| 1 + number % 8);
+    let Resumed { recovered, worst } = crowd.resume_all(|number| 1 + number % 8);
     assert_eq!(recovered, 0);
-    assert!(worst < NEIGHBOUR, "a neighbour's message took {worst:?}");
+    assert!(worst < MAX_NEIGHBOUR_LATENCY, "the latency of another channel was {worst:?}");
 }
 
 #[test]
-fn many_clients_recover_megabytes_and_cost_redis_little() {
-    // Each client misses four to seven messages and may be given eight.
+fn clients_that_recover_megabytes_cost_redis_little() {
+    // Each client misses four to seven messages and may recover eight.
     let crowd = Crowd::start("16777216");
-    assert_eq!(crowd.resumes(|number| MESSAGES - 4 - number % 4).recovered, CLIENTS);
+    assert_eq!(crowd.resume_all(|number| MESSAGES - 4 - number % 4).recovered, CLIENTS);
 }

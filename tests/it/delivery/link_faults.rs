@@ -1,130 +1,130 @@
-//! What the network does between a replica and Redis.
+//! Faults of the network between a replica and Redis.
 
 use std::time::Duration;
 
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault, plan};
 
-/// Longer than a probe may take, so that the link is lost.
+/// Longer than `broker.probe_timeout`, so that the link is lost.
 const LONG: Duration = Duration::from_millis(1_200);
-/// Shorter than a probe may take.
+/// Shorter than `broker.probe_timeout`.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// The first replica's link does this until it is lost, and then for a while.
+/// Applies a fault to the first replica's link until the link is lost, and for some more messages.
 #[track_caller]
-fn breaks_the_link(fault: impl FnOnce(&FaultProxy)) {
+fn break_link(fault: impl FnOnce(&FaultProxy)) {
     let run = Delivery::start_two();
-    run.losing_the_link(|| fault(run.link()));
+    run.lose_link(|| fault(run.link()));
     run.publish(5);
     run.link().heal();
     run.finish().assert_exact();
 }
 
-/// The first replica's link does this for a while.
+/// Applies a fault to the link for some time.
 #[track_caller]
-fn strains_the_link(time: Duration, fault: impl FnOnce(&FaultProxy)) {
+fn degrade_link(time: Duration, fault: impl FnOnce(&FaultProxy)) {
     let run = Delivery::start();
     fault(run.link());
-    run.lasts(time);
+    run.publish_for(time);
     run.link().heal();
     run.finish().assert_exact();
 }
 
 #[test]
 fn the_link_is_reset() {
-    breaks_the_link(FaultProxy::reset_open);
+    break_link(FaultProxy::reset_open);
 }
 
 #[test]
 fn the_link_is_reset_and_refused_for_a_while() {
-    breaks_the_link(|link| {
+    break_link(|link| {
         link.refuse(true);
         link.reset_open();
     });
 }
 
 #[test]
-fn the_link_is_reset_whenever_it_is_made() {
-    breaks_the_link(|link| link.set_both(Fault::Reset));
+fn the_link_is_reset_at_every_connect() {
+    break_link(|link| link.set_both(Fault::Reset));
 }
 
 #[test]
-fn the_link_is_a_black_hole() {
-    breaks_the_link(|link| link.set_both(Fault::BlackHole));
+fn the_link_drops_data_both_ways() {
+    break_link(|link| link.set_both(Fault::BlackHole));
 }
 
 #[test]
-fn the_link_is_a_black_hole_towards_redis() {
-    breaks_the_link(|link| link.set(Direction::ToServer, Fault::BlackHole));
+fn the_link_drops_data_to_redis() {
+    break_link(|link| link.set(Direction::ToServer, Fault::BlackHole));
 }
 
 #[test]
-fn the_link_is_a_black_hole_from_redis() {
-    breaks_the_link(|link| link.set(Direction::ToClient, Fault::BlackHole));
+fn the_link_drops_data_from_redis() {
+    break_link(|link| link.set(Direction::ToClient, Fault::BlackHole));
 }
 
 #[test]
 fn the_link_stalls_for_longer_than_a_probe() {
-    breaks_the_link(|link| link.set_both(Fault::Stall(1 << 20)));
+    break_link(|link| link.set_both(Fault::Stall(1 << 20)));
 }
 
 #[test]
 fn the_link_stalls_for_a_moment() {
-    strains_the_link(SHORT, |link| link.set_both(Fault::Stall(1 << 20)));
+    degrade_link(SHORT, |link| link.set_both(Fault::Stall(1 << 20)));
 }
 
 #[test]
 fn the_link_is_slow_to_answer() {
-    strains_the_link(LONG, |link| link.set_both(Fault::Delay(Duration::from_millis(100))));
+    degrade_link(LONG, |link| link.set_both(Fault::Delay(Duration::from_millis(100))));
 }
 
 #[test]
-fn the_link_is_narrow() {
-    strains_the_link(LONG, |link| link.set(Direction::ToClient, Fault::Throttle(5_000)));
+fn the_link_has_low_bandwidth() {
+    degrade_link(LONG, |link| link.set(Direction::ToClient, Fault::Throttle(5_000)));
 }
 
 #[test]
-fn the_link_is_away_and_the_last_message_was_published_meanwhile() {
+fn the_last_message_is_published_while_the_link_is_down() {
     let run = Delivery::start_two();
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.publish(5);
     run.publisher.pause();
     run.link().heal();
-    run.finish_in_silence().assert_exact();
+    run.finish_paused().assert_exact();
 }
 
 #[test]
 fn the_link_is_lost_while_nothing_is_published() {
     let run = Delivery::start();
     run.publisher.pause();
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.gateway().wait_ready();
-    run.finish_in_silence().assert_exact();
+    run.finish_paused().assert_exact();
 }
 
 #[test]
-fn only_the_replica_with_the_broken_link_notices() {
+fn only_the_replica_that_lost_its_link_is_affected() {
     let run = Delivery::start_two();
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.publish(10);
     assert_eq!(run.gateway_of(1).readyz().0, 200);
     run.link().heal();
     let sessions: Vec<usize> = run.clients.iter().map(ResumingClient::sessions).collect();
-    assert_eq!(sessions, [1; 4], "no client had to come back");
+    assert_eq!(sessions, [1; 4], "a client reconnected");
     run.finish().assert_exact();
 }
 
-/// Cuts the link at many points while it is made and its channels are subscribed.
+/// Cuts the link while it connects and subscribes, each time after another number of bytes.
 #[track_caller]
-fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>) {
+fn cut_at_points(direction: Direction, points: impl Iterator<Item = usize>) {
     let run = Delivery::start();
     for bytes in points {
         let before = run.link().broken();
         run.link().set(direction, Fault::CutAfter(bytes));
         run.link().reset_open();
-        // The old link's two connections, and one that was cut at the point.
+        // The two connections of the old link, or one of them and one that was cut after `bytes`.
         run.link().wait_broken(before + 2);
         run.link().heal();
         run.gateway().wait_ready();
@@ -133,13 +133,13 @@ fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>
 }
 
 #[test]
-fn the_link_is_cut_at_every_point_of_what_it_says_to_subscribe() {
-    cuts_at_every_point(Direction::ToServer, (0..1_200).step_by(41));
+fn the_link_is_cut_at_many_points_while_sending_subscribes() {
+    cut_at_points(Direction::ToServer, (0..1_200).step_by(41));
 }
 
 #[test]
-fn the_link_is_cut_at_every_point_of_what_it_hears_on_subscribing() {
-    cuts_at_every_point(Direction::ToClient, (0..1_200).step_by(41));
+fn the_link_is_cut_at_many_points_while_receiving_confirmations() {
+    cut_at_points(Direction::ToClient, (0..1_200).step_by(41));
 }
 
 #[test]
@@ -155,9 +155,9 @@ fn the_link_is_cut_in_the_middle_of_messages() {
     run.finish().assert_exact();
 }
 
-/// A seed that found something stays in this list.
+/// A seed that has found a bug stays in this list.
 #[test]
-fn the_links_of_two_replicas_break_in_every_way_at_random() {
+fn the_links_of_two_replicas_fail_at_random() {
     for seed in [1, 2] {
         let run = Delivery::start_two();
         let plans = [seed, seed + 100].map(|seed| plan::random(seed, 8, Duration::from_millis(400)));
@@ -171,16 +171,16 @@ fn the_links_of_two_replicas_break_in_every_way_at_random() {
 }
 
 #[test]
-fn the_link_breaks_while_messages_are_published_over_it() {
+fn the_link_fails_while_it_carries_publications() {
     let run = Delivery::start();
     run.publisher.pause();
     run.publisher.change(|publishing| publishing.over_http = Some(run.gateway().admin));
     run.publisher.resume();
     for _ in 0..3 {
         run.publish(3);
-        run.losing_the_link(|| run.link().reset_open());
+        run.lose_link(|| run.link().reset_open());
     }
-    run.losing_the_link(|| run.link().set_both(Fault::BlackHole));
+    run.lose_link(|| run.link().set_both(Fault::BlackHole));
     run.link().heal();
     run.finish().assert_exact();
 }

@@ -1,8 +1,22 @@
-//! What is published durably arrives: numbered messages are published while something breaks, and in the end each
-//! client has heard every number once and in order, or was told at the very place that something may be missing.
+//! Durable publications arrive or are reported as missing, whatever fails on their way.
 //!
-//! Each test is one fault. `assert_exact` asks for everything without a word about gaps, wherever that can be done;
-//! `assert_told` is for faults that destroy what was published, and asks that nobody is left to believe otherwise.
+//! Each test injects one fault while a backend publishes numbered messages. At the end each client must have received
+//! every number once and in order, or a gap where numbers are missing. The result is one of those in docs/faults.md:
+//! `assert_exact`, `assert_reported` or `assert_no_silent_loss`.
+//!
+//! - `client_faults`: the network between clients and their replica, and the clients themselves
+//! - `failover_faults`: another Redis server becomes the primary
+//! - `flapping_link`: the link is lost each time it becomes ready
+//! - `foreign_entries`: other programs write to the key of a history
+//! - `history_faults`: histories are trimmed, deleted or replaced
+//! - `large_histories`: many clients resume at once from a large history
+//! - `link_faults`: the network between a replica and Redis
+//! - `outcome`: checks the records of all clients after a fault
+//! - `plan`: configures and starts the processes of a test
+//! - `random_faults`: everything fails at once, at random
+//! - `recovering`: clients resume while no history can be read
+//! - `redis_faults`: faults of Redis and of its operators
+//! - `replica_faults`: replicas of the gateway end, stop and restart
 
 mod client_faults;
 mod failover_faults;
@@ -31,86 +45,86 @@ use crate::support::resuming_client::ResumingClient;
 use outcome::{Outcome, Verdicts};
 use plan::Plan;
 
-/// The user that all clients are sessions of.
+/// The user of all clients.
 const USER: &str = "42";
-/// The interval of further numbers until all clients have received one.
-const ROUNDS: u32 = 4;
-/// What all clients follow, and what is published on: the user's own channel and a room.
+/// How many more numbers are published, one after the other, until all clients have received one.
+const FINAL_ROUNDS: u32 = 4;
+/// The channels that are published on and that all clients follow: the user's own channel and a room.
 const CHANNELS: [&str; 2] = ["user:42", "public:room"];
 
-/// Redis, replicas, clients that resume, and a publisher that does not stop, with a proxy on every line. What it
-/// consists of is dropped in this order.
+/// Redis, replicas, clients that resume, and a backend that publishes continuously, with a fault proxy on each
+/// connection. The fields are dropped in this order.
 struct Delivery {
     publisher: NumberedPublisher,
     clients: Vec<ResumingClient>,
-    /// In front of each client's replica, in the order of the clients.
-    doors: Vec<FaultProxy>,
+    /// The proxy between each client and its replica, in the order of the clients.
+    client_proxies: Vec<FaultProxy>,
     replicas: Vec<Replica>,
     redis: RedisServer,
 }
 
-/// A gateway and its own line to Redis.
+/// A gateway and the proxy between it and Redis.
 struct Replica {
-    /// `None` when it was killed.
+    /// `None` after the process has ended.
     gateway: Option<TestGateway>,
     link: FaultProxy,
     plan: GatewayPlan,
 }
 
 impl Delivery {
-    /// One replica with two clients over one Redis that keeps nothing on disk; it has begun.
+    /// Starts one replica with two clients, over a Redis without persistence.
     #[track_caller]
     fn start() -> Self {
         Plan::new().start()
     }
 
-    /// Two replicas with two clients each.
+    /// Starts two replicas with two clients each.
     #[track_caller]
     fn start_two() -> Self {
         Plan::new().replicas(2).start()
     }
 
-    /// Lets so many more numbers be published on each channel.
+    /// Waits until this many more numbers are published on each channel.
     #[track_caller]
     fn publish(&self, more: u64) {
         self.publisher.wait_more(more);
     }
 
-    /// Lets publishing go on for a while, however far it comes.
-    fn lasts(&self, time: Duration) {
+    /// Continues publishing for this time, however many numbers that is.
+    fn publish_for(&self, time: Duration) {
         hold(time);
     }
 
-    /// The only gateway, or the first one.
+    /// The gateway of the first replica.
     fn gateway(&self) -> &TestGateway {
         self.gateway_of(0)
     }
 
     fn gateway_of(&self, replica: usize) -> &TestGateway {
-        self.replicas[replica].gateway.as_ref().expect("it runs")
+        self.replicas[replica].gateway.as_ref().expect("the replica runs")
     }
 
-    /// The line between the first replica and Redis.
+    /// The proxy between the first replica and Redis.
     fn link(&self) -> &FaultProxy {
         &self.replicas[0].link
     }
 
-    /// How often the link of the first replica was lost.
+    /// How often the first replica has lost its link.
     fn link_losses(&self) -> usize {
         let metrics = self.gateway().metrics();
         let losses = metrics.iter().filter(|(name, _)| name.starts_with("gateway_redis_link_losses_total"));
         losses.map(|(_, count)| *count as usize).sum()
     }
 
-    /// Waits until the first replica's link was lost more often than `before`.
+    /// Waits until the first replica has lost its link more than `before` times.
     #[track_caller]
     fn wait_link_lost(&self, before: usize) {
         eventually(SOON, || (self.link_losses() > before).then_some(()));
     }
 
-    /// Once the link is up, does something that costs it, and waits until it is lost.
+    /// Waits for the link of the first replica, injects a fault that breaks it, and waits until it is lost.
     #[track_caller]
-    fn losing_the_link<T>(&self, fault: impl FnOnce() -> T) -> T {
+    fn lose_link<T>(&self, fault: impl FnOnce() -> T) -> T {
         self.gateway().wait_ready();
         let before = self.link_losses();
         let result = fault();
@@ -118,9 +132,9 @@ impl Delivery {
         result
     }
 
-    /// Does something that costs every client its session, and waits until they are all back.
+    /// Injects a fault that ends every session, and waits until all clients have a new one.
     #[track_caller]
-    fn losing_the_clients<T>(&mut self, fault: impl FnOnce(&mut Self) -> T) -> T {
+    fn lose_clients<T>(&mut self, fault: impl FnOnce(&mut Self) -> T) -> T {
         let before: Vec<usize> = self.clients.iter().map(ResumingClient::sessions).collect();
         let result = fault(self);
         for (client, before) in self.clients.iter().zip(before) {
@@ -129,73 +143,73 @@ impl Delivery {
         result
     }
 
-    /// Does something while the first client is away, and waits until it is back. The others stay.
+    /// Disconnects the first client, runs `during`, and waits until the client has resumed. The others stay connected.
     #[track_caller]
-    fn while_one_is_away(&self, happens: impl FnOnce()) {
-        let (door, client) = (&self.doors[0], &self.clients[0]);
+    fn while_one_is_offline(&self, during: impl FnOnce()) {
+        let (proxy, client) = (&self.client_proxies[0], &self.clients[0]);
         let before = client.sessions();
-        door.refuse(true);
+        proxy.refuse(true);
         eventually(SOON, || {
-            door.reset_open();
-            (door.open() == 0).then_some(())
+            proxy.reset_open();
+            (proxy.open() == 0).then_some(())
         });
         self.publish(5);
-        happens();
-        door.heal();
+        during();
+        proxy.heal();
         client.wait_on_all_after(before);
     }
 
-    /// Sends the clients of a replica to another one when they come the next time, as a balancer does.
-    fn lead(&self, from: usize, to: usize) {
+    /// Routes the next connections of a replica's clients to another replica, as a load balancer does.
+    fn route_clients(&self, from: usize, to: usize) {
         let count = self.replicas.len();
         let target = self.gateway_of(to).public;
-        self.doors.iter().skip(from).step_by(count).for_each(|door| door.redirect(target));
+        self.client_proxies.iter().skip(from).step_by(count).for_each(|proxy| proxy.redirect(target));
     }
 
-    /// Ends a replica as a crash does.
+    /// Kills a replica, as a crash does.
     fn kill_replica(&mut self, replica: usize) {
-        let mut gateway = self.replicas[replica].gateway.take().expect("it runs");
+        let mut gateway = self.replicas[replica].gateway.take().expect("the replica runs");
         gateway.signal("KILL");
         gateway.wait_exit();
     }
 
-    /// Starts a replica anew, on other ports, and lets its clients find it once it is ready.
+    /// Restarts a replica on other ports, and routes its clients to it once it is ready.
     #[track_caller]
     fn restart_replica(&mut self, replica: usize) {
         let gateway = self.replicas[replica].plan.spawn();
         gateway.wait_ready();
         self.replicas[replica].gateway = Some(gateway);
-        self.lead(replica, replica);
+        self.route_clients(replica, replica);
     }
 
-    /// A connection for the test's own commands.
+    /// A connection to Redis for the commands of a test.
     fn admin(&self) -> redis::Connection {
         self.redis.client()
     }
 
-    /// The fault is over. Publishes on until all is well, then judges.
+    /// Publishes more after the fault, then checks the records of all clients.
     #[track_caller]
     fn finish(self) -> Outcome {
         self.publish(5);
         self.publisher.pause();
-        self.finish_in_silence()
+        self.finish_paused()
     }
 
-    /// Judges while the publisher is paused: nothing comes any more that could show what is missing. Only behind that
-    /// something more is published, so that nothing of before can be late.
+    /// Checks the records while the publisher is paused, when no later message can reveal a missing one. Then publishes
+    /// more numbers, so that no earlier message can still be on its way, and checks again.
     #[track_caller]
-    fn finish_in_silence(self) -> Outcome {
-        let silent = wait_until(&self, SOON, Verdicts::are_well);
+    fn finish_paused(self) -> Outcome {
+        let while_paused = wait_until(&self, SOON, Verdicts::are_valid);
         let mut verdicts = self.publish_and_judge();
-        for _ in 1..ROUNDS {
-            if verdicts.are_well() && verdicts.are_current() {
+        for _ in 1..FINAL_ROUNDS {
+            if verdicts.are_valid() && verdicts.are_current() {
                 break;
             }
             // The last message may also have been dropped and reported as a gap.
             verdicts = self.publish_and_judge();
         }
-        silent.assert_well();
-        verdicts.assert_well();
+        while_paused.assert_valid();
+        verdicts.assert_valid();
         verdicts.assert_current();
         Outcome { verdicts, delivery: self }
     }
@@ -206,17 +220,17 @@ impl Delivery {
         self.publisher.resume();
         self.publisher.wait_more(1);
         self.publisher.pause();
-        wait_until(self, SOON / ROUNDS, |verdicts| verdicts.are_well() && verdicts.are_current())
+        wait_until(self, SOON / FINAL_ROUNDS, |verdicts| verdicts.are_valid() && verdicts.are_current())
     }
 }
 
-/// Waits until the judgement is as it should be, at most so long. Returns the last judgement: one that is made later may
-/// find a client in the middle of what it hears.
-fn wait_until(delivery: &Delivery, time: Duration, is_right: impl Fn(&Verdicts) -> bool) -> Verdicts {
+/// Judges until `is_accepted` returns true, for at most `time`. Returns the last verdicts, because verdicts taken later
+/// may find a client that is still receiving.
+fn wait_until(delivery: &Delivery, time: Duration, is_accepted: impl Fn(&Verdicts) -> bool) -> Verdicts {
     let end = Instant::now() + time;
     loop {
         let verdicts = Verdicts::of(delivery);
-        if is_right(&verdicts) || Instant::now() >= end {
+        if is_accepted(&verdicts) || Instant::now() >= end {
             return verdicts;
         }
         hold(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! What a test consists of, before it begins.
+//! Configures and starts the processes of a test.
 
 use std::net::Ipv4Addr;
 use std::process;
@@ -12,12 +12,12 @@ use crate::support::numbered_publisher::{NumberedPublisher, Publishing};
 use crate::support::redis_server::RedisServer;
 use crate::support::resuming_client::{ClientOptions, ResumingClient};
 
-/// What numbers are published before anything breaks.
-const BEGINNING: u64 = 20;
-/// From one number to the next.
-const PACE: Duration = Duration::from_millis(3);
+/// The amount of numbers that are published on each channel before the fault.
+const INITIAL_MESSAGES: u64 = 20;
+/// The time between two numbers.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
 
-/// Chooses what a test consists of.
+/// The configuration of a test.
 #[derive(Clone)]
 pub(super) struct Plan {
     replicas: usize,
@@ -26,18 +26,18 @@ pub(super) struct Plan {
     settings: Vec<(&'static str, String)>,
     subscribes_late: bool,
     publishing: Publishing,
-    /// The replicas listen here, on a port that changes with each restart.
+    /// The address that the replicas listen on, each on a port that changes with every restart.
     host: Ipv4Addr,
 }
 
 impl Plan {
-    /// One replica, two clients, one Redis that keeps nothing on disk.
+    /// One replica, two clients and one Redis without persistence.
     pub(super) fn new() -> Self {
         let publishing = Publishing {
             url: String::new(),
             over_http: None,
             channels: CHANNELS.map(str::to_owned).into(),
-            pace: PACE,
+            pace: PUBLISH_INTERVAL,
             copies: 0,
             together: false,
             padding: 0,
@@ -54,73 +54,75 @@ impl Plan {
         }
     }
 
-    /// So many replicas, with two clients each.
+    /// Sets the number of replicas; each has two clients.
     pub(super) fn replicas(mut self, replicas: usize) -> Self {
         (self.replicas, self.clients) = (replicas, 2 * replicas);
         self
     }
 
-    /// So many clients in all; the replicas get them in turn.
+    /// Sets the total number of clients, which are distributed over the replicas in turn.
     pub(super) fn clients(mut self, clients: usize) -> Self {
         self.clients = clients;
         self
     }
 
-    /// With these arguments of `redis-server`.
+    /// Adds arguments of `redis-server`.
     pub(super) fn redis(mut self, arguments: &[&'static str]) -> Self {
         self.redis.extend(arguments);
         self
     }
 
-    /// With this setting of the gateway.
+    /// Adds a setting of the gateway.
     pub(super) fn with(mut self, key: &'static str, value: &str) -> Self {
         self.settings.push((key, value.to_owned()));
         self
     }
 
-    /// With clients that ask for the room by op 4.
+    /// Lets clients subscribe to the room with op 4 instead of Identify.
     pub(super) fn subscribing_late(mut self) -> Self {
         self.subscribes_late = true;
         self
     }
 
-    /// With another way of publishing.
+    /// Changes how messages are published.
     pub(super) fn publishing(mut self, change: impl FnOnce(&mut Publishing)) -> Self {
         change(&mut self.publishing);
         self
     }
 
-    /// Starts it all and lets some numbers be published, which everybody hears from the first one on.
+    /// Starts all processes and publishes some numbers. All clients are subscribed before the first number.
     #[track_caller]
     pub(super) fn start(self) -> Delivery {
         let redis = RedisServer::start_with(&self.redis);
         self.start_over(redis)
     }
 
-    /// As [`start`](Self::start), over this Redis.
+    /// Starts all processes except Redis, and connects them to this one.
     #[track_caller]
     pub(super) fn start_over(mut self, redis: RedisServer) -> Delivery {
         let replicas: Vec<Replica> = (0..self.replicas).map(|_| self.replica(&redis)).collect();
-        let gateways: Vec<&TestGateway> =
-            replicas.iter().map(|replica| replica.gateway.as_ref().expect("it was just started")).collect();
+        let gateways: Vec<&TestGateway> = replicas
+            .iter()
+            .map(|replica| replica.gateway.as_ref().expect("the replica was just started"))
+            .collect();
         gateways.iter().for_each(|gateway| gateway.wait_ready());
-        let doors: Vec<FaultProxy> = (0..self.clients)
+        let client_proxies: Vec<FaultProxy> = (0..self.clients)
             .map(|client| FaultProxy::start(gateways[client % gateways.len()].public))
             .collect();
-        let clients: Vec<ResumingClient> = doors
+        let clients: Vec<ResumingClient> = client_proxies
             .iter()
             .enumerate()
-            .map(|(client, door)| ResumingClient::start(door.address, self.habits(client)))
+            .map(|(client, proxy)| ResumingClient::start(proxy.address, self.client_options(client)))
             .collect();
         clients.iter().for_each(ResumingClient::wait_on_all);
         self.publishing.url = redis.url();
         let publisher = NumberedPublisher::start(self.publishing);
-        let delivery = Delivery { publisher, clients, doors, replicas, redis };
-        delivery.publish(BEGINNING);
+        let delivery = Delivery { publisher, clients, client_proxies, replicas, redis };
+        delivery.publish(INITIAL_MESSAGES);
         delivery
     }
 
-    fn habits(&self, client: usize) -> ClientOptions {
+    fn client_options(&self, client: usize) -> ClientOptions {
         ClientOptions {
             user: USER.to_owned(),
             channels: CHANNELS.map(str::to_owned).into(),
@@ -141,7 +143,7 @@ impl Plan {
             .with("broker.max_reconnect_delay", "100ms")
             .with("session.heartbeat_interval", "500ms")
             .with("session.messages_per_minute", "0")
-            // Far more than is published meanwhile, however slow the machine is.
+            // Far more than is published during a test, however slow the machine is.
             .with("broker.history_size", "20000")
             .with("session.max_recovered_messages", "20000")
             .with("session.max_outbound_bytes", "16777216")
@@ -153,12 +155,12 @@ impl Plan {
     }
 }
 
-/// A loopback address of this run alone. Another run's gateway may get the port of a replica that was killed, and has the
-/// same user and channels: clients that connected to it would stay there and miss everything.
+/// A loopback address that only this run uses. Without it, a gateway of another run could get the port of a killed
+/// replica. That gateway has the same user and channels, so clients would stay connected to it and miss every message.
 fn own_host() -> Ipv4Addr {
     static RUNS: AtomicU8 = AtomicU8::new(0);
     if !cfg!(target_os = "linux") {
-        // Other systems have one loopback address only.
+        // Other systems have only one loopback address.
         return Ipv4Addr::LOCALHOST;
     }
     let [.., high, low] = process::id().to_be_bytes();

@@ -1,4 +1,4 @@
-//! What Redis, or whoever operates it, does to us.
+//! Faults of Redis and of its operators.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use redis::{Connection, FromRedisValue, cmd};
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
 
-/// Keeps everything that was acknowledged, whatever happens.
+/// Arguments with which Redis loses nothing that it has acknowledged.
 pub(super) const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
-/// Longer than a probe may take, so that the link is lost.
+/// Longer than `broker.probe_timeout`, so that the link is lost.
 const LONG: Duration = Duration::from_millis(1_200);
-/// Shorter than a probe may take.
+/// Shorter than `broker.probe_timeout`.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Tells Redis a command, given as one text.
+/// Runs a command whose words are separated by spaces.
 #[track_caller]
-pub(super) fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
+pub(super) fn run_command<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
     let mut words = command.split(' ');
     let mut command = cmd(words.next().expect("a command has a name"));
     words.for_each(|word| {
@@ -26,14 +26,14 @@ pub(super) fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str
 }
 
 #[test]
-fn everything_arrives_when_nothing_breaks() {
+fn every_message_arrives_without_a_fault() {
     let run = Delivery::start_two();
     run.publish(100);
     run.finish().assert_exact();
 }
 
 #[test]
-fn redis_is_killed_and_comes_back_with_its_data() {
+fn redis_is_killed_and_restarts_with_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
     run.redis.kill();
     run.wait_link_lost(0);
@@ -42,7 +42,7 @@ fn redis_is_killed_and_comes_back_with_its_data() {
 }
 
 #[test]
-fn redis_is_killed_again_and_again_and_keeps_its_data() {
+fn redis_is_killed_repeatedly_and_keeps_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
     for _ in 0..4 {
         run.redis.kill();
@@ -52,18 +52,18 @@ fn redis_is_killed_again_and_again_and_keeps_its_data() {
     run.finish().assert_exact();
 }
 
-/// While it loads, Redis takes SUBSCRIBE and PUBLISH, and refuses to read any key (LOADING).
+/// While it loads its data, Redis accepts SUBSCRIBE and PUBLISH, and rejects reads of keys (LOADING).
 #[test]
 fn redis_is_killed_and_loads_its_data_slowly() {
     let slowly = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
     let mut run = Plan::new().redis(&WITH_DATA).redis(&slowly).start();
     run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
-    // One key each, for its idempotency.
+    // Each number adds one key, its idempotency key.
     run.publish(500);
     let mut admin = run.admin();
-    tell::<String>(&mut admin, "BGREWRITEAOF");
+    run_command::<String>(&mut admin, "BGREWRITEAOF");
     eventually(SOON, || {
-        let info: redis::InfoDict = tell(&mut admin, "INFO persistence");
+        let info: redis::InfoDict = run_command(&mut admin, "INFO persistence");
         (info.get("aof_rewrite_in_progress") == Some(0) && info.get("aof_rewrites") == Some(1)).then_some(())
     });
     run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
@@ -74,10 +74,10 @@ fn redis_is_killed_and_loads_its_data_slowly() {
 }
 
 #[test]
-fn redis_is_shut_down_and_comes_back_with_its_data() {
+fn redis_is_shut_down_and_restarts_with_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
-    run.losing_the_link(|| {
-        // It closes the connection instead of an answer.
+    run.lose_link(|| {
+        // Redis closes the connection instead of answering.
         let _ = cmd("SHUTDOWN").arg("NOSAVE").exec(&mut run.admin());
     });
     run.redis.restart();
@@ -85,19 +85,19 @@ fn redis_is_shut_down_and_comes_back_with_its_data() {
 }
 
 #[test]
-fn redis_is_killed_and_comes_back_empty() {
+fn redis_is_killed_and_restarts_empty() {
     let mut run = Delivery::start_two();
-    // What is on its way while the memory of it dies could be published twice.
+    // A publication whose answer is lost would be repeated, and its idempotency key is lost with the data.
     run.publisher.pause();
     run.redis.kill();
     run.wait_link_lost(0);
     run.redis.restart();
     run.publisher.resume();
-    run.finish().assert_told();
+    run.finish().assert_reported();
 }
 
 #[test]
-fn redis_comes_back_empty_and_stays_silent() {
+fn redis_restarts_empty_and_no_message_follows() {
     let mut run = Delivery::start();
     run.publisher.pause();
     run.gateway().wait_ready();
@@ -105,11 +105,11 @@ fn redis_comes_back_empty_and_stays_silent() {
     run.redis.kill();
     run.wait_link_lost(losses);
     run.redis.restart();
-    // Else what is published next could be what shows the loss, and the time to hear it would begin before there is a
-    // link to hear it over.
+    // Without this wait the next publication could be the one that reveals the loss, and the deadline for receiving it
+    // would begin before there is a link.
     run.gateway().wait_ready();
-    // Everybody has everything, but nobody can know.
-    run.finish_in_silence().assert_told();
+    // No message is missing, but the gateway cannot know that.
+    run.finish_paused().assert_reported();
 }
 
 #[test]
@@ -117,21 +117,21 @@ fn client_kill_type_pubsub() {
     let run = Delivery::start_two();
     let mut admin = run.admin();
     for _ in 0..3 {
-        run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+        run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
         run.publish(3);
     }
     run.finish().assert_exact();
 }
 
 #[test]
-fn client_kill_type_pubsub_and_then_silence() {
+fn client_kill_type_pubsub_without_later_messages() {
     let run = Delivery::start();
     run.link().refuse(true);
-    run.losing_the_link(|| tell::<i64>(&mut run.admin(), "CLIENT KILL TYPE pubsub"));
+    run.lose_link(|| run_command::<i64>(&mut run.admin(), "CLIENT KILL TYPE pubsub"));
     run.publish(5);
     run.publisher.pause();
     run.link().heal();
-    run.finish_in_silence().assert_exact();
+    run.finish_paused().assert_exact();
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn client_kill_type_normal() {
     let run = Delivery::start();
     let mut admin = run.admin();
     for _ in 0..5 {
-        tell::<i64>(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
+        run_command::<i64>(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
         run.publish(3);
     }
     run.finish().assert_exact();
@@ -148,21 +148,23 @@ fn client_kill_type_normal() {
 #[test]
 fn client_pause_for_a_moment() {
     let run = Delivery::start();
-    tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", SHORT.as_millis()));
+    run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", SHORT.as_millis()));
     run.finish().assert_exact();
 }
 
 #[test]
 fn client_pause_for_longer_than_a_probe() {
     let run = Delivery::start();
-    run.losing_the_link(|| tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", LONG.as_millis())));
+    run.lose_link(|| run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", LONG.as_millis())));
     run.finish().assert_exact();
 }
 
 #[test]
 fn client_pause_of_writes() {
     let run = Delivery::start();
-    run.losing_the_link(|| tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} WRITE", LONG.as_millis())));
+    run.lose_link(|| {
+        run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} WRITE", LONG.as_millis()))
+    });
     run.finish().assert_exact();
 }
 
@@ -170,7 +172,7 @@ fn client_pause_of_writes() {
 fn redis_is_stopped_for_a_moment() {
     let run = Delivery::start();
     run.redis.stop();
-    run.lasts(SHORT);
+    run.publish_for(SHORT);
     run.redis.cont();
     run.finish().assert_exact();
 }
@@ -178,7 +180,7 @@ fn redis_is_stopped_for_a_moment() {
 #[test]
 fn redis_is_stopped_for_longer_than_a_probe() {
     let run = Delivery::start_two();
-    run.losing_the_link(|| run.redis.stop());
+    run.lose_link(|| run.redis.stop());
     run.redis.cont();
     run.finish().assert_exact();
 }
@@ -187,7 +189,7 @@ fn redis_is_stopped_for_longer_than_a_probe() {
 fn debug_sleep() {
     let run = Plan::new().redis(&["--enable-debug-command", "yes"]).start();
     let mut admin = run.admin();
-    run.losing_the_link(|| tell::<()>(&mut admin, "DEBUG SLEEP 1.2"));
+    run.lose_link(|| run_command::<()>(&mut admin, "DEBUG SLEEP 1.2"));
     run.finish().assert_exact();
 }
 
@@ -197,74 +199,76 @@ fn redis_ends_the_link_because_its_output_buffer_is_full() {
         .redis(&["--client-output-buffer-limit", "pubsub 256kb 0 0"])
         .publishing(|publishing| publishing.padding = 50_000)
         .start();
-    run.losing_the_link(|| {
-        // Nothing is read any more; what the kernel and the proxy hold comes first, then the buffer.
+    run.lose_link(|| {
+        // The proxy reads no more data. Its buffer and those of the kernel fill first, then the output buffer of Redis.
         run.link().set(Direction::ToClient, Fault::Stall(1));
         let mut admin = run.admin();
-        eventually(SOON, || tell::<String>(&mut admin, "CLIENT LIST TYPE pubsub").is_empty().then_some(()));
+        eventually(SOON, || {
+            run_command::<String>(&mut admin, "CLIENT LIST TYPE pubsub").is_empty().then_some(())
+        });
         run.link().heal();
     });
     run.finish().assert_exact();
 }
 
 #[test]
-fn redis_becomes_a_replica_of_nobody_and_a_primary_again() {
+fn redis_becomes_a_replica_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    // Port 1 answers nobody, so the data stay.
-    run.losing_the_link(|| tell::<()>(&mut admin, "REPLICAOF 127.0.0.1 1"));
-    tell::<()>(&mut admin, "REPLICAOF NO ONE");
+    // No server listens on port 1, so Redis keeps its data.
+    run.lose_link(|| run_command::<()>(&mut admin, "REPLICAOF 127.0.0.1 1"));
+    run_command::<()>(&mut admin, "REPLICAOF NO ONE");
     run.finish().assert_exact();
 }
 
 #[test]
-fn redis_becomes_a_replica_of_another_and_loses_its_data() {
+fn redis_becomes_a_replica_of_an_empty_server() {
     let other = RedisServer::start();
     let run = Delivery::start();
     let mut admin = run.admin();
     run.publisher.pause();
     let port = other.address().port();
-    run.losing_the_link(|| tell::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {port}")));
-    eventually(SOON, || (tell::<i64>(&mut admin, "DBSIZE") == 0).then_some(()));
-    tell::<()>(&mut admin, "REPLICAOF NO ONE");
+    run.lose_link(|| run_command::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {port}")));
+    eventually(SOON, || (run_command::<i64>(&mut admin, "DBSIZE") == 0).then_some(()));
+    run_command::<()>(&mut admin, "REPLICAOF NO ONE");
     run.publisher.resume();
-    run.finish().assert_told();
+    run.finish().assert_reported();
 }
 
 #[test]
-fn flushall_while_one_is_away() {
+fn flushall_while_one_client_is_offline() {
     let run = Delivery::start_two();
-    run.while_one_is_away(|| {
+    run.while_one_is_offline(|| {
         run.publisher.pause();
-        tell::<()>(&mut run.admin(), "FLUSHALL");
+        run_command::<()>(&mut run.admin(), "FLUSHALL");
         run.publisher.resume();
         run.publish(5);
     });
-    // Who was here all the time has everything, and nobody says otherwise.
-    run.finish().assert_told_only(&[0]);
+    // The other clients received every message, so they must not get a gap.
+    run.finish().assert_reported_only(&[0]);
 }
 
 #[test]
-fn flushall_while_everybody_is_away() {
+fn flushall_while_all_clients_are_offline() {
     let mut run = Delivery::start_two();
-    run.losing_the_clients(|run| {
-        run.doors.iter().for_each(|door| door.refuse(true));
-        run.doors.iter().for_each(FaultProxy::reset_open);
+    run.lose_clients(|run| {
+        run.client_proxies.iter().for_each(|proxy| proxy.refuse(true));
+        run.client_proxies.iter().for_each(FaultProxy::reset_open);
         run.publish(5);
         run.publisher.pause();
-        tell::<()>(&mut run.admin(), "FLUSHALL");
+        run_command::<()>(&mut run.admin(), "FLUSHALL");
         run.publisher.resume();
         run.publish(5);
-        run.doors.iter().for_each(FaultProxy::heal);
+        run.client_proxies.iter().for_each(FaultProxy::heal);
     });
-    run.finish().assert_told();
+    run.finish().assert_reported();
 }
 
 #[test]
 fn function_flush() {
     let run = Delivery::start();
-    tell::<()>(&mut run.admin(), "FUNCTION FLUSH");
-    // The gateway looks every 15 seconds, and at once when it is asked to publish.
+    run_command::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    // The gateway checks the function every 15 seconds, and when it publishes.
     let answer =
         run.gateway().post("/v1/publish", r#"{"channel":"public:other","message":1,"durable":true}"#);
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -272,54 +276,54 @@ fn function_flush() {
 }
 
 #[test]
-fn function_flush_while_the_link_is_away() {
+fn function_flush_while_the_link_is_down() {
     let run = Delivery::start();
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
-    tell::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    run.lose_link(|| run.link().reset_open());
+    run_command::<()>(&mut run.admin(), "FUNCTION FLUSH");
     run.link().heal();
     run.finish().assert_exact();
 }
 
 #[test]
-fn an_acl_change_takes_subscribing_away_for_a_while() {
+fn an_acl_change_forbids_subscribe_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    tell::<()>(&mut admin, "ACL SETUSER default -subscribe");
-    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_command::<()>(&mut admin, "ACL SETUSER default -subscribe");
+    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.publish(5);
-    tell::<()>(&mut admin, "ACL SETUSER default +subscribe");
+    run_command::<()>(&mut admin, "ACL SETUSER default +subscribe");
     run.finish().assert_exact();
 }
 
 #[test]
-fn an_acl_change_takes_the_channels_away_for_a_while() {
+fn an_acl_change_forbids_the_channels_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run.losing_the_link(|| tell::<()>(&mut admin, "ACL SETUSER default resetchannels"));
-    tell::<()>(&mut admin, "ACL SETUSER default allchannels");
+    run.lose_link(|| run_command::<()>(&mut admin, "ACL SETUSER default resetchannels"));
+    run_command::<()>(&mut admin, "ACL SETUSER default allchannels");
     run.finish().assert_exact();
 }
 
 #[test]
-fn an_acl_change_takes_reading_the_history_away_for_a_while() {
+fn an_acl_change_forbids_reading_histories_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    tell::<()>(&mut admin, "ACL SETUSER default -xrange -xrevrange");
-    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_command::<()>(&mut admin, "ACL SETUSER default -xrange -xrevrange");
+    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.gateway().wait_ready();
     run.publish(5);
-    tell::<()>(&mut admin, "ACL SETUSER default +xrange +xrevrange");
-    // Live delivery went on; what was missed could not be known.
-    run.finish().assert_told();
+    run_command::<()>(&mut admin, "ACL SETUSER default +xrange +xrevrange");
+    // Live delivery continued, but the gateway could not read what the link had missed.
+    run.finish().assert_reported();
 }
 
 #[test]
 fn noauth_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    tell::<()>(&mut admin, "CONFIG SET requirepass elsewhere");
-    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_command::<()>(&mut admin, "CONFIG SET requirepass elsewhere");
+    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.gateway().wait_not_ready("NOAUTH");
     cmd("CONFIG").arg("SET").arg("requirepass").arg("").exec(&mut admin).unwrap();
     run.finish().assert_exact();
@@ -329,10 +333,10 @@ fn noauth_for_a_while() {
 fn too_many_clients_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    tell::<()>(&mut admin, "CONFIG SET maxclients 1");
-    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
-    run.lasts(SHORT);
-    tell::<()>(&mut admin, "CONFIG SET maxclients 10000");
+    run_command::<()>(&mut admin, "CONFIG SET maxclients 1");
+    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run.publish_for(SHORT);
+    run_command::<()>(&mut admin, "CONFIG SET maxclients 10000");
     run.finish().assert_exact();
 }
 
@@ -340,12 +344,12 @@ fn too_many_clients_for_a_while() {
 fn out_of_memory_without_eviction() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    tell::<()>(&mut admin, "CONFIG SET maxmemory-policy noeviction maxmemory 1");
-    run.lasts(LONG);
+    run_command::<()>(&mut admin, "CONFIG SET maxmemory-policy noeviction maxmemory 1");
+    run.publish_for(LONG);
     let before = run.publisher.count();
-    run.lasts(SHORT);
-    assert_eq!(run.publisher.count(), before, "nothing was refused");
-    tell::<()>(&mut admin, "CONFIG SET maxmemory 0");
+    run.publish_for(SHORT);
+    assert_eq!(run.publisher.count(), before, "Redis accepted a publication without free memory");
+    run_command::<()>(&mut admin, "CONFIG SET maxmemory 0");
     run.finish().assert_exact();
 }
 
@@ -356,26 +360,26 @@ fn a_script_keeps_redis_busy() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let endless = cmd("EVAL").arg("while true do end").arg(0).exec(&mut run.admin());
-            assert!(endless.is_err(), "it was killed");
+            assert!(endless.is_err(), "the endless script returned a result");
         });
         run.wait_link_lost(0);
-        tell::<()>(&mut admin, "SCRIPT KILL");
+        run_command::<()>(&mut admin, "SCRIPT KILL");
     });
     run.finish().assert_exact();
 }
 
 #[test]
-fn another_kind_of_key_stands_where_the_history_was() {
+fn a_key_of_another_type_replaces_the_history() {
     let run = Delivery::start();
     let mut admin = run.admin();
     run.publisher.pause();
-    tell::<()>(&mut admin, "SET gateway:user:42 rubbish");
-    tell::<()>(&mut admin, "SET gateway:public:room rubbish");
+    run_command::<()>(&mut admin, "SET gateway:user:42 rubbish");
+    run_command::<()>(&mut admin, "SET gateway:public:room rubbish");
     run.publisher.resume();
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.gateway().wait_ready();
     for channel in CHANNELS {
-        tell::<()>(&mut admin, &format!("DEL gateway:{channel}"));
+        run_command::<()>(&mut admin, &format!("DEL gateway:{channel}"));
     }
-    run.finish().assert_told();
+    run.finish().assert_reported();
 }

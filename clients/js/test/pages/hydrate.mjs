@@ -1,4 +1,4 @@
-// Brings a page to life that a server has rendered, with a client that is connected by then.
+// Hydrates a server-rendered page with a client that is already connected.
 import { hydrateRoot } from 'react-dom/client';
 import { GatewayClient } from '../../dist/index.js';
 import { app } from './room.mjs';

@@ -1,4 +1,4 @@
-// A component with the hooks, in strict mode: React mounts every effect twice.
+// A component that uses the hooks in strict mode, in which React mounts every effect twice.
 import { StrictMode, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { GatewayClient } from '../../dist/index.js';

@@ -1,4 +1,4 @@
-// A component with the hooks, as a server and a page render it.
+// A component that uses the hooks, rendered by a server and hydrated in a page.
 import { createElement, StrictMode } from 'react';
 import { useChannel, useGatewayState } from '../../dist/react.js';
 

@@ -1,4 +1,4 @@
-// Headless Chromium, and a server for the pages that it shows.
+// Starts headless Chromium and a server for the test pages.
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
@@ -7,13 +7,13 @@ import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium'];
+const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium'];
 const MACOS = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';
 
-/** Where Chromium is, if anywhere. */
-export const executablePath = [process.env.CHROMIUM, ...PLACES, MACOS].find((path) => path && existsSync(path));
+/** The path of Chromium; undefined if it is not installed. */
+export const executablePath = [process.env.CHROMIUM, ...CHROMIUM_PATHS, MACOS].find((path) => path && existsSync(path));
 
-/** Starts Chromium, which ends with the test. */
+/** Starts Chromium; it ends with the test. */
 export async function startBrowser(test, options = {}) {
   const args = ['--no-sandbox', '--disable-dev-shm-usage'];
   const browser = await chromium.launch({ executablePath, args, ...options });
@@ -21,17 +21,17 @@ export async function startBrowser(test, options = {}) {
   return browser;
 }
 
-/** Runs in a worker: ends or stands still when a test says so. */
-function takeOrders() {
+/** Runs in a worker: ends or hangs when a test orders it. */
+function obeyOrders() {
   new BroadcastChannel('test').onmessage = ({ data }) => {
     if (data === 'end') globalThis.close();
-    while (data === 'stand still');
+    while (data === 'hang');
   };
 }
 
 /**
- * Serves an empty page, the bundles that the package ships, and pages with React. Returns its origin. `reports` takes what
- * pages post to `/report`, and `rendered` is the page that React hydrates.
+ * Serves an empty page, the bundles of the package, and pages with React. Returns the origin. Requests to `/report` are
+ * added to `reports`; `rendered` is the HTML that React hydrates.
  */
 export async function startPages(test, { reports = [], rendered = '' } = {}) {
   const { outputFiles } = await build({
@@ -54,7 +54,7 @@ export async function startPages(test, { reports = [], rendered = '' } = {}) {
     '/hydrate.js': ['text/javascript', script('hydrate')],
     '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
     '/shared-worker.js': ['text/javascript', worker],
-    '/orderly-worker.js': ['text/javascript', `${worker};(${takeOrders})()`],
+    '/orderly-worker.js': ['text/javascript', `${worker};(${obeyOrders})()`],
   };
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://localhost').pathname;

@@ -1,9 +1,9 @@
-// A clock, a coin and a socket in the hands of a test.
+// A fake clock, random source and socket that a test controls.
 
-// Another build of the client, where the tests are run for that.
+// CLIENT selects another build of the client, such as the bundle.
 const { GatewayClient } = await import(process.env.CLIENT ?? '../../dist/index.js');
 
-/** Time that passes only when told, with the timers of a client. */
+/** A clock with timers whose time passes only in `pass` and `sleep`. */
 export class FakeClock {
   time = 1_000_000;
   #timers = new Set();
@@ -16,7 +16,7 @@ export class FakeClock {
 
   clearTimeout = (timer) => this.#timers.delete(timer);
 
-  /** How long until the next timer, in milliseconds. */
+  /** The time until the next timer, in milliseconds. */
   get nextInMs() {
     return Math.min(...[...this.#timers].map(({ at }) => at)) - this.time;
   }
@@ -25,7 +25,7 @@ export class FakeClock {
     return this.#timers.size;
   }
 
-  /** Lets time pass, timer by timer. */
+  /** Passes time and runs each timer that is due. */
   async pass(ms) {
     const end = this.time + ms;
     for (;;) {
@@ -40,14 +40,14 @@ export class FakeClock {
     await settled();
   }
 
-  /** The machine sleeps: time passes, timers do not. Those that are overdue run once it is awake. */
+  /** Simulates a sleeping machine: time passes without timers. Overdue timers run afterwards. */
   async sleep(ms) {
     this.time += ms;
     await this.pass(0);
   }
 }
 
-/** Whatever promises were waiting for has happened. */
+/** Waits until all pending promise callbacks have run. */
 export async function settled() {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 }
@@ -79,7 +79,7 @@ export class FakeSocket {
     this.onclose?.({ code, reason });
   }
 
-  /** What was sent with this op. */
+  /** The sent frames with this op. */
   ops(op) {
     return this.sent.filter((frame) => frame.op === op);
   }
@@ -87,11 +87,11 @@ export class FakeSocket {
 
 export const LIMITS = { identify_timeout: 10_000, message_bytes: 65_536, messages_per_minute: 120, subscriptions: 100 };
 
-/** A client in such surroundings, and all that happened to it. */
+/** Starts a client with a fake environment, and records its events. */
 export function start(options = {}) {
   const clock = new FakeClock();
   const sockets = [];
-  let coin = 0.5;
+  let random = 0.5;
   let wake = () => {};
   const world = {
     clock,
@@ -100,7 +100,7 @@ export function start(options = {}) {
     states: [],
     errors: [],
     logs: [],
-    setCoin: (value) => (coin = value),
+    setRandom: (value) => (random = value),
     wake: (why) => wake(why),
     get socket() {
       return sockets.at(-1);
@@ -115,7 +115,7 @@ export function start(options = {}) {
   const client = new GatewayClient({
     url: 'ws://gateway.test/',
     token: 'secret-token',
-    environment: { now: () => clock.time, random: () => coin, setTimeout, clearTimeout, WebSocket },
+    environment: { now: () => clock.time, random: () => random, setTimeout, clearTimeout, WebSocket },
     presence: (callback) => {
       wake = callback;
       return () => (wake = () => {});
@@ -130,7 +130,7 @@ export function start(options = {}) {
   return world;
 }
 
-/** Hello on the latest socket; returns the Identify that came for it. */
+/** Sends Hello on the latest socket and returns the Identify of the client. */
 export async function hello(world, limits = LIMITS) {
   await settled();
   world.socket.receive({ op: 0, heartbeat_interval: 45_000, v: 2, session: '00', limits });
@@ -138,7 +138,7 @@ export async function hello(world, limits = LIMITS) {
   return world.socket.ops(1)[0];
 }
 
-/** Hello and Ready with these channels besides the session's own. */
+/** Sends Hello, and Ready with these channels and the session's own. Returns the Identify of the client. */
 export async function ready(world, channels = [], more = {}) {
   const identify = await hello(world, more.limits);
   const own = ['user:42', 'all'].map((channel) => ({ channel, position: '1-0' }));
@@ -149,7 +149,7 @@ export async function ready(world, channels = [], more = {}) {
   return identify;
 }
 
-/** The socket is cut and the next one gets as far as Identify, which is returned. */
+/** Cuts the socket and returns the Identify on the next one. */
 export async function cut(world) {
   world.socket.end(1006);
   await world.clock.pass(world.states.at(-1).retryInMs);

@@ -1,4 +1,4 @@
-// Real gateways and real Redis servers, each on a port of its own, ended with the test.
+// Starts real gateways and Redis servers on free ports; they end with the test.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -12,9 +12,9 @@ const repository = join(dirname(fileURLToPath(import.meta.url)), '../../../..');
 const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target');
 const BINARY = process.env.GATEWAY_BINARY ?? join(target, 'debug/emagine-gateway');
 
-/** Starts a gateway with these settings besides free ports. Ended with the test. */
+/** Starts a gateway on free ports with these settings. */
 export async function startGateway(test, settings = {}) {
-  if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: run cargo build --bin emagine-gateway`);
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} does not exist: run cargo build --bin emagine-gateway`);
   const all = {
     'server.public_addr': '127.0.0.1:0',
     'server.admin_addr': '127.0.0.1:0',
@@ -35,7 +35,7 @@ export async function startGateway(test, settings = {}) {
       if (found) ports[found[1]] = Number(found[2]);
       if (ports.public && ports.admin) resolve();
     });
-    child.on('exit', (code) => reject(new Error(`the gateway ended with ${code}:\n${lines.join('\n')}`)));
+    child.on('exit', (code) => reject(new Error(`the gateway exited with ${code}:\n${lines.join('\n')}`)));
   });
   await deadline(listening, 'the gateway listens');
   const admin = `http://127.0.0.1:${ports.admin}`;
@@ -43,19 +43,19 @@ export async function startGateway(test, settings = {}) {
   return { ...ports, child, publish: (channel, message, durable) => publish(admin, channel, message, durable) };
 }
 
-/** Publishes over HTTP; durably, unless it is said otherwise. */
+/** Publishes over HTTP, durably by default. Returns the position. */
 async function publish(admin, channel, message, durable = true) {
   const body = JSON.stringify({ channel, message, durable });
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(`${admin}/v1/publish`, { method: 'POST', headers, body });
-  if (!response.ok) throw new Error(`publishing was answered with ${response.status}: ${await response.text()}`);
+  if (!response.ok) throw new Error(`the gateway answered the publication with ${response.status}: ${await response.text()}`);
   return (await response.json()).position;
 }
 
 /** Starts a redis-server without persistence, and returns its URL. */
 export async function startRedis(test) {
   const isInstalled = spawnSync('redis-server', ['--version']).status === 0;
-  if (!isInstalled) throw new Error('there is no redis-server: install it (scripts/setup redis)');
+  if (!isInstalled) throw new Error('redis-server is not installed: run scripts/setup redis');
   const port = await freePort();
   const arguments_ = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
   const child = run(test, 'redis-server', arguments_.map(String), process.env);
@@ -67,7 +67,7 @@ export async function startRedis(test) {
   return `redis://127.0.0.1:${port}`;
 }
 
-/** Runs a program in a folder of its own, until the test is over. */
+/** Runs a program in a temporary directory until the test ends. */
 function run(test, program, arguments_, env) {
   const cwd = mkdtempSync(join(tmpdir(), 'gateway-client-'));
   const child = spawn(program, arguments_, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -1,10 +1,10 @@
-// The part of the browser's locks that the library uses, in the hands of a test.
+// A fake of the part of the Web Locks API that the library uses.
 
 export class FakeLocks {
-  /** By name: who holds it, and who waits for it. */
+  /** By name: a promise that settles when the lock is released. */
   #held = new Map();
 
-  /** Puts it where the library looks for locks, until the test ends. */
+  /** Installs the fake as `navigator.locks` until the test ends. */
   static install(test) {
     const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
     const locks = new FakeLocks();
@@ -26,7 +26,7 @@ export class FakeLocks {
     return done;
   }
 
-  /** Holds one until the returned function is called. */
+  /** Holds a lock until the returned function is called. */
   hold(name) {
     let release;
     void this.request(name, () => new Promise((resolve) => (release = resolve)));

@@ -1,9 +1,9 @@
-// What a gateway should never send.
+// Malformed frames, which a gateway never sends.
 import { LIMITS } from './fake.mjs';
 
 export const ROOM = 'room:7';
 
-// Values that stand where something else is expected.
+// Values of unexpected types.
 export const ODD = [null, undefined, 0, -1, 1e300, 'text', '', true, [], {}, [null], { toString: 1 }];
 const OPS = [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 99, '3', null];
 const FIELDS = {
@@ -18,7 +18,7 @@ const FIELDS = {
   11: ['time'],
   13: ['expires_in'],
 };
-const WHOLE = {
+const VALID = {
   0: { heartbeat_interval: 45_000, limits: LIMITS },
   2: { user: '42', channels: [{ channel: ROOM, position: '5-0' }] },
   3: { channel: ROOM, message: {}, position: '5-1' },
@@ -31,14 +31,14 @@ const WHOLE = {
   13: { expires_in: 60_000 },
 };
 
-/** Every frame with every field odd, and what is no frame at all. */
+/** Every frame with each field malformed, and texts that are not frames. */
 export function* oddFrames() {
   for (const text of ['null', '1', '"text"', '[]', '[null]', 'true', '{}', '{"op":{}}', '{"op":[3]}']) yield text;
   for (const op of OPS) yield { op };
   for (const [op, fields] of Object.entries(FIELDS)) {
     for (const field of fields) {
-      for (const value of ODD) yield { op: Number(op), ...WHOLE[op], [field]: value };
+      for (const value of ODD) yield { op: Number(op), ...VALID[op], [field]: value };
     }
   }
-  for (const standing of ODD) yield { op: 2, user: '42', channels: [standing, { channel: ROOM, position: '5-0' }] };
+  for (const channel of ODD) yield { op: 2, user: '42', channels: [channel, { channel: ROOM, position: '5-0' }] };
 }

@@ -1,7 +1,7 @@
-// A TCP proxy that cuts connections at moments that a seed decides.
+// A TCP proxy that cuts connections at seeded random points.
 import { connect, createServer } from 'node:net';
 
-/** A random sequence that is the same for the same seed (mulberry32). */
+/** A random sequence that depends only on the seed (mulberry32). */
 export function seeded(seed) {
   let state = seed >>> 0;
   return () => {
@@ -13,9 +13,9 @@ export function seeded(seed) {
 }
 
 /**
- * Stands before gateways. While `cutsLeft` is more than 0, each connection is cut after a random number of bytes for
- * the client: in the handshake, in the middle of a frame, or long after Ready. It ends with a reset, with an orderly
- * end, or it goes silent, which only the client's heartbeat finds.
+ * Forwards to one of the gateways. While `cutsLeft` is more than 0, each connection is cut after a random number of
+ * bytes to the client: in the handshake, in the middle of a frame, or long after Ready. It is reset, closed in order, or
+ * becomes silent, which only the client's heartbeat detects.
  */
 export class FaultProxy {
   cutsLeft = 0;
@@ -67,7 +67,7 @@ export class FaultProxy {
     const kind = this.#random() < this.silenceShare ? 'silence' : this.#random() < 0.5 ? 'reset' : 'end';
     let left = this.cutsLeft > 0 ? Math.floor(this.#random() * this.maxBytes) : Infinity;
     const cut = () => {
-      // A reset while an orderly end is under way makes Node 20 hang at its own end.
+      // A reset during an orderly close makes Node 20 hang at its exit.
       if (client.writableEnded) client.destroy();
       else client.resetAndDestroy();
       gateway.destroy();
@@ -86,7 +86,7 @@ export class FaultProxy {
         left -= bytes.length;
         return client.write(bytes);
       }
-      // What has come up to here gets through, so that frames are cut in two.
+      // The bytes before the cut are forwarded, so that frames are cut in two.
       client.write(bytes.subarray(0, left));
       left = -1;
       this.cutsLeft--;

@@ -7,12 +7,12 @@ use crate::load::{Load, PublishReport};
 use crate::publisher::Recipients;
 use crate::run::ScenarioRun;
 
-/// The length of the messages whose latency is measured.
+/// The size of the small messages, whose latency is measured.
 const SMALL_BYTES: usize = 128;
-/// The phase of the big messages, whenever they are sent.
+/// The phase of big messages, in any phase of the run.
 const BIG: u8 = 4;
 
-/// All clients but the watchers are on one channel.
+/// All clients except the watchers have one channel.
 pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
     if index < sockets { vec![crowd(namespace)] } else { Vec::new() }
 }
@@ -22,26 +22,26 @@ fn crowd(namespace: &str) -> String {
 }
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, watchers) = (run.arguments.sockets, run.arguments.watchers());
-    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
-    run.outcome.plain("watchers", "watchers", watchers as f64);
+    run.connect_range(sockets..sockets + watchers, Pace::InFlight(watchers))?;
+    run.outcome.plain("watchers", "sockets that get small messages", watchers as f64);
 
     let (undisturbed, _) = phase(run, 1, None)?;
     let undisturbed_max_ms = undisturbed.latencies.max_ms();
-    undisturbed.note(&mut run.outcome);
+    undisturbed.record(&mut run.outcome);
 
     let (disturbed, bursts) = phase(run, 2, Some(run.arguments.messages_per_burst()))?;
-    note_big(run, &disturbed, bursts);
+    record_big(run, &disturbed, bursts);
     let delay_ms = disturbed.latencies.max_ms() - undisturbed_max_ms;
     let outcome = &mut run.outcome;
-    // The plot shows only the latency that rises and falls with each big message.
+    // The plot shows only the latency during big messages.
     outcome.curves.clear();
-    outcome.latencies("disturbed", "latency beside big ones", disturbed.latencies);
-    outcome.plain("delay_by_burst_max_ms", "  its max above the undisturbed, ms", delay_ms);
+    outcome.latencies("disturbed", "latency during a big message", disturbed.latencies);
+    outcome.plain("delay_by_burst_max_ms", "max above the undisturbed max, ms", delay_ms);
 
     if run.target.is_baseline {
-        // It has no queue that could still have an effect.
+        // The baseline has no queue that could affect later messages.
         return Ok(());
     }
     let (afterwards, _) = phase(run, 3, None)?;
@@ -49,8 +49,8 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Publishes small messages to the watchers in turn; one of so many is a big one to all other clients instead. Returns also
-/// the number of big ones.
+/// Publishes small messages to the watchers in turn. One of `messages_per_burst` is instead a big message to all other
+/// clients. Also returns the number of big messages.
 fn phase(
     run: &mut ScenarioRun<'_>,
     phase: u8,
@@ -62,7 +62,7 @@ fn phase(
     let crowd = Recipients { channel: crowd(&run.namespace), members: 0..sockets };
     let mut bursts = 0;
     let published = run.publish_each(small, |number| match messages_per_burst {
-        // In the middle, so that there are small messages before the first and after the last.
+        // In the middle of each interval, so small messages precede the first and follow the last.
         Some(every) if number % every == every / 2 => {
             bursts += 1;
             (crowd.clone(), big)
@@ -72,15 +72,19 @@ fn phase(
     Ok((published, bursts))
 }
 
-/// Notes what became of the big messages.
-fn note_big(run: &mut ScenarioRun<'_>, disturbed: &PublishReport, bursts: u64) {
+/// Records the figures of the big messages.
+fn record_big(run: &mut ScenarioRun<'_>, disturbed: &PublishReport, bursts: u64) {
     let (deliveries, arrivals) = (run.deliveries(BIG), run.clients.latencies(BIG));
-    let cpu = disturbed.used.account.cpu * 1e6 / deliveries as f64;
+    let cpu = disturbed.used.process.cpu * 1e6 / deliveries as f64;
     let outcome = &mut run.outcome;
     outcome.plain("bursts", "big messages", bursts as f64);
-    outcome.plain("burst_deliveries", "deliveries of big ones", deliveries as f64);
+    outcome.plain("burst_deliveries", "deliveries of big messages", deliveries as f64);
     outcome.wrong_deliveries += (disturbed.deliveries + deliveries).abs_diff(disturbed.expected);
-    outcome.compare("burst_p50_ms", "until half have the big one, ms", arrivals.quantile_ms(0.5));
-    outcome.compare("burst_everywhere_ms", "until all have it, at most, ms", arrivals.max_ms());
-    outcome.compare("cpu_us_per_burst_delivery", "CPU for each delivery of a big one, µs", cpu);
+    outcome.compare(
+        "burst_p50_ms",
+        "until half of the sockets have the big message, ms",
+        arrivals.quantile_ms(0.5),
+    );
+    outcome.compare("burst_everywhere_ms", "until all sockets have it, at most, ms", arrivals.max_ms());
+    outcome.compare("cpu_us_per_burst_delivery", "CPU per delivery of a big message, µs", cpu);
 }

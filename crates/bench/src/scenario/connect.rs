@@ -1,4 +1,4 @@
-//! `connect`: handshake and Identify, with real tokens if the settings hold their secret.
+//! `connect`: handshake and Identify, with real tokens if the settings contain the secret.
 
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
@@ -8,16 +8,16 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let pace = match (run.arguments.rate(), run.arguments.in_flight) {
         (Some(rate), _) => Pace::Rate(rate),
         (None, Some(in_flight)) => Pace::InFlight(in_flight),
-        (None, None) => Pace::USUAL,
+        (None, None) => Pace::DEFAULT,
     };
     let used = run.connect_all(pace)?;
     let (connects, sockets) = (run.clients.latencies(CONNECTING), run.arguments.sockets as f64);
     let (cpu, memory) = (used.redis_cpu * 1e6 / sockets, used.redis_memory / sockets);
     let outcome = &mut run.outcome;
-    outcome.cpu_parts("connect", used.account, sockets);
-    outcome.compare("connects_per_second", "connects in a second", sockets / used.seconds);
+    outcome.cpu_parts("connect", used.process, sockets);
+    outcome.compare("connects_per_second", "connects per second", sockets / used.seconds);
     outcome.latencies("connect", "connect", connects);
-    outcome.plain("redis_cpu_us_per_connection", "Redis' CPU for each connection, µs", cpu);
-    outcome.plain("redis_bytes_per_connection", "Redis' memory for each connection, bytes", memory);
+    outcome.plain("redis_cpu_us_per_connection", "Redis CPU per connection, µs", cpu);
+    outcome.plain("redis_bytes_per_connection", "Redis memory per connection, bytes", memory);
     Ok(())
 }

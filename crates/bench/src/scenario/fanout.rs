@@ -1,4 +1,4 @@
-//! `fanout`: each message goes to every socket, or with `--channels` to every socket of one channel after the other.
+//! `fanout`: each message goes to every socket, or with `--channels` to every socket of one channel.
 
 use super::{STRIDE, all};
 use crate::BenchError;
@@ -7,15 +7,15 @@ use crate::publisher::Recipients;
 use crate::run::ScenarioRun;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     match run.arguments.channels {
-        None => run.publish_and_note(|_| all(sockets)),
-        Some(count) => run.publish_and_note(|number| recipients(&namespace, number, sockets, count)),
+        None => run.publish_and_record(|_| all(sockets)),
+        Some(count) => run.publish_and_record(|number| recipients(&namespace, number, sockets, count)),
     }
 }
 
-/// The channels of a client: one that it shares, or several of its own.
+/// The channels of a client: one shared channel, or several own ones.
 pub(crate) fn channels(namespace: &str, index: usize, sockets: usize, count: usize) -> Vec<String> {
     let name = |channel: usize| format!("{namespace}:{channel}");
     if count <= sockets {
@@ -25,7 +25,7 @@ pub(crate) fn channels(namespace: &str, index: usize, sockets: usize, count: usi
     }
 }
 
-/// The recipients of the message with this number. They are the same in every run.
+/// The recipients of the message with this number, the same in every run.
 fn recipients(namespace: &str, number: u64, sockets: usize, count: usize) -> Recipients {
     let channel = (number * STRIDE % count as u64) as usize;
     let members = if count <= sockets {

@@ -1,4 +1,4 @@
-//! `idle`: identified sockets that send nothing but their heartbeats.
+//! `idle`: identified sockets that only send heartbeats.
 
 use std::time::{Duration, Instant};
 
@@ -8,45 +8,47 @@ use crate::outcome::Curve;
 use crate::progress::{Goal, ProgressLine};
 use crate::run::ScenarioRun;
 
-/// How often memory is measured.
+/// The interval of memory samples.
 const SAMPLE: Duration = Duration::from_secs(1);
-/// How often the baseline is told to send heartbeats. Those that are due together go together, to its advantage.
+/// The interval of heartbeat orders to the baseline. Heartbeats of one interval are sent together, which favours the
+/// baseline.
 const BEAT: Duration = Duration::from_millis(100);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let whole = Duration::from_secs_f64(run.arguments.seconds);
     let progress = ProgressLine::start(run, "idle", Goal::Time(whole));
     let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
     let sockets = run.arguments.sockets as f64;
-    let (heartbeats, before, begun) = (run.heartbeats(), run.usage(), Instant::now());
+    let (heartbeats, before, started_at) = (run.heartbeats(), run.usage(), Instant::now());
     let mut points = vec![(0.0, per_connection / 1024.0)];
     let mut beats = 0;
-    while begun.elapsed() < whole {
+    while started_at.elapsed() < whole {
         let step = if run.target.is_baseline { BEAT } else { SAMPLE };
-        std::thread::park_timeout(whole.saturating_sub(begun.elapsed()).min(step));
+        std::thread::park_timeout(whole.saturating_sub(started_at.elapsed()).min(step));
         if run.target.is_baseline {
-            beats = beat(run, beats, begun.elapsed())?;
+            beats = beat(run, beats, started_at.elapsed())?;
         }
-        let grown = run.target.account().resident - before.account.resident;
-        points.push((begun.elapsed().as_secs_f64(), (per_connection + grown / sockets) / 1024.0));
+        let grown = run.target.process_usage().resident - before.process.resident;
+        points.push((started_at.elapsed().as_secs_f64(), (per_connection + grown / sockets) / 1024.0));
     }
     let used = run.used_since(&before);
     drop(progress);
     let heartbeats = run.heartbeats() - heartbeats;
-    let memory = per_connection + used.account.resident / sockets;
-    let cpu = used.account.cpu * 1e6 / (sockets * used.seconds);
+    let memory = per_connection + used.process.resident / sockets;
+    let cpu = used.process.cpu * 1e6 / (sockets * used.seconds);
     let outcome = &mut run.outcome;
-    outcome.compare("rss_bytes_per_connection_at_end", "RSS for each connection at the end, bytes", memory);
-    outcome.compare("cpu_us_per_connection_second", "CPU for each connection in a second, µs", cpu);
+    outcome.compare("rss_bytes_per_connection_at_end", "RSS per connection at the end, bytes", memory);
+    outcome.compare("cpu_us_per_connection_second", "CPU per connection and second, µs", cpu);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
-    outcome.curve_unit = "RSS for each connection, KiB";
+    outcome.curve_unit = "RSS per connection, KiB";
     outcome.curves.push(Curve { name: "RSS".to_owned(), points });
     Ok(())
 }
 
-/// Has the baseline send the heartbeats that a gateway would have sent by now. Takes and returns how many were sent.
+/// Orders the baseline to send the heartbeats that a gateway would have sent by now. `sent` is their number so far;
+/// returns the new number.
 fn beat(run: &mut ScenarioRun<'_>, mut sent: usize, elapsed: Duration) -> Result<usize, BenchError> {
     let (sockets, interval) = (run.arguments.sockets, run.heartbeat_interval.as_secs_f64());
     let due = (sockets as f64 * elapsed.as_secs_f64() / interval) as usize;

@@ -1,5 +1,5 @@
-//! `mixed`: the shape of E-Magine's own load: most messages go to one user, many to a small channel, a few to a big one,
-//! while heartbeats continue.
+//! `mixed`: the load of E-Magine: most messages go to one user, many to a small channel, a few to a big channel, while
+//! heartbeats continue.
 
 use super::{STRIDE, one};
 use crate::BenchError;
@@ -11,10 +11,11 @@ use crate::run::ScenarioRun;
 const ROOM: usize = 10;
 /// The number of big channels, which share all clients evenly.
 const HALLS: usize = 4;
-/// So many of a hundred messages go to a big channel …
+/// The percentage of messages to a big channel.
 const TO_HALLS: u64 = 1;
-/// … and so many to a small one; the others to single users.
+/// The percentage of messages to a small channel. The others go to single users.
 const TO_ROOMS: u64 = 39;
+
 /// The two channels of a client.
 pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
     vec![
@@ -28,16 +29,16 @@ fn hall_of(index: usize, sockets: usize) -> usize {
 }
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     let heartbeats = run.heartbeats();
-    run.publish_and_note(|number| recipients(&namespace, number, sockets))?;
+    run.publish_and_record(|number| recipients(&namespace, number, sockets))?;
     let heartbeats = run.heartbeats() - heartbeats;
-    run.outcome.plain("heartbeats", "heartbeats answered meanwhile", heartbeats as f64);
+    run.outcome.plain("heartbeats", "heartbeats answered during the run", heartbeats as f64);
     Ok(())
 }
 
-/// The recipients of the message with this number. They are the same in every run.
+/// The recipients of the message with this number, the same in every run.
 fn recipients(namespace: &str, number: u64, sockets: usize) -> Recipients {
     let kind = number % 100;
     // Spreads the messages to big channels evenly.

@@ -1,4 +1,4 @@
-//! The scenarios: what each does with its clients.
+//! The scenarios, one file each.
 
 mod burst;
 mod connect;
@@ -14,10 +14,10 @@ use crate::arguments::{BenchArgs, Scenario};
 use crate::publisher::Recipients;
 use crate::run::ScenarioRun;
 
-/// A prime: the recipients of consecutive messages are seldom neighbours in memory.
+/// A prime, so the recipients of consecutive messages are rarely neighbours in memory.
 const STRIDE: u64 = 7_919;
 
-/// The channels that a client subscribes to.
+/// The channels of a client.
 pub(crate) fn channels(arguments: &BenchArgs, namespace: &str, index: usize) -> Vec<String> {
     match (arguments.scenario, arguments.channels) {
         (_, Some(count)) => fanout::channels(namespace, index, arguments.sockets, count),
@@ -41,17 +41,17 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     }
 }
 
-/// The channel of all clients.
+/// The channel `all`, with all clients.
 fn all(sockets: usize) -> Recipients {
     Recipients { channel: "all".to_owned(), members: 0..sockets }
 }
 
-/// The name of a client's user.
+/// The user id of a client.
 pub(crate) fn user(index: usize) -> String {
     format!("u{index}")
 }
 
-/// The channel of one client's user.
+/// The channel of a client's user.
 fn one(index: usize) -> Recipients {
     Recipients { channel: format!("user:{}", user(index)), members: index..index + 1 }
 }

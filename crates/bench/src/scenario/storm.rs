@@ -1,4 +1,4 @@
-//! `storm`: all sockets are cut at once, messages are published meanwhile, and all clients come back at once.
+//! `storm`: all sockets disconnect at once, messages are published, and all clients return at once.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -9,17 +9,17 @@ use crate::clients::{CONNECTING, Pace};
 use crate::run::ScenarioRun;
 use crate::wire::{self, Stamp};
 
-/// Durable messages before the cut, and again while all clients are away.
+/// The number of durable messages before the disconnect, and again while all clients are away.
 const MESSAGES: u64 = 5;
-/// How many connect at a time: more than a gateway accepts at once, fewer than its queue has room for.
+/// Simultaneous connects: more than a gateway accepts at once, but fewer than its accept queue holds.
 const IN_FLIGHT: usize = 256;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     // Gives every client a position to resume from.
     publish(run, 1)?;
     expect(run, MESSAGES)?;
-    run.clients.send(|worker| worker.cut());
+    run.clients.send(|worker| worker.disconnect());
     while run.clients.counts.ready.load(SeqCst) > 0 {
         std::thread::park_timeout(Duration::from_millis(1));
     }
@@ -28,35 +28,39 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     }
     let (usage, cut, before) = (run.usage(), Instant::now(), counts(run));
     let in_flight = run.arguments.in_flight.unwrap_or(IN_FLIGHT);
-    run.connect_these(0..run.arguments.sockets, Pace::AtOnce(in_flight))?;
+    run.connect_range(0..run.arguments.sockets, Pace::AtOnce(in_flight))?;
     if run.target.is_baseline {
-        // It keeps nothing for clients that are away.
+        // The baseline keeps no messages for clients that are away.
         publish(run, 2)?;
     }
     expect(run, 2 * MESSAGES)?;
     let resumed = cut.elapsed();
     let used = run.used_since(&usage);
-    note(run, used.account.cpu, resumed, before);
+    record(run, used.process.cpu, resumed, before);
     Ok(())
 }
 
-/// Clients that were told that nothing is missing, and that something may be, and lost connections.
+/// Clients resumed without loss, clients with `"recovered":false`, and lost connections.
 fn counts(run: &ScenarioRun<'_>) -> [u64; 3] {
     let counts = &run.clients.counts;
     [&counts.recovered, &counts.not_recovered, &counts.lost].map(|count| count.load(SeqCst))
 }
 
-fn note(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
+fn record(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
     let (back, now) = (run.clients.latencies(CONNECTING), counts(run));
     let (deliveries, sockets) = (run.deliveries(2), run.arguments.sockets);
     let outcome = &mut run.outcome;
-    outcome.compare("all_back_ms", "until all are back, ms", back.max_ms());
-    outcome.compare("all_resumed_ms", "until all have what they missed, ms", resumed.as_secs_f64() * 1e3);
-    outcome.latencies("back", "back", back);
+    outcome.compare("all_back_ms", "until all clients are back, ms", back.max_ms());
+    outcome.compare(
+        "all_resumed_ms",
+        "until all clients have the missed messages, ms",
+        resumed.as_secs_f64() * 1e3,
+    );
+    outcome.latencies("back", "return", back);
     for (index, (key, label)) in [
-        ("recovered", "told that nothing is missing"),
-        ("not_recovered", "told that something may be missing"),
-        ("retries", "tried again"),
+        ("recovered", "resumed without loss"),
+        ("not_recovered", "resumed with \"recovered\":false"),
+        ("retries", "connection attempts repeated"),
     ]
     .into_iter()
     .enumerate()
@@ -64,7 +68,7 @@ fn note(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]
         outcome.plain(key, label, (now[index] - before[index]) as f64);
     }
     outcome.deliveries(deliveries, MESSAGES * sockets as u64);
-    outcome.compare("cpu_us_per_return", "CPU for each return, µs", cpu * 1e6 / sockets as f64);
+    outcome.compare("cpu_us_per_return", "CPU per return, µs", cpu * 1e6 / sockets as f64);
 }
 
 fn publish(run: &mut ScenarioRun<'_>, phase: u8) -> Result<(), BenchError> {
@@ -75,9 +79,9 @@ fn publish(run: &mut ScenarioRun<'_>, phase: u8) -> Result<(), BenchError> {
     run.target.publisher.flush()
 }
 
-/// Waits until every client has had so many messages in all.
+/// Waits until every client has this total number of messages.
 fn expect(run: &ScenarioRun<'_>, messages: u64) -> Result<(), BenchError> {
-    // A missing message is reported with the deliveries.
+    // Missing messages are reported with the deliveries.
     let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
     run.target.publisher.check()
 }

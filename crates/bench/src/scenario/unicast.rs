@@ -1,4 +1,4 @@
-//! `unicast`: as many users as sockets, and each message goes to one of them.
+//! `unicast`: each message goes to one user; each socket has its own user.
 
 use super::{STRIDE, one};
 use crate::BenchError;
@@ -6,7 +6,7 @@ use crate::clients::Pace;
 use crate::run::ScenarioRun;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let sockets = run.arguments.sockets as u64;
-    run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))
+    run.publish_and_record(|number| one((number * STRIDE % sockets) as usize))
 }

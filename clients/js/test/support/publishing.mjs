@@ -1,14 +1,14 @@
-// What every durable message goes through in the tests: published in order on several channels while sockets are cut.
+// Publishes durable messages in order on several channels while sockets are cut, and checks what arrived.
 import assert from 'node:assert/strict';
 import { deadline, eventually } from './deadline.mjs';
 
 export const CHANNELS = ['user:42', 'all', 'room:7'];
-/** How far the publisher runs ahead of the reader: less than is kept of a history (1000). */
+/** How far the publisher may be ahead of the reader: less than the length of a history (1000). */
 const AHEAD = 300;
 
 /**
- * Publishes until the proxy has made its cuts, then waits until all has arrived. `count` says how many messages of a
- * channel have; it may be asynchronous.
+ * Publishes until the proxy has made its cuts, then waits until all messages have arrived. `count` returns how many
+ * messages of a channel have arrived; it may be asynchronous.
  */
 export async function publishThroughCuts({ gateways, proxy, count, cuts }) {
   const published = Object.fromEntries(CHANNELS.map((channel) => [channel, 0]));
@@ -17,7 +17,7 @@ export async function publishThroughCuts({ gateways, proxy, count, cuts }) {
   const end = Date.now() + 120_000;
   for (let turn = 0; proxy.cutsMade < cuts; turn++) {
     assert.ok(Date.now() < end, `only ${proxy.cutsMade} cuts were made`);
-    // Of one channel one after the other, which is their order.
+    // Each channel has one publication at a time, so the order is known.
     const { publish } = gateways[turn % gateways.length];
     const pad = 'x'.repeat(turn % 200);
     await Promise.all(CHANNELS.map((channel) => publish(channel, { n: ++published[channel], pad })));
@@ -35,7 +35,7 @@ export async function publishThroughCuts({ gateways, proxy, count, cuts }) {
   return published;
 }
 
-/** Every message once and in order, and never a doubt about it. */
+/** Asserts that every message arrived once and in order, without a gap. */
 export function assertOnceAndInOrder(received, published, gaps) {
   for (const channel of CHANNELS) {
     const expected = Array.from({ length: published[channel] }, (_, index) => index + 1);
@@ -44,7 +44,7 @@ export function assertOnceAndInOrder(received, published, gaps) {
   assert.deepEqual(gaps, []);
 }
 
-/** Waits for the state of a client. */
+/** Waits until a client has this state. */
 export function reaches(client, state) {
   if (client.state === state) return Promise.resolve();
   const reached = new Promise((resolve) => {

@@ -1,10 +1,10 @@
-//! Chance that repeats itself: everything that a run does follows from its seed, on every machine.
+//! Seeded random numbers: a seed determines a run on every machine.
 
-/// SplitMix64: small, good enough to shuffle, and the same for ever, which no library promises of its own.
+/// SplitMix64. Libraries do not promise that their generators give the same numbers in later versions.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(super) struct SimulationRng(u64);
 
-impl Chance {
+impl SimulationRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -17,7 +17,7 @@ impl Chance {
         word ^ (word >> 31)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// A number below `bound`, which must not be 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
@@ -27,7 +27,7 @@ impl Chance {
         low + self.next() % (high - low + 1)
     }
 
-    /// `true` in so many of a hundred cases.
+    /// Returns `true` with this probability, in percent.
     pub(super) fn percent(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
