@@ -21,7 +21,6 @@ mod history;
 pub(crate) mod link;
 pub mod memory;
 mod page_size;
-#[allow(dead_code, reason = "its driver follows")]
 mod presence;
 mod recovery;
 pub mod redis;
@@ -39,6 +38,7 @@ use protocol::position::Position;
 
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
+pub use presence::PresenceOptions;
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
@@ -90,6 +90,15 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.unsubscribe(hub, channels),
             Self::Redis(broker) => broker.link().edit(|link| link.unsubscribe(hub, channels)),
+        }
+    }
+
+    /// A hub has the first session of a user, or none any more. Does nothing while presence is off.
+    pub fn report_user(&self, user: &ChannelName, is_online: bool) {
+        match self {
+            // Presence in memory follows.
+            Self::Memory(_) => {}
+            Self::Redis(broker) => broker.report_user(user, is_online),
         }
     }
 

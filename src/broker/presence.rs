@@ -1,9 +1,12 @@
+//! Presence: the users that are online, and the reports of one process to the others.
+//!
 //! The reports of one process: which users have a session here, or which channels have a subscriber here.
 //!
 //! A report says what is true now, and repeating it changes nothing. So a report whose answer was lost is sent again, and
 //! under a new lease everything is reported again. No IO and no clock: the driver sends the reports.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use protocol::channel::ChannelName;
 
@@ -50,11 +53,6 @@ impl Reporter {
             None => return,
         }
         self.enqueue(name);
-    }
-
-    /// Whether a report can be sent.
-    pub(crate) fn is_due(&self) -> bool {
-        self.sent.is_none() && !self.queue.is_empty()
     }
 
     /// The next report; `None` while one is not answered, or when there is nothing to report.
@@ -112,6 +110,39 @@ impl Reporter {
         {
             entry.is_queued = true;
             self.queue.push_back(name.clone());
+        }
+    }
+}
+
+/// The presence of users, as the settings want it.
+#[derive(Debug, Clone, Copy)]
+pub struct PresenceOptions {
+    /// A user is away after this time without a session.
+    pub grace: Duration,
+    /// The most entries of the stream of edges.
+    pub max_edges: usize,
+}
+
+/// The users of this process. A user may have sessions on several hubs.
+#[derive(Debug, Default)]
+pub(crate) struct LocalUsers {
+    hubs: HashMap<ChannelName, usize>,
+    /// What has to be reported of them.
+    pub(crate) reporter: Reporter,
+}
+
+impl LocalUsers {
+    /// A hub has the first session of a user, or none any more.
+    pub(crate) fn report(&mut self, user: &ChannelName, is_online: bool) {
+        let hubs = self.hubs.entry(user.clone()).or_default();
+        *hubs = if is_online { *hubs + 1 } else { hubs.saturating_sub(1) };
+        match (*hubs, is_online) {
+            (1, true) => self.reporter.set(user, true),
+            (0, _) => {
+                self.hubs.remove(user);
+                self.reporter.set(user, false);
+            }
+            _ => {}
         }
     }
 }

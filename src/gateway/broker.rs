@@ -1,7 +1,7 @@
 //! Creates the broker that the settings select.
 
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
-use crate::broker::{Broker, BrokerSetupError, HistoryOptions};
+use crate::broker::{Broker, BrokerSetupError, HistoryOptions, PresenceOptions};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use protocol::payload_limits::PayloadLimits;
@@ -32,6 +32,12 @@ fn history_options(settings: &Settings) -> HistoryOptions {
         idempotency_window: broker.idempotency_window,
         memory_bytes: broker.max_memory_history_bytes,
     }
+}
+
+/// `None` if presence is off.
+fn presence_options(settings: &Settings) -> Option<PresenceOptions> {
+    let presence = &settings.presence;
+    presence.enabled.then_some(PresenceOptions { grace: presence.grace, max_edges: presence.max_edges })
 }
 
 /// `None` if the broker is in memory.
@@ -68,5 +74,6 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
         max_payload_bytes: broker.max_payload_bytes,
         max_payload_depth: broker.max_payload_depth,
         history: history_options(settings),
+        presence: presence_options(settings),
     })
 }

@@ -36,7 +36,10 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
     };
     HubLimits {
         max_inbox_bytes: settings.broker.max_inbox_bytes,
-        rules: HubRules::new(recovery, settings.broker.response_timeout),
+        rules: HubRules {
+            reports_users: settings.presence.enabled,
+            ..HubRules::new(recovery, settings.broker.response_timeout)
+        },
     }
 }
 

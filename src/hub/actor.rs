@@ -107,6 +107,7 @@ impl Hub {
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
+            HubAction::ReportUser { user, is_online } => self.broker.report_user(&user, is_online),
             HubAction::Delivered { received } => self.latency.observe(received.elapsed()),
         }
     }

@@ -39,12 +39,14 @@ pub struct HubRules {
     pub max_held: usize,
     /// The size of one turn. Fan-outs of more bytes are written in turns.
     pub turn_bytes: usize,
+    /// Whether to report the first and the last session of each user.
+    pub reports_users: bool,
 }
 
 impl HubRules {
     /// The rules in production. The simulation uses smaller limits.
     pub const fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
-        Self { recovery, answer_timeout, max_held: MAX_HELD, turn_bytes: TURN_BYTES }
+        Self { recovery, answer_timeout, max_held: MAX_HELD, turn_bytes: TURN_BYTES, reports_users: false }
     }
 }
 
@@ -73,6 +75,13 @@ pub enum HubAction {
     Read(HistoryRequest),
     /// Cancel a read.
     CancelRead(ReadId),
+    /// Report that a user has its first session here, or has none any more.
+    ReportUser {
+        /// The channel of the user.
+        user: ChannelName,
+        /// Whether the user has a session here.
+        is_online: bool,
+    },
     /// Measure the latency of a publication that is queued on its last socket.
     Delivered {
         /// The arrival time of the publication at the link.
@@ -165,6 +174,7 @@ impl<S: FrameSink> HubCore<S> {
                 let Some(session) = self.open_key(session) else { return };
                 self.metrics.sessions.inc();
                 self.start_request(now, session, RequestKind::Join, channels, actions);
+                self.report_first_session(session, actions);
             }
             HubInput::Subscribe { session, wanted } => {
                 let Some(session) = self.open_key(session) else { return };
@@ -207,8 +217,21 @@ impl<S: FrameSink> HubCore<S> {
         if self.registry.user_channel(key).is_some() {
             self.metrics.sessions.dec();
         }
+        let user = self.registry.user_channel(key).filter(|_| self.rules.reports_users).cloned();
         for ended in self.registry.leave(key) {
             self.on_subscription_end(ended, actions);
+        }
+        if let Some(user) = user.filter(|user| self.registry.sessions_of(user).is_empty()) {
+            actions.push(HubAction::ReportUser { user, is_online: false });
+        }
+    }
+
+    fn report_first_session(&self, session: SessionKey, actions: &mut Vec<HubAction>) {
+        if self.rules.reports_users
+            && let Some(user) = self.registry.user_channel(session)
+            && self.registry.sessions_of(user) == [session]
+        {
+            actions.push(HubAction::ReportUser { user: user.clone(), is_online: true });
         }
     }
 

@@ -42,7 +42,7 @@ pub use self::{
     secret::{Secret, mask_url},
     sections::{
         AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, DrainSettings, LimitSettings,
-        LogFormat, LogSettings, ServerSettings, SessionSettings,
+        LogFormat, LogSettings, PresenceSettings, ServerSettings, SessionSettings,
     },
     sources::Sources,
 };
@@ -94,6 +94,8 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// `[limits]`
     pub limits: LimitSettings,
+    /// `[presence]`
+    pub presence: PresenceSettings,
     /// `[channels]`
     pub channels: ChannelSettings,
     /// `[log]`

@@ -286,6 +286,19 @@ pub struct LimitSettings {
     pub failed_identifies_per_minute_per_address: u32,
 }
 
+/// `[presence]`: who is online.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresenceSettings {
+    /// Whether replicas report their users.
+    pub enabled: bool,
+    /// A user is away after this time without a session.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// The most entries of the stream of edges, approximately.
+    pub max_edges: usize,
+}
+
 /// `[channels]`: the channels that every user may subscribe to, besides those in the token.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

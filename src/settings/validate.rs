@@ -39,6 +39,7 @@ impl Settings {
             self.validate_auth(),
             self.validate_admin(),
             self.validate_drain(),
+            self.validate_presence(),
             self.validate_channels(),
             failures([self.validate_log()]),
             self.validate_secrets(),
@@ -200,6 +201,14 @@ impl Settings {
                 "admin.api_key",
                 "must be printable ASCII without spaces, because it is sent in an HTTP header",
             ),
+        ])
+    }
+
+    fn validate_presence(&self) -> Vec<SettingsError> {
+        let presence = &self.presence;
+        failures([
+            check_duration("presence.grace", presence.grace, Duration::ZERO..=10 * MINUTE),
+            check_count("presence.max_edges", presence.max_edges, 1_000..=10_000_000),
         ])
     }
 

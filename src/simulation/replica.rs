@@ -71,6 +71,7 @@ impl Replica {
             answer_timeout: plan.answer_timeout,
             max_held: plan.max_held,
             turn_bytes: plan.turn_bytes,
+            reports_users: false,
         };
         let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules, plan, metrics)).collect();
         Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
@@ -241,7 +242,7 @@ impl Replica {
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
                 HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
-                HubAction::Delivered { .. } => {}
+                HubAction::ReportUser { .. } | HubAction::Delivered { .. } => {}
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

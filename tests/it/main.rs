@@ -24,6 +24,7 @@ mod limits;
 mod liveness;
 mod logging;
 mod ordering;
+mod presence;
 mod prometheus;
 mod publishing;
 mod reload;

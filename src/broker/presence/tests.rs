@@ -15,7 +15,11 @@ struct Roster(BTreeSet<ChannelName>);
 impl Roster {
     fn apply(&mut self, report: &Report) {
         for name in &report.names {
-            if report.is_present { self.0.insert(name.clone()) } else { self.0.remove(name) };
+            if report.is_present {
+                self.0.insert(name.clone())
+            } else {
+                self.0.remove(name)
+            };
         }
     }
 

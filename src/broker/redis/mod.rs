@@ -47,6 +47,7 @@ mod known_dataset;
 mod link;
 mod link_error;
 mod options;
+mod presence;
 mod probe;
 mod publishing;
 mod read_error;
@@ -74,6 +75,7 @@ use super::types::{PublishOutcome, PublishRequest};
 use super::{BrokerSetupError, Health, Retry};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
 
 pub use access::{Credentials, TlsFiles};
 use link_error::LinkError;
@@ -130,6 +132,12 @@ impl RedisBroker {
             runtime.shutdown_background();
         })?;
         Ok(Self { handle: Arc::new(Handle { state }) })
+    }
+
+    pub(super) fn report_user(&self, user: &ChannelName, is_online: bool) {
+        if let Some(presence) = &self.handle.state.presence {
+            presence.report(user, is_online);
+        }
     }
 
     pub(super) fn link(&self) -> &SharedLink {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::ProtocolVersion;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
-use super::super::{BrokerSetupError, HistoryOptions};
+use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
@@ -45,6 +45,8 @@ pub struct RedisOptions {
     pub max_payload_depth: usize,
     /// The limits of histories.
     pub history: HistoryOptions,
+    /// `None`: presence is off.
+    pub presence: Option<PresenceOptions>,
 }
 
 impl RedisOptions {
@@ -124,6 +126,7 @@ impl RedisOptions {
             max_payload_bytes: 65_536,
             max_payload_depth: protocol::payload_limits::DEFAULT_MAX_DEPTH,
             history: HistoryOptions::of_size(1000),
+            presence: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::downtime::Downtime;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
+use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
 use super::thread_check::ThreadCheck;
@@ -48,6 +49,8 @@ pub(super) struct RedisState {
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
+    /// `None`: presence is off.
+    pub(super) presence: Option<Presence>,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -90,6 +93,7 @@ impl RedisState {
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
+            presence: options.presence.map(Presence::new),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),

@@ -181,6 +181,9 @@ impl TestHub {
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
+            HubAction::ReportUser { user, is_online } => {
+                format!("{user} {}", if *is_online { "online" } else { "offline" })
+            }
             HubAction::Delivered { .. } => "delivered".to_owned(),
         }
     }

@@ -1,0 +1,51 @@
+//! Presence over a real Redis: who is online, and the edges that backends and clients hear.
+//!
+//! - `edges`: what each edge stands for.
+//! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+
+mod edges;
+mod faults;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::Connection;
+
+use crate::support::deadline::eventually_eq;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::redis_server::RedisServer;
+
+/// A lease lapses after 5 s, and its burial follows within a second.
+const BURIAL: Duration = Duration::from_secs(15);
+
+fn plan(redis: &RedisServer, grace: &str) -> Plan {
+    TestGateway::redis(redis).with("presence.enabled", "true").with("presence.grace", grace)
+}
+
+/// On how many replicas each user is, as a backend asks for it.
+fn online(backend: &mut Connection, users: &[&str]) -> Vec<Option<u32>> {
+    redis::cmd("HMGET").arg("gateway:{presence}:online").arg(users).query(backend).unwrap()
+}
+
+#[track_caller]
+fn wait_online(backend: &mut Connection, user: &str, replicas: Option<u32>) {
+    eventually_eq(BURIAL, &vec![replicas], || online(backend, &[user]));
+}
+
+/// The edges of each user, in order.
+fn edges(backend: &mut Connection) -> BTreeMap<String, Vec<String>> {
+    let entries: Vec<(String, BTreeMap<String, String>)> =
+        redis::cmd("XRANGE").arg("gateway:{presence}:edges").arg("-").arg("+").query(backend).unwrap();
+    let mut edges = BTreeMap::<String, Vec<String>>::new();
+    for (_, fields) in entries {
+        assert!(fields["at"].parse::<u64>().unwrap() > 1_700_000_000_000, "Unix time in milliseconds");
+        edges.entry(fields["user"].clone()).or_default().push(fields["state"].clone());
+    }
+    edges
+}
+
+#[track_caller]
+fn assert_edges(backend: &mut Connection, user: &str, expected: &[&str]) {
+    let expected: Vec<String> = expected.iter().map(|state| (*state).to_owned()).collect();
+    eventually_eq(BURIAL, &expected, || edges(backend).remove(user).unwrap_or_default());
+}
