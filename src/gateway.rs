@@ -155,6 +155,7 @@ impl Gateway {
         let servers = [public.handle(), admin.handle()];
         actix_rt::spawn(public);
         actix_rt::spawn(admin);
+        broker::spawn_presence_timer(&broker);
         announce::announce(&settings, workers, public_addr, admin_addr);
         Ok(Self { settings, broker, hubs, connections, drain, tokens, api_key, servers })
     }

@@ -56,9 +56,15 @@ pub enum Broker {
 }
 
 impl Broker {
-    /// A broker inside this process. It refuses messages beyond `limits`.
-    pub fn memory(limits: impl Into<PayloadLimits>, history: HistoryOptions, metrics: &Metrics) -> Self {
-        Self::Memory(MemoryBroker::new(limits.into(), history, metrics))
+    /// A broker inside this process. It refuses messages beyond `limits`. With `presence`, the caller must run
+    /// [`MemoryBroker::settle_presence`] when it is due.
+    pub fn memory(
+        limits: impl Into<PayloadLimits>,
+        history: HistoryOptions,
+        presence: Option<PresenceOptions>,
+        metrics: &Metrics,
+    ) -> Self {
+        Self::Memory(MemoryBroker::new(limits.into(), history, presence, metrics))
     }
 
     /// A broker over Redis. Starts the link's thread and returns at once, so Redis may be down.
@@ -96,8 +102,7 @@ impl Broker {
     /// A hub has the first session of a user, or none any more. Does nothing while presence is off.
     pub fn report_user(&self, user: &ChannelName, is_online: bool) {
         match self {
-            // Presence in memory follows.
-            Self::Memory(_) => {}
+            Self::Memory(broker) => broker.report_user(user, is_online),
             Self::Redis(broker) => broker.report_user(user, is_online),
         }
     }
@@ -215,7 +220,7 @@ mod tests {
             value
         }
         fn require_sync<T: Clone + Send + Sync>(_: &T) {}
-        let broker = Broker::memory(100, HistoryOptions::of_size(10), &Metrics::default());
+        let broker = Broker::memory(100, HistoryOptions::of_size(10), None, &Metrics::default());
         require_sync(&broker);
         let message = RawValue::from_string("1".into()).unwrap();
         drop(require_send(broker.publish(&ChannelName::all(), &message)));

@@ -10,8 +10,24 @@ use protocol::payload_limits::PayloadLimits;
 pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
     match redis_options(settings) {
         Some(options) => Broker::redis(options, metrics),
-        None => Ok(Broker::memory(payload_limits(settings), history_options(settings), metrics)),
+        None => Ok(Broker::memory(
+            payload_limits(settings),
+            history_options(settings),
+            presence_options(settings),
+            metrics,
+        )),
     }
+}
+
+/// Publishes the edges of users whose grace has ended, until the broker stops. Does nothing for Redis, whose link does
+/// so, and while presence is off.
+pub(super) fn spawn_presence_timer(broker: &Broker) {
+    let Broker::Memory(broker) = broker.clone() else { return };
+    actix_rt::spawn(async move {
+        while let Some(due) = broker.settle_presence() {
+            actix_rt::time::sleep(due).await;
+        }
+    });
 }
 
 /// Checks whether [`start`] would succeed.

@@ -27,7 +27,7 @@ impl Inbox for RecordingInbox {
 
 fn admin(key: ApiKey) -> AdminState {
     let metrics = Metrics::default();
-    let broker = Broker::memory(1_000, HistoryOptions::of_size(10), &metrics);
+    let broker = Broker::memory(1_000, HistoryOptions::of_size(10), None, &metrics);
     let readiness = Readiness {
         broker: broker.clone(),
         drain: DrainSwitch::default(),

@@ -1,13 +1,15 @@
 //! The broker inside one process. It delivers a publication before `publish` returns.
 //!
 //! - `history`: the stored messages and the idempotency keys.
+//! - `presence`: the users that are not away, and their edges.
 
 mod history;
+mod presence;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
@@ -16,8 +18,8 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PublishError, PublishOutcome,
-    PublishRequest, Published, RequestId, SubscribeAck,
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceOptions, PublishError,
+    PublishOutcome, PublishRequest, Published, RequestId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -26,6 +28,10 @@ use protocol::position::Position;
 use protocol::publication::Publication;
 
 use history::{Appended, KeyReused, MemoryHistory};
+use presence::{Edge, OnlineUsers};
+
+/// The longest time between two settlements. A user without a grace is away after this time at most.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A handle to the memory broker; clones share it.
 #[derive(Clone)]
@@ -46,14 +52,26 @@ struct MemoryState {
     inboxes: Inboxes,
     channels: HashMap<ChannelName, HubSet>,
     history: MemoryHistory,
+    /// `None` while presence is off.
+    presence: Option<OnlineUsers>,
 }
 
 impl MemoryBroker {
-    pub(super) fn new(limits: PayloadLimits, history: HistoryOptions, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        limits: PayloadLimits,
+        history: HistoryOptions,
+        presence: Option<PresenceOptions>,
+        metrics: &Metrics,
+    ) -> Self {
         metrics.redis_link_up.set(1);
         metrics.history_available.set(1);
         let history = MemoryHistory::new(history, now_ms());
-        let state = MemoryState { inboxes: Inboxes::new(metrics), channels: HashMap::new(), history };
+        let state = MemoryState {
+            inboxes: Inboxes::new(metrics),
+            channels: HashMap::new(),
+            history,
+            presence: presence.map(|options| OnlineUsers::new(options.grace)),
+        };
         Self {
             shared: Arc::new(MemoryShared {
                 state: Mutex::new(state),
@@ -122,6 +140,54 @@ impl MemoryBroker {
             self.deliver(&state, Publication::new(channel.clone(), Some(position), message));
         }
         Ok(Published::Durably(position))
+    }
+
+    /// A hub has the first session of a user, or none any more.
+    pub(super) fn report_user(&self, user: &ChannelName, is_online: bool) {
+        let mut state = self.shared.state.lock();
+        let edge = state.presence.as_mut().and_then(|users| users.report(user, is_online, Instant::now()));
+        if let Some(edge) = edge {
+            self.publish_edge(&state, &edge);
+        }
+    }
+
+    /// The number of replicas with sessions of each user id, as over Redis: 1 here, 0 within the grace, `None` if the
+    /// user is away. Every user is away while presence is off.
+    pub fn online(&self, users: &[impl AsRef<str>]) -> Vec<Option<u32>> {
+        let state = self.shared.state.lock();
+        let replicas_of = |id: &str| {
+            // An id that cannot be a channel name has no sessions.
+            let user = ChannelName::of_user(id).ok()?;
+            state.presence.as_ref()?.replicas_of(&user)
+        };
+        users.iter().map(|id| replicas_of(id.as_ref())).collect()
+    }
+
+    /// Publishes the edges of users whose grace has ended. Returns the time until the next call is due; `None` if no
+    /// more calls are needed, because presence is off or the broker is stopped.
+    pub fn settle_presence(&self) -> Option<Duration> {
+        if self.is_stopped() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut state = self.shared.state.lock();
+        let users = state.presence.as_mut()?;
+        let edges = users.settle(now);
+        let due = users.next_due().map_or(SETTLE_INTERVAL, |due| due.saturating_duration_since(now));
+        edges.iter().for_each(|edge| self.publish_edge(&state, edge));
+        Some(due.min(SETTLE_INTERVAL))
+    }
+
+    /// Publishes an edge as a plain message on `online:<user>`.
+    fn publish_edge(&self, state: &MemoryState, edge: &Edge) {
+        // A user id may be too long for this channel. Then nobody can subscribe to the channel either.
+        let channel = edge.user.user_id().and_then(|id| ChannelName::parse(&format!("online:{id}")).ok());
+        let text = format!(r#"{{"online":{},"at":{}}}"#, edge.is_online, now_ms());
+        if let (Some(channel), Ok(message)) = (channel, RawValue::from_string(text))
+            && !self.is_stopped()
+        {
+            self.deliver(state, Publication::new(channel, None, message.into()));
+        }
     }
 
     fn deliver(&self, state: &MemoryState, publication: Publication) {

@@ -35,7 +35,7 @@ struct BrokerUnderTest {
 impl BrokerUnderTest {
     fn memory() -> Self {
         let metrics = Metrics::default();
-        let broker = Broker::memory(MAX_PAYLOAD_BYTES, HistoryOptions::of_size(100), &metrics);
+        let broker = Broker::memory(MAX_PAYLOAD_BYTES, HistoryOptions::of_size(100), None, &metrics);
         Self { broker, metrics, server: None }
     }
 
