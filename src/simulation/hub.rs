@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::client::Socket;
 use super::plan::{PlantedBug, SimulationPlan};
+use super::reports::ReportChecker;
 use crate::broker::link::LinkCore;
 use crate::broker::{Cut, HubEvent, HubId, SubscribeAck};
 use crate::hub::core::{HubCore, HubRules};
@@ -19,6 +20,7 @@ pub(super) struct SimulatedHub {
     pub(super) id: HubId,
     pub(super) core: HubCore<Socket>,
     pub(super) mailbox: SharedMailbox,
+    pub(super) reports: ReportChecker,
 }
 
 /// The queued inputs of a hub.
@@ -35,7 +37,12 @@ impl SimulatedHub {
         let budget = Arc::new(InboxBudget::new(plan.max_inbox_bytes, metrics));
         let mailbox = SharedMailbox(Arc::default(), plan.planted_bug);
         let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));
-        Self { id: link.attach(Arc::new(inbox)), core: HubCore::new(rules, budget, metrics), mailbox }
+        Self {
+            id: link.attach(Arc::new(inbox)),
+            core: HubCore::new(rules, budget, metrics),
+            mailbox,
+            reports: ReportChecker::default(),
+        }
     }
 
     /// Adds a new session.

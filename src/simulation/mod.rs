@@ -10,6 +10,7 @@
 //! - `run`: one run. `plan`: its parameters, drawn from the seed by `rng`. `faults`: injected faults.
 //! - `sessions`, `client`: sessions and their clients. `replica`, `hub`, `connection`, `redis`: the server side.
 //! - `record`: all publications. `checker`: compares them with the messages of a client.
+//! - `reports`: compares the users that a hub reports with its sessions.
 
 mod checker;
 mod client;
@@ -20,6 +21,7 @@ mod plan;
 mod record;
 mod redis;
 mod replica;
+mod reports;
 mod rng;
 mod run;
 mod sessions;
@@ -100,6 +102,12 @@ fn checker_finds_a_forgotten_refusal() {
 #[test]
 fn checker_finds_a_stale_position() {
     assert_found(PlantedBug::StalePosition, &["comes after"]);
+}
+
+#[test]
+fn checker_finds_a_forgotten_report_of_a_user() {
+    assert_found(PlantedBug::ForgottenReport, &["is reported online again"]);
+    assert_found(PlantedBug::ForgottenReport, &["is reported online, not offline"]);
 }
 
 /// The checker must report one of these failures within [`RUNS`] runs. Other failures do not count: a planted bug may

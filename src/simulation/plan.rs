@@ -26,6 +26,8 @@ pub(super) enum PlantedBug {
     ForgottenRefusal,
     /// A client resumes from an older position than the last one it received.
     StalePosition,
+    /// A hub does not report that the last session of a user has left.
+    ForgottenReport,
 }
 
 /// The kind of messages on a channel.

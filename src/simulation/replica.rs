@@ -71,7 +71,7 @@ impl Replica {
             answer_timeout: plan.answer_timeout,
             max_held: plan.max_held,
             turn_bytes: plan.turn_bytes,
-            reports_users: false,
+            reports_users: true,
         };
         let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules, plan, metrics)).collect();
         Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
@@ -242,7 +242,12 @@ impl Replica {
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
                 HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
-                HubAction::ReportUser { .. } | HubAction::Delivered { .. } => {}
+                HubAction::ReportUser { user, is_online } => {
+                    if is_online || self.plan.planted_bug != PlantedBug::ForgottenReport {
+                        hub.reports.on_report(&user, is_online);
+                    }
+                }
+                HubAction::Delivered { .. } => {}
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

@@ -172,7 +172,7 @@ impl SimulationRun {
             // Nothing can happen before the next deadline.
             match self.replicas.iter().filter_map(Replica::next_deadline).min() {
                 Some(deadline) => self.now = self.now.max(deadline),
-                None => return Ok(()),
+                None => return self.check_reported_users(),
             }
         }
         Err("the run does not settle".to_owned())
@@ -225,6 +225,7 @@ impl SimulationRun {
                 let failure = self.read_failure();
                 let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
                 self.deliver_events(events);
+                return self.check_reports(replica);
             }
             SimulationStep::Session(client) => self.step_session(client),
             SimulationStep::Read(client) => return self.read(client),

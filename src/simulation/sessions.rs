@@ -157,6 +157,30 @@ impl SimulationRun {
         }
     }
 
+    /// Checks that the reports of each hub of a replica alternate.
+    pub(super) fn check_reports(&self, replica: usize) -> Result<(), RunFailure> {
+        for (hub, one) in self.replicas[replica].hubs.iter().enumerate() {
+            one.reports.check().map_err(|error| format!("replica {replica}, hub {hub}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the last reports of all hubs against the connected clients, after all clients have identified.
+    pub(super) fn check_reported_users(&self) -> Result<(), RunFailure> {
+        // All clients identify as this user.
+        let user = &self.records[0].name;
+        let sessions = || self.clients.iter().filter_map(|client| client.session.as_ref());
+        for (replica, hubs) in self.replicas.iter().map(|replica| &replica.hubs).enumerate() {
+            for (hub, one) in hubs.iter().enumerate() {
+                let has_session = sessions().any(|session| (session.replica, session.hub) == (replica, hub));
+                one.reports
+                    .on_quiet(user, has_session)
+                    .map_err(|error| format!("replica {replica}, hub {hub}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A client reads its next frame; the checker checks it.
     pub(super) fn read(&mut self, client: usize) -> Result<(), RunFailure> {
         let Some(session) = &self.clients[client].session else { return Ok(()) };

@@ -11,6 +11,7 @@ use protocol::event::SubscriptionState;
 mod broker_calls;
 mod requests;
 mod resume;
+mod user_reports;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HELD: usize = 3;
@@ -54,7 +55,10 @@ struct TestHub {
 
 impl TestHub {
     fn unlinked() -> Self {
-        let rules = HubRules { max_held: MAX_HELD, ..HubRules::new(LIMITS, TIMEOUT) };
+        Self::with_rules(HubRules { max_held: MAX_HELD, ..HubRules::new(LIMITS, TIMEOUT) })
+    }
+
+    fn with_rules(rules: HubRules) -> Self {
         let metrics = Metrics::default();
         let budget = Arc::new(InboxBudget::new(1 << 20, &metrics));
         let core = HubCore::new(rules, budget, &metrics);
