@@ -235,3 +235,6 @@ fn now_ms() -> u64 {
     // A u64 holds the milliseconds of 500 million years.
     since_epoch.as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use super::*;
+use crate::broker::InboxFull;
+
+/// Records the messages that a hub receives.
+#[derive(Default)]
+struct Received(Mutex<Vec<String>>);
+
+impl Inbox for Received {
+    fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
+        if let HubEvent::Publication(publication) = event {
+            self.0.lock().push(publication.channel().to_string());
+        }
+        Ok(())
+    }
+}
+
+/// A broker and a hub that watches user 42.
+fn broker(presence: Option<PresenceOptions>) -> (MemoryBroker, Arc<Received>) {
+    let (limits, received) = (100.into(), Arc::new(Received::default()));
+    let broker = MemoryBroker::new(limits, HistoryOptions::of_size(10), presence, &Metrics::default());
+    let hub = broker.attach(Arc::clone(&received) as Arc<dyn Inbox>);
+    broker.subscribe(hub, 1, vec![ChannelName::parse("online:42").unwrap()]);
+    (broker, received)
+}
+
+fn with_grace(grace: Duration) -> Option<PresenceOptions> {
+    Some(PresenceOptions { grace, max_edges: 1_000 })
+}
+
+fn user(id: &str) -> ChannelName {
+    ChannelName::of_user(id).unwrap()
+}
+
+#[test]
+fn online_tells_sessions_grace_and_absence_apart() {
+    let (broker, _received) = broker(with_grace(Duration::from_secs(600)));
+    ["1", "2", "2"].iter().for_each(|id| broker.report_user(&user(id), true));
+    broker.report_user(&user("1"), false);
+    assert_eq!(broker.online(&["1", "2", "3", "no id"]), [Some(0), Some(1), None, None]);
+    assert_eq!(broker.settle_presence(), Some(SETTLE_INTERVAL), "the edge of user 1 is due later");
+}
+
+#[test]
+fn a_settled_user_is_away_and_its_edges_were_published() {
+    let (broker, received) = broker(with_grace(Duration::ZERO));
+    broker.report_user(&user("42"), true);
+    broker.report_user(&user("42"), false);
+    assert_eq!(broker.online(&["42"]), [Some(0)]);
+    assert!(broker.settle_presence().is_some());
+    assert_eq!(broker.online(&["42"]), [None]);
+    assert_eq!(*received.0.lock(), ["online:42"; 2]);
+}
+
+#[test]
+fn an_edge_without_a_valid_channel_is_not_published() {
+    let (broker, received) = broker(with_grace(Duration::ZERO));
+    let longest = "4".repeat(250);
+    broker.report_user(&user(&longest), true);
+    assert_eq!(broker.online(&[&longest]), [Some(1)]);
+    assert_eq!(*received.0.lock(), [""; 0]);
+}
+
+#[test]
+fn nothing_is_settled_after_shutdown() {
+    let (broker, received) = broker(with_grace(Duration::ZERO));
+    broker.shutdown();
+    broker.report_user(&user("42"), true);
+    assert_eq!(broker.settle_presence(), None);
+    assert_eq!(*received.0.lock(), [""; 0]);
+}
+
+#[test]
+fn no_user_is_counted_while_presence_is_off() {
+    let (broker, received) = broker(None);
+    broker.report_user(&user("42"), true);
+    assert_eq!((broker.online(&["42"]), broker.settle_presence()), (vec![None], None));
+    assert_eq!(*received.0.lock(), [""; 0]);
+}
