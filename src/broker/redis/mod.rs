@@ -10,6 +10,7 @@
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that this user may not subscribe to.
+//! - `presence`: the users of this process, and the names of its leases.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
@@ -25,6 +26,7 @@
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the hubs.
 //! - `reads`: reads histories for repairs and for clients.
+//! - `lease`: reports the users of this process under a lease.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
@@ -44,6 +46,7 @@ mod downtime;
 mod function;
 mod history;
 mod known_dataset;
+mod lease;
 mod link;
 mod link_error;
 mod options;
