@@ -19,6 +19,8 @@
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
+//! - `presence`: keeps a lease, and reports the users of this process under it.
+//! - `online`: reads which users are online.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
@@ -46,6 +48,7 @@ mod history;
 mod known_dataset;
 mod link;
 mod link_error;
+mod online;
 mod options;
 mod presence;
 mod probe;
@@ -72,7 +75,7 @@ use tokio::runtime;
 
 use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
-use super::{BrokerSetupError, Health, Retry};
+use super::{BrokerSetupError, Health, PresenceError, Retry};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -138,6 +141,10 @@ impl RedisBroker {
         if let Some(presence) = &self.handle.state.presence {
             presence.report(user, is_online);
         }
+    }
+
+    pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
+        online::read(&self.handle.state, users).await
     }
 
     pub(super) fn link(&self) -> &SharedLink {
