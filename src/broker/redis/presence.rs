@@ -86,8 +86,8 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     let mut is_logged = false;
     loop {
         let Some(commands) = state.commands() else { return std::future::pending().await };
-        let mut lease = Lease { state, presence, commands, name: presence.begin_lease() };
-        match lease.keep().await {
+        let ended = Lease { state, presence, commands, name: presence.begin_lease() }.keep().await;
+        match ended {
             Ok(never) => match never {},
             Err(LeaseEnd::Lapsed) => {
                 log::warn!("redis: the presence lease of this replica lapsed; reporting its users again");
@@ -113,9 +113,17 @@ struct Lease<'a> {
     name: String,
 }
 
+impl Drop for Lease<'_> {
+    /// Also when the link ends.
+    fn drop(&mut self) {
+        self.state.metrics.presence_lease.set(0);
+    }
+}
+
 impl Lease<'_> {
     async fn keep(&mut self) -> Result<Infallible, LeaseEnd> {
         self.beat("enter").await?;
+        self.state.metrics.presence_lease.set(1);
         let mut next_beat = Instant::now() + BEAT_INTERVAL;
         loop {
             self.send_reports().await?;
@@ -145,6 +153,7 @@ impl Lease<'_> {
             if answer? == 0 {
                 return Err(LeaseEnd::Lapsed);
             }
+            self.state.metrics.presence_reports.inc();
         }
     }
 
@@ -190,6 +199,7 @@ impl Lease<'_> {
         let mut call = self.function("gateway_bury");
         call.arg(replica).arg(self.grace_ms());
         self.call::<u8>(&call).await?;
+        self.state.metrics.presence_burials.inc();
         self.beat("renew").await
     }
 
