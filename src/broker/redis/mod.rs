@@ -13,13 +13,14 @@
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
+//! - `presence`: the users and the leases of this process.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
-//! - `presence`: keeps a lease, and reports the users of this process under it.
+//! - `lease`: keeps a lease, and reports the users of this process under it.
 //! - `online`: reads which users are online.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
@@ -46,6 +47,7 @@ mod downtime;
 mod function;
 mod history;
 mod known_dataset;
+mod lease;
 mod link;
 mod link_error;
 mod online;

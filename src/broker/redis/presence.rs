@@ -1,58 +1,27 @@
-//! Reports the users of this process to Redis, under a lease (`gateway_presence.lua`).
-//!
-//! Each link takes a new lease and reports everything under it, because after a failover it is unknown which reports the
-//! new master has. The lease before is retired when everything is reported again, so that no user seems to leave.
-
-use std::convert::Infallible;
-use std::time::{Duration, Instant};
+//! The users and the leases of this process, shared by its hubs and its link.
 
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue};
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until};
 
-use super::super::presence::{LocalUsers, PresenceOptions, Report};
-use super::function;
-use super::link_error::describe;
-use super::state::RedisState;
+use super::super::presence::{LocalUsers, PresenceOptions};
 use protocol::channel::ChannelName;
 
-/// How long a replica counts as alive after its latest beat.
-const LEASE: Duration = Duration::from_secs(5);
-/// The time from one beat to the next.
-const BEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// The wait after a refused call, such as one that the ACL forbids.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// The wait after the connection broke. Its link ends within a probe, and with it this task.
-const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The presence of this process, shared by its hubs and its link.
+/// The users that this process reports, and the leases under which it does.
 pub(super) struct Presence {
-    options: PresenceOptions,
-    users: Mutex<LocalUsers>,
+    pub(super) options: PresenceOptions,
+    pub(super) users: Mutex<LocalUsers>,
     /// Notified when a report may be due.
-    changed: Notify,
-    leases: Mutex<Leases>,
+    pub(super) changed: Notify,
+    pub(super) leases: Mutex<Leases>,
 }
 
 /// The names of this process' leases. A name is used once.
-struct Leases {
+pub(super) struct Leases {
     process: String,
     count: u64,
     current: Option<String>,
     /// Leases of earlier links that are not retired yet.
-    earlier: Vec<String>,
-}
-
-/// Why a lease ended.
-enum LeaseEnd {
-    /// Redis counts this replica as dead.
-    Lapsed,
-    /// Redis refused a call, for this reason.
-    Refused(String),
-    /// The connection for commands broke.
-    Disconnected,
+    pub(super) earlier: Vec<String>,
 }
 
 impl Presence {
@@ -69,7 +38,7 @@ impl Presence {
     }
 
     /// Begins a lease, under which nothing is reported yet. Returns its name.
-    fn begin_lease(&self) -> String {
+    pub(super) fn begin_lease(&self) -> String {
         self.users.lock().reporter.begin_lease();
         let mut leases = self.leases.lock();
         leases.count += 1;
@@ -77,155 +46,5 @@ impl Presence {
         let before = leases.current.replace(name.clone());
         leases.earlier.extend(before);
         name
-    }
-}
-
-/// Keeps a lease and sends the reports, while the link is connected.
-pub(super) async fn run(state: &RedisState) -> Infallible {
-    let Some(presence) = &state.presence else { return std::future::pending().await };
-    let mut is_logged = false;
-    loop {
-        let Some(commands) = state.commands() else { return std::future::pending().await };
-        let ended = Lease { state, presence, commands, name: presence.begin_lease() }.keep().await;
-        match ended {
-            Ok(never) => match never {},
-            Err(LeaseEnd::Lapsed) => {
-                log::warn!("redis: the presence lease of this replica lapsed; reporting its users again");
-            }
-            Err(LeaseEnd::Disconnected) => {
-                sleep(RECONNECT_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
-            }
-            Err(LeaseEnd::Refused(reason)) => {
-                if !std::mem::replace(&mut is_logged, true) {
-                    log::warn!("redis: presence is not reported: {reason}; retrying every 5s");
-                }
-                sleep(RETRY_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
-            }
-        }
-    }
-}
-
-/// One lease, while it lasts.
-struct Lease<'a> {
-    state: &'a RedisState,
-    presence: &'a Presence,
-    commands: MultiplexedConnection,
-    name: String,
-}
-
-impl Drop for Lease<'_> {
-    /// Also when the link ends.
-    fn drop(&mut self) {
-        self.state.metrics.presence_lease.set(0);
-    }
-}
-
-impl Lease<'_> {
-    async fn keep(&mut self) -> Result<Infallible, LeaseEnd> {
-        self.beat("enter").await?;
-        self.state.metrics.presence_lease.set(1);
-        let mut next_beat = Instant::now() + BEAT_INTERVAL;
-        loop {
-            self.send_reports().await?;
-            self.retire_earlier().await?;
-            tokio::select! {
-                () = self.presence.changed.notified() => {}
-                () = sleep_until(next_beat.into()) => {
-                    next_beat = Instant::now() + BEAT_INTERVAL;
-                    let mut lapsed = self.beat("renew").await?;
-                    while let Some(replica) = lapsed {
-                        lapsed = self.bury_slice(&replica).await?;
-                    }
-                    while self.settle().await? {}
-                }
-            }
-        }
-    }
-
-    /// Sends the reports that are due, one call after the other.
-    async fn send_reports(&mut self) -> Result<(), LeaseEnd> {
-        loop {
-            let report = self.presence.users.lock().reporter.next_report();
-            let Some(report) = report else { return Ok(()) };
-            let call = self.report_call(&report);
-            let answer = self.call::<u8>(&call).await;
-            self.presence.users.lock().reporter.answered(matches!(answer, Ok(1)));
-            if answer? == 0 {
-                return Err(LeaseEnd::Lapsed);
-            }
-            self.state.metrics.presence_reports.inc();
-        }
-    }
-
-    fn report_call(&self, report: &Report) -> Cmd {
-        let mut call = self.function(if report.is_present { "gateway_enter" } else { "gateway_leave" });
-        call.arg("users").arg(&self.name);
-        if report.is_present {
-            call.arg(self.presence.options.max_edges);
-        } else {
-            call.arg(self.grace_ms());
-        }
-        for user in &report.names {
-            call.arg(user.user_id());
-        }
-        call
-    }
-
-    /// Ends the leases of earlier links, whose users are reported under this one.
-    async fn retire_earlier(&mut self) -> Result<(), LeaseEnd> {
-        let earlier = std::mem::take(&mut self.presence.leases.lock().earlier);
-        for name in earlier {
-            let mut call = self.function("gateway_beat");
-            call.arg(&name).arg(LEASE.as_millis() as u64).arg("retire");
-            // If this fails, the lease lapses by itself.
-            self.call::<(u8, String)>(&call).await?;
-        }
-        Ok(())
-    }
-
-    /// Begins or renews the lease. Returns a replica to bury, if there is one.
-    async fn beat(&mut self, step: &str) -> Result<Option<String>, LeaseEnd> {
-        let mut call = self.function("gateway_beat");
-        call.arg(&self.name).arg(LEASE.as_millis() as u64).arg(step);
-        match self.call::<(u8, String)>(&call).await? {
-            (0, _) => Err(LeaseEnd::Lapsed),
-            (_, lapsed) => Ok(Some(lapsed).filter(|replica| !replica.is_empty())),
-        }
-    }
-
-    /// Takes back a slice of what a replica without a lease had reported, so that no call blocks Redis for long. Returns
-    /// a replica to bury next.
-    async fn bury_slice(&mut self, replica: &str) -> Result<Option<String>, LeaseEnd> {
-        let mut call = self.function("gateway_bury");
-        call.arg(replica).arg(self.grace_ms());
-        self.call::<u8>(&call).await?;
-        self.state.metrics.presence_burials.inc();
-        self.beat("renew").await
-    }
-
-    /// Writes the edges that are due. Returns whether there may be more.
-    async fn settle(&mut self) -> Result<bool, LeaseEnd> {
-        let mut call = self.function("gateway_settle");
-        call.arg(self.presence.options.max_edges);
-        Ok(self.call::<u8>(&call).await? == 1)
-    }
-
-    fn grace_ms(&self) -> u64 {
-        u64::try_from(self.presence.options.grace.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// A call of a function on the key of the leases.
-    fn function(&self, name: &str) -> Cmd {
-        let mut call = redis::cmd("FCALL");
-        call.arg(name).arg(1).arg(self.state.options.redis_channel("{presence}:replicas"));
-        call
-    }
-
-    async fn call<T: FromRedisValue>(&mut self, call: &Cmd) -> Result<T, LeaseEnd> {
-        let answer = function::call(self.state, &mut self.commands, call).await;
-        answer.map_err(|error| match error.code() {
-            Some(_) => LeaseEnd::Refused(describe(&error)),
-            None => LeaseEnd::Disconnected,
-        })
     }
 }
