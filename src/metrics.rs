@@ -116,6 +116,14 @@ pub struct Counters {
     pub redis_may_evict: Gauge,
     /// Evicted keys, as reported by Redis.
     pub redis_evicted_keys: Gauge,
+    /// 1 if this replica reports its users to Redis, else 0.
+    pub presence_enabled: Gauge,
+    /// 1 while this replica holds a presence lease, else 0.
+    pub presence_lease: Gauge,
+    /// Reports of users that Redis applied.
+    pub presence_reports: Counter,
+    /// Slices of dead replicas that this replica buried.
+    pub presence_burials: Counter,
     /// Losses of the link to the broker, by reason.
     pub redis_link_losses: Family<Reason<LinkLoss>, Counter>,
     /// Time from publishing a probe to receiving it, in seconds.

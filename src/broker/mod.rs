@@ -38,7 +38,7 @@ use protocol::position::Position;
 
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
-pub use presence::PresenceOptions;
+pub use presence::{PresenceError, PresenceOptions};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
@@ -104,6 +104,18 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.report_user(user, is_online),
             Self::Redis(broker) => broker.report_user(user, is_online),
+        }
+    }
+
+    /// On how many replicas each user has a session, in the order of `users`. 0: the user is within the grace, `None`:
+    /// the user is away.
+    ///
+    /// # Errors
+    /// Presence is off, or Redis did not answer.
+    pub async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
+        match self {
+            Self::Memory(broker) => broker.online(users),
+            Self::Redis(broker) => broker.online(users).await,
         }
     }
 

@@ -123,6 +123,23 @@ pub struct PresenceOptions {
     pub max_edges: usize,
 }
 
+/// Why it is not known who is online.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PresenceError {
+    /// Presence is off in the settings.
+    #[error("presence is off: set presence.enabled")]
+    Disabled,
+    /// There is no connection to Redis.
+    #[error("there is no connection to Redis")]
+    Unavailable,
+    /// Redis did not answer within `broker.response_timeout`.
+    #[error("Redis did not answer within broker.response_timeout")]
+    Timeout,
+    /// Redis answered with this error.
+    #[error("Redis refused the request: {0}")]
+    Refused(String),
+}
+
 /// The users of this process. A user may have sessions on several hubs.
 #[derive(Debug, Default)]
 pub(crate) struct LocalUsers {

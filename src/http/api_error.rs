@@ -5,7 +5,7 @@ use actix_web::http::header::WWW_AUTHENTICATE;
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde_json::json;
 
-use crate::broker::PublishError;
+use crate::broker::{PresenceError, PublishError};
 
 /// Why a request to the admin API failed. The text is `detail` in the response.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,8 @@ pub(super) enum ApiError {
     BatchTooLong,
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
 }
 
 impl ApiError {
@@ -70,9 +72,14 @@ impl ApiError {
             Self::BatchTooLong => "batch_too_long",
             Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => "too_big",
             Self::Publish(PublishError::Busy) => "busy",
+            // The arms are apart because a test reads the codes from this source.
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
+            Self::Presence(PresenceError::Unavailable) => "broker_unavailable",
             Self::Publish(PublishError::Timeout | PublishError::Interrupted) => "broker_timeout",
+            Self::Presence(PresenceError::Timeout) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
+            Self::Presence(PresenceError::Refused(_)) => "broker_refused",
+            Self::Presence(PresenceError::Disabled) => "presence_disabled",
             Self::Publish(PublishError::HistoryUnavailable(_)) => "history_unavailable",
             Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
             Self::Publish(PublishError::BadMessage(_)) => "bad_message",
@@ -103,16 +110,21 @@ impl ResponseError for ApiError {
             | Self::Publish(PublishError::BadIdempotencyKey | PublishError::BadMessage(_)) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
+            Self::Publish(PublishError::KeyReused) | Self::Presence(PresenceError::Disabled) => {
+                StatusCode::CONFLICT
+            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
-            ) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HubTimeout(_) | Self::Publish(PublishError::Timeout | PublishError::Interrupted) => {
-                StatusCode::GATEWAY_TIMEOUT
+            )
+            | Self::Presence(PresenceError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HubTimeout(_)
+            | Self::Publish(PublishError::Timeout | PublishError::Interrupted)
+            | Self::Presence(PresenceError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Publish(PublishError::Refused(_)) | Self::Presence(PresenceError::Refused(_)) => {
+                StatusCode::BAD_GATEWAY
             }
-            Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }
     }
 

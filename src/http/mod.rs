@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `publish`: publishing, for backends without Redis access
+//! - `presence`: which users are online
 //! - `sessions`: lists and ends sessions
 //! - `status`: the state of this replica, for the console
 //! - `token`: mints tokens in development
@@ -18,6 +19,7 @@ mod body;
 mod console;
 mod health;
 mod openapi;
+mod presence;
 mod publish;
 mod sessions;
 mod status;
@@ -80,6 +82,8 @@ pub const BACKLOG: i32 = 128;
 
 /// The most messages of one batch.
 pub const MAX_BATCH: usize = 1_000;
+/// The most users of one request about presence.
+pub const MAX_USERS: usize = 1_000;
 /// The longest request body, in bytes: a full batch of short messages, or one message of the maximum length in JSON.
 fn body_limit(max_payload_bytes: usize) -> usize {
     max_payload_bytes.saturating_mul(2).max(1_048_576)
@@ -101,6 +105,8 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(resource("/v1/status", web::get().to(status::status)))
             .service(resource("/v1/sessions", web::get().to(sessions::list)))
             .service(resource("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
+            .service(resource("/v1/presence", web::post().to(presence::users)))
+            .service(resource("/v1/users/{user}", web::get().to(presence::user)))
             .service(resource("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
             .service(resource("/v1/token", web::post().to(token::mint)))
             .service(resource("/", web::get().to(console::redirect)))

@@ -72,7 +72,7 @@ pub(super) async fn disconnect_user(
     Ok(HttpResponse::Ok().json(json!({ "disconnected": ended })))
 }
 
-fn user_channel(user: &str) -> Result<ChannelName, ApiError> {
+pub(super) fn user_channel(user: &str) -> Result<ChannelName, ApiError> {
     ChannelName::of_user(user).map_err(|_| ApiError::BadUser)
 }
 

@@ -116,6 +116,12 @@ impl Counters {
             redis_evicted_keys: all.register_new("redis_evicted_keys", "Keys that Redis has evicted"),
             channels_refused: all
                 .register_new("channels_refused", "Subscriptions that Redis refused to the gateway"),
+            presence_enabled: all
+                .register_new("presence_enabled", "1 if this replica reports its users to Redis"),
+            presence_lease: all.register_new("presence_lease", "1 while this replica holds a presence lease"),
+            presence_reports: all.register_new("presence_reports", "Reports of users that Redis applied"),
+            presence_burials: all
+                .register_new("presence_burials", "Slices of dead replicas that this replica buried"),
             redis_link_losses: all
                 .register_new("redis_link_losses", "Losses of the broker's link, by reason"),
             probe_latency: all.register_seconds(

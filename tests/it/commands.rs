@@ -6,7 +6,7 @@ use crate::support::gateway::TestGateway;
 use crate::support::process::run;
 use crate::support::redis_server::RedisServer;
 
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 13] = [
     ("README.md", include_str!("../../README.md")),
     ("clients/js/README.md", include_str!("../../clients/js/README.md")),
     ("docs/delivery.md", include_str!("../../docs/delivery.md")),
@@ -17,6 +17,7 @@ const PAGES: [(&str, &str); 12] = [
     ("docs/operations/metrics.md", include_str!("../../docs/operations/metrics.md")),
     ("docs/operations/redis.md", include_str!("../../docs/operations/redis.md")),
     ("docs/operations/running.md", include_str!("../../docs/operations/running.md")),
+    ("docs/presence.md", include_str!("../../docs/presence.md")),
     ("docs/tokens.md", include_str!("../../docs/tokens.md")),
     ("docs/performance.md", include_str!("../../docs/performance.md")),
 ];
@@ -71,7 +72,7 @@ fn the_commands_of_the_pages_work() {
             run += 1;
         }
     }
-    assert_eq!(run, 8, "the number of command blocks changed: run new ones here, or list why not");
+    assert_eq!(run, 12, "the number of command blocks changed: run new ones here, or list why not");
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
         client.expect_text(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }

@@ -18,7 +18,7 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceOptions, PublishError,
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError, PresenceOptions, PublishError,
     PublishOutcome, PublishRequest, Published, RequestId, SubscribeAck,
 };
 use crate::metrics::Metrics;
@@ -151,16 +151,15 @@ impl MemoryBroker {
         }
     }
 
-    /// The number of replicas with sessions of each user id, as over Redis: 1 here, 0 within the grace, `None` if the
-    /// user is away. Every user is away while presence is off.
-    pub fn online(&self, users: &[impl AsRef<str>]) -> Vec<Option<u32>> {
+    /// The number of replicas with sessions of each user, as over Redis: 1 here, 0 within the grace, `None` if the user is
+    /// away.
+    ///
+    /// # Errors
+    /// Presence is off.
+    pub(super) fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
         let state = self.shared.state.lock();
-        let replicas_of = |id: &str| {
-            // An id that cannot be a channel name has no sessions.
-            let user = ChannelName::of_user(id).ok()?;
-            state.presence.as_ref()?.replicas_of(&user)
-        };
-        users.iter().map(|id| replicas_of(id.as_ref())).collect()
+        let presence = state.presence.as_ref().ok_or(PresenceError::Disabled)?;
+        Ok(users.iter().map(|user| presence.replicas_of(user)).collect())
     }
 
     /// Publishes the edges of users whose grace has ended. Returns the time until the next call is due; `None` if no

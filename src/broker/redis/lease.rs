@@ -41,8 +41,8 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     let mut is_logged = false;
     loop {
         let Some(commands) = state.commands() else { return std::future::pending().await };
-        let mut lease = Lease { state, presence, commands, name: presence.begin_lease() };
-        match lease.keep().await {
+        let ended = Lease { state, presence, commands, name: presence.begin_lease() }.keep().await;
+        match ended {
             Ok(never) => match never {},
             Err(LeaseEnd::Lapsed) => {
                 log::warn!("redis: the presence lease of this replica lapsed; reporting its users again");
@@ -68,9 +68,17 @@ struct Lease<'a> {
     name: String,
 }
 
+impl Drop for Lease<'_> {
+    /// Also when the link ends.
+    fn drop(&mut self) {
+        self.state.metrics.presence_lease.set(0);
+    }
+}
+
 impl Lease<'_> {
     async fn keep(&mut self) -> Result<Infallible, LeaseEnd> {
         self.beat("enter").await?;
+        self.state.metrics.presence_lease.set(1);
         let mut next_beat = Instant::now() + BEAT_INTERVAL;
         loop {
             self.send_reports().await?;
@@ -100,6 +108,7 @@ impl Lease<'_> {
             if answer? == 0 {
                 return Err(LeaseEnd::Lapsed);
             }
+            self.state.metrics.presence_reports.inc();
         }
     }
 
@@ -119,7 +128,8 @@ impl Lease<'_> {
 
     /// Ends the leases of earlier links, whose users are reported under this one.
     async fn retire_earlier(&mut self) -> Result<(), LeaseEnd> {
-        for name in self.presence.take_earlier() {
+        let earlier = std::mem::take(&mut self.presence.leases.lock().earlier);
+        for name in earlier {
             let mut call = self.function("gateway_beat");
             call.arg(&name).arg(LEASE.as_millis() as u64).arg("retire");
             // If this fails, the lease lapses by itself.
@@ -144,6 +154,7 @@ impl Lease<'_> {
         let mut call = self.function("gateway_bury");
         call.arg(replica).arg(self.grace_ms());
         self.call::<u8>(&call).await?;
+        self.state.metrics.presence_burials.inc();
         self.beat("renew").await
     }
 

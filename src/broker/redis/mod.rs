@@ -10,23 +10,24 @@
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that this user may not subscribe to.
-//! - `presence`: the users of this process, and the names of its leases.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
+//! - `presence`: the users and the leases of this process.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
+//! - `lease`: keeps a lease, and reports the users of this process under it.
+//! - `online`: reads which users are online.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the hubs.
 //! - `reads`: reads histories for repairs and for clients.
-//! - `lease`: reports the users of this process under a lease.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
@@ -49,6 +50,7 @@ mod known_dataset;
 mod lease;
 mod link;
 mod link_error;
+mod online;
 mod options;
 mod presence;
 mod probe;
@@ -75,7 +77,7 @@ use tokio::runtime;
 
 use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
-use super::{BrokerSetupError, Health, Retry};
+use super::{BrokerSetupError, Health, PresenceError, Retry};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -141,6 +143,10 @@ impl RedisBroker {
         if let Some(presence) = &self.handle.state.presence {
             presence.report(user, is_online);
         }
+    }
+
+    pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
+        online::read(&self.handle.state, users).await
     }
 
     pub(super) fn link(&self) -> &SharedLink {

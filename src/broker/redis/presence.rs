@@ -1,4 +1,4 @@
-//! The users of this process and the names of its leases, shared by its hubs and its link. `lease` reports them.
+//! The users and the leases of this process, shared by its hubs and its link.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -6,22 +6,22 @@ use tokio::sync::Notify;
 use super::super::presence::{LocalUsers, PresenceOptions};
 use protocol::channel::ChannelName;
 
-/// The presence of this process, shared by its hubs and its link.
+/// The users that this process reports, and the leases under which it does.
 pub(super) struct Presence {
     pub(super) options: PresenceOptions,
     pub(super) users: Mutex<LocalUsers>,
     /// Notified when a report may be due.
     pub(super) changed: Notify,
-    leases: Mutex<Leases>,
+    pub(super) leases: Mutex<Leases>,
 }
 
 /// The names of this process' leases. A name is used once.
-struct Leases {
+pub(super) struct Leases {
     process: String,
     count: u64,
     current: Option<String>,
     /// Leases of earlier links that are not retired yet.
-    earlier: Vec<String>,
+    pub(super) earlier: Vec<String>,
 }
 
 impl Presence {
@@ -46,10 +46,5 @@ impl Presence {
         let before = leases.current.replace(name.clone());
         leases.earlier.extend(before);
         name
-    }
-
-    /// Takes the names of the leases before the current one.
-    pub(super) fn take_earlier(&self) -> Vec<String> {
-        std::mem::take(&mut self.leases.lock().earlier)
     }
 }

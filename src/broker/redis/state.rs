@@ -79,6 +79,7 @@ pub(super) enum LinkState {
 
 impl RedisState {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
+        metrics.presence_enabled.set(options.presence.is_some().into());
         Self {
             metrics: metrics.clone(),
             link: SharedLink::new(options.max_payload_bytes, metrics),

@@ -369,26 +369,6 @@ fn public_namespaces_are_checked() {
 }
 
 #[test]
-fn log_levels_are_checked() {
-    for good in ["off", "info", "DEBUG", "info,emagine_gateway::broker=trace", "warn, actix_server=error"] {
-        assert!(development(&[("log.level", good)]).is_ok(), "{good}");
-    }
-    for bad in ["", "loud", "info,", "=info", "x=loud"] {
-        assert_refused(development(&[("log.level", bad)]), &["log.level"]);
-    }
-}
-
-#[test]
-fn the_log_format_is_text_or_json() {
-    for good in ["text", "json"] {
-        assert!(development(&[("log.format", good)]).is_ok(), "{good}");
-    }
-    for bad in ["", "JSON", "xml"] {
-        assert_refused(development(&[("log.format", bad)]), &["log.format"]);
-    }
-}
-
-#[test]
 fn the_console_socket_url_is_a_plain_websocket_url() {
     for good in ["", "ws://localhost:8080", "wss://rt.example.com/gateway", "ws://[::1]:8080/"] {
         assert!(production(&[("admin.socket_url", good)]).is_ok(), "{good}");

@@ -4,12 +4,14 @@
 //! - `admin`: paths, statuses and error codes of the admin port
 //! - `operators`: sessions, status, tokens and the console
 //! - `page`: the conversations of `docs/protocol.md`
+//! - `presence`: which users are online
 //! - `redis`: published payloads and streams
 //! - `sockets`: frames of both versions
 
 mod admin;
 mod operators;
 mod page;
+mod presence;
 mod redis;
 mod sockets;
 

@@ -13,24 +13,31 @@ use crate::support::redis_server::RedisServer;
 
 const REDIS_PAGE: &str = include_str!("../../../docs/operations/redis.md");
 
-/// Reads the arguments of `ACL SETUSER gateway` from docs/operations/redis.md.
-fn documented() -> Vec<String> {
-    let text = REDIS_PAGE.replace("\\\n", " ");
-    let line = text.lines().find_map(|line| line.strip_prefix("redis-cli ACL SETUSER ")).unwrap();
-    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+/// Reads the arguments of `ACL SETUSER <user>` from a page.
+pub(super) fn user_of_page(page: &str, user: &str) -> Vec<String> {
+    let text = page.replace("\\\n", " ");
+    let command = format!("redis-cli ACL SETUSER {user} ");
+    let line = text.lines().find(|line| line.starts_with(&command)).unwrap();
+    let words = line.split_whitespace().skip(3);
+    words.map(|word| word.trim_matches('\'').to_owned()).collect()
 }
 
-fn set_user(redis: &mut Connection, arguments: &[String]) {
+/// The gateway's user of docs/operations/redis.md.
+fn documented() -> Vec<String> {
+    user_of_page(REDIS_PAGE, "gateway")
+}
+
+pub(super) fn set_user(redis: &mut Connection, arguments: &[String]) {
     cmd("ACL").arg("SETUSER").arg(arguments).exec(redis).unwrap();
 }
 
 /// Plans a gateway that connects as the documented user.
-fn as_documented(redis: &RedisServer) -> Plan {
+pub(super) fn as_documented(redis: &RedisServer) -> Plan {
     plan(&redis.url()).with("broker.username", "gateway").with("broker.password", "change-this-password")
 }
 
 /// Lists the commands that Redis refused, except for setting a connection's name.
-fn refusals(redis: &mut Connection) -> Vec<String> {
+pub(super) fn refusals(redis: &mut Connection) -> Vec<String> {
     let entries: Vec<Vec<Value>> = cmd("ACL").arg("LOG").query(redis).unwrap();
     let entries = entries.into_iter().map(|entry| format!("{entry:?}").to_lowercase());
     entries.filter(|entry| !entry.contains("setinfo")).collect()

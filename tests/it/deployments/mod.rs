@@ -3,12 +3,14 @@
 //! - `acl`: users, passwords and permissions
 //! - `failover`: sentinels and failovers
 //! - `half_open`: servers that stop answering, or answer in the wrong role
+//! - `presence_acl`: the permissions that presence needs
 //! - `tls`: certificates
 //! - `unix_socket`: Unix sockets
 
 mod acl;
 mod failover;
 mod half_open;
+mod presence_acl;
 mod tls;
 mod unix_socket;
 

@@ -28,6 +28,25 @@ fn a_killed_replica_is_buried_and_its_users_go_offline_once() {
     assert_edges(&mut backend, "1", &["online"]);
     assert_edges(&mut backend, "2", &["online"]);
     assert_edges(&mut backend, "3", &["online", "offline"]);
+    gateway.wait_metric_above("presence_burials_total", 0);
+}
+
+#[test]
+fn the_metrics_show_the_lease_and_the_reports() {
+    let mut redis = RedisServer::start();
+    let gateway = plan(&redis, "0s").spawn();
+    gateway.wait_ready();
+    gateway.wait_metric("presence_lease", 1);
+    assert_eq!(gateway.metric("presence_enabled"), 1);
+    let _client = gateway.ready_client("1");
+    gateway.wait_metric("presence_reports_total", 1);
+    redis.kill();
+    gateway.wait_metric("presence_lease", 0);
+    redis.restart();
+    gateway.wait_metric("presence_lease", 1);
+    let off = TestGateway::redis(&redis).spawn();
+    off.wait_ready();
+    assert_eq!(off.metric("presence_enabled") + off.metric("presence_lease"), 0);
 }
 
 #[test]

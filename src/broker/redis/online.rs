@@ -1,0 +1,48 @@
+//! Reads which users are online on any replica.
+
+use redis::RedisError;
+use tokio::time::timeout;
+
+use super::super::PresenceError;
+use super::commands::Commands;
+use super::link_error::describe;
+use super::state::RedisState;
+use protocol::channel::ChannelName;
+
+/// Reads on how many replicas each user has a session, in one command.
+pub(super) async fn read(
+    state: &RedisState,
+    users: &[ChannelName],
+) -> Result<Vec<Option<u32>>, PresenceError> {
+    if state.presence.is_none() {
+        return Err(PresenceError::Disabled);
+    }
+    // HMGET needs a field.
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let commands = state.watch().borrow().publishing().ok_or(PresenceError::Unavailable)?;
+    let mut call = redis::cmd("HMGET");
+    call.arg(state.options.redis_channel("{presence}:online"));
+    for user in users {
+        call.arg(user.user_id());
+    }
+    let mut connection = commands.connection();
+    match timeout(state.options.response_timeout, call.query_async(&mut connection)).await {
+        Err(_) => Err(PresenceError::Timeout),
+        Ok(Ok(counts)) => Ok(counts),
+        Ok(Err(error)) => Err(classify(state, &commands, &error)),
+    }
+}
+
+fn classify(state: &RedisState, commands: &Commands, error: &RedisError) -> PresenceError {
+    if error.is_timeout() {
+        return PresenceError::Timeout;
+    }
+    if error.code().is_some() || !error.is_unrecoverable_error() {
+        return PresenceError::Refused(describe(error));
+    }
+    commands.mark_closed();
+    state.probe_now.notify_one();
+    PresenceError::Unavailable
+}
