@@ -17,15 +17,15 @@ pub(crate) const MAX_REPORTED: usize = 500;
 #[derive(Debug, Default)]
 pub(crate) struct Reporter {
     /// Names that are present, or that Redis may still count as present.
-    names: HashMap<ChannelName, Entry>,
+    names: HashMap<ChannelName, ReportedName>,
     /// Names to look at for the next report, each once.
     queue: VecDeque<ChannelName>,
     /// The report that was sent and not answered.
-    sent: Option<Report>,
+    sent: Option<PresenceReport>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct ReportedName {
     is_present: bool,
     /// What the answered reports say; `None`: the answer to the latest report was lost.
     reported: Option<bool>,
@@ -34,7 +34,7 @@ struct Entry {
 
 /// Names that are all present, or all absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct PresenceReport {
     /// Whether the names are here.
     pub(crate) is_present: bool,
     /// One to [`MAX_REPORTED`] names.
@@ -47,7 +47,7 @@ impl Reporter {
         match self.names.get_mut(name) {
             Some(entry) => entry.is_present = is_present,
             None if is_present => {
-                let entry = Entry { is_present, reported: Some(false), is_queued: false };
+                let entry = ReportedName { is_present, reported: Some(false), is_queued: false };
                 self.names.insert(name.clone(), entry);
             }
             None => return,
@@ -56,7 +56,7 @@ impl Reporter {
     }
 
     /// The next report; `None` while one is not answered, or when there is nothing to report.
-    pub(crate) fn next_report(&mut self) -> Option<Report> {
+    pub(crate) fn next_report(&mut self) -> Option<PresenceReport> {
         if self.sent.is_some() {
             return None;
         }
@@ -71,7 +71,7 @@ impl Reporter {
                 }
                 continue;
             }
-            let report = self.sent.get_or_insert_with(|| Report { is_present, names: Vec::new() });
+            let report = self.sent.get_or_insert_with(|| PresenceReport { is_present, names: Vec::new() });
             if report.is_present == is_present && report.names.len() < MAX_REPORTED {
                 entry.is_queued = false;
                 report.names.push(name);
@@ -99,7 +99,7 @@ impl Reporter {
         self.names.retain(|_, entry| entry.is_present);
         self.queue.clear();
         for (name, entry) in &mut self.names {
-            *entry = Entry { is_present: true, reported: Some(false), is_queued: true };
+            *entry = ReportedName { is_present: true, reported: Some(false), is_queued: true };
             self.queue.push_back(name.clone());
         }
     }

@@ -18,8 +18,8 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError, PresenceOptions, PublishError,
-    PublishOutcome, PublishRequest, Published, RequestId, SubscribeAck,
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError, PresenceOptions,
+    PublishError, PublishOutcome, PublishRequest, Published, RequestId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;

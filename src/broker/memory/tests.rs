@@ -3,9 +3,9 @@ use crate::broker::InboxFull;
 
 /// Records the messages that a hub receives.
 #[derive(Default)]
-struct Received(Mutex<Vec<String>>);
+struct ReceivedChannels(Mutex<Vec<String>>);
 
-impl Inbox for Received {
+impl Inbox for ReceivedChannels {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         if let HubEvent::Publication(publication) = event {
             self.0.lock().push(publication.channel().to_string());
@@ -15,8 +15,8 @@ impl Inbox for Received {
 }
 
 /// A broker and a hub that watches user 42.
-fn broker(presence: Option<PresenceOptions>) -> (MemoryBroker, Arc<Received>) {
-    let (limits, received) = (100.into(), Arc::new(Received::default()));
+fn broker(presence: Option<PresenceOptions>) -> (MemoryBroker, Arc<ReceivedChannels>) {
+    let (limits, received) = (100.into(), Arc::new(ReceivedChannels::default()));
     let broker = MemoryBroker::new(limits, HistoryOptions::of_size(10), presence, &Metrics::default());
     let hub = broker.attach(Arc::clone(&received) as Arc<dyn Inbox>);
     broker.subscribe(hub, 1, vec![ChannelName::parse("online:42").unwrap()]);

@@ -13,7 +13,7 @@ fn user(number: usize) -> ChannelName {
 struct Roster(BTreeSet<ChannelName>);
 
 impl Roster {
-    fn apply(&mut self, report: &Report) {
+    fn apply(&mut self, report: &PresenceReport) {
         for name in &report.names {
             if report.is_present {
                 self.0.insert(name.clone())
@@ -38,13 +38,13 @@ fn a_user_is_reported_once_until_it_leaves() {
     let (mut reporter, mut roster) = (Reporter::default(), Roster::default());
     reporter.set(&user(1), true);
     let report = reporter.next_report().unwrap();
-    assert_eq!(report, Report { is_present: true, names: vec![user(1)] });
+    assert_eq!(report, PresenceReport { is_present: true, names: vec![user(1)] });
     assert_eq!(reporter.next_report(), None, "one at a time");
     roster.apply(&report);
     reporter.answered(true);
     assert_eq!(reporter.next_report(), None);
     reporter.set(&user(1), false);
-    assert_eq!(reporter.next_report().unwrap(), Report { is_present: false, names: vec![user(1)] });
+    assert_eq!(reporter.next_report().unwrap(), PresenceReport { is_present: false, names: vec![user(1)] });
     reporter.answered(true);
     assert_eq!(reporter.next_report(), None);
     assert!(reporter.names.is_empty(), "nothing is kept for it");

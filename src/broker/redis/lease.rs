@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue};
 use tokio::time::{sleep, sleep_until};
 
-use super::super::presence::Report;
+use super::super::presence::PresenceReport;
 use super::function;
 use super::link_error::describe;
 use super::presence::Presence;
@@ -112,7 +112,7 @@ impl Lease<'_> {
         }
     }
 
-    fn report_call(&self, report: &Report) -> Cmd {
+    fn report_call(&self, report: &PresenceReport) -> Cmd {
         let mut call = self.function(if report.is_present { "gateway_enter" } else { "gateway_leave" });
         call.arg("users").arg(&self.name);
         if report.is_present {
