@@ -82,7 +82,7 @@ impl Lease<'_> {
         let mut next_beat = Instant::now() + BEAT_INTERVAL;
         loop {
             self.send_reports().await?;
-            self.retire_earlier().await?;
+            self.retire_previous().await?;
             tokio::select! {
                 () = self.presence.changed.notified() => {}
                 () = sleep_until(next_beat.into()) => {
@@ -126,16 +126,14 @@ impl Lease<'_> {
         call
     }
 
-    /// Ends the leases of earlier links, whose users are reported under this one.
-    async fn retire_earlier(&mut self) -> Result<(), LeaseEnd> {
-        let earlier = std::mem::take(&mut self.presence.leases.lock().earlier);
-        for name in earlier {
-            let mut call = self.function("gateway_beat");
-            call.arg(&name).arg(LEASE.as_millis() as u64).arg("retire");
-            // If this fails, the lease lapses by itself.
-            self.call::<(u8, String)>(&call).await?;
-        }
-        Ok(())
+    /// Ends the lease before, whose users are reported under this one.
+    async fn retire_previous(&mut self) -> Result<(), LeaseEnd> {
+        let previous = self.presence.leases.lock().previous.take();
+        let Some(name) = previous else { return Ok(()) };
+        let mut call = self.function("gateway_beat");
+        call.arg(&name).arg(LEASE.as_millis() as u64).arg("retire");
+        // If this fails, the lease lapses by itself.
+        self.call::<(u8, String)>(&call).await.map(drop)
     }
 
     /// Begins or renews the lease. Returns a replica to bury, if there is one.

@@ -20,14 +20,14 @@ pub(super) struct Leases {
     process: String,
     count: u64,
     current: Option<String>,
-    /// Leases of earlier links that are not retired yet.
-    pub(super) earlier: Vec<String>,
+    /// The lease before, until it is retired. Older ones lapse by themselves.
+    pub(super) previous: Option<String>,
 }
 
 impl Presence {
     pub(super) fn new(options: PresenceOptions) -> Self {
         let process = format!("{:016x}", rand::random::<u64>());
-        let leases = Leases { process, count: 0, current: None, earlier: Vec::new() };
+        let leases = Leases { process, count: 0, current: None, previous: None };
         Self { options, users: Mutex::default(), changed: Notify::new(), leases: Mutex::new(leases) }
     }
 
@@ -43,8 +43,7 @@ impl Presence {
         let mut leases = self.leases.lock();
         leases.count += 1;
         let name = format!("{}-{}", leases.process, leases.count);
-        let before = leases.current.replace(name.clone());
-        leases.earlier.extend(before);
+        leases.previous = leases.current.replace(name.clone());
         name
     }
 }
