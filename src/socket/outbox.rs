@@ -1,6 +1,6 @@
 //! The outbox sends frames to one socket, in order and bounded in bytes.
 //!
-//! It belongs to one worker thread. The hub, the session and the driver share it by reference count, without a lock. A
+//! It belongs to one worker thread. The hub, the session and the socket's task share it by reference count, without a lock. A
 //! frame is written at once if no frame is queued. So a delivery is usually one `write`, without a queue, a wake-up or
 //! an allocation.
 
@@ -47,8 +47,8 @@ struct OutboxState {
     client: Option<ClientPrefix>,
     /// Postpones the deadlines of the session.
     postponement: Cell<Postponement>,
-    /// Wakes the driver's task.
-    driver_waker: Cell<Option<Waker>>,
+    /// Wakes the socket's task.
+    task_waker: Cell<Option<Waker>>,
 }
 
 impl fmt::Debug for OutboxState {
@@ -96,7 +96,7 @@ impl Outbox {
             close_code: Cell::new(None),
             client,
             postponement: Cell::default(),
-            driver_waker: Cell::default(),
+            task_waker: Cell::default(),
         }))
     }
 
@@ -182,7 +182,7 @@ impl Outbox {
             if self.0.state.get() == SocketState::Open {
                 self.0.state.set(state);
             }
-            self.wake_driver();
+            self.wake_task();
         }
     }
 
@@ -263,20 +263,20 @@ impl Outbox {
 
     pub(super) fn fail(&self) {
         self.0.state.set(SocketState::Failed);
-        self.wake_driver();
+        self.wake_task();
     }
 
-    pub(super) fn set_driver(&self, waker: &Waker) {
-        let known = self.0.driver_waker.take().filter(|known| known.will_wake(waker));
-        self.0.driver_waker.set(Some(known.unwrap_or_else(|| waker.clone())));
+    pub(super) fn set_task_waker(&self, waker: &Waker) {
+        let known = self.0.task_waker.take().filter(|known| known.will_wake(waker));
+        self.0.task_waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
-    fn wake_driver(&self) {
-        let driver = self.0.driver_waker.take();
-        if let Some(driver) = &driver {
-            driver.wake_by_ref();
+    fn wake_task(&self) {
+        let waker = self.0.task_waker.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
         }
-        self.0.driver_waker.set(driver);
+        self.0.task_waker.set(waker);
     }
 
     fn enqueue(&self, frame: Bytes) {
@@ -296,7 +296,7 @@ impl Outbox {
         }));
         queue.push(rest, &self.0.options.metrics);
         drop(queued);
-        self.wake_driver();
+        self.wake_task();
     }
 
     /// Writes a frame when no frame is queued. Returns the unwritten rest, and whether part of the frame was written.
