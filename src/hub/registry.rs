@@ -150,7 +150,7 @@ impl<S: FrameSink> Registry<S> {
             MapEntry::Occupied(occupied) => (occupied.key().clone(), occupied.into_mut()),
         };
         self.arrivals += 1;
-        let pending = PendingSubscription::new(self.arrivals, request, since, entry.cut());
+        let pending = PendingSubscription::new(self.arrivals, request, since, entry.position());
         found.subscriptions.push(SessionChannel { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             sink: found.sink.clone(),
@@ -162,9 +162,9 @@ impl<S: FrameSink> Registry<S> {
         true
     }
 
-    /// The position after which the channel is delivered. `None` if it is unknown.
-    pub fn cut(&self, channel: &ChannelName) -> Option<Position> {
-        self.channels.get(channel)?.cut()
+    /// The position after which the channel is delivered; it moves with each durable publication. `None` if it is unknown.
+    pub fn channel_position(&self, channel: &ChannelName) -> Option<Position> {
+        self.channels.get(channel)?.position()
     }
 
     /// The broker call for a channel that is not answered yet.
@@ -338,7 +338,7 @@ pub struct EndedSubscription {
 }
 
 impl<S> ChannelEntry<S> {
-    fn cut(&self) -> Option<Position> {
+    fn position(&self) -> Option<Position> {
         match self.coverage {
             Coverage::From(cursor) => Some(cursor.position()),
             Coverage::Unconfirmed | Coverage::Unknown => None,

@@ -55,7 +55,7 @@ impl<S: FrameSink> HubCore<S> {
         let mut unknown = Vec::new();
         for (channel, since) in channels {
             self.registry.subscribe(session, &channel, since, id);
-            if self.registry.cut(&channel).is_some() {
+            if self.registry.channel_position(&channel).is_some() {
                 let next = self.registry.pending(session, &channel).and_then(|pending| next_step(pending));
                 self.apply_steps(&channel, next.map(|next| (session, next)), actions);
             } else if self.registry.has_no_open_call(&channel) {
@@ -139,7 +139,7 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Continues the pending subscriptions of a channel after a cut moved.
     pub(super) fn on_cut_moved(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
-        if self.registry.cut(channel).is_none() {
+        if self.registry.channel_position(channel).is_none() {
             return self.ensure_call(channel, false, actions);
         }
         let pending = self.registry.pending_on(channel);

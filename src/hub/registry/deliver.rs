@@ -50,10 +50,10 @@ impl<S: FrameSink> Registry<S> {
         self.arrivals += 1;
         let total_bytes = channel.subscribers.len().saturating_mul(publication.message().get().len());
         let mut receivers = should_defer(total_bytes).then(Vec::new);
-        let cut = channel.cut();
+        let position = channel.position();
         for subscriber in &mut channel.subscribers {
             if subscriber.pending.is_some() {
-                subscriber.hold(self.arrivals, publication, cut, self.max_held, &mut delivery);
+                subscriber.hold(self.arrivals, publication, position, self.max_held, &mut delivery);
                 continue;
             }
             match &mut receivers {
