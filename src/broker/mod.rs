@@ -40,8 +40,8 @@ use memory::MemoryBroker;
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
-    BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError,
-    PublishOutcome, PublishRequest, Published, ReadId, RequestId, Retry, SubscribeAck,
+    BrokerCallId, BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull,
+    PublishError, PublishOutcome, PublishRequest, Published, ReadId, Retry, SubscribeAck,
 };
 
 /// A handle to the broker; clones share it. The broker stops when the last handle is dropped.
@@ -73,13 +73,13 @@ impl Broker {
     }
 
     /// Subscribes a hub to channels. Never blocks. Each channel is answered once by a [`SubscribeAck`] with this
-    /// `request`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
+    /// `call`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
     /// known is answered once the link is up. With `verify`, the answer waits until the channel has been compared with
     /// its history.
-    pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
+    pub fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         match self {
-            Self::Memory(broker) => broker.subscribe(hub, request, channels),
-            Self::Redis(broker) => broker.link().edit(|link| link.subscribe(hub, request, channels, verify)),
+            Self::Memory(broker) => broker.subscribe(hub, call, channels),
+            Self::Redis(broker) => broker.link().edit(|link| link.subscribe(hub, call, channels, verify)),
         }
     }
 

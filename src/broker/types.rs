@@ -61,8 +61,8 @@ pub enum HubEvent {
 pub struct SubscribeAck {
     /// The confirmed channel.
     pub channel: ChannelName,
-    /// The request number of the call.
-    pub request: RequestId,
+    /// The id of the call.
+    pub call: BrokerCallId,
     /// Where the subscription begins.
     pub cut: Cut,
 }
@@ -75,12 +75,12 @@ pub enum Cut {
     /// The channel's history cannot be read: publications are delivered, but those before them are not known.
     Untracked,
     /// Redis does not let the broker subscribe to the channel. The broker retries, so another answer to the same
-    /// request may follow.
+    /// call may follow.
     Refused,
 }
 
 /// Identifies one call of `subscribe`; each hub numbers its own calls.
-pub type RequestId = u64;
+pub type BrokerCallId = u64;
 
 /// Identifies one read of a history; each hub numbers its own reads.
 pub type ReadId = u64;

@@ -101,8 +101,8 @@ impl Hub {
     fn perform(&mut self, action: HubAction) {
         match action {
             HubAction::Notify { session, event } => self.notify(session, event),
-            HubAction::Subscribe { request, channels, verify } => {
-                self.broker.subscribe(self.id, request, channels, verify);
+            HubAction::Subscribe { call, channels, verify } => {
+                self.broker.subscribe(self.id, call, channels, verify);
             }
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),

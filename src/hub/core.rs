@@ -16,7 +16,7 @@ use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
 use super::registry::{DeliveryOutcome, EndedSubscription, FrameReceiver, FrameSink, Registry, SessionKey};
-use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
+use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, ReadId, RecoveryLimits};
 use crate::metrics::{DropReason, Metrics};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
@@ -61,7 +61,7 @@ pub enum HubAction {
     /// Subscribe to channels at the broker.
     Subscribe {
         /// The id that the broker returns with its answers.
-        request: RequestId,
+        call: BrokerCallId,
         /// The channels to subscribe to.
         channels: Vec<ChannelName>,
         /// Whether the broker compares the channels with their histories first.

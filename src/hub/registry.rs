@@ -17,7 +17,7 @@ use slab::Slab;
 pub use self::deliver::{DeliveryOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
-use crate::broker::RequestId;
+use crate::broker::BrokerCallId;
 use protocol::channel::ChannelName;
 use protocol::conversation::ResumePoint;
 use protocol::cursor::ChannelCursor;
@@ -84,7 +84,7 @@ struct ChannelEntry<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokerCall {
     /// The id that the broker returns in its answer.
-    pub request: RequestId,
+    pub id: BrokerCallId,
     /// Whether the broker compares the channel with its history first.
     pub verify: bool,
 }
@@ -111,6 +111,9 @@ struct Subscriber<S> {
     variant: Variant,
 }
 
+/// Identifies a Join or Subscribe of a session in its hub.
+pub type HubRequestId = u64;
+
 /// Arrival sequence number; keeps publications of several channels in order.
 pub type ArrivalNumber = u64;
 
@@ -134,7 +137,7 @@ impl<S: FrameSink> Registry<S> {
         session: SessionKey,
         channel: &ChannelName,
         since: Option<ResumePoint>,
-        request: RequestId,
+        request: HubRequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };
         if found.subscriptions.iter().any(|one| one.channel == *channel) {

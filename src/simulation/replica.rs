@@ -235,8 +235,8 @@ impl Replica {
                         events.push((*name, event));
                     }
                 }
-                HubAction::Subscribe { request, channels, verify } => {
-                    self.link.subscribe(hub.id, request, channels, verify);
+                HubAction::Subscribe { call, channels, verify } => {
+                    self.link.subscribe(hub.id, call, channels, verify);
                 }
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use super::requests::SessionAnswer;
 use super::{EndedSubscription, FrameSink, HubAction, HubCore, RequestKind, SessionKey};
-use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, RequestId, SubscribeAck};
+use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
 use crate::hub::messages::SessionEvent;
-use crate::hub::registry::{BrokerCall, PendingSubscription};
+use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription};
 use crate::metrics::{Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
 use protocol::conversation::{ResumePoint, SubscribeRequest};
@@ -74,11 +74,11 @@ impl<S: FrameSink> HubCore<S> {
         if channels.is_empty() {
             return;
         }
-        let request = self.next_number();
+        let id = self.next_number();
         for channel in &channels {
-            self.registry.set_open_call(channel, BrokerCall { request, verify });
+            self.registry.set_open_call(channel, BrokerCall { id, verify });
         }
-        actions.push(HubAction::Subscribe { request, channels, verify });
+        actions.push(HubAction::Subscribe { call: id, channels, verify });
     }
 
     /// Repeats the open call for a channel whose publications the inbox dropped. The answer to the first call does not
@@ -91,10 +91,10 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Handles the broker's answer for one channel.
     pub(super) fn on_ack(&mut self, ack: SubscribeAck, actions: &mut Vec<HubAction>) {
-        let SubscribeAck { channel, request, cut } = ack;
+        let SubscribeAck { channel, call, cut } = ack;
         // After the hub unsubscribes and subscribes again, an answer to the earlier call is not valid.
-        let call = self.registry.open_call(&channel).filter(|call| call.request == request);
-        let Some(BrokerCall { verify, .. }) = call else { return };
+        let open = self.registry.open_call(&channel).filter(|open| open.id == call);
+        let Some(BrokerCall { verify, .. }) = open else { return };
         let position = match cut {
             Cut::At(position) => Some(position),
             Cut::Untracked => None,
@@ -211,7 +211,7 @@ impl<S: FrameSink> HubCore<S> {
     /// count one long message.
     fn apply_recovery_budget(
         &mut self,
-        request: RequestId,
+        request: HubRequestId,
         recovered: Recovered,
     ) -> Result<Recovered, NotRecovered> {
         let Some(request) = self.requests.get_mut(request) else { return Ok(recovered) };
@@ -243,13 +243,13 @@ impl<S: FrameSink> HubCore<S> {
     }
 
     /// Answers a request with the states that are known.
-    fn answer(&mut self, request: RequestId, actions: &mut Vec<HubAction>) {
+    fn answer(&mut self, request: HubRequestId, actions: &mut Vec<HubAction>) {
         if let Some(answer) = self.requests.answer(request) {
             self.send_answer(request, answer, actions);
         }
     }
 
-    fn send_answer(&mut self, request: RequestId, answer: SessionAnswer, actions: &mut Vec<HubAction>) {
+    fn send_answer(&mut self, request: HubRequestId, answer: SessionAnswer, actions: &mut Vec<HubAction>) {
         let SessionAnswer { session, known, event } = answer;
         let is_alone = matches!(event, SessionEvent::Subscribed { .. });
         for channel in known {

@@ -118,12 +118,12 @@ impl TestHub {
         self.on(HubInput::Broker(HubEvent::Link { is_up }))
     }
 
-    fn ack_at(&mut self, request: RequestId, name: &str, cut: Position) -> Vec<String> {
-        self.ack(request, name, Cut::At(cut))
+    fn ack_at(&mut self, call: BrokerCallId, name: &str, cut: Position) -> Vec<String> {
+        self.ack(call, name, Cut::At(cut))
     }
 
-    fn ack(&mut self, request: RequestId, name: &str, cut: Cut) -> Vec<String> {
-        let ack = SubscribeAck { channel: channel(name), request, cut };
+    fn ack(&mut self, call: BrokerCallId, name: &str, cut: Cut) -> Vec<String> {
+        let ack = SubscribeAck { channel: channel(name), call, cut };
         self.on(HubInput::Broker(HubEvent::Subscribed(vec![ack])))
     }
 
@@ -168,12 +168,8 @@ impl TestHub {
                     other => panic!("{other:?}"),
                 }
             }
-            HubAction::Subscribe { request, channels, verify } => {
-                format!(
-                    "{} {request}: {}",
-                    if *verify { "verify" } else { "subscribe" },
-                    join_names(channels)
-                )
+            HubAction::Subscribe { call, channels, verify } => {
+                format!("{} {call}: {}", if *verify { "verify" } else { "subscribe" }, join_names(channels))
             }
             HubAction::Unsubscribe(channels) => format!("unsubscribe {}", join_names(channels)),
             HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }) => {

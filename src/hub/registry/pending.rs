@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ArrivalNumber;
-use crate::broker::{ReadId, RequestId};
+use super::{ArrivalNumber, HubRequestId};
+use crate::broker::ReadId;
 use protocol::conversation::ResumePoint;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -20,7 +20,7 @@ pub const MAX_HELD: usize = 4_096;
 pub struct PendingSubscription {
     /// The arrival number at creation. It sorts missed messages before held ones.
     arrival: ArrivalNumber,
-    request: RequestId,
+    request: HubRequestId,
     since: Option<ResumePoint>,
     /// Publications after this position are held. `None` until the position of the channel is known.
     cut: Option<Position>,
@@ -66,7 +66,7 @@ pub(super) enum HoldOutcome {
 impl PendingSubscription {
     pub(super) fn new(
         arrival: ArrivalNumber,
-        request: RequestId,
+        request: HubRequestId,
         since: Option<ResumePoint>,
         cut: Option<Position>,
     ) -> Self {
@@ -84,7 +84,7 @@ impl PendingSubscription {
     }
 
     /// The session's request that this subscription belongs to.
-    pub fn request(&self) -> RequestId {
+    pub fn request(&self) -> HubRequestId {
         self.request
     }
 

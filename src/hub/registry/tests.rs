@@ -168,7 +168,7 @@ fn only_the_last_subscriber_ends_the_channel() {
     assert!(fixture.registry.leave(left).is_empty());
     assert!(fixture.subscribe(one, "room:7"));
     assert!(fixture.registry.has_no_open_call(&room), "the broker was not called");
-    let call = BrokerCall { request: 5, verify: false };
+    let call = BrokerCall { id: 5, verify: false };
     fixture.registry.set_open_call(&room, call);
     assert!(fixture.subscribe(two, "room:7"));
     assert_eq!(fixture.registry.open_call(&room), Some(call));

@@ -144,7 +144,7 @@ impl Inbox for Recorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         match event {
             HubEvent::Subscribed(acks) => {
-                let acks = acks.into_iter().map(|ack| (ack.request, ack.channel));
+                let acks = acks.into_iter().map(|ack| (ack.call, ack.channel));
                 self.subscribed.lock().unwrap().extend(acks);
             }
             HubEvent::Link { is_up } => {

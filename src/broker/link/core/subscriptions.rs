@@ -4,7 +4,7 @@ use super::super::count_channel;
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
 use super::{LinkChannel, LinkCore, LinkSubscription};
-use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
+use crate::broker::{BrokerCallId, Cut, HubEvent, HubId, SubscribeAck};
 use protocol::channel::ChannelName;
 
 /// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so the order of the lists does
@@ -18,7 +18,7 @@ pub(crate) struct SubscriptionBatch {
 /// A call of `subscribe` that is not answered yet.
 pub(super) struct PendingAck {
     hub: HubId,
-    request: RequestId,
+    call: BrokerCallId,
     /// Whether the answer waits until the channel has been compared with its history.
     is_verified: bool,
 }
@@ -29,7 +29,7 @@ impl LinkCore {
     pub(crate) fn subscribe(
         &mut self,
         hub: HubId,
-        request: RequestId,
+        call: BrokerCallId,
         channels: Vec<ChannelName>,
         verify: bool,
     ) {
@@ -50,12 +50,12 @@ impl LinkCore {
                 follower => follower.position().map(Cut::At),
             };
             match cut {
-                Some(cut) => answers.push(SubscribeAck { channel, request, cut }),
+                Some(cut) => answers.push(SubscribeAck { channel, call, cut }),
                 None => {
                     if self.refused.contains(&channel) {
-                        answers.push(SubscribeAck { channel: channel.clone(), request, cut: Cut::Refused });
+                        answers.push(SubscribeAck { channel: channel.clone(), call, cut: Cut::Refused });
                     }
-                    let ack = PendingAck { hub, request, is_verified: verify };
+                    let ack = PendingAck { hub, call, is_verified: verify };
                     self.acks.entry(channel).or_default().push(ack);
                 }
             }
@@ -166,8 +166,8 @@ impl LinkCore {
                 self.remove(&name);
                 continue;
             }
-            for PendingAck { hub, request, .. } in self.acks.get(&name).into_iter().flatten() {
-                let ack = SubscribeAck { channel: name.clone(), request: *request, cut: Cut::Refused };
+            for PendingAck { hub, call, .. } in self.acks.get(&name).into_iter().flatten() {
+                let ack = SubscribeAck { channel: name.clone(), call: *call, cut: Cut::Refused };
                 self.inboxes.notify(*hub, HubEvent::Subscribed(vec![ack]));
             }
             self.refused.insert(name);
@@ -221,8 +221,8 @@ impl LinkCore {
         if !waiting.is_empty() {
             self.acks.insert(name.clone(), waiting);
         }
-        for PendingAck { hub, request, .. } in answered {
-            let ack = SubscribeAck { channel: name.clone(), request, cut };
+        for PendingAck { hub, call, .. } in answered {
+            let ack = SubscribeAck { channel: name.clone(), call, cut };
             self.inboxes.notify(hub, HubEvent::Subscribed(vec![ack]));
         }
     }

@@ -14,7 +14,7 @@ use super::super::follower::TailRead;
 use super::super::reads::PageReader;
 use super::gaps::GAP_INTERVAL;
 use super::*;
-use crate::broker::{Cut, InboxFull, RecoveryLimits, RequestId, SubscribeAck};
+use crate::broker::{BrokerCallId, Cut, InboxFull, RecoveryLimits, SubscribeAck};
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::history::{Entry, Page, Tail};
 
@@ -238,11 +238,11 @@ fn event_lines(event: &HubEvent) -> Vec<String> {
     }
 }
 
-fn ack_line(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
+fn ack_line(SubscribeAck { channel, call, cut }: &SubscribeAck) -> String {
     match cut {
-        Cut::At(position) => format!("{channel} subscribed by {request} at {position}"),
-        Cut::Untracked => format!("{channel} subscribed by {request}, untracked"),
-        Cut::Refused => format!("{channel} refused to {request}"),
+        Cut::At(position) => format!("{channel} subscribed by {call} at {position}"),
+        Cut::Untracked => format!("{channel} subscribed by {call}, untracked"),
+        Cut::Refused => format!("{channel} refused to {call}"),
     }
 }
 
