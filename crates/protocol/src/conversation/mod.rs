@@ -3,13 +3,13 @@
 //! The driver passes one [`Input`] at a time and performs all appended [`Action`]s before the next input. At
 //! [`Conversation::next_deadline`] it passes [`Input::DeadlinePassed`]. A closed conversation ignores every input.
 //!
-//! - `identified.rs`: the state of a session after its token is accepted.
+//! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
 //! - `on_system.rs`: all other inputs.
 
-mod identified;
 mod on_client;
 mod on_system;
+mod verified;
 
 #[cfg(test)]
 mod properties;
@@ -19,7 +19,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::identified::Identified;
+use self::verified::VerifiedSession;
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
@@ -184,7 +184,7 @@ enum ConversationState {
     /// The session registers with the hub. Frames that need Ready wait.
     Joining(Box<Joining>),
     /// Ready is sent.
-    Identified(Box<Identified>),
+    Ready(Box<VerifiedSession>),
     /// The conversation is over. Inputs are ignored.
     Closed,
 }
@@ -197,7 +197,7 @@ struct IdentifyChannel {
 }
 
 struct Joining {
-    identified: Identified,
+    verified: VerifiedSession,
     /// The channels of the Join, in the order of the request.
     channels: Vec<ChannelName>,
     /// Refusals to send after Ready.
@@ -270,8 +270,8 @@ impl Conversation {
         let state = match &self.state {
             ConversationState::Unidentified { identify_by }
             | ConversationState::Verifying { identify_by, .. } => Some(*identify_by),
-            ConversationState::Joining(joining) => joining.identified.expiry_check(),
-            ConversationState::Identified(identified) => identified.expiry_check(),
+            ConversationState::Joining(joining) => joining.verified.expiry_check(),
+            ConversationState::Ready(verified) => verified.expiry_check(),
             ConversationState::Closed => return None,
         };
         let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);
@@ -284,8 +284,8 @@ impl Conversation {
         let is_expired = match &self.state {
             ConversationState::Unidentified { identify_by }
             | ConversationState::Verifying { identify_by, .. } => *identify_by <= now.monotonic,
-            ConversationState::Joining(joining) => joining.identified.would_expire(now),
-            ConversationState::Identified(identified) => identified.would_expire(now),
+            ConversationState::Joining(joining) => joining.verified.would_expire(now),
+            ConversationState::Ready(verified) => verified.would_expire(now),
             ConversationState::Closed => return false,
         };
         is_expired || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
@@ -298,8 +298,8 @@ impl Conversation {
 
     /// Whether Ready is sent and the conversation is open.
     #[cfg(test)]
-    pub(crate) fn is_identified(&self) -> bool {
-        matches!(self.state, ConversationState::Identified(_))
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, ConversationState::Ready(_))
     }
 
     /// The protocol version of the session.

@@ -71,7 +71,7 @@ impl Conversation {
     /// until Ready is sent, it waits.
     fn admit(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
-            ConversationState::Identified(_) => return true,
+            ConversationState::Ready(_) => return true,
             ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
                 joining.waiting.push(text.into());
                 return false;
@@ -86,17 +86,17 @@ impl Conversation {
     }
 
     fn on_subscribe(&mut self, request: &ChannelRequest<'_>, actions: &mut Vec<Action>) {
-        let ConversationState::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Ready(verified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(&request.channel) else {
             return actions.push(refused(&request.channel, RefusalReason::BadChannel));
         };
-        if identified.is_own(&channel) || identified.is_subscribed(&channel) {
+        if verified.is_own(&channel) || verified.is_subscribed(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::AlreadySubscribed)));
         }
-        match identified.may_subscribe(&self.rules, &channel) {
+        match verified.may_subscribe(&self.rules, &channel) {
             Err(reason) => actions.push(refused(&request.channel, reason)),
             Ok(()) => {
-                let request_id = identified.subscribe(channel.clone());
+                let request_id = verified.subscribe(channel.clone());
                 let since = request.since.as_deref().map(ResumePoint::parse);
                 actions.push(Action::Subscribe(SubscribeRequest { channel, since, request_id }));
             }
@@ -104,18 +104,18 @@ impl Conversation {
     }
 
     fn on_unsubscribe(&mut self, name: &str, actions: &mut Vec<Action>) {
-        let ConversationState::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Ready(verified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(name) else {
             return actions.push(refused(name, RefusalReason::BadChannel));
         };
-        if identified.is_own(&channel) {
+        if verified.is_own(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::OwnChannel)));
         }
         let answer = Event::Subscription {
             channel: name.into(),
             outcome: SubscriptionOutcome::Unsubscribed { reason: None },
         };
-        actions.push(if identified.unsubscribe(&channel) {
+        actions.push(if verified.unsubscribe(&channel) {
             Action::Unsubscribe { channel, answer }
         } else {
             // The session is not subscribed, so the requested state is reached.

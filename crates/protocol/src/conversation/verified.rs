@@ -13,7 +13,7 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The identity of a session, and its subscriptions in addition to its two own channels.
 #[derive(Debug)]
-pub(super) struct Identified {
+pub(super) struct VerifiedSession {
     user: ChannelName,
     expiry: Option<Expiry>,
     grants: Box<[ChannelPattern]>,
@@ -37,7 +37,7 @@ pub(super) struct ActiveSubscription {
     pub(super) active: bool,
 }
 
-impl Identified {
+impl VerifiedSession {
     pub(super) fn new(identity: Identity, now: Now) -> Self {
         Self {
             user: identity.user,
@@ -77,12 +77,12 @@ impl Identified {
         self.expiry.map(|expiry| expiry.check_at)
     }
 
-    /// Whether [`Identified::has_expired`] would return true.
+    /// Whether [`VerifiedSession::has_expired`] would return true.
     pub(super) fn would_expire(&self, now: Now) -> bool {
         self.expiry.is_some_and(|expiry| expiry.check_at <= now.monotonic && expiry.at_ms <= now.unix_ms)
     }
 
-    /// Whether the token has expired. Schedules the next check if [`Identified::expiry_check`] has passed.
+    /// Whether the token has expired. Schedules the next check if [`VerifiedSession::expiry_check`] has passed.
     pub(super) fn has_expired(&mut self, now: Now) -> bool {
         let Some(expiry) = self.expiry.filter(|expiry| expiry.check_at <= now.monotonic) else {
             return false;
