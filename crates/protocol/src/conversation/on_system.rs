@@ -73,7 +73,7 @@ impl Conversation {
         let mut listed = Vec::new();
         for (channel, state) in channels.into_iter().zip(states) {
             match state {
-                SubscriptionState::Live { .. } => verified.activate(&channel),
+                SubscriptionState::Live { .. } => verified.mark_live(&channel),
                 SubscriptionState::Recovering { .. } => verified.mark_recovering(&channel),
                 SubscriptionState::Refused => {
                     verified.unsubscribe(&channel);
@@ -119,7 +119,7 @@ impl Conversation {
         }
         match state {
             SubscriptionState::Live { .. } => {
-                verified.activate(&channel);
+                verified.mark_live(&channel);
                 actions.push(Action::GoLive(Some(channel)));
             }
             SubscriptionState::Recovering { .. } => {}
