@@ -4,7 +4,7 @@
 //! sends them directly to the sinks of their sessions.
 //!
 //! - `requests`: the requests of sessions that are not complete.
-//! - `resume`: subscriptions from their request to their answer, and the recovery of missed messages.
+//! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use protocol::publication::Publication;
 use protocol::{SessionId, Variant};
 
 mod requests;
-mod resume;
+mod subscribing;
 
 /// The rules of a hub.
 #[derive(Debug, Clone, Copy)]
