@@ -186,10 +186,10 @@ pub enum BrokerSetupError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// The latest probe returned, so publications arrive.
-    pub ready: bool,
+    pub is_ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,
-    /// Why the broker is not ready, in plain English and without secrets; empty when `ready`.
+    /// Why the broker is not ready, in plain English and without secrets; empty when `is_ready`.
     pub reasons: Vec<String>,
 }
 

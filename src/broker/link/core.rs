@@ -162,7 +162,7 @@ impl LinkCore {
         let arrival = found.follower.arrive(position);
         if arrival == Arrival::Duplicate {
             Metrics::count(&self.metrics.publications_dropped, DropReason::Duplicate);
-            return Received::Accepted;
+            return Received::Handled;
         }
         let publication = Publication::new(found.name.clone(), position, message);
         let publication = Arc::new(publication.received_at(received));
@@ -171,7 +171,7 @@ impl LinkCore {
         }
         if matches!(arrival, Arrival::Deliver | Arrival::DeliverAfterGap) {
             self.inboxes.offer(&found.hubs, &publication);
-            return Received::Accepted;
+            return Received::Handled;
         }
         if arrival == Arrival::Hole {
             self.numbers += 1;
@@ -185,7 +185,7 @@ impl LinkCore {
         if dropped > 0 {
             Metrics::count_many(&self.metrics.publications_dropped, DropReason::Repairing, dropped);
         }
-        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Accepted }
+        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Handled }
     }
 
     /// The channels that the link is subscribed to.
@@ -294,7 +294,8 @@ impl LinkCore {
 pub(crate) enum Received {
     /// No hub wants the channel.
     Unknown,
-    Accepted,
+    /// The payload is delivered, held, or dropped as a duplicate.
+    Handled,
     /// The payload is held and the channel needs a repair, so there is a history to read.
     NeedsRepair,
 }

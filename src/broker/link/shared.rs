@@ -44,7 +44,7 @@ impl SharedLink {
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         match self.lock().receive(channel, payload) {
             Received::Unknown => return false,
-            Received::Accepted => {}
+            Received::Handled => {}
             Received::NeedsRepair => self.reads.notify_one(),
         }
         true

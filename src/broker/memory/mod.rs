@@ -134,9 +134,9 @@ impl MemoryBroker {
     pub(super) fn health(&self) -> Health {
         if self.is_stopped() {
             let reasons = vec!["memory: the broker is stopped".into()];
-            return Health { ready: false, state: "stopped", reasons };
+            return Health { is_ready: false, state: "stopped", reasons };
         }
-        Health { ready: true, state: "ready", reasons: Vec::new() }
+        Health { is_ready: true, state: "ready", reasons: Vec::new() }
     }
 
     pub(super) fn shutdown(&self) {

@@ -202,7 +202,7 @@ impl RedisState {
     pub(super) fn health(&self) -> Health {
         let (state, reason) = match &*self.link_state.borrow() {
             LinkState::Ready { .. } => match self.stalled() {
-                None => return Health { ready: true, state: "ready", reasons: Vec::new() },
+                None => return Health { is_ready: true, state: "ready", reasons: Vec::new() },
                 Some(silence) => ("stalled", format!("no probe returned for {:.1}s", silence.as_secs_f64())),
             },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
@@ -215,7 +215,7 @@ impl RedisState {
             LinkState::Down(error) => ("down", error.to_string()),
             LinkState::Stopped => ("stopped", "the broker is stopped".into()),
         };
-        Health { ready: false, state, reasons: vec![format!("redis: {reason}")] }
+        Health { is_ready: false, state, reasons: vec![format!("redis: {reason}")] }
     }
 
     /// Tells the link to end.

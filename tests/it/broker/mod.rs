@@ -75,7 +75,7 @@ impl BrokerUnderTest {
     fn wait_ready(&self) {
         eventually_eq(SOON, &(true, Vec::new()), || {
             let health = self.broker.health();
-            (health.ready, health.reasons)
+            (health.is_ready, health.reasons)
         });
     }
 
@@ -84,7 +84,7 @@ impl BrokerUnderTest {
     fn wait_not_ready(&self, text: &str) {
         eventually(SOON, || {
             let health = self.broker.health();
-            (!health.ready && health.reasons.iter().any(|reason| reason.contains(text))).then_some(())
+            (!health.is_ready && health.reasons.iter().any(|reason| reason.contains(text))).then_some(())
         });
         assert_eq!(self.metrics.redis_link_up.get(), 0);
     }

@@ -95,7 +95,7 @@ fn garbage_is_counted_and_affects_nothing_else() {
     raw(&mut client, &probes.unwrap(), "no nonce");
     raw(&mut client, "gateway:room:1", "8");
     assert_eq!(hub.next(), "room:1 8");
-    assert!(test.broker.health().ready);
+    assert!(test.broker.health().is_ready);
     assert_eq!(test.losses(LinkLoss::Closed) + test.losses(LinkLoss::ProbeTimeout), 0);
 }
 

@@ -12,7 +12,7 @@ fn assert_unavailable(redis: &Prepared, text: &str) {
         notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
     });
     assert_eq!(redis.metrics.history_available.get(), 0);
-    assert!(redis.broker.health().ready, "live delivery still works");
+    assert!(redis.broker.health().is_ready, "live delivery still works");
 }
 
 fn code(redis: &mut Prepared) -> String {
@@ -43,7 +43,7 @@ fn a_server_without_functions_still_delivers() {
         let error = redis.broker_publishes("room:1", "1").unwrap_err();
         assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
         redis.run::<()>("PUBLISH gateway:room:1 1");
-        assert!(redis.broker.health().ready);
+        assert!(redis.broker.health().is_ready);
     }
 }
 
@@ -94,7 +94,7 @@ fn gateways_that_start_together_load_one_function() {
         })
         .collect();
     for (broker, metrics) in &all {
-        eventually(SOON, || broker.health().ready.then_some(()));
+        eventually(SOON, || broker.health().is_ready.then_some(()));
         assert_eq!((broker.notes(), metrics.history_available.get()), (vec![], 1));
     }
 }

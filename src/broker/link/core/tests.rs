@@ -293,7 +293,7 @@ fn a_link_is_complete_once_every_channel_is_followed() {
 fn a_message_on_an_unwanted_channel_is_unknown() {
     let mut link = Link::subscribed_to(["room:1"]);
     assert_eq!(link.receive_plain("room:2"), Received::Unknown);
-    assert_eq!(link.publish("room:1", true), Received::Accepted);
+    assert_eq!(link.publish("room:1", true), Received::Handled);
     assert_eq!(link.take_events(A), ["room:1 9-1"]);
 }
 
