@@ -170,9 +170,16 @@ impl PendingSubscription {
         HoldOutcome::Held
     }
 
-    /// Holds a gap in order with the publications. Gaps are few, so they do not count against the limit.
+    /// Holds a gap in order with the publications, unless the same gap is held since the last publication. So the gaps
+    /// after the limit of publications are at most as many as there are reasons.
     pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frame: &Bytes) {
-        self.held.push((arrival, HeldItem::Gap(frame.clone())));
+        let mut since_publication = self.held.iter().rev().map_while(|(_, item)| match item {
+            HeldItem::Gap(held) => Some(held),
+            HeldItem::Publication(_) => None,
+        });
+        if !since_publication.any(|held| held == frame) {
+            self.held.push((arrival, HeldItem::Gap(frame.clone())));
+        }
     }
 
     /// Drops all held items and moves to a later cut. The caller starts a new read. Returns whether plain messages or

@@ -145,3 +145,14 @@ fn a_deferred_gap_returns_its_receivers_and_is_held_by_others() {
     fixture.go_live(late, "room:7");
     assert_eq!(held.take_messages(), ["gap: link_lost"]);
 }
+
+#[test]
+fn a_pending_subscription_holds_repeated_gaps_once() {
+    let (mut fixture, [_, (two, sink)]) = RegistryFixture::with_pending();
+    fixture.deliver(&durable(1));
+    for reason in [GapReason::LinkLost, GapReason::LinkLost, GapReason::HistoryLost, GapReason::LinkLost] {
+        announce_gap(&mut fixture, reason, Some(at(1)));
+    }
+    fixture.go_live(two, "room:7");
+    assert_eq!(sink.take_messages(), ["1", "gap: link_lost", "gap: history_lost"]);
+}
