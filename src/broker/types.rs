@@ -185,7 +185,8 @@ pub enum BrokerSetupError {
 /// Whether publications reach this process, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The latest probe returned, so publications arrive.
+    /// Whether publications arrive: a probe returned after all wanted channels had been subscribed and repaired. The
+    /// memory broker is ready until it stops.
     pub is_ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,

@@ -137,7 +137,7 @@ impl<S: FrameSink> HubCore<S> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
     }
 
-    /// The registry, for operators' queries.
+    /// The registry, for the queries of operators.
     pub fn registry(&self) -> &Registry<S> {
         &self.registry
     }

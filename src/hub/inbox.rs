@@ -19,10 +19,11 @@ pub trait Mailbox: Send + Sync + 'static {
     fn push(&self, message: HubInput);
 }
 
-/// The broker's queue to one hub.
+/// A byte budget before a hub's mailbox, which is the queue itself.
 ///
-/// An actor's mailbox counts messages, and a full one blocks or drops silently. This inbox counts bytes, and refuses a
-/// publication that does not fit with an error.
+/// An actor's mailbox counts messages, and a full one blocks or drops silently. This inbox counts the bytes of the
+/// queued publications, and refuses a publication that does not fit with an error. Other events are few and always
+/// accepted.
 #[derive(Debug)]
 pub struct HubInbox<M> {
     mailbox: M,

@@ -6,7 +6,7 @@
 //! - `deliver`: delivers a publication to the subscribers of its channel.
 //! - `gaps`: announces gaps.
 //! - `pending`: a subscription that is not live yet.
-//! - `queries`: queries for operators.
+//! - `queries`: queries about sessions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -165,7 +165,8 @@ impl<S: FrameSink> Registry<S> {
         true
     }
 
-    /// The position after which the channel is delivered; it moves with each durable publication. `None` if it is unknown.
+    /// The position after which the channel is delivered; it moves with each durable publication. `None` if it is
+    /// unknown.
     pub fn channel_position(&self, channel: &ChannelName) -> Option<Position> {
         self.channels.get(channel)?.position()
     }

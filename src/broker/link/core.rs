@@ -55,7 +55,7 @@ pub(crate) struct LinkCore {
     dirty: VecDeque<ChannelName>,
     /// Calls of `subscribe` that wait until the channel's position is known or verified.
     acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
-    /// Wanted channels that the server does not let this user subscribe to.
+    /// Wanted channels that the server does not let the gateway's Redis user subscribe to.
     refused: HashSet<ChannelName, Hashing>,
     is_up: bool,
     /// The last number that was given to a connection or a repair.

@@ -132,7 +132,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
     }
 }
 
-/// Returns the confirmed channels, and the channels that this user may not subscribe to.
+/// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.
 async fn apply_batch(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
@@ -146,8 +146,8 @@ async fn apply_batch(
     Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
 }
 
-/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does
-/// not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
+/// Subscribes to the channels that the Redis user may subscribe to. Redis refuses a whole command for one channel and
+/// does not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
 async fn subscribe_permitted(
     state: &RedisState,
     subscriptions: &mut Subscriptions,

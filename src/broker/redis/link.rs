@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::metrics::{LinkLoss, Metrics};
 use crate::settings::format_duration;
 
-/// A link that was ready for this long resets the backoff and the log state. The waits of an unstable link grow, and
+/// A link that was ready for this long resets the back-off and the log state. The waits of an unstable link grow, and
 /// its losses count as one downtime in the log.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 

@@ -35,10 +35,10 @@ pub(super) enum LinkError {
         /// The error of one of them.
         reason: String,
     },
-    /// The server is a replica, so publications at the master do not arrive.
-    #[error("it is a replica, not a master")]
+    /// The server is a Redis replica, so publications at the master do not arrive.
+    #[error("it is a Redis replica, not a master")]
     Demoted,
-    /// Redis refused the credentials, or the user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
+    /// Redis refused the credentials, or the Redis user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
     Access(String),
     /// Redis answered with another error.

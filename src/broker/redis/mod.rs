@@ -9,7 +9,7 @@
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
 //! - `thread_check`: checks that the link's thread responds.
-//! - `refused`: the channels that this user may not subscribe to.
+//! - `refused`: the channels that the Redis user may not subscribe to.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.

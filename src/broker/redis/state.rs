@@ -60,13 +60,13 @@ pub(super) struct RedisState {
 pub(super) enum LinkState {
     /// The first connection is being made.
     Connecting,
-    /// Connected; subscribing, or waiting for the first probe to return.
+    /// Connected; subscribing, repairing, or waiting for the first probe after that to return.
     Probing {
         commands: Commands,
         /// Why the previous link ended or was not made. The same may end this one.
         before: Option<LinkError>,
     },
-    /// The latest probe returned.
+    /// A probe returned that was sent when all wanted channels were subscribed and repaired.
     Ready { commands: Commands, since: Instant },
     /// Lost or not made; another attempt follows.
     Down(LinkError),
@@ -192,7 +192,7 @@ impl RedisState {
         unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
     }
 
-    /// Notes channels that this user may not subscribe to.
+    /// Notes channels that the Redis user may not subscribe to.
     pub(super) fn note_refused(&self, channels: &[ChannelName]) {
         if let Some(note) = self.refused.note(Instant::now(), channels, &self.metrics) {
             log::warn!("redis: {note}");

@@ -2,7 +2,8 @@
 //!
 //! A subscription is confirmed at its cut. A client whose position is the cut missed nothing. A client with an earlier
 //! position receives the immutable history from its position to the cut. A client with a later position comes from a
-//! replica that is ahead, so the broker compares the channel with its history first.
+//! replica that is ahead, so the broker compares the channel with its history first; if the position is still later, it
+//! is not recovered.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -45,7 +45,8 @@ pub struct Rules {
     pub public_namespaces: Vec<String>,
 }
 
-/// The verified content of a token.
+/// The verified content of a token, as the conversation needs it: channels and patterns are parsed. The session layer
+/// makes it from the text in the token, which the gateway's `auth` module calls a principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user's own channel, `user:<id>`.
@@ -147,7 +148,7 @@ pub enum Action {
         answer: Event,
     },
     /// The event about the subscription is sent: deliver the held publications, then each new one directly. `None`
-    /// means all live channels of the Join.
+    /// means all channels of the Join that Ready reported as live; those that are recovering follow one by one.
     GoLive(Option<ChannelName>),
     /// Send Close. It is the last action.
     Close(CloseCode),
@@ -254,7 +255,7 @@ impl Conversation {
             Input::PeerClosed => self.state = ConversationState::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::OverLimit => self.on_over_limit(actions),
-            Input::Joined(positions) => self.on_joined(now, positions, actions),
+            Input::Joined(states) => self.on_joined(now, states, actions),
             Input::Subscribed { channel, request_id, state } => {
                 self.on_subscribed(channel, request_id, state, actions)
             }

@@ -11,8 +11,8 @@ use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
 use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 
-/// The maximum number of frames that wait for Ready. The wait lasts at most one Redis round trip, so a client has no
-/// reason to send more.
+/// The maximum number of frames that wait for Ready. The wait includes reads of histories, but lasts at most
+/// `broker.response_timeout`, so a client has no reason to send more.
 const MAX_WAITING_FRAMES: usize = 16;
 /// The period of `messages_per_minute`.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -156,8 +156,8 @@ impl LinkCore {
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 
-    /// Redis does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements
-    /// follow if a later attempt succeeds.
+    /// Redis does not let the gateway's Redis user subscribe to these channels. Notifies their hubs at once; the
+    /// acknowledgements follow if a later attempt succeeds.
     pub(crate) fn refused(&mut self, channels: Vec<ChannelName>) {
         for name in channels {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
