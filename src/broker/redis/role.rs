@@ -58,7 +58,7 @@ impl RoleQuery {
             Self::Info | Self::Unavailable => {
                 if !state.is_unknown_role_logged.swap(true, Ordering::Relaxed) {
                     log::info!(
-                        "redis: this user may run neither ROLE nor INFO; a demoted master is not detected"
+                        "redis: the Redis user may run neither ROLE nor INFO; a demoted master is not detected"
                     );
                 }
                 Self::Unavailable
