@@ -130,13 +130,12 @@ impl<M: Mailbox> Inbox for HubInbox<M> {
             }
             return Err(InboxFull);
         }
-        let event = match event {
-            // Publications after this position may have been refused, so the position is not gap-free.
-            HubEvent::Gap { channel, reason, position: Some(_) } if self.budget.has_queued_gap(&channel) => {
-                HubEvent::Gap { channel, reason, position: None }
-            }
-            event => event,
-        };
+        // The queued gap covers this one: no publication of the channel was accepted between the two.
+        if let HubEvent::Gap { channel, .. } = &event
+            && self.budget.has_queued_gap(channel)
+        {
+            return Ok(());
+        }
         self.mailbox.push(HubInput::Broker(event));
         Ok(())
     }
