@@ -72,10 +72,11 @@ impl Broker {
         }
     }
 
-    /// Subscribes a hub to channels. Never blocks. Each channel is answered once by a [`SubscribeAck`] with this
-    /// `request`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
-    /// known is answered once the link is up. With `verify`, the answer waits until the channel has been compared with
-    /// its history.
+    /// Subscribes a hub to channels. Never blocks. Each channel is answered by one [`SubscribeAck`] with this `request`,
+    /// possibly before the call returns, unless the hub unsubscribes first. [`Cut::Refused`] is not that answer: it
+    /// reports a failed attempt, and the answer follows once an attempt succeeds. A channel whose position is not known
+    /// is answered once the link is up. With `verify`, the answer waits until the channel has been compared with its
+    /// history.
     pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, request, channels),

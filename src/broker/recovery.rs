@@ -93,6 +93,8 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    /// Starts a recovery of the messages after `since`, up to `cut`.
+    ///
     /// # Errors
     /// [`NotRecovered::TooMuch`], if the positions alone show that too much is missing.
     pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {

@@ -144,6 +144,9 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Handles one input and appends the resulting actions.
     pub fn on(&mut self, now: Instant, input: HubInput, actions: &mut Vec<HubAction>) {
+        // An input of a session changes the number of subscriptions in several functions, so the gauge is changed once,
+        // by the difference. Other inputs return early: of them only a refused channel ends subscriptions, and
+        // `on_refused` counts those.
         let before = self.registry.subscription_count();
         match input {
             HubInput::Broker(HubEvent::Publication(publication)) => {

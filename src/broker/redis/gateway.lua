@@ -56,7 +56,7 @@ local last_epoch = 0
 -- The channels whose history began at `last_epoch`, and their number. None of them may begin there again.
 local begun, begun_count = {}, 0
 local MAX_BEGUN = 1000
--- The replication id, which changes when the server becomes a primary, and when it was last checked.
+-- The replication id, which changes when the server becomes a master, and when it was last checked.
 local replication_id, checked_ms = nil, 0
 
 local function refuse(text)
@@ -134,9 +134,9 @@ local function settings_of(prefix)
   return settings
 end
 
--- Starts a new incarnation if the server was a replica in the meantime: it may have received a history without its last
--- messages, although this library was not loaded again. The replication id shows that. A user without INFO skips the
--- check.
+-- Starts a new incarnation if the server was a Redis replica in the meantime: it may have received a history without its
+-- last messages, although this library was not loaded again. The replication id shows that. A user without INFO skips
+-- the check.
 local function update_incarnation(now)
   if incarnation and now >= checked_ms and now - checked_ms < CHECK_INTERVAL_MS then
     return

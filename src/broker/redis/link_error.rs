@@ -35,7 +35,7 @@ pub(super) enum LinkError {
         /// The error of one of them.
         reason: String,
     },
-    /// The server is a replica, so publications at the master do not arrive.
+    /// The server is a Redis replica. A link needs the master, because publishers use it.
     #[error("it is a replica, not a master")]
     Demoted,
     /// Redis refused the credentials, or the user lacks a permission (NOAUTH, WRONGPASS, NOPERM).

@@ -1,7 +1,7 @@
 //! Checks that the server is a master.
 //!
-//! A replica accepts subscriptions and publications as a master does, but publishers use the master. After a failover,
-//! a link to the old master looks healthy and receives only its own probes.
+//! A Redis replica accepts subscriptions and publications as a master does, but publishers use the master. After a
+//! failover, a link to the old master looks healthy and receives only its own probes.
 
 use std::sync::atomic::Ordering;
 

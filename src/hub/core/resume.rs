@@ -130,6 +130,7 @@ impl<S: FrameSink> HubCore<S> {
             }
             self.resolve(session, channel, Resolution::refused(), actions);
             if let Some(ended) = self.registry.unsubscribe(session, channel) {
+                // `on` counts only for the inputs of sessions.
                 self.metrics.subscriptions.dec();
                 // The request is answered for this channel, so nothing is left to cancel.
                 self.on_subscription_end(EndedSubscription { pending: None, ..ended }, actions);
@@ -288,7 +289,7 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
             NextStep::Resolve(Resolution::recovered(since, [].into()))
         }
         Some(ResumePoint::Position(since)) if since < cut => NextStep::Read(since, cut),
-        // The client comes from a replica that is ahead, or the end of the history is lost.
+        // The client comes from a replica that is ahead, or the history lost its last messages.
         Some(ResumePoint::Position(_)) if !pending.is_verified() => NextStep::Verify,
         Some(ResumePoint::Position(_)) => {
             NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost))

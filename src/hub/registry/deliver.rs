@@ -10,7 +10,7 @@ use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The outcome of one delivery.
+/// The outcome of one fan-out, or of one turn of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryOutcome {
     /// The number of frames queued on sockets.
@@ -26,7 +26,7 @@ pub struct DeliveryOutcome {
 /// A session that receives a publication or a gap.
 #[derive(Debug)]
 pub struct FrameReceiver<S> {
-    /// The key of the session.
+    /// The session that receives the frame.
     pub session: SessionKey,
     /// Sends frames to the session.
     pub sink: S,
@@ -107,7 +107,8 @@ impl<S: FrameSink> Subscriber<S> {
         match pending.hold(arrival, publication, max_held) {
             HoldOutcome::Held => delivery.held += 1,
             HoldOutcome::Full if pending.is_unresolved() => {
-                if pending.move_cut(cut) || publication.position().is_none() {
+                let has_dropped = pending.move_cut(cut);
+                if has_dropped || publication.position().is_none() {
                     pending.hold_gap(arrival, &gaps::gap_frame(publication.channel(), GapReason::Overflow));
                 }
                 delivery.moved_cuts = true;

@@ -1,4 +1,4 @@
-//! The repair of one channel: reads its history from the cursor to the end.
+//! The repair of one channel: reads its history from the cursor to the tail.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ pub(crate) struct Repair {
     /// tail of its history, or it was untracked and delivered no durable message.
     pub(super) cursor: Option<ChannelCursor>,
     /// Whether the repair began at a position before any history. Then a message with an older position may be of a
-    /// history that began after the clock was set back.
+    /// history that began after the clock was set back. Example: the cursor is `5000-0`, Redis restarts with its clock
+    /// set back, and the first message gets the position `4000-1`.
     pub(super) began_without_history: bool,
     pub(super) retained: RetainedState,
     /// Whether the link was lost, so that plain messages may be missing.
@@ -109,7 +110,6 @@ impl Repair {
             (Some(cursor), Tail::At(tail)) if tail != cursor.position() => {
                 progress.needs_read = true;
             }
-            // Otherwise no message was missed when the history expired.
             (Some(cursor), Tail::Nothing)
                 if self.link_was_lost || self.was_untracked || self.ring.lacks(cursor) =>
             {
@@ -121,6 +121,7 @@ impl Repair {
                     self.announce_downtime(progress);
                 }
             }
+            // The cursor is the tail, or the history expired while the link was up: no durable message is missing.
             (Some(_), _) => self.announce_downtime(progress),
         }
     }
@@ -129,8 +130,8 @@ impl Repair {
     /// channel is followed from the ring on.
     fn track(&mut self, tail: Tail, end: Position, progress: &mut RepairProgress) {
         // The channel is followed from a position after the dropped messages, so no read returns them.
-        let has_dropped =
-            self.ring.dropped.take().is_some() | std::mem::take(&mut self.ring.has_dropped_plain);
+        let has_dropped_durable = self.ring.dropped.take().is_some();
+        let has_dropped_plain = std::mem::take(&mut self.ring.has_dropped_plain);
         if let Tail::At(end) = tail
             && self.ring.positions().next().is_none()
         {
@@ -138,7 +139,7 @@ impl Repair {
             self.announce_moved(GapReason::HistoryUnreadable, end, progress);
             return;
         }
-        if has_dropped && !self.needs_gap() {
+        if (has_dropped_durable || has_dropped_plain) && !self.needs_gap() {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::Overflow, position: None });
         }
         self.announce_downtime(progress);
