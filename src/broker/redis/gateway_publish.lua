@@ -1,6 +1,26 @@
 
 -- Appends messages to histories and publishes them. Backends call this.
 
+local function append(key, next, message, settings)
+  local position = string.format('%.0f-%.0f', next.epoch, next.offset)
+  if next.after then
+    -- Field `a` lets a reader prove that no message is missing between the two epochs.
+    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message, 'a', next.after)
+  else
+    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message)
+  end
+  redis.call('PEXPIRE', key, settings.history_ttl_ms)
+  redis.call('PUBLISH', key, '@' .. position .. ' ' .. message)
+  return position
+end
+
+local function answer(positions)
+  if #positions == 1 then
+    return positions[1]
+  end
+  return positions
+end
+
 -- The answer to the first use of this idempotency key, or an error; nil if the key was not used.
 local function answer_to_repeat(receipt, channels, digest)
   for _, command in ipairs({ 'GET', 'SET' }) do
