@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{DeliveryOutcome, FrameReceiver};
+pub use self::deliver::{FanoutOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::RequestId;

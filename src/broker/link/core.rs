@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Hashing;
-use super::follower::{Arrival, Delivery, Follower, RepairProgress};
+use super::follower::{Arrival, Follower, FollowerOutput, RepairProgress};
 use super::hubs::{HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
@@ -256,7 +256,7 @@ impl LinkCore {
         if let Some(cut) = progress.cut {
             self.answer(name, cut, false);
         }
-        self.deliver(name, progress.deliveries, now);
+        self.deliver(name, progress.outputs, now);
         let Some(channel) = self.channels.get_mut(name) else { return };
         if let Follower::Repairing(repair) = &channel.follower {
             if progress.needs_read {
@@ -270,19 +270,19 @@ impl LinkCore {
         self.answer(name, cut, true);
     }
 
-    fn deliver(&mut self, name: &ChannelName, deliveries: Vec<Delivery>, now: Instant) {
-        for delivery in deliveries {
-            match delivery {
-                Delivery::Publication(publication) => {
+    fn deliver(&mut self, name: &ChannelName, outputs: Vec<FollowerOutput>, now: Instant) {
+        for output in outputs {
+            match output {
+                FollowerOutput::Publication(publication) => {
                     if let Some(channel) = self.channels.get(name) {
                         self.inboxes.offer(&channel.hubs, &publication);
                     }
                 }
                 // No durable message is missing, so the gap may wait for its interval.
-                Delivery::Gap { reason: GapReason::LinkLost, position: None } => {
+                FollowerOutput::Gap { reason: GapReason::LinkLost, position: None } => {
                     self.announce_link_gap(name, now)
                 }
-                Delivery::Gap { reason, position } => self.notify_gap(name, reason, position),
+                FollowerOutput::Gap { reason, position } => self.notify_gap(name, reason, position),
             }
         }
     }

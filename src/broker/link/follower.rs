@@ -63,7 +63,7 @@ pub(crate) enum Arrival {
 
 /// A gap or a publication for the hubs.
 #[derive(Debug, Clone)]
-pub(crate) enum Delivery {
+pub(crate) enum FollowerOutput {
     Gap {
         reason: GapReason,
         /// The position after which delivery continues; `None`: not known.
@@ -82,7 +82,7 @@ pub(crate) struct TailRead {
     pub(crate) whole_since_ms: u64,
 }
 
-impl Delivery {
+impl FollowerOutput {
     /// The missing messages are in no history.
     pub(super) const LOST: Self = Self::Gap { reason: GapReason::HistoryLost, position: None };
     /// The missing messages cannot be read.
@@ -92,10 +92,10 @@ impl Delivery {
 /// The result of one step of a repair.
 #[derive(Debug, Default)]
 pub(crate) struct RepairProgress {
-    /// The cut of a new channel. Hubs must learn it before the deliveries.
+    /// The cut of a new channel. Hubs must learn it before the outputs.
     pub(crate) cut: Option<Cut>,
-    pub(crate) deliveries: Vec<Delivery>,
-    /// The number of deliveries that were read from the history.
+    pub(crate) outputs: Vec<FollowerOutput>,
+    /// How many publications in `outputs` were read from the history.
     pub(crate) repaired: u64,
     /// Whether the repair needs another read; otherwise it ended.
     pub(crate) needs_read: bool,

@@ -49,7 +49,7 @@ pub(super) async fn publish_all(
     retry: Retry,
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
-    let mut batch = PublicationBatch::admit(state, requests);
+    let mut batch = PublicationBatch::new(state, requests);
     let mut links = state.watch();
     let mut is_function_loaded = false;
     loop {
@@ -107,7 +107,7 @@ enum PendingPublication {
 }
 
 impl<'a> PublicationBatch<'a> {
-    fn admit(state: &'a RedisState, requests: &[PublishRequest<'_>]) -> Self {
+    fn new(state: &'a RedisState, requests: &[PublishRequest<'_>]) -> Self {
         let limits = state.dataset.payload_limits();
         let mut permits = Vec::with_capacity(requests.len());
         let outcomes = requests.iter().map(|request| {

@@ -281,7 +281,7 @@ impl<S: FrameSink> HubCore<S> {
 fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
     Some(match pending.since() {
-        None => NextStep::Resolve(Resolution::new(cut)),
+        None => NextStep::Resolve(Resolution::starting_at(cut)),
         Some(ResumePoint::Invalid) => {
             NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::UnreadablePosition))
         }
@@ -299,7 +299,7 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
 
 impl Resolution {
     /// The client named no position, so it starts at `position`.
-    fn new(position: Position) -> Self {
+    fn starting_at(position: Position) -> Self {
         let state = SubscriptionState::Live { position, recovered: None };
         Self { state, outcome: None, missed: [].into() }
     }
@@ -321,7 +321,7 @@ impl Resolution {
     /// The history of the channel cannot be read, so nothing is recovered.
     fn untracked(since: Option<ResumePoint>) -> Self {
         match since {
-            None => Self::new(NOWHERE),
+            None => Self::starting_at(NOWHERE),
             Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
         }
     }

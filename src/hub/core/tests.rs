@@ -181,7 +181,7 @@ impl TestHub {
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
-            HubAction::Delivered { .. } => "delivered".to_owned(),
+            HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
         }
     }
 
@@ -258,7 +258,7 @@ fn delivered_publications_release_their_inbox_bytes() {
     let mut hub = TestHub::linked();
     let _sink = hub.live_session(1);
     for publication in [durable("user:1", 1), plain("user:1", 2), plain("room:9", 3)] {
-        hub.core.inbox.hold(publication.queued_bytes());
+        hub.core.inbox_budget.hold(publication.queued_bytes());
         hub.publish(&publication);
     }
     assert_eq!(hub.metrics.hub_inbox_bytes.get(), 0);

@@ -20,7 +20,7 @@ pub(super) struct PendingAck {
     hub: HubId,
     request: RequestId,
     /// Whether the answer waits until the channel has been compared with its history.
-    is_verified: bool,
+    needs_verification: bool,
 }
 
 impl LinkCore {
@@ -55,7 +55,7 @@ impl LinkCore {
                     if self.refused.contains(&channel) {
                         answers.push(SubscribeAck { channel: channel.clone(), request, cut: Cut::Refused });
                     }
-                    let ack = PendingAck { hub, request, is_verified: verify };
+                    let ack = PendingAck { hub, request, needs_verification: verify };
                     self.acks.entry(channel).or_default().push(ack);
                 }
             }
@@ -217,7 +217,7 @@ impl LinkCore {
         }
         let Some(acks) = self.acks.remove(name) else { return };
         let (answered, waiting): (Vec<_>, Vec<_>) =
-            acks.into_iter().partition(|ack| is_verified || !ack.is_verified);
+            acks.into_iter().partition(|ack| is_verified || !ack.needs_verification);
         if !waiting.is_empty() {
             self.acks.insert(name.clone(), waiting);
         }
