@@ -283,7 +283,7 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     Some(match pending.since() {
         None => NextStep::Resolve(Resolution::starting_at(cut)),
         Some(ResumePoint::Invalid) => {
-            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::UnreadablePosition))
+            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::InvalidPosition))
         }
         Some(ResumePoint::Position(since)) if since == cut => {
             NextStep::Resolve(Resolution::recovered(since, [].into()))

@@ -35,7 +35,7 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), number.to_string().as_bytes(), 100).unwrap())
 }
 
-/// A requested channel and the client's position on it. `?` is an unreadable position.
+/// A requested channel and the client's position on it. `?` is an invalid position.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
