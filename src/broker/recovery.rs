@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recovered_beyond_a_limit() {
+    fn over_the_limit_nothing_is_recovered() {
         assert_eq!(
             Recovery::new(at(1), at(7), LIMITS).err(),
             Some(NotRecovered::TooMuch),

@@ -28,19 +28,19 @@ local function answer_to_repeat(receipt, channels, digest)
       return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
     end
   end
-  local before = redis.call('GET', receipt)
-  if not before then
+  local stored = redis.call('GET', receipt)
+  if not stored then
     return nil
   end
   -- Version 2 of this library wrote no digest.
-  local list, digest_before = string.match(before, '^([^#]+)#?(%x*)$')
+  local list, stored_digest = string.match(stored, '^([^#]+)#?(%x*)$')
   local positions = {}
   for position in string.gmatch(list or '', '%S+') do
     positions[#positions + 1] = position
   end
   if #positions ~= channels then
     return refuse('this idempotency key was used with other channels')
-  elseif digest_before ~= '' and digest_before ~= digest then
+  elseif stored_digest ~= '' and stored_digest ~= digest then
     return refuse('this idempotency key was used with another message')
   end
   return answer(positions)
@@ -77,9 +77,9 @@ local function publish(keys, args)
   -- The braces put the key on the node of the first channel in a cluster, and no channel can have this name.
   local receipt = idempotency_key and keys[1] .. ':once:{' .. keys[1] .. '}:' .. idempotency_key
   local digest = receipt and redis.sha1hex(message)
-  local before = receipt and answer_to_repeat(receipt, #keys, digest)
-  if before then
-    return before
+  local earlier_answer = receipt and answer_to_repeat(receipt, #keys, digest)
+  if earlier_answer then
+    return earlier_answer
   end
 
   local now = now_ms()
