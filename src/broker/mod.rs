@@ -115,7 +115,7 @@ impl Broker {
         match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
             Published::Plainly { replicas } => Ok(replicas),
             Published::Durably(_) => {
-                Err(PublishError::Refused("a position was returned for a plain message".into()))
+                Err(PublishError::InvalidAnswer("a position was returned for a plain message".into()))
             }
         }
     }
@@ -133,7 +133,7 @@ impl Broker {
         match self.publish_one(request).await? {
             Published::Durably(position) => Ok(position),
             Published::Plainly { .. } => {
-                Err(PublishError::Refused("no position was returned for a durable message".into()))
+                Err(PublishError::InvalidAnswer("no position was returned for a durable message".into()))
             }
         }
     }

@@ -137,6 +137,9 @@ pub enum PublishError {
     /// The connection broke before Redis answered. The message may have been published.
     #[error("the connection to the broker broke; the message may have been published")]
     Interrupted,
+    /// Redis answered with something that is not a result of the publication. The message may have been published.
+    #[error("the broker's answer is invalid: {0}; the message may have been published")]
+    InvalidAnswer(String),
     /// Too many publications are waiting for Redis. Nothing was published.
     #[error("too many publications are waiting for the broker")]
     Busy,

@@ -208,7 +208,9 @@ async fn send(
     let answer: String = call.query_async(&mut connection).await?;
     Ok(match Position::parse(&answer) {
         Some(position) => Ok(Published::Durably(position)),
-        None => Err(PublishError::Refused(format!("the function returned {answer:?}, which is no position"))),
+        None => Err(PublishError::InvalidAnswer(format!(
+            "the function returned {answer:?}, which is no position"
+        ))),
     })
 }
 

@@ -61,6 +61,16 @@ fn a_missing_right_to_load_is_reported_and_retried() {
 }
 
 #[test]
+fn an_answer_without_a_position_leaves_the_result_open() {
+    let server = RedisServer::start();
+    load(&server, &library(Some(1_000_000)).replace("'1-1'", "'done'"));
+    let redis = Prepared::over(server);
+    let error = redis.broker_publishes("room:1", "1").unwrap_err();
+    assert!(matches!(error, PublishError::InvalidAnswer(_)), "{error}");
+    assert!(error.to_string().ends_with("the message may have been published"), "{error}");
+}
+
+#[test]
 fn older_functions_are_replaced_and_newer_ones_kept() {
     let server = RedisServer::start();
     load(&server, &library(Some(1)));
