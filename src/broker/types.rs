@@ -144,7 +144,7 @@ pub enum PublishError {
     #[error("too many publications are waiting for the broker")]
     Busy,
     /// The message is too long. Nothing was published.
-    #[error("the message has {bytes} bytes, more than the {max_bytes} that a payload may have")]
+    #[error("the message is {bytes} bytes; the maximum is {max_bytes}")]
     TooBig {
         /// The length of the message, in bytes.
         bytes: usize,

@@ -49,7 +49,7 @@ pub enum PayloadError {
     #[error("the payload is too big")]
     TooBig,
     /// The nesting depth is more than `broker.max_payload_depth`.
-    #[error("the payload is too deep: its arrays and objects are nested too deeply")]
+    #[error("the payload is nested too deeply")]
     TooDeep,
     /// An escape such as `\ud800` without the other half of its pair.
     #[error("the payload has a lone surrogate")]

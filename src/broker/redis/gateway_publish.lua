@@ -53,7 +53,7 @@ local function publish(keys, args)
   elseif #keys > MAX_CHANNELS then
     return refuse(string.format('name at most %d channels', MAX_CHANNELS))
   elseif #args < 1 or #args > 2 then
-    return refuse('give a message and, if you like, an idempotency key')
+    return refuse('expected a message and an optional idempotency key')
   elseif idempotency_key and (idempotency_key == '' or #idempotency_key > MAX_IDEMPOTENCY_KEY_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_IDEMPOTENCY_KEY_BYTES))
   end
@@ -65,7 +65,7 @@ local function publish(keys, args)
   for _, key in ipairs(keys) do
     local max_bytes = settings[key].max_payload_bytes
     if #message > max_bytes then
-      return refuse(string.format('the message has %d bytes, more than %.0f', #message, max_bytes))
+      return refuse(string.format('the message is %d bytes; the maximum is %.0f', #message, max_bytes))
     end
     max_depth = math.min(max_depth, settings[key].max_payload_depth)
   end

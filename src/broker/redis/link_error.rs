@@ -28,7 +28,7 @@ pub(super) enum LinkError {
         reason: String,
     },
     /// No sentinel returned the master's address.
-    #[error("no sentinel says where the master {name} is: {reason}")]
+    #[error("no sentinel knows the master {name}: {reason}")]
     NoMaster {
         /// The sentinels' name of the master.
         name: String,
@@ -36,7 +36,7 @@ pub(super) enum LinkError {
         reason: String,
     },
     /// The server is a Redis replica. A link needs the master, because publishers use it.
-    #[error("it is a replica, not a master")]
+    #[error("it is a Redis replica, not a master")]
     Demoted,
     /// Redis refused the credentials, or the user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
@@ -57,7 +57,7 @@ pub(super) enum LinkError {
     #[error("a subscription was not confirmed within {}", format_duration(*.0))]
     SubscribeTimeout(Duration),
     /// The connections are up, but publications do not arrive.
-    #[error("link is up but the probe did not return within {}", format_duration(*.0))]
+    #[error("probe timed out after {}", format_duration(*.0))]
     ProbeTimeout(Duration),
     /// The link's own code panicked.
     #[error("the link's task panicked")]
