@@ -72,10 +72,11 @@ impl Broker {
         }
     }
 
-    /// Subscribes a hub to channels. Never blocks. Each channel is answered once by a [`SubscribeAck`] with this
-    /// `call`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
-    /// known is answered once the link is up. With `verify`, the answer waits until the channel has been compared with
-    /// its history.
+    /// Subscribes a hub to channels. Never blocks. Each channel is answered by one [`SubscribeAck`] with this `call`,
+    /// possibly before the call returns, unless the hub unsubscribes first. [`Cut::Refused`] is not that answer: it
+    /// reports a failed attempt, and the answer follows once an attempt succeeds. A channel whose position is not known
+    /// is answered once the link is up. With `verify`, the answer waits until the channel has been compared with its
+    /// history.
     pub fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, call, channels),
@@ -114,7 +115,7 @@ impl Broker {
         match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
             Published::Plainly { replicas } => Ok(replicas),
             Published::Durably(_) => {
-                Err(PublishError::Refused("a position was returned for a plain message".into()))
+                Err(PublishError::InvalidAnswer("a position was returned for a plain message".into()))
             }
         }
     }
@@ -132,7 +133,7 @@ impl Broker {
         match self.publish_one(request).await? {
             Published::Durably(position) => Ok(position),
             Published::Plainly { .. } => {
-                Err(PublishError::Refused("no position was returned for a durable message".into()))
+                Err(PublishError::InvalidAnswer("no position was returned for a durable message".into()))
             }
         }
     }

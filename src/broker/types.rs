@@ -137,11 +137,14 @@ pub enum PublishError {
     /// The connection broke before Redis answered. The message may have been published.
     #[error("the connection to the broker broke; the message may have been published")]
     Interrupted,
+    /// Redis answered with something that is not a result of the publication. The message may have been published.
+    #[error("the broker's answer is invalid: {0}; the message may have been published")]
+    InvalidAnswer(String),
     /// Too many publications are waiting for Redis. Nothing was published.
     #[error("too many publications are waiting for the broker")]
     Busy,
     /// The message is too long. Nothing was published.
-    #[error("the message has {bytes} bytes, more than the {max_bytes} that a payload may have")]
+    #[error("the message is {bytes} bytes; the maximum is {max_bytes}")]
     TooBig {
         /// The length of the message, in bytes.
         bytes: usize,

@@ -71,7 +71,9 @@ impl ApiError {
             Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => "too_big",
             Self::Publish(PublishError::Busy) => "busy",
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
-            Self::Publish(PublishError::Timeout | PublishError::Interrupted) => "broker_timeout",
+            Self::Publish(
+                PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
+            ) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Publish(PublishError::HistoryUnavailable(_)) => "history_unavailable",
             Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
@@ -109,9 +111,10 @@ impl ResponseError for ApiError {
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HubTimeout(_) | Self::Publish(PublishError::Timeout | PublishError::Interrupted) => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::HubTimeout(_)
+            | Self::Publish(
+                PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
+            ) => StatusCode::GATEWAY_TIMEOUT,
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }
     }

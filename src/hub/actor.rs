@@ -107,7 +107,7 @@ impl Hub {
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
-            HubAction::Delivered { received } => self.latency.observe(received.elapsed()),
+            HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
         }
     }
 

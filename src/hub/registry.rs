@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{DeliveryOutcome, FrameReceiver};
+pub use self::deliver::{FanoutOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::BrokerCallId;
@@ -215,15 +215,15 @@ impl<S: FrameSink> Registry<S> {
         subscribers.filter_map(|one| Some((one.session, one.pending.as_deref_mut()?)))
     }
 
-    /// Makes an answered subscription live: delivers its held publications in order. Later publications are delivered
-    /// directly. Returns the number of publications delivered.
+    /// Makes the subscription to an answered channel live: delivers its held publications in order. Later publications
+    /// are delivered directly. Returns the number of publications delivered.
     pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
         let held = self.take_held(session, channel, PendingSubscription::is_answered);
         self.send_held(session, &held)
     }
 
-    /// Makes every subscription of the session's Join answer live. Publications of all channels are delivered in the
-    /// order of their arrival.
+    /// Makes the subscriptions to all channels of the session's Join live, except to recovering channels. Publications
+    /// of all channels are delivered in the order of their arrival.
     pub fn go_live_everywhere(&mut self, session: SessionKey) -> u64 {
         let channels: Vec<_> = self.channels_of(session).cloned().collect();
         let mut held: Vec<_> = channels

@@ -172,7 +172,7 @@ labels! {
         /// The history cannot be read.
         Unreadable = "unreadable",
         /// The client's position cannot be parsed.
-        UnreadablePosition = "unreadable_position",
+        InvalidPosition = "invalid_position",
     }
 }
 

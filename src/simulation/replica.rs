@@ -241,7 +241,7 @@ impl Replica {
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
                 HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
-                HubAction::Delivered { .. } => {}
+                HubAction::ObserveLatency { .. } => {}
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

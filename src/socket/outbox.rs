@@ -284,7 +284,7 @@ impl Outbox {
         if let Some(queue) = &mut *queued {
             return queue.push(frame, &self.0.options.metrics);
         }
-        let (rest, is_first_partly_written) = self.write_first(frame);
+        let (rest, is_first_partly_written) = self.try_write(frame);
         if rest.is_empty() {
             return;
         }
@@ -300,7 +300,7 @@ impl Outbox {
     }
 
     /// Writes a frame when no frame is queued. Returns the unwritten rest, and whether part of the frame was written.
-    fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
+    fn try_write(&self, mut frame: Bytes) -> (Bytes, bool) {
         match self.0.stream.try_write(&frame) {
             Ok(written) => {
                 self.0.options.traffic.count_sent(written);

@@ -28,7 +28,7 @@ impl SharedLink {
         Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
     }
 
-    /// Locks the core for reading. Use [`edit`](Self::edit) for changes that may create work.
+    /// Locks the core. Wakes no task: use [`edit`](Self::edit) for changes that may create work.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
         // No edit panics half-way, so the core is consistent even if a thread panicked with the lock.
         self.core.lock()
@@ -41,7 +41,7 @@ impl SharedLink {
         self.reads.notify_one();
     }
 
-    /// Handles a payload that arrived on a channel. Returns whether a hub wants the channel.
+    /// Handles a payload that arrived on a channel. Returns whether the channel has an entry.
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         match self.lock().receive(channel, payload) {
             Received::Unknown => return false,

@@ -68,7 +68,7 @@ async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
         Ok(answer) => answer,
         Err(_) => return error,
     };
-    // Redis 8 counts the disconnections for this limit.
+    // Redis 8 counts the connections that it closed at this limit, so a zero excludes it. Older versions have no count.
     let counted = |text: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));

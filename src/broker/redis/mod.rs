@@ -23,7 +23,7 @@
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
 //! - `subscriptions`: subscribes, and receives messages.
-//! - `receive`: passes messages to the hubs.
+//! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.

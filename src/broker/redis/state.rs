@@ -250,5 +250,5 @@ impl LinkState {
 
 /// The note in `/readyz`.
 fn unavailable(reason: &str) -> String {
-    format!("history: unavailable because {reason}")
+    format!("durable publishing is not available: {reason}")
 }

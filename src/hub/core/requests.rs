@@ -111,6 +111,7 @@ impl PendingRequests {
         let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
             return;
         };
+        // The order of the channels matters only for the answer to a Join, and a session unsubscribes only after it.
         if request.channels.swap_remove(index).state.is_none() {
             request.unresolved -= 1;
         }

@@ -131,6 +131,7 @@ impl<S: FrameSink> HubCore<S> {
             }
             self.resolve(session, channel, Resolution::refused(), actions);
             if let Some(ended) = self.registry.unsubscribe(session, channel) {
+                // `on` counts only for the inputs of sessions.
                 self.metrics.subscriptions.dec();
                 // The request is answered for this channel, so nothing is left to cancel.
                 self.on_subscription_end(EndedSubscription { pending: None, ..ended }, actions);
@@ -281,15 +282,15 @@ impl<S: FrameSink> HubCore<S> {
 fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
     Some(match pending.since() {
-        None => NextStep::Resolve(Resolution::new(cut)),
+        None => NextStep::Resolve(Resolution::starting_at(cut)),
         Some(ResumePoint::Invalid) => {
-            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::UnreadablePosition))
+            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::InvalidPosition))
         }
         Some(ResumePoint::Position(since)) if since == cut => {
             NextStep::Resolve(Resolution::recovered(since, [].into()))
         }
         Some(ResumePoint::Position(since)) if since < cut => NextStep::Read(since, cut),
-        // The client comes from a replica that is ahead, or the end of the history is lost.
+        // The client comes from a replica that is ahead, or the history lost its last messages.
         Some(ResumePoint::Position(_)) if !pending.is_verified() => NextStep::Verify,
         Some(ResumePoint::Position(_)) => {
             NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost))
@@ -299,7 +300,7 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
 
 impl Resolution {
     /// The client named no position, so it starts at `position`.
-    fn new(position: Position) -> Self {
+    fn starting_at(position: Position) -> Self {
         let state = SubscriptionState::Live { position, recovered: None };
         Self { state, outcome: None, missed: [].into() }
     }
@@ -321,7 +322,7 @@ impl Resolution {
     /// The history of the channel cannot be read, so nothing is recovered.
     fn untracked(since: Option<ResumePoint>) -> Self {
         match since {
-            None => Self::new(NOWHERE),
+            None => Self::starting_at(NOWHERE),
             Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
         }
     }

@@ -35,7 +35,7 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), number.to_string().as_bytes(), 100).unwrap())
 }
 
-/// A requested channel and the client's position on it. `?` is an unreadable position.
+/// A requested channel and the client's position on it. `?` is an invalid position.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
@@ -177,7 +177,7 @@ impl TestHub {
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
-            HubAction::Delivered { .. } => "delivered".to_owned(),
+            HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
         }
     }
 
@@ -254,7 +254,7 @@ fn delivered_publications_release_their_inbox_bytes() {
     let mut hub = TestHub::linked();
     let _sink = hub.live_session(1);
     for publication in [durable("user:1", 1), plain("user:1", 2), plain("room:9", 3)] {
-        hub.core.inbox.hold(publication.queued_bytes());
+        hub.core.inbox_budget.hold(publication.queued_bytes());
         hub.publish(&publication);
     }
     assert_eq!(hub.metrics.hub_inbox_bytes.get(), 0);

@@ -97,7 +97,7 @@ fn a_queued_gap_covers_later_gaps_of_its_channel() {
         let (channel, reason) = (ChannelName::parse(channel).unwrap(), GapReason::HistoryUnreadable);
         fixture.inbox.offer(HubEvent::Gap { channel, reason, position: None }).unwrap();
     };
-    ["room:1", "room:2", "room:1"].map(gap);
+    ["room:1", "room:2", "room:1"].into_iter().for_each(gap);
     assert_eq!(fixture.process_all(), ["room:1 1", "room:1 overflow", "room:2 history_unreadable"]);
     gap("room:1");
     assert_eq!(fixture.process_all(), ["room:1 history_unreadable"]);

@@ -15,7 +15,7 @@ use protocol::publication::Publication;
 /// one closes its session as too slow.
 pub const MAX_HELD: usize = 4_096;
 
-/// A subscription between its cut and its first delivery.
+/// A subscription from Subscribe (or Join) to GoLive.
 #[derive(Debug)]
 pub struct PendingSubscription {
     /// The arrival number at creation. It sorts missed messages before held ones.
@@ -83,7 +83,7 @@ impl PendingSubscription {
         }
     }
 
-    /// The session's request that this subscription belongs to.
+    /// The session's request that is answered with this subscription, as the hub numbers it.
     pub fn request(&self) -> HubRequestId {
         self.request
     }
@@ -116,7 +116,7 @@ impl PendingSubscription {
         self.is_verified
     }
 
-    /// Sets the cut that the broker confirmed. Drops held durable messages, because they are not after the new cut.
+    /// Sets the cut. Drops held durable messages, because they are not after the new cut.
     pub fn set_cut(&mut self, cut: Position, is_verified: bool) {
         self.is_verified |= is_verified;
         self.cut = Some(cut);

@@ -4,12 +4,15 @@ use super::*;
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 
-/// Waits until the broker reports that durable publishing is not possible because of `text`.
+/// Waits until the broker reports that durable publishing is not available because of `text`.
 #[track_caller]
 fn assert_unavailable(redis: &Prepared, text: &str) {
     eventually(SOON, || {
         let notes = redis.broker.notes();
-        notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
+        notes
+            .iter()
+            .any(|note| note.starts_with("durable publishing is not available: ") && note.contains(text))
+            .then_some(())
     });
     assert_eq!(redis.metrics.history_available.get(), 0);
     assert!(redis.broker.health().is_ready, "live delivery still works");
@@ -61,6 +64,16 @@ fn a_missing_right_to_load_is_reported_and_retried() {
 }
 
 #[test]
+fn an_answer_without_a_position_leaves_the_result_open() {
+    let server = RedisServer::start();
+    load(&server, &library(Some(1_000_000)).replace("'1-1'", "'done'"));
+    let redis = Prepared::over(server);
+    let error = redis.broker_publishes("room:1", "1").unwrap_err();
+    assert!(matches!(error, PublishError::InvalidAnswer(_)), "{error}");
+    assert!(error.to_string().ends_with("the message may have been published"), "{error}");
+}
+
+#[test]
 fn older_functions_are_replaced_and_newer_ones_kept() {
     let server = RedisServer::start();
     load(&server, &library(Some(1)));
@@ -104,7 +117,8 @@ fn readyz_reports_missing_functions_and_stays_200() {
     let server = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
     let mut gateway = TestGateway::redis(&server).spawn();
     gateway.wait_ready();
-    let note = "history: unavailable because this server has no functions: Redis 7 or Valkey is needed";
+    let note =
+        "durable publishing is not available: this server has no functions: Redis 7 or Valkey is needed";
     assert_eq!(gateway.get("/readyz").json()["notes"][0], note);
     assert_eq!(gateway.metric("history_available"), 0);
     gateway.wait_for_log(note);

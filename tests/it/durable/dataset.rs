@@ -59,7 +59,7 @@ fn the_process_started_last_puts_its_settings_into_force() {
     let settings: String = redis.run("GET gateway:settings");
     assert!(settings.contains(r#""history_size":7,"#), "{settings}");
     let error = refused(&mut redis.backend, &["room:1"], &["12345678901"]);
-    assert!(error.contains("the message has 11 bytes, more than 10"), "{error}");
+    assert!(error.contains("the message is 11 bytes; the maximum is 10"), "{error}");
     // After its reconnect, the older process reads the settings and does not replace them.
     redis.run::<()>("CLIENT KILL TYPE pubsub");
     let note = "history: broker.history_size is 7 in force, 100 here; broker.max_payload_bytes is 10 in force, 1000 here";

@@ -45,7 +45,7 @@ impl Conversation {
             }
             Command::HeartbeatAck => {}
             Command::Identify { token, channels } => self.on_identify(token.into_owned(), channels, actions),
-            _ if !self.admit(text, actions) => {}
+            _ if !self.require_identified(text, actions) => {}
             Command::Subscribe(request) => self.on_subscribe(&request, actions),
             Command::Unsubscribe { channel } => self.on_unsubscribe(&channel, actions),
             Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
@@ -69,7 +69,7 @@ impl Conversation {
 
     /// Whether to handle an op that needs an identity now. Before the token is accepted, the op closes the session;
     /// until Ready is sent, it waits.
-    fn admit(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
+    fn require_identified(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
             ConversationState::Ready(_) => return true,
             ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {

@@ -20,7 +20,7 @@ pub(super) struct PendingAck {
     hub: HubId,
     call: BrokerCallId,
     /// Whether the answer waits until the channel has been compared with its history.
-    is_verified: bool,
+    needs_verification: bool,
 }
 
 impl LinkCore {
@@ -55,7 +55,7 @@ impl LinkCore {
                     if self.refused.contains(&channel) {
                         answers.push(SubscribeAck { channel: channel.clone(), call, cut: Cut::Refused });
                     }
-                    let ack = PendingAck { hub, call, is_verified: verify };
+                    let ack = PendingAck { hub, call, needs_verification: verify };
                     self.acks.entry(channel).or_default().push(ack);
                 }
             }
@@ -217,7 +217,7 @@ impl LinkCore {
         }
         let Some(acks) = self.acks.remove(name) else { return };
         let (answered, waiting): (Vec<_>, Vec<_>) =
-            acks.into_iter().partition(|ack| is_verified || !ack.is_verified);
+            acks.into_iter().partition(|ack| is_verified || !ack.needs_verification);
         if !waiting.is_empty() {
             self.acks.insert(name.clone(), waiting);
         }

@@ -137,7 +137,7 @@ fn own_channels_cannot_be_left() {
     for channel in ["user:42", "all"] {
         assert_eq!(
             client.send(&unsubscribe(channel)),
-            [r#"{"op":9,"code":"own_channel","detail":"a session stays on its user's channel and on all"}"#]
+            [r#"{"op":9,"code":"own_channel","detail":"cannot unsubscribe from user:<id> or all"}"#]
         );
     }
 }
