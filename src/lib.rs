@@ -4,7 +4,7 @@
 //!
 //! - [`protocol`]: commands, events, close codes, and the conversation of one session. A crate that does no IO.
 //! - [`backoff`]: exponential back-off with jitter.
-//! - [`timeout`]: timeouts that do not expire because the process was paused.
+//! - [`timeout`]: timeouts that do not count a pause of the process.
 //! - [`settings`]: loads and checks the settings.
 //! - [`auth`]: verifies tokens.
 //! - [`metrics`]: counters, gauges and histograms.

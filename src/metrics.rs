@@ -106,7 +106,7 @@ pub struct Counters {
     pub admin_requests: Family<AdminRequest, Counter>,
     /// 1 while the link to the broker is subscribed and healthy, else 0.
     pub redis_link_up: Gauge,
-    /// 1 while durable publishing is possible, else 0.
+    /// 1 while durable publishing is available, else 0.
     pub history_available: Gauge,
     /// Rejected payloads from Redis, by whether they were put on the stream of rejected payloads.
     pub rejected: Family<ResultLabel<RecordResult>, Counter>,

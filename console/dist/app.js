@@ -452,7 +452,7 @@ const OP_NAMES = {
 };
 const encoder = new TextEncoder();
 
-// Tokens are secret, also on a shared screen.
+// Hides the token on the screen, because the screen may be shared.
 const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 class Frames {
@@ -478,7 +478,7 @@ class Frames {
     this.#add("received", "← received", text, op);
   }
 
-  // Adds an event of the connection itself.
+  // Adds an event of the socket, such as its close.
   note(text) {
     this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
   }

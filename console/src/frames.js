@@ -9,7 +9,7 @@ const OP_NAMES = {
 };
 const encoder = new TextEncoder();
 
-// Tokens are secret, also on a shared screen.
+// Hides the token on the screen, because the screen may be shared.
 export const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 export class Frames {
@@ -35,7 +35,7 @@ export class Frames {
     this.#add("received", "← received", text, op);
   }
 
-  // Adds an event of the connection itself.
+  // Adds an event of the socket, such as its close.
   note(text) {
     this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
   }

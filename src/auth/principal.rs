@@ -11,7 +11,8 @@ const MAX_CHANNEL_BYTES: usize = 255;
 /// The most channel patterns one token may list.
 pub(super) const MAX_CHANNELS: usize = 1000;
 
-/// The user of a session, and its rights.
+/// The user and the rights in a verified token, as text. The session layer parses it into the conversation's
+/// [`Identity`](protocol::conversation::Identity): `user` becomes the user's channel, `channels` become grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The user id: 1 to 128 printable ASCII characters without spaces, braces and asterisks.

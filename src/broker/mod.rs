@@ -42,8 +42,8 @@ pub use presence::{PresenceError, PresenceOptions};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
-    BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError,
-    PublishOutcome, PublishRequest, Published, ReadId, RequestId, Retry, SubscribeAck,
+    BrokerCallId, BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull,
+    PublishError, PublishOutcome, PublishRequest, Published, ReadId, Retry, SubscribeAck,
 };
 
 /// A handle to the broker; clones share it. The broker stops when the last handle is dropped.
@@ -80,14 +80,15 @@ impl Broker {
         }
     }
 
-    /// Subscribes a hub to channels. Never blocks. Each channel is answered once by a [`SubscribeAck`] with this
-    /// `request`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
-    /// known is answered once the link is up. With `verify`, the answer waits until the channel has been compared with
-    /// its history.
-    pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
+    /// Subscribes a hub to channels. Never blocks. Each channel is answered by one [`SubscribeAck`] with this `call`,
+    /// possibly before the call returns, unless the hub unsubscribes first. [`Cut::Refused`] is not that answer: it
+    /// reports a failed attempt, and the answer follows once an attempt succeeds. A channel whose position is not known
+    /// is answered once the link is up. With `verify`, the answer waits until the channel has been compared with its
+    /// history.
+    pub fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         match self {
-            Self::Memory(broker) => broker.subscribe(hub, request, channels),
-            Self::Redis(broker) => broker.link().edit(|link| link.subscribe(hub, request, channels, verify)),
+            Self::Memory(broker) => broker.subscribe(hub, call, channels),
+            Self::Redis(broker) => broker.link().edit(|link| link.subscribe(hub, call, channels, verify)),
         }
     }
 
@@ -142,7 +143,7 @@ impl Broker {
         match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
             Published::Plainly { replicas } => Ok(replicas),
             Published::Durably(_) => {
-                Err(PublishError::Refused("a position was returned for a plain message".into()))
+                Err(PublishError::InvalidAnswer("a position was returned for a plain message".into()))
             }
         }
     }
@@ -160,7 +161,7 @@ impl Broker {
         match self.publish_one(request).await? {
             Published::Durably(position) => Ok(position),
             Published::Plainly { .. } => {
-                Err(PublishError::Refused("no position was returned for a durable message".into()))
+                Err(PublishError::InvalidAnswer("no position was returned for a durable message".into()))
             }
         }
     }

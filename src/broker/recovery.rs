@@ -93,6 +93,8 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    /// Starts a recovery of the messages after `since`, up to `cut`.
+    ///
     /// # Errors
     /// [`NotRecovered::TooMuch`], if the positions alone show that too much is missing.
     pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recovered_beyond_a_limit() {
+    fn over_the_limit_nothing_is_recovered() {
         assert_eq!(
             Recovery::new(at(1), at(7), LIMITS).err(),
             Some(NotRecovered::TooMuch),

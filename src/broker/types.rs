@@ -61,8 +61,8 @@ pub enum HubEvent {
 pub struct SubscribeAck {
     /// The confirmed channel.
     pub channel: ChannelName,
-    /// The request number of the call.
-    pub request: RequestId,
+    /// The id of the call.
+    pub call: BrokerCallId,
     /// Where the subscription begins.
     pub cut: Cut,
 }
@@ -75,12 +75,12 @@ pub enum Cut {
     /// The channel's history cannot be read: publications are delivered, but those before them are not known.
     Untracked,
     /// Redis does not let the broker subscribe to the channel. The broker retries, so another answer to the same
-    /// request may follow.
+    /// call may follow.
     Refused,
 }
 
 /// Identifies one call of `subscribe`; each hub numbers its own calls.
-pub type RequestId = u64;
+pub type BrokerCallId = u64;
 
 /// Identifies one read of a history; each hub numbers its own reads.
 pub type ReadId = u64;
@@ -137,11 +137,14 @@ pub enum PublishError {
     /// The connection broke before Redis answered. The message may have been published.
     #[error("the connection to the broker broke; the message may have been published")]
     Interrupted,
+    /// Redis answered with something that is not a result of the publication. The message may have been published.
+    #[error("the broker's answer is invalid: {0}; the message may have been published")]
+    InvalidAnswer(String),
     /// Too many publications are waiting for Redis. Nothing was published.
     #[error("too many publications are waiting for the broker")]
     Busy,
     /// The message is too long. Nothing was published.
-    #[error("the message has {bytes} bytes, more than the {max_bytes} that a payload may have")]
+    #[error("the message is {bytes} bytes; the maximum is {max_bytes}")]
     TooBig {
         /// The length of the message, in bytes.
         bytes: usize,
@@ -185,11 +188,12 @@ pub enum BrokerSetupError {
 /// Whether publications reach this process, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The latest probe returned, so publications arrive.
-    pub ready: bool,
+    /// Whether publications arrive: a probe returned after all wanted channels had been subscribed and repaired. The
+    /// memory broker is ready until it stops.
+    pub is_ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,
-    /// Why the broker is not ready, in plain English and without secrets; empty when `ready`.
+    /// Why the broker is not ready, in plain English and without secrets; empty when `is_ready`.
     pub reasons: Vec<String>,
 }
 

@@ -75,7 +75,9 @@ impl ApiError {
             // The arms are apart because a test reads the codes from this source.
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
             Self::Presence(PresenceError::Unavailable) => "broker_unavailable",
-            Self::Publish(PublishError::Timeout | PublishError::Interrupted) => "broker_timeout",
+            Self::Publish(
+                PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
+            ) => "broker_timeout",
             Self::Presence(PresenceError::Timeout) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Presence(PresenceError::Refused(_)) => "broker_refused",
@@ -120,7 +122,9 @@ impl ResponseError for ApiError {
             )
             | Self::Presence(PresenceError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::HubTimeout(_)
-            | Self::Publish(PublishError::Timeout | PublishError::Interrupted)
+            | Self::Publish(
+                PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
+            )
             | Self::Presence(PresenceError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Publish(PublishError::Refused(_)) | Self::Presence(PresenceError::Refused(_)) => {
                 StatusCode::BAD_GATEWAY

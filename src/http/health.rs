@@ -80,7 +80,7 @@ pub(super) async fn readyz(admin: web::Data<AdminState>) -> HttpResponse {
 /// `GET /metrics`: all metrics in the OpenMetrics format.
 pub(super) async fn metrics(admin: web::Data<AdminState>) -> HttpResponse {
     // Set here, because a link with a stalled thread cannot update its own metric.
-    admin.metrics.redis_link_up.set(admin.readiness.broker.health().ready.into());
+    admin.metrics.redis_link_up.set(admin.readiness.broker.health().is_ready.into());
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
     admin.metrics.draining.set(admin.readiness.drain.is_draining().into());
     HttpResponse::Ok()

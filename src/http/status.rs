@@ -70,7 +70,7 @@ pub(super) async fn status(
         "notes": admin.readiness.broker.notes(),
         "draining": admin.readiness.drain.is_draining(),
         "link": {
-            "up": admin.readiness.broker.health().ready,
+            "up": admin.readiness.broker.health().is_ready,
             "history": metrics.history_available.get() == 1,
             "probe_ms": metrics.latest_probe().map(|latency| latency.as_secs_f64() * 1_000.0),
         },

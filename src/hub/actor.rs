@@ -101,14 +101,14 @@ impl Hub {
     fn perform(&mut self, action: HubAction) {
         match action {
             HubAction::Notify { session, event } => self.notify(session, event),
-            HubAction::Subscribe { request, channels, verify } => {
-                self.broker.subscribe(self.id, request, channels, verify);
+            HubAction::Subscribe { call, channels, verify } => {
+                self.broker.subscribe(self.id, call, channels, verify);
             }
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
             HubAction::ReportUser { user, is_online } => self.broker.report_user(&user, is_online),
-            HubAction::Delivered { received } => self.latency.observe(received.elapsed()),
+            HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
         }
     }
 

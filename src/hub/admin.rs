@@ -1,4 +1,4 @@
-//! Lists and ends sessions for operators, without any cost for deliveries.
+//! Lists and ends sessions for operators. Runs on the hubs' threads, between deliveries, and costs them little.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,8 +43,8 @@ impl Hubs {
         }
     }
 
-    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them, an arbitrary selection if
-    /// more match.
+    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them, an arbitrary selection
+    /// if more match.
     ///
     /// # Errors
     /// A hub did not answer within `deadline`.

@@ -4,7 +4,7 @@
 //! sends them directly to the sinks of their sessions.
 //!
 //! - `requests`: the requests of sessions that are not complete.
-//! - `resume`: subscriptions from their request to their answer, and the recovery of missed messages.
+//! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
-use super::registry::{DeliveryOutcome, EndedSubscription, FrameReceiver, FrameSink, Registry, SessionKey};
-use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
+use super::registry::{EndedSubscription, FanoutOutcome, FrameReceiver, FrameSink, Registry, SessionKey};
+use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, ReadId, RecoveryLimits};
 use crate::metrics::{DropReason, Metrics};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
@@ -25,7 +25,7 @@ use protocol::publication::Publication;
 use protocol::{SessionId, Variant};
 
 mod requests;
-mod resume;
+mod subscribing;
 
 /// The rules of a hub.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ pub enum HubAction {
     /// Subscribe to channels at the broker.
     Subscribe {
         /// The id that the broker returns with its answers.
-        request: RequestId,
+        call: BrokerCallId,
         /// The channels to subscribe to.
         channels: Vec<ChannelName>,
         /// Whether the broker compares the channels with their histories first.
@@ -83,7 +83,7 @@ pub enum HubAction {
         is_online: bool,
     },
     /// Measure the latency of a publication that is queued on its last socket.
-    Delivered {
+    ObserveLatency {
         /// The arrival time of the publication at the link.
         received: Instant,
     },
@@ -99,7 +99,7 @@ pub struct HubCore<S> {
     /// The subscription of each read.
     reads: HashMap<ReadId, (SessionKey, ChannelName)>,
     fanouts: FanoutScheduler<S>,
-    inbox: Arc<InboxBudget>,
+    inbox_budget: Arc<InboxBudget>,
     metrics: Metrics,
     link_is_up: bool,
     /// The last number that was assigned to a request, a broker call or a read.
@@ -108,7 +108,7 @@ pub struct HubCore<S> {
 
 impl<S: FrameSink> HubCore<S> {
     /// Creates a hub without sessions, whose link is down.
-    pub fn new(rules: HubRules, inbox: Arc<InboxBudget>, metrics: &Metrics) -> Self {
+    pub fn new(rules: HubRules, inbox_budget: Arc<InboxBudget>, metrics: &Metrics) -> Self {
         Self {
             rules,
             registry: Registry::new(rules.max_held),
@@ -116,7 +116,7 @@ impl<S: FrameSink> HubCore<S> {
             requests: PendingRequests::default(),
             reads: HashMap::new(),
             fanouts: FanoutScheduler::new(rules.turn_bytes),
-            inbox,
+            inbox_budget,
             metrics: metrics.clone(),
             link_is_up: false,
             last_number: 0,
@@ -146,13 +146,16 @@ impl<S: FrameSink> HubCore<S> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
     }
 
-    /// The registry, for operators' queries.
+    /// The registry, for the queries of operators.
     pub fn registry(&self) -> &Registry<S> {
         &self.registry
     }
 
     /// Handles one input and appends the resulting actions.
     pub fn on(&mut self, now: Instant, input: HubInput, actions: &mut Vec<HubAction>) {
+        // An input of a session changes the number of subscriptions in several functions, so the gauge is changed once,
+        // by the difference. Other inputs return early: of them only a refused channel ends subscriptions, and
+        // `on_refused` counts those.
         let before = self.registry.subscription_count();
         match input {
             HubInput::Broker(HubEvent::Publication(publication)) => {
@@ -183,7 +186,7 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Unsubscribe { session, channel, answer } => {
                 let Some(session) = self.key(session) else { return };
                 let flushed = self.fanouts.flush(session, &channel);
-                self.count_delivery(flushed);
+                self.count_fanout(flushed);
                 let ended = self.registry.unsubscribe(session, &channel);
                 self.registry.send(session, answer);
                 ended.into_iter().for_each(|ended| self.on_subscription_end(ended, actions));
@@ -266,20 +269,20 @@ impl<S: FrameSink> HubCore<S> {
     fn on_publication(&mut self, publication: Arc<Publication>, actions: &mut Vec<HubAction>) {
         let bytes = publication.queued_bytes();
         let fanouts = &self.fanouts;
-        let (delivery, receivers) =
+        let (fanout, receivers) =
             self.registry.deliver(&publication, |bytes| fanouts.should_defer(publication.channel(), bytes));
-        self.count_delivery(delivery);
-        if delivery.moved_cuts {
+        self.count_fanout(fanout);
+        if fanout.moved_cuts {
             self.on_cut_moved(publication.channel(), actions);
         }
         let Some(receivers) = receivers else {
-            let received = publication.received().filter(|_| delivery.delivered > 0);
-            actions.extend(received.map(|received| HubAction::Delivered { received }));
-            return self.inbox.release(bytes);
+            let received = publication.received().filter(|_| fanout.delivered > 0);
+            actions.extend(received.map(|received| HubAction::ObserveLatency { received }));
+            return self.inbox_budget.release(bytes);
         };
         // The list of receivers counts against the same limit.
         let list_bytes = receivers.len() * size_of::<FrameReceiver<S>>();
-        self.inbox.hold(list_bytes);
+        self.inbox_budget.hold(list_bytes);
         self.fanouts.add(publication, receivers, bytes + list_bytes);
     }
 
@@ -290,7 +293,7 @@ impl<S: FrameSink> HubCore<S> {
         position: Option<Position>,
         actions: &mut Vec<HubAction>,
     ) {
-        self.inbox.clear_gap(&channel);
+        self.inbox_budget.clear_gap(&channel);
         let is_deferred = self.fanouts.is_busy(&channel);
         if let Some((frame, receivers)) = self.registry.announce_gap(&channel, reason, position, is_deferred)
         {
@@ -304,16 +307,16 @@ impl<S: FrameSink> HubCore<S> {
     /// Writes the next part of a long fan-out.
     fn on_fanout_turn(&mut self, actions: &mut Vec<HubAction>) {
         let outcome = self.fanouts.run_turn();
-        actions.extend(outcome.received.into_iter().map(|received| HubAction::Delivered { received }));
-        self.count_delivery(outcome.delivery);
-        self.inbox.release(outcome.released_bytes);
+        actions.extend(outcome.received.into_iter().map(|received| HubAction::ObserveLatency { received }));
+        self.count_fanout(outcome.fanout);
+        self.inbox_budget.release(outcome.released_bytes);
     }
 
-    fn count_delivery(&self, delivery: DeliveryOutcome) {
-        self.metrics.publications_delivered.inc_by(delivery.delivered);
-        if delivery.unreachable > 0 {
+    fn count_fanout(&self, fanout: FanoutOutcome) {
+        self.metrics.publications_delivered.inc_by(fanout.delivered);
+        if fanout.unreachable > 0 {
             let dropped = &self.metrics.publications_dropped;
-            Metrics::count_many(dropped, DropReason::SocketClosing, delivery.unreachable);
+            Metrics::count_many(dropped, DropReason::SocketClosing, fanout.unreachable);
         }
     }
 

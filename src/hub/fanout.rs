@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::registry::{DeliveryOutcome, FrameReceiver, FrameSink, SessionKey};
+use super::registry::{FanoutOutcome, FrameReceiver, FrameSink, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 
@@ -44,7 +44,7 @@ enum FanoutContent {
 /// The result of one turn.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct TurnOutcome {
-    pub(super) delivery: DeliveryOutcome,
+    pub(super) fanout: FanoutOutcome,
     /// The bytes to release from the inbox for ended fan-outs.
     pub(super) released_bytes: usize,
     /// The arrival times of the publications whose fan-outs have ended.
@@ -102,7 +102,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         let Some((channel, mut fanouts)) = self.channels.pop_front() else { return outcome };
         let mut budget = self.turn_bytes;
         while let Some(fanout) = fanouts.front_mut() {
-            fanout.write(&mut budget, &mut outcome.delivery);
+            fanout.write(&mut budget, &mut outcome.fanout);
             if !fanout.receivers.is_empty() {
                 break;
             }
@@ -118,18 +118,18 @@ impl<S: FrameSink> FanoutScheduler<S> {
 
     /// Sends one session its share of the remaining fan-outs of a channel. The session unsubscribes, and no message may
     /// follow the answer.
-    pub(super) fn flush(&mut self, session: SessionKey, channel: &ChannelName) -> DeliveryOutcome {
-        let mut delivery = DeliveryOutcome::default();
+    pub(super) fn flush(&mut self, session: SessionKey, channel: &ChannelName) -> FanoutOutcome {
+        let mut outcome = FanoutOutcome::default();
         let Some((_, fanouts)) = self.channels.iter_mut().find(|(busy, _)| busy == channel) else {
-            return delivery;
+            return outcome;
         };
         for fanout in fanouts {
             if let Some(index) = fanout.receivers.iter().position(|receiver| receiver.session == session) {
                 let receiver = fanout.receivers.swap_remove(index);
-                fanout.content.send(&receiver, &mut delivery);
+                fanout.content.send(&receiver, &mut outcome);
             }
         }
-        delivery
+        outcome
     }
 
     /// Removes a session that has left, because its key may be reused.
@@ -141,10 +141,10 @@ impl<S: FrameSink> FanoutScheduler<S> {
 }
 
 impl<S: FrameSink> Fanout<S> {
-    fn write(&mut self, budget: &mut usize, delivery: &mut DeliveryOutcome) {
+    fn write(&mut self, budget: &mut usize, outcome: &mut FanoutOutcome) {
         while *budget > 0 {
             let Some(receiver) = self.receivers.pop() else { break };
-            let bytes = self.content.send(&receiver, delivery);
+            let bytes = self.content.send(&receiver, outcome);
             *budget = budget.saturating_sub(bytes);
         }
     }
@@ -159,15 +159,15 @@ impl FanoutContent {
     }
 
     /// Returns the number of bytes sent.
-    fn send<S: FrameSink>(&self, receiver: &FrameReceiver<S>, delivery: &mut DeliveryOutcome) -> usize {
+    fn send<S: FrameSink>(&self, receiver: &FrameReceiver<S>, outcome: &mut FanoutOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
             Self::Gap(frame) => frame,
         };
         let (is_sent, is_message) = (receiver.sink.send(frame.clone()), matches!(self, Self::Publication(_)));
         match (is_message, is_sent) {
-            (true, true) => delivery.delivered += 1,
-            (true, false) => delivery.unreachable += 1,
+            (true, true) => outcome.delivered += 1,
+            (true, false) => outcome.unreachable += 1,
             (false, _) => {}
         }
         frame.len()

@@ -19,10 +19,11 @@ pub trait Mailbox: Send + Sync + 'static {
     fn push(&self, message: HubInput);
 }
 
-/// The broker's queue to one hub.
+/// A byte budget before a hub's mailbox, which is the queue itself.
 ///
-/// An actor's mailbox counts messages, and a full one blocks or drops silently. This inbox counts bytes, and refuses a
-/// publication that does not fit with an error.
+/// An actor's mailbox counts messages, and a full one blocks or drops silently. This inbox counts the bytes of the
+/// queued publications, and refuses a publication that does not fit with an error. Other events are few and always
+/// accepted.
 #[derive(Debug)]
 pub struct HubInbox<M> {
     mailbox: M,
@@ -129,13 +130,12 @@ impl<M: Mailbox> Inbox for HubInbox<M> {
             }
             return Err(InboxFull);
         }
-        let event = match event {
-            // Publications after this position may have been refused, so the position is not gap-free.
-            HubEvent::Gap { channel, reason, position: Some(_) } if self.budget.has_queued_gap(&channel) => {
-                HubEvent::Gap { channel, reason, position: None }
-            }
-            event => event,
-        };
+        // The queued gap covers this one: no publication of the channel was accepted between the two.
+        if let HubEvent::Gap { channel, .. } = &event
+            && self.budget.has_queued_gap(channel)
+        {
+            return Ok(());
+        }
         self.mailbox.push(HubInput::Broker(event));
         Ok(())
     }

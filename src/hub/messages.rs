@@ -18,7 +18,7 @@ use protocol::{SessionId, Variant, Version};
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Connect {
-    /// The session on the socket.
+    /// The id that the session keeps until its Leave.
     pub session: SessionId,
     /// The variant of frames that the session receives.
     pub variant: Variant,
@@ -43,7 +43,7 @@ pub enum HubInput {
     },
     /// A session subscribes to one more channel. Answered by [`SessionEvent::Subscribed`].
     Subscribe {
-        /// The subscribing session.
+        /// An identified session.
         session: SessionId,
         /// The channel to subscribe to. It goes live on [`HubInput::GoLive`].
         wanted: SubscribeRequest,
@@ -57,11 +57,11 @@ pub enum HubInput {
         /// The frame that answers the client, sent after the channel's last message.
         answer: Bytes,
     },
-    /// The session has queued its answer to the client: held publications may follow.
+    /// The session has queued its answer to the client. Makes the answered subscriptions live: held publications follow.
     GoLive {
-        /// The answered session.
+        /// The session whose client is answered.
         session: SessionId,
-        /// The answered channel; `None` for every channel of the Join that is not recovering.
+        /// The answered channel; `None`: all channels of the session's Join, except recovering channels.
         channel: Option<ChannelName>,
     },
     /// A session has ended.

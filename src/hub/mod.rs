@@ -5,7 +5,7 @@
 //! - [`messages`]: the messages that a hub receives, and those it sends to sessions.
 //! - [`registry`]: stores sessions and subscriptions, and finds the receivers of a publication.
 //! - `fanout`: writes long fan-outs in turns.
-//! - [`inbox`]: the queue from the broker to the hub, bounded in bytes.
+//! - [`inbox`]: the byte budget of the publications in the hub's mailbox.
 //! - [`core`]: decides what a hub does, including the recovery of missed messages.
 //! - [`actor`]: performs the decisions of the core.
 //! - `drain`: schedules the closing of sessions during a drain.

@@ -6,7 +6,7 @@
 //! - `deliver`: delivers a publication to the subscribers of its channel.
 //! - `gaps`: announces gaps.
 //! - `pending`: a subscription that is not live yet.
-//! - `queries`: queries for operators.
+//! - `queries`: queries about sessions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -14,10 +14,10 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{DeliveryOutcome, FrameReceiver};
+pub use self::deliver::{FanoutOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
-use crate::broker::RequestId;
+use crate::broker::BrokerCallId;
 use protocol::channel::ChannelName;
 use protocol::conversation::ResumePoint;
 use protocol::cursor::ChannelCursor;
@@ -84,7 +84,7 @@ struct ChannelEntry<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokerCall {
     /// The id that the broker returns in its answer.
-    pub request: RequestId,
+    pub id: BrokerCallId,
     /// Whether the broker compares the channel with its history first.
     pub verify: bool,
 }
@@ -111,6 +111,9 @@ struct Subscriber<S> {
     variant: Variant,
 }
 
+/// Identifies a Join or Subscribe of a session in its hub.
+pub type HubRequestId = u64;
+
 /// Arrival sequence number; keeps publications of several channels in order.
 pub type ArrivalNumber = u64;
 
@@ -134,7 +137,7 @@ impl<S: FrameSink> Registry<S> {
         session: SessionKey,
         channel: &ChannelName,
         since: Option<ResumePoint>,
-        request: RequestId,
+        request: HubRequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };
         if found.subscriptions.iter().any(|one| one.channel == *channel) {
@@ -150,7 +153,7 @@ impl<S: FrameSink> Registry<S> {
             MapEntry::Occupied(occupied) => (occupied.key().clone(), occupied.into_mut()),
         };
         self.arrivals += 1;
-        let pending = PendingSubscription::new(self.arrivals, request, since, entry.cut());
+        let pending = PendingSubscription::new(self.arrivals, request, since, entry.position());
         found.subscriptions.push(SessionChannel { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             sink: found.sink.clone(),
@@ -162,9 +165,10 @@ impl<S: FrameSink> Registry<S> {
         true
     }
 
-    /// The position after which the channel is delivered. `None` if it is unknown.
-    pub fn cut(&self, channel: &ChannelName) -> Option<Position> {
-        self.channels.get(channel)?.cut()
+    /// The position after which the channel is delivered; it moves with each durable publication. `None` if it is
+    /// unknown.
+    pub fn channel_position(&self, channel: &ChannelName) -> Option<Position> {
+        self.channels.get(channel)?.position()
     }
 
     /// The broker call for a channel that is not answered yet.
@@ -211,15 +215,15 @@ impl<S: FrameSink> Registry<S> {
         subscribers.filter_map(|one| Some((one.session, one.pending.as_deref_mut()?)))
     }
 
-    /// Makes an answered subscription live: delivers its held publications in order. Later publications are delivered
-    /// directly. Returns the number of publications delivered.
+    /// Makes the subscription to an answered channel live: delivers its held publications in order. Later publications
+    /// are delivered directly. Returns the number of publications delivered.
     pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
         let held = self.take_held(session, channel, PendingSubscription::is_answered);
         self.send_held(session, &held)
     }
 
-    /// Makes every subscription of the session's Join answer live. Publications of all channels are delivered in the
-    /// order of their arrival.
+    /// Makes the subscriptions to all channels of the session's Join live, except to recovering channels. Publications
+    /// of all channels are delivered in the order of their arrival.
     pub fn go_live_everywhere(&mut self, session: SessionKey) -> u64 {
         let channels: Vec<_> = self.channels_of(session).cloned().collect();
         let mut held: Vec<_> = channels
@@ -338,7 +342,7 @@ pub struct EndedSubscription {
 }
 
 impl<S> ChannelEntry<S> {
-    fn cut(&self) -> Option<Position> {
+    fn position(&self) -> Option<Position> {
         match self.coverage {
             Coverage::From(cursor) => Some(cursor.position()),
             Coverage::Unconfirmed | Coverage::Unknown => None,

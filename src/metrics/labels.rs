@@ -172,7 +172,7 @@ labels! {
         /// The history cannot be read.
         Unreadable = "unreadable",
         /// The client's position cannot be parsed.
-        UnreadablePosition = "unreadable_position",
+        InvalidPosition = "invalid_position",
     }
 }
 
@@ -211,7 +211,7 @@ labels! {
         File = "file",
         /// No sentinel knows the master.
         NoMaster = "no_master",
-        /// The server is a replica, not a master.
+        /// The server is a Redis replica, not a master.
         Demoted = "demoted",
         /// Redis denied the user or a command.
         Access = "access",

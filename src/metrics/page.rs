@@ -110,7 +110,7 @@ impl Counters {
                 .register_new("admin_requests", "Requests to the admin port, by route and status"),
             redis_link_up: all.register_new("redis_link_up", "1 while the broker's link is healthy"),
             history_available: all
-                .register_new("history_available", "1 while durable publishing is possible"),
+                .register_new("history_available", "1 while durable publishing is available"),
             rejected: all.register_new("rejected", "Payloads from Redis that are not delivered, by outcome"),
             redis_may_evict: all.register_new("redis_may_evict", "1 while Redis may evict keys"),
             redis_evicted_keys: all.register_new("redis_evicted_keys", "Keys that Redis has evicted"),

@@ -1,4 +1,4 @@
-//! The settings of heartbeats, and the timer of a session's actor.
+//! The settings of heartbeats, and the timer of a session's actor, which times all deadlines of the session.
 //!
 //! Each session has its own heartbeat: an interval, a grace, and a deadline. [`protocol::heartbeat`] decides when a
 //! heartbeat is due and when a client has been silent for too long. An actor has one timer for all its deadlines,
@@ -16,7 +16,7 @@ pub fn rules(settings: &SessionSettings) -> HeartbeatRules {
     HeartbeatRules { interval: settings.heartbeat_interval, grace: settings.heartbeat_grace }
 }
 
-/// The one timer of a session's actor.
+/// The one timer of a session's actor: heartbeats, the identify timeout and the expiry of the token.
 #[derive(Debug, Default)]
 pub(super) struct HeartbeatTimer {
     armed: Option<(SpawnHandle, Instant)>,

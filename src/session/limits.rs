@@ -137,7 +137,7 @@ impl SessionLimits {
 
     /// Whether a token of this client may be verified. False if too many tokens of its address have failed.
     pub(super) fn can_identify(&self, client: Option<ClientPrefix>, now: Instant) -> bool {
-        client.is_none_or(|client| self.0.addresses.lock().failures.has_token(&client, now))
+        client.is_none_or(|client| self.0.addresses.lock().failures.has_room(&client, now))
     }
 
     /// Counts a failed Identify of this client.

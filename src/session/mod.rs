@@ -7,7 +7,7 @@
 //! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
-//! - [`heartbeat`]: the settings of heartbeats, and the timer of the actor.
+//! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
 

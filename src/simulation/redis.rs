@@ -132,7 +132,7 @@ impl Server {
         self.data.marker_ms.get_or_insert(self.clock_ms + 1);
     }
 
-    /// Saves the data to disk, or replicates it to the next primary.
+    /// Saves the data to disk, or replicates it to the next master.
     pub(super) fn save(&mut self) {
         self.saved = self.data.clone();
     }

@@ -236,8 +236,8 @@ impl Replica {
                         events.push((*name, event));
                     }
                 }
-                HubAction::Subscribe { request, channels, verify } => {
-                    self.link.subscribe(hub.id, request, channels, verify);
+                HubAction::Subscribe { call, channels, verify } => {
+                    self.link.subscribe(hub.id, call, channels, verify);
                 }
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
@@ -247,7 +247,7 @@ impl Replica {
                         hub.reports.on_report(&user, is_online);
                     }
                 }
-                HubAction::Delivered { .. } => {}
+                HubAction::ObserveLatency { .. } => {}
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

@@ -32,7 +32,7 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// The reading side of one socket. The context of the actor reads from it; after the actor has ended, the driver does.
+/// The reading side of one socket. The context of the actor reads from it; after the actor has ended, the task does.
 #[derive(Debug, Clone)]
 pub(super) struct Reader(Rc<RefCell<ReaderState>>);
 

@@ -216,7 +216,7 @@ impl LimiterCounts {
         if counted.is_some_and(|client| !self.open.has_room(&client, caps.connections_per_address)) {
             return Err(TOO_MANY_FROM_ADDRESS);
         }
-        if client.is_some_and(|client| !self.connects_by_address.has_token(&client, now)) {
+        if client.is_some_and(|client| !self.connects_by_address.has_room(&client, now)) {
             return Err(TOO_MANY_CONNECTS_FROM_ADDRESS);
         }
         // Last, so that a client refused for another reason does not use up the rate of the others.

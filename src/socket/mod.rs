@@ -17,7 +17,7 @@
 //! - `inbound`: reads a socket into its actor's context.
 //! - `key_counts`: counts by key.
 //! - [`limits`]: how many connections there may be.
-//! - `driver`: the task of one socket, with the deadlines of reading and writing.
+//! - `task`: the task of one socket, with the deadlines of reading and writing.
 //! - `extensions`: negotiates compression.
 //! - [`fd_limit`]: how many file descriptors the system allows.
 //! - [`origin`]: which pages may open a socket.
@@ -29,7 +29,6 @@
 //! - [`listener`]: accepts connections on the public port.
 
 pub mod client_prefix;
-mod driver;
 mod extensions;
 pub mod fd_limit;
 pub mod frame_reader;
@@ -47,6 +46,7 @@ mod postponement;
 pub mod proxies;
 mod queue;
 mod raw_refusal;
+mod task;
 pub mod upgrade;
 mod upgrade_header;
 mod utf8;

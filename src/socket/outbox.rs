@@ -1,19 +1,19 @@
 //! The outbox sends frames to one socket, in order and bounded in bytes.
 //!
-//! It belongs to one worker thread. The hub, the session and the driver share it by reference count, without a lock. A
+//! It belongs to one worker thread. The hub, the session and the socket's task share it by reference count, without a lock. A
 //! frame is written at once if no frame is queued. So a delivery is usually one `write`, without a queue, a wake-up or
-//! an allocation.
+//! an allocation. `writing.rs` queues and writes the frames.
+
+mod writing;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use actix_rt::net::TcpStream;
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 
 use super::SocketOptions;
 use super::client_prefix::ClientPrefix;
@@ -47,8 +47,8 @@ struct OutboxState {
     client: Option<ClientPrefix>,
     /// Postpones the deadlines of the session.
     postponement: Cell<Postponement>,
-    /// Wakes the driver's task.
-    driver_waker: Cell<Option<Waker>>,
+    /// Wakes the socket's task.
+    task_waker: Cell<Option<Waker>>,
 }
 
 impl fmt::Debug for OutboxState {
@@ -96,7 +96,7 @@ impl Outbox {
             close_code: Cell::new(None),
             client,
             postponement: Cell::default(),
-            driver_waker: Cell::default(),
+            task_waker: Cell::default(),
         }))
     }
 
@@ -182,7 +182,7 @@ impl Outbox {
             if self.0.state.get() == SocketState::Open {
                 self.0.state.set(state);
             }
-            self.wake_driver();
+            self.wake_task();
         }
     }
 
@@ -263,115 +263,20 @@ impl Outbox {
 
     pub(super) fn fail(&self) {
         self.0.state.set(SocketState::Failed);
-        self.wake_driver();
+        self.wake_task();
     }
 
-    pub(super) fn set_driver(&self, waker: &Waker) {
-        let known = self.0.driver_waker.take().filter(|known| known.will_wake(waker));
-        self.0.driver_waker.set(Some(known.unwrap_or_else(|| waker.clone())));
+    pub(super) fn set_task_waker(&self, waker: &Waker) {
+        let known = self.0.task_waker.take().filter(|known| known.will_wake(waker));
+        self.0.task_waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
-    fn wake_driver(&self) {
-        let driver = self.0.driver_waker.take();
-        if let Some(driver) = &driver {
-            driver.wake_by_ref();
+    fn wake_task(&self) {
+        let waker = self.0.task_waker.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
         }
-        self.0.driver_waker.set(driver);
-    }
-
-    fn enqueue(&self, frame: Bytes) {
-        let mut queued = self.0.queue.borrow_mut();
-        if let Some(queue) = &mut *queued {
-            return queue.push(frame, &self.0.options.metrics);
-        }
-        let (rest, is_first_partly_written) = self.write_first(frame);
-        if rest.is_empty() {
-            return;
-        }
-        let queue = queued.insert(Box::new(Queue {
-            frames: VecDeque::new(),
-            bytes: 0,
-            is_first_partly_written,
-            progress: 0,
-        }));
-        queue.push(rest, &self.0.options.metrics);
-        drop(queued);
-        self.wake_driver();
-    }
-
-    /// Writes a frame when no frame is queued. Returns the unwritten rest, and whether part of the frame was written.
-    fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
-        match self.0.stream.try_write(&frame) {
-            Ok(written) => {
-                self.0.options.traffic.count_sent(written);
-                frame.advance(written);
-                (frame, written > 0)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (frame, false),
-            Err(_) => {
-                self.fail();
-                (Bytes::new(), false)
-            }
-        }
-    }
-
-    /// Writes queued frames. Ready when none is left, or when the stream failed.
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut queued = self.0.queue.borrow_mut();
-        while let Some(queue) = &mut *queued {
-            match self.0.stream.poll_write_ready(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(ready) => ready?,
-            }
-            match self.0.stream.try_write_vectored(&queue.slices()) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    self.0.options.traffic.count_sent(written);
-                    queue.advance(written, &self.0.options.metrics);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            if queue.frames.is_empty() {
-                *queued = None;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes queued frames as far as the kernel accepts them, regardless of the runtime's readiness state. Returns
-    /// whether any bytes were written. Called when a deadline has passed; see [`kernel`].
-    pub(super) fn write_directly(&self) -> bool {
-        let mut queued = self.0.queue.borrow_mut();
-        let mut has_progress = false;
-        while let Some(queue) = &mut *queued {
-            match kernel::write(&self.0.stream, &queue.slices()) {
-                Ok(written) if written > 0 => {
-                    self.0.options.traffic.count_sent(written);
-                    queue.advance(written, &self.0.options.metrics);
-                }
-                // The next write reports the failure.
-                _ => break,
-            }
-            has_progress = true;
-            if queue.frames.is_empty() {
-                *queued = None;
-            }
-        }
-        has_progress
-    }
-
-    /// Drops the queued frames, except a partly written one.
-    fn discard_queued(&self) {
-        let mut queued = self.0.queue.borrow_mut();
-        let Some(queue) = &mut *queued else { return };
-        let kept = usize::from(queue.is_first_partly_written);
-        let dropped: usize = queue.frames.drain(kept..).map(|frame| frame.len()).sum();
-        queue.bytes -= dropped;
-        self.0.options.metrics.outbound_queued_bytes.dec_by(dropped as i64);
-        if queue.frames.is_empty() {
-            *queued = None;
-        }
+        self.0.task_waker.set(waker);
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Queue {
     pub(super) bytes: usize,
     /// Whether part of the first frame has been written.
     pub(super) is_first_partly_written: bool,
-    /// The number of writes that made progress. The driver uses it to tell a slow peer from a stalled one.
+    /// The number of writes that made progress. The task uses it to tell a slow peer from a stalled one.
     pub(super) progress: u64,
 }
 

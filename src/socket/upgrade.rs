@@ -19,13 +19,13 @@ use futures_util::SinkExt as _;
 use futures_util::stream::pending;
 
 use super::client_prefix::ClientPrefix;
-use super::driver::Driver;
 use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
 use super::handshake_stream::HandshakeStream;
 use super::inbound::Reader;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
+use super::task::SocketTask;
 use super::{Application, SocketOptions, UpgradeRefusal, handshake};
 use crate::metrics::Metrics;
 
@@ -128,7 +128,7 @@ fn start<A: Application>(
         A::Actor::add_stream(inbound, context);
         actor
     }));
-    actix_rt::spawn(Driver::new(context, outbox, reader, permit));
+    actix_rt::spawn(SocketTask::new(context, outbox, reader, permit));
 }
 
 /// The HTTP response of a refusal.

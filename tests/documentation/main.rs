@@ -1,7 +1,7 @@
 //! Checks that the documentation agrees with the tests, the code, the metrics and the deployment files.
 //!
 //! - `compose`: docker-compose.yml and the files that it mounts
-//! - `errors`: docs/errors.md lists every error
+//! - `errors`: docs/errors.md lists every error, docs/protocol.md every soft error
 //! - `links`: links and file names lead to existing files
 //! - `metrics`: docs/operations/metrics.md, the dashboard and the alerts
 //! - `reasons`: the values of the labels of metrics
@@ -15,6 +15,7 @@ mod metrics;
 mod reasons;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +34,8 @@ fn every_test_named_by_contributing_exists() {
     let sources = all_sources(root);
     let text = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
     let is_test_name = |code: &&str| {
-        code.matches('_').count() >= 3 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        code.matches('_').count() >= 3
+            && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     let named: Vec<_> = text.split('`').skip(1).step_by(2).filter(is_test_name).collect();
     assert!(named.len() > 10, "only {named:?}");
@@ -79,10 +81,19 @@ fn delivery_faults_and_their_tests_match() {
         .map(|pair| pair[1].trim_start_matches("fn ").split('(').next().unwrap())
         .collect();
     assert!(tests.len() > 80, "only {} tests found", tests.len());
-    let differing: Vec<_> = named.symmetric_difference(&tests).collect();
+    assert_same(("docs/faults.md", &named), ("tests/it/delivery", &tests));
+}
+
+/// Asserts that two named sets are equal. A failure shows only the difference, because a set may have fifty elements.
+#[track_caller]
+fn assert_same<T: Ord + Debug>(one: (&str, &BTreeSet<T>), other: (&str, &BTreeSet<T>)) {
+    let only_one: Vec<_> = one.1.difference(other.1).collect();
+    let only_other: Vec<_> = other.1.difference(one.1).collect();
     assert!(
-        differing.is_empty(),
-        "these tests are only in docs/faults.md or only in tests/it/delivery: {differing:?}"
+        only_one.is_empty() && only_other.is_empty(),
+        "only in {}: {only_one:?}; only in {}: {only_other:?}",
+        one.0,
+        other.0
     );
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use emagine_gateway::metrics::Metrics;
 use serde_json::Value;
 
+use super::assert_same;
+
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
@@ -84,13 +86,13 @@ fn metrics_page_explains_exactly_the_exported_metrics() {
     let page = read("docs/operations/metrics.md");
     let rows = page.lines().filter(|line| line.starts_with("| `"));
     let first_columns: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
-    assert_eq!(metric_names(&first_columns), exported);
+    assert_same(("docs/operations/metrics.md", &metric_names(&first_columns)), ("/metrics", &exported));
     let labels: BTreeSet<(String, String)> = first_columns
         .split('`')
         .filter_map(|code| code.strip_suffix('}')?.split_once('{'))
         .flat_map(|(name, labels)| labels.split(',').map(move |label| (name.to_owned(), label.to_owned())))
         .collect();
-    assert_eq!(labels, exported_labels(), "a label is part of the contract");
+    assert_same(("docs/operations/metrics.md", &labels), ("/metrics", &exported_labels()));
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn dashboard_and_alerts_use_only_exported_metrics() {
         .flat_map(|panel| panel["targets"].as_array().into_iter().flatten())
         .flat_map(|target| metric_names(target["expr"].as_str().unwrap()))
         .collect();
-    assert_eq!(shown, exported, "the dashboard shows every metric");
+    assert_same(("the dashboard", &shown), ("/metrics", &exported));
 }
 
 #[test]
@@ -206,5 +208,5 @@ fn labelled_counters_start_at_zero_for_every_value() {
         })
         .map(|(route, status)| (route.to_owned(), status.split('"').next().unwrap().to_owned()))
         .collect();
-    assert_eq!(exported, requests);
+    assert_same(("/metrics", &exported), ("docs/openapi.yaml", &requests));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::assert_same;
 use super::metrics::{exported_values, read};
 
 /// The files that refuse upgrades, and the text that precedes each reason there. Only these reasons are texts; all other
@@ -32,7 +33,8 @@ fn metrics_page_explains_exactly_the_exported_values() {
             codes.filter(|code| !code.contains('.')).map(move |value| (metric.to_owned(), value.to_owned()))
         })
         .collect();
-    assert_eq!(explained, exported_values(&["reason", "result"]));
+    let exported = exported_values(&["reason", "result"]);
+    assert_same(("docs/operations/metrics.md", &explained), ("/metrics", &exported));
 }
 
 #[test]
@@ -44,5 +46,6 @@ fn every_refused_upgrade_has_an_exported_reason() {
     });
     let exported = exported_values(&["reason"]).into_iter();
     let exported = exported.filter(|(metric, _)| metric == "gateway_upgrades_refused_total");
-    assert_eq!(used.collect::<BTreeSet<_>>(), exported.map(|(_, value)| value).collect());
+    let exported = exported.map(|(_, value)| value).collect();
+    assert_same(("the sources", &used.collect()), ("/metrics", &exported));
 }

@@ -91,19 +91,36 @@ fn the_first_message_of_a_channel_is_recovered() {
 fn a_client_that_missed_nothing_is_recovered() {
     on_both(&TestGateway::plan(), |gateway| {
         let last = publish(gateway, "user:42", 1..=2).remove(1);
-        for since in [&last, "named again"] {
-            let (client, channels) = resume(gateway, &[]);
-            let status = channel_status(&channels, "user:42");
-            assert_eq!(status, &json!({"channel": "user:42", "position": last}));
-            drop(client);
-            let (mut client, channels) = resume(gateway, &[("user:42", Some(since)), ("all", None)]);
-            let recovered = since == last;
-            let expected = json!({"channel": "user:42", "position": last, "recovered": recovered});
-            assert_eq!(channel_status(&channels, "user:42"), &expected);
-            client.send_text(r#"{"op":10,"time":1}"#);
-            client.expect_text(r#"{"op":11,"time":1}"#);
-        }
+        let (client, channels) = resume(gateway, &[]);
+        assert_eq!(channel_status(&channels, "user:42"), &json!({"channel": "user:42", "position": last}));
+        drop(client);
+        expect_no_messages(
+            gateway,
+            &last,
+            &json!({"channel": "user:42", "position": last, "recovered": true}),
+        );
     });
+}
+
+#[test]
+fn an_invalid_position_is_not_recovered() {
+    on_both(&TestGateway::plan(), |gateway| {
+        let last = publish(gateway, "user:42", 1..=2).remove(1);
+        for invalid in ["no position", "", "1", "1-", "-1", "1-2-3"] {
+            let status = json!({"channel": "user:42", "position": last, "recovered": false});
+            expect_no_messages(gateway, invalid, &status);
+        }
+        gateway.wait_metric("recoveries_total{result=\"invalid_position\"}", 6);
+    });
+}
+
+/// Resumes `user:42` from `since`. Expects this status, and no message.
+#[track_caller]
+fn expect_no_messages(gateway: &TestGateway, since: &str, status: &Value) {
+    let (mut client, channels) = resume(gateway, &[("user:42", Some(since)), ("all", None)]);
+    assert_eq!(channel_status(&channels, "user:42"), status, "since {since:?}");
+    client.send_text(r#"{"op":10,"time":1}"#);
+    client.expect_text(r#"{"op":11,"time":1}"#);
 }
 
 #[test]
@@ -119,7 +136,7 @@ fn a_channel_without_history_can_be_continued_too() {
 }
 
 #[test]
-fn a_subscription_continues_like_an_identify() {
+fn subscribe_resumes_like_identify() {
     on_both(&TestGateway::with("channels.public_namespaces", "room"), |gateway| {
         let positions = publish(gateway, "room:7", 1..=4);
         let (mut client, _) = resume(gateway, &[]);

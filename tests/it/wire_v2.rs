@@ -142,7 +142,7 @@ fn a_refused_subscription_keeps_the_socket_open() {
         ),
         (
             r#"{"op":5,"channel":"user:42"}"#,
-            r#"{"op":9,"code":"own_channel","detail":"a session stays on its user's channel and on all"}"#,
+            r#"{"op":9,"code":"own_channel","detail":"cannot unsubscribe from user:<id> or all"}"#,
         ),
         (
             r#"{"op":5,"channel":"public:never"}"#,

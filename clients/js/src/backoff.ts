@@ -3,7 +3,7 @@
  * together do not reconnect together.
  */
 
-import type { Return } from './protocol.js';
+import type { ReconnectRule } from './protocol.js';
 
 /** The back-off between connection attempts. */
 export interface BackoffOptions {
@@ -45,11 +45,11 @@ export class Backoff {
   }
 
   /** The wait before the next attempt, in milliseconds. */
-  next(kind: Return | 'later'): number {
+  next(kind: ReconnectRule | 'later'): number {
     const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.attempts);
     this.attempts = Math.min(this.attempts + 1, 30);
     // A client over its budget waits until it refills: at least half of the bound.
-    if (kind === 'patiently') return (this.#maxMs * (1 + this.#random())) / 2;
+    if (kind === 'long wait') return (this.#maxMs * (1 + this.#random())) / 2;
     if (kind === 'later') return (bound * (1 + this.#random())) / 2;
     return this.#random() * (kind === 'spread' ? Math.max(bound, SPREAD_MS) : bound);
   }

@@ -8,7 +8,7 @@
 
 import type { Backoff } from './backoff.js';
 import type { Timer } from './environment.js';
-import { Op, text, type ChannelRequest, type ServerFrame, type Standing } from './protocol.js';
+import { Op, text, type ChannelRequest, type ChannelState, type ServerFrame } from './protocol.js';
 import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 
 /** The callbacks of the client that Channels uses. */
@@ -66,18 +66,18 @@ export class Channels {
   }
 
   /** Ready: these are the channels of the session. */
-  onReady(user: string, standings: unknown): void {
+  onReady(user: string, states: unknown): void {
     const own = [`user:${user}`, 'all'];
     this.#all.forEach((channel, name) => {
       // The user may have changed, and the own channels with it.
       channel.isOwn = own.includes(name);
       channel.isGiven = false;
     });
-    for (const standing of (Array.isArray(standings) ? standings : []) as Array<Standing | null>) {
-      if (typeof standing?.channel !== 'string') continue;
-      const channel = this.#find(standing.channel);
-      channel.isOwn = own.includes(standing.channel);
-      this.#onStanding(channel, standing);
+    for (const state of (Array.isArray(states) ? states : []) as Array<ChannelState | null>) {
+      if (typeof state?.channel !== 'string') continue;
+      const channel = this.#find(state.channel);
+      channel.isOwn = own.includes(state.channel);
+      this.#onState(channel, state);
     }
     this.#forgetUnwanted();
   }
@@ -88,7 +88,7 @@ export class Channels {
     this.#all.forEach((channel) => {
       channel.wire = 'off';
       channel.isStale = false;
-      channel.standing = undefined;
+      channel.lastState = undefined;
     });
     this.#forgetUnwanted();
   }
@@ -125,7 +125,7 @@ export class Channels {
       }
       if ((isStale || !isWanted) && (wire === 'on' || wire === 'recovering') && !isOwn) {
         channel.wire = 'unsubscribing';
-        channel.standing = undefined;
+        channel.lastState = undefined;
         return { op: Op.Unsubscribe, channel: name };
       }
     }
@@ -145,7 +145,7 @@ export class Channels {
   #onAnswer(channel: Channel, frame: Extract<ServerFrame, { op: 6 }>): void {
     const { wire } = channel;
     if (frame.state === 'subscribed' || frame.state === 'recovering') {
-      if (wire === 'subscribing' || wire === 'recovering') this.#onStanding(channel, frame);
+      if (wire === 'subscribing' || wire === 'recovering') this.#onState(channel, frame);
     } else if (frame.state === 'unsubscribed' && wire === 'unsubscribing') {
       channel.wire = 'off';
       channel.isStale = false;
@@ -179,7 +179,7 @@ export class Channels {
     this.#context.onDirty();
   }
 
-  #onStanding(channel: Channel, { state, position, recovered }: Standing): void {
+  #onState(channel: Channel, { state, position, recovered }: ChannelState): void {
     const { name } = channel;
     // The cursor stays: if the socket ends now, the next one sends the same position.
     if (state === 'recovering') {
@@ -211,7 +211,7 @@ export class Channels {
     this.#context.push(() => {
       // The channel is about to be unsubscribed: its events are not delivered or counted.
       if (!channel.isOwn && !channel.isWanted) channel.isStale = true;
-      if (channel.isStale) channel.standing = undefined;
+      if (channel.isStale) channel.lastState = undefined;
       else task();
     });
   }
@@ -223,7 +223,7 @@ export class Channels {
   #onWanted(channel: Channel, isMoved: boolean): void {
     if (isMoved) {
       channel.isStale = !channel.isOwn && ['on', 'recovering', 'subscribing'].includes(channel.wire);
-      if (channel.isStale) channel.standing = undefined;
+      if (channel.isStale) channel.lastState = undefined;
     }
     this.#forgetUnwanted();
     this.#context.onDirty();

@@ -7,7 +7,8 @@ import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
 import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateEvent } from './options.js';
 import { browserPresence } from './presence.js';
-import { number, Op, OUR_FAULT, returnAfter, withVersion, type Return, type ServerFrame } from './protocol.js';
+import { CLIENT_ERRORS, number, Op, reconnectRule, withVersion } from './protocol.js';
+import type { ReconnectRule, ServerFrame } from './protocol.js';
 import { EventQueue } from './queue.js';
 import type { ChannelEvent, Subscription } from './subscription.js';
 import { askToken, Refresh, userOf, type TokenReason } from './token.js';
@@ -61,11 +62,11 @@ export class GatewayClient implements GatewayClientLike {
   #tokenUser: string | undefined;
   #readyAt: number | undefined;
   #wokenAt = -Infinity;
-  /** Closes in a row caused by our errors, and closes of any kind without a lasting connection. */
+  /** Closes in a row caused by errors of the client, and closes of any kind without a lasting connection. */
   #faults = 0;
   #ends = 0;
   /** The gateway requested the wait, so a wake-up does not end it. */
-  #isPatient = false;
+  #mustWait = false;
   #isFlushing = false;
   #leavePresence: Off | undefined;
 
@@ -166,7 +167,7 @@ export class GatewayClient implements GatewayClientLike {
   wake(why = 'app'): void {
     this.#queue.run(() => {
       this.#log('wake', { why });
-      const isWaiting = this.state === 'waiting' && !this.#isPatient;
+      const isWaiting = this.state === 'waiting' && !this.#mustWait;
       // The network has changed: an attempt over the previous one may hang.
       if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
       const connection = this.#connection;
@@ -189,8 +190,8 @@ export class GatewayClient implements GatewayClientLike {
     if (this.state !== 'connecting' && this.state !== 'connected') return;
     this.#leave();
     // Do not reconnect at once: an open socket keeps the page out of the back/forward cache.
-    this.#wait(why === 'offline' ? 'yes' : 'patiently', { reason: why });
-    this.#isPatient = false;
+    this.#wait(why === 'offline' ? 'yes' : 'long wait', { reason: why });
+    this.#mustWait = false;
   }
 
   #openIn(delayMs: number): void {
@@ -254,10 +255,10 @@ export class GatewayClient implements GatewayClientLike {
   #onEnd({ code, reason, error, afterMs }: Ending): void {
     const wasReady = this.#readyAt !== undefined;
     const asked = this.#tokenReason;
-    let kind = returnAfter(code);
+    let kind = reconnectRule(code);
     this.#leave();
     if (error) this.#onError('socket', error);
-    this.#faults = !wasReady && OUR_FAULT.includes(code) ? this.#faults + 1 : 0;
+    this.#faults = !wasReady && CLIENT_ERRORS.includes(code) ? this.#faults + 1 : 0;
     if (this.#faults >= MAX_FAULTS) {
       this.#onError('identify', new Error(`refused: ${code} ${reason}`));
       kind = 'never';
@@ -270,9 +271,9 @@ export class GatewayClient implements GatewayClientLike {
     this.#wait(kind, { code, reason }, afterMs);
   }
 
-  #wait(kind: Return, detail: Detail, afterMs?: number): void {
+  #wait(kind: ReconnectRule, detail: Detail, afterMs?: number): void {
     const retryInMs = afterMs ?? this.#backoff.next(kind);
-    this.#isPatient = afterMs !== undefined || kind === 'patiently' || kind === 'spread';
+    this.#mustWait = afterMs !== undefined || kind === 'long wait' || kind === 'spread';
     this.#openIn(retryInMs);
     this.#setState('waiting', { ...detail, retryInMs });
   }

@@ -19,7 +19,7 @@ export const enum Op {
 }
 
 /** The state of a channel in Ready and Subscription. Ready omits the state `subscribed`. */
-export interface Standing {
+export interface ChannelState {
   channel: string;
   /** `recovering`: no message comes before a Subscription that says `subscribed`. */
   state?: 'subscribed' | 'recovering';
@@ -49,9 +49,9 @@ export interface Limits {
  */
 export type ServerFrame =
   | { op: 0; heartbeat_interval: number; limits?: Limits }
-  | { op: 2; user: string; expires_in?: number; channels: Standing[] }
+  | { op: 2; user: string; expires_in?: number; channels: ChannelState[] }
   | { op: 3; channel: string; message: unknown; position?: string }
-  | ({ op: 6 } & Standing & { state: 'subscribed' | 'recovering' })
+  | ({ op: 6 } & ChannelState & { state: 'subscribed' | 'recovering' })
   | { op: 6; state: 'unsubscribed' | 'refused'; channel: string; reason?: string }
   | { op: 7; after: number; reason: string }
   | { op: 8; channel: string; reason: string }
@@ -65,16 +65,16 @@ export type ServerFrame =
  * also if it is woken; reconnect with a spread, because all clients of a replica do; reconnect with
  * a new token; or stay closed.
  */
-export type Return = 'yes' | 'patiently' | 'spread' | 'new token' | 'never';
+export type ReconnectRule = 'yes' | 'long wait' | 'spread' | 'new token' | 'never';
 
-/** The table of close codes. Any other code (such as 1006, no Close) allows a reconnect. */
-export function returnAfter(code: number): Return {
+/** The rule of a close code. Any other code (such as 1006, no Close) allows a reconnect. */
+export function reconnectRule(code: number): ReconnectRule {
   switch (code) {
     case 4003: // the token is refused
     case 4010: // the backend ended the session
       return 'never';
     case 4007: // over a limit
-      return 'patiently';
+      return 'long wait';
     case 4009: // the token has expired
       return 'new token';
     case 1001:
@@ -86,7 +86,7 @@ export function returnAfter(code: number): Return {
 }
 
 /** The codes for an error in the client's frames. A retry gets the same code. */
-export const OUR_FAULT = [1003, 1007, 1009, 4001];
+export const CLIENT_ERRORS = [1003, 1007, 1009, 4001];
 
 /** A field of a frame, if it is a finite number of at least 0. */
 export const number = (value: unknown): number | undefined =>

@@ -284,7 +284,7 @@ export class SharedClient implements GatewayClientLike {
     if (!this.#isJoined) return;
     const id = ++this.#requests;
     this.#asked.set(channel.name, id);
-    channel.standing = undefined;
+    channel.lastState = undefined;
     this.#post({ type: 'subscribe', channel: channel.name, since: channel.cursor || undefined, id, again });
   }
 
@@ -334,7 +334,7 @@ export class SharedClient implements GatewayClientLike {
     this.#state = event.state;
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
-    if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.standing = undefined));
+    if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.lastState = undefined));
     this.#queue.push(() => this.#emitter.emit('state', event));
   }
 

@@ -77,9 +77,9 @@ function problemOf(name: unknown, since: unknown): string | undefined {
   return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
 }
 
-type StandingEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
+type ChannelStateEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
 
-const isStanding = (event: ChannelEvent): event is StandingEvent =>
+const isStateEvent = (event: ChannelEvent): event is ChannelStateEvent =>
   ['subscribed', 'recovering', 'refused'].includes(event.type);
 
 /** The state of a channel at the gateway. At most one request per channel is pending. */
@@ -98,7 +98,7 @@ export class Channel {
   /** Whether the app has set the cursor since the last session began. */
   isGiven = false;
   /** The latest state event of the channel; none while it is not subscribed or not acknowledged. */
-  standing: StandingEvent | undefined;
+  lastState: ChannelStateEvent | undefined;
   wire: Wire = 'off';
   /** The session is always subscribed to it, and cannot unsubscribe. */
   isOwn = false;
@@ -116,12 +116,12 @@ export class Channel {
   }
 
   get state(): SubscriptionState {
-    return this.standing?.type ?? 'pending';
+    return this.lastState?.type ?? 'pending';
   }
 
   /** Why it is refused, if it is. */
   get refusal(): string | undefined {
-    return this.standing?.type === 'refused' ? this.standing.reason : undefined;
+    return this.lastState?.type === 'refused' ? this.lastState.reason : undefined;
   }
 
   /**
@@ -131,7 +131,7 @@ export class Channel {
   give(event: ChannelEvent, position?: string): void {
     const { moves } = this;
     this.giving = position;
-    if (isStanding(event)) this.standing = event;
+    if (isStateEvent(event)) this.lastState = event;
     for (const subscription of [...this.subscriptions]) subscription.deliver(event);
     this.context.onEvent(event);
     this.giving = undefined;
@@ -241,23 +241,23 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
 
   /** @internal */
   deliver(event: ChannelEvent): void {
-    if (!isStanding(event)) this.greet();
+    if (!isStateEvent(event)) this.greet();
     this.#isGreeted = true;
     this.#emit(event);
   }
 
   /** @internal Delivers the state of the channel to a later subscription, once and first. */
   greet(): void {
-    const { standing, cursor, context } = this.#owner;
+    const { lastState, cursor, context } = this.#owner;
     if (this.#isGreeted) return;
     this.#isGreeted = true;
-    if (standing?.type === 'refused') context.later(() => this.#emit(standing));
-    else if (standing) this.#emit(standing.type === 'subscribed' ? { ...standing, position: cursor! } : standing);
+    if (lastState?.type === 'refused') context.later(() => this.#emit(lastState));
+    else if (lastState) this.#emit(lastState.type === 'subscribed' ? { ...lastState, position: cursor! } : lastState);
   }
 
   #refuse(reason: string): void {
     if (this.#isClosed) return;
-    const event: StandingEvent & { type: 'refused' } = { type: 'refused', channel: this.channel, reason };
+    const event: ChannelStateEvent & { type: 'refused' } = { type: 'refused', channel: this.channel, reason };
     this.#emit(event);
     if (reason !== SINCE_CONFLICT) this.#owner.context.onEvent(event);
   }

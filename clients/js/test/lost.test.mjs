@@ -76,11 +76,11 @@ async function accept(nth, user = '42') {
   const [{ channels }] = socket.ops(1);
   const requested = new Map(channels.map(({ channel, since }) => [channel, since]));
   const names = new Set([`user:${user}`, 'all', ...requested.keys()]);
-  const standings = [...names].map((channel) => {
+  const states = [...names].map((channel) => {
     const since = requested.get(channel);
     return since ? { channel, position: since, recovered: true } : { channel, position: '5-0' };
   });
-  socket.receive({ op: 2, user, channels: standings });
+  socket.receive({ op: 2, user, channels: states });
   return { socket, requested: Object.fromEntries(requested) };
 }
 

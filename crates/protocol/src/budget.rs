@@ -26,7 +26,7 @@ impl Budget {
     }
 
     /// Whether [`Budget::try_acquire`] would succeed. Takes nothing.
-    pub fn has_token(&self, per_period: u32, period: Duration, now: Instant) -> bool {
+    pub fn has_room(&self, per_period: u32, period: Duration, now: Instant) -> bool {
         self.clone().try_acquire(per_period, period, now)
     }
 
@@ -57,8 +57,8 @@ impl<K: Eq + Hash> Budgets<K> {
     }
 
     /// Whether [`Budgets::try_acquire`] would succeed. Takes nothing.
-    pub fn has_token(&self, key: &K, now: Instant) -> bool {
-        self.budgets.get(key).is_none_or(|budget| budget.has_token(self.per_period, self.period, now))
+    pub fn has_room(&self, key: &K, now: Instant) -> bool {
+        self.budgets.get(key).is_none_or(|budget| budget.has_room(self.per_period, self.period, now))
     }
 
     /// Takes one token of this key. Returns false if there is none.
@@ -127,9 +127,9 @@ mod tests {
         let start = Instant::now();
         let mut budgets = Budgets::new(2, MINUTE);
         assert!(budgets.try_acquire("a", start) && budgets.try_acquire("a", start));
-        assert!(!budgets.has_token(&"a", start) && !budgets.try_acquire("a", start));
-        assert!(budgets.has_token(&"b", start) && budgets.try_acquire("b", start));
-        assert!(budgets.has_token(&"b", start), "has_token takes nothing");
+        assert!(!budgets.has_room(&"a", start) && !budgets.try_acquire("a", start));
+        assert!(budgets.has_room(&"b", start) && budgets.try_acquire("b", start));
+        assert!(budgets.has_room(&"b", start), "has_room takes nothing");
         assert!(budgets.try_acquire("a", start + MINUTE / 2));
         assert!(!budgets.try_acquire("a", start + MINUTE / 2));
     }

@@ -202,7 +202,7 @@ impl SoftError {
     const fn code_and_detail(self) -> (&'static str, &'static str) {
         match self {
             Self::AlreadySubscribed => ("already_subscribed", "the session is on this channel"),
-            Self::OwnChannel => ("own_channel", "a session stays on its user's channel and on all"),
+            Self::OwnChannel => ("own_channel", "cannot unsubscribe from user:<id> or all"),
             Self::RefreshFailed => ("refresh_failed", "the token is not valid for this user"),
         }
     }

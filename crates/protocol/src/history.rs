@@ -1,7 +1,7 @@
 //! Pages of a channel's history, and whether a page is complete.
 //!
 //! A page starts after a position. Arithmetic on positions shows whether a message is missing between that position and
-//! the end of the history, without any state of the reader. In doubt the history counts as lost.
+//! the tail of the history, without any state of the reader. In doubt the history counts as lost.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub struct Page {
     pub whole_since_ms: u64,
 }
 
-/// The end of a history.
+/// The tail of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
     /// The position of the last message.

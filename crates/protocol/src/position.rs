@@ -6,15 +6,16 @@ use serde::{Serialize, Serializer};
 
 /// A position in a channel's history: `<epoch>-<offset>`. Clients treat it as an opaque text.
 ///
-/// The epoch is the time at which the history began; the offset numbers its messages from 1 without holes. Arithmetic
-/// therefore shows whether a message is missing between two positions, and a lost history has another epoch.
+/// The epoch is the time at which this count began; the offset numbers the messages of the epoch from 1 without holes.
+/// Arithmetic therefore shows whether a message is missing between two positions. The messages after a loss have another
+/// epoch.
 ///
 /// Positions of one history grow with time, by epoch and then by offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The time at which the history began, in Unix milliseconds.
+    /// The time at which the count of offsets began, in Unix milliseconds.
     pub epoch: u64,
-    /// The number of the message in the history; 0 before the first.
+    /// The number of the message in its epoch; 0 before the first.
     pub offset: u64,
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Hashing;
-use super::follower::{Arrival, Delivery, Follower, RepairProgress};
+use super::follower::{Arrival, Follower, FollowerOutput, RepairProgress};
 use super::hubs::{HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
@@ -55,7 +55,7 @@ pub(crate) struct LinkCore {
     dirty: VecDeque<ChannelName>,
     /// Calls of `subscribe` that wait until the channel's position is known or verified.
     acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
-    /// Wanted channels that the server does not let this user subscribe to.
+    /// Wanted channels that the server does not let the gateway's Redis user subscribe to.
     refused: HashSet<ChannelName, Hashing>,
     is_up: bool,
     /// The last number that was given to a connection or a repair.
@@ -65,7 +65,9 @@ pub(crate) struct LinkCore {
     reads: ClientReads,
     /// How many channels are being repaired.
     repairing: usize,
-    /// When gaps were last announced, and the number of the connection that may announce more of them at once.
+    /// When the link last announced gaps of plain messages, and the number of the connection that lost those messages.
+    /// The other channels of that connection do not wait for the interval. The number is `None` after pending gaps were
+    /// announced; then every gap waits.
     gaps_announced: Option<(Instant, Option<u64>)>,
     /// Channels on which plain messages may be missing, and whose gap is not announced yet.
     pending_gaps: HashSet<ChannelName, Hashing>,
@@ -135,7 +137,8 @@ impl LinkCore {
         self.inboxes.notify_link(true);
     }
 
-    /// The link is lost. The next connection repairs the messages that are published until then.
+    /// The link is lost. The next connection repairs the messages that are published until then. Unanswered calls of
+    /// `subscribe` and the reads for clients are kept: the next connection completes them.
     pub(crate) fn disconnected(&mut self) {
         if !std::mem::replace(&mut self.is_up, false) {
             return;
@@ -162,7 +165,7 @@ impl LinkCore {
         let arrival = found.follower.arrive(position);
         if arrival == Arrival::Duplicate {
             Metrics::count(&self.metrics.publications_dropped, DropReason::Duplicate);
-            return Received::Accepted;
+            return Received::Handled;
         }
         let publication = Publication::new(found.name.clone(), position, message);
         let publication = Arc::new(publication.received_at(received));
@@ -171,7 +174,7 @@ impl LinkCore {
         }
         if matches!(arrival, Arrival::Deliver | Arrival::DeliverAfterGap) {
             self.inboxes.offer(&found.hubs, &publication);
-            return Received::Accepted;
+            return Received::Handled;
         }
         if arrival == Arrival::Hole {
             self.numbers += 1;
@@ -185,7 +188,7 @@ impl LinkCore {
         if dropped > 0 {
             Metrics::count_many(&self.metrics.publications_dropped, DropReason::Repairing, dropped);
         }
-        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Accepted }
+        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Handled }
     }
 
     /// The channels that the link is subscribed to.
@@ -249,10 +252,11 @@ impl LinkCore {
         let progress = step(&mut channel.follower);
         self.ring_budget_bytes += held - channel.follower.ring_bytes();
         self.metrics.publications_repaired.inc_by(progress.repaired);
+        // A new channel has a cut before its repair ends. Hubs learn it before the publications after it.
         if let Some(cut) = progress.cut {
             self.answer(name, cut, false);
         }
-        self.deliver(name, progress.deliveries, now);
+        self.deliver(name, progress.outputs, now);
         let Some(channel) = self.channels.get_mut(name) else { return };
         if let Follower::Repairing(repair) = &channel.follower {
             if progress.needs_read {
@@ -261,23 +265,24 @@ impl LinkCore {
             return;
         }
         self.repairing -= usize::from(was_repairing);
+        // The repair compared the channel with its history, so the calls with `verify` are answered as well.
         let cut = channel.follower.position().map_or(Cut::Untracked, Cut::At);
         self.answer(name, cut, true);
     }
 
-    fn deliver(&mut self, name: &ChannelName, deliveries: Vec<Delivery>, now: Instant) {
-        for delivery in deliveries {
-            match delivery {
-                Delivery::Publication(publication) => {
+    fn deliver(&mut self, name: &ChannelName, outputs: Vec<FollowerOutput>, now: Instant) {
+        for output in outputs {
+            match output {
+                FollowerOutput::Publication(publication) => {
                     if let Some(channel) = self.channels.get(name) {
                         self.inboxes.offer(&channel.hubs, &publication);
                     }
                 }
                 // No durable message is missing, so the gap may wait for its interval.
-                Delivery::Gap { reason: GapReason::LinkLost, position: None } => {
+                FollowerOutput::Gap { reason: GapReason::LinkLost, position: None } => {
                     self.announce_link_gap(name, now)
                 }
-                Delivery::Gap { reason, position } => self.notify_gap(name, reason, position),
+                FollowerOutput::Gap { reason, position } => self.notify_gap(name, reason, position),
             }
         }
     }
@@ -292,9 +297,10 @@ impl LinkCore {
 /// The result of receiving a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// No hub wants the channel.
+    /// The channel has no entry.
     Unknown,
-    Accepted,
+    /// The payload is delivered, held, or dropped as a duplicate.
+    Handled,
     /// The payload is held and the channel needs a repair, so there is a history to read.
     NeedsRepair,
 }

@@ -9,7 +9,7 @@
 //!
 //! Files:
 //!
-//! - `repair`: reads the history from the cursor to the end.
+//! - `repair`: reads the history from the cursor to the tail.
 //! - `ring`: holds the publications that arrive during a repair.
 
 mod repair;
@@ -63,7 +63,7 @@ pub(crate) enum Arrival {
 
 /// A gap or a publication for the hubs.
 #[derive(Debug, Clone)]
-pub(crate) enum Delivery {
+pub(crate) enum FollowerOutput {
     Gap {
         reason: GapReason,
         /// The position after which delivery continues; `None`: not known.
@@ -72,7 +72,7 @@ pub(crate) enum Delivery {
     Publication(Arc<Publication>),
 }
 
-/// The stream tail of one channel, as it was read.
+/// The tail of one channel, as it was read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TailRead {
     pub(crate) tail: Tail,
@@ -82,7 +82,7 @@ pub(crate) struct TailRead {
     pub(crate) whole_since_ms: u64,
 }
 
-impl Delivery {
+impl FollowerOutput {
     /// The missing messages are in no history.
     pub(super) const LOST: Self = Self::Gap { reason: GapReason::HistoryLost, position: None };
     /// The missing messages cannot be read.
@@ -92,17 +92,18 @@ impl Delivery {
 /// The result of one step of a repair.
 #[derive(Debug, Default)]
 pub(crate) struct RepairProgress {
-    /// The cut of a new channel. Hubs must learn it before the deliveries.
+    /// The cut of a new channel. Hubs must learn it before the outputs.
     pub(crate) cut: Option<Cut>,
-    pub(crate) deliveries: Vec<Delivery>,
-    /// The number of deliveries that were read from the history.
+    pub(crate) outputs: Vec<FollowerOutput>,
+    /// How many publications in `outputs` were read from the history.
     pub(crate) repaired: u64,
     /// Whether the repair needs another read; otherwise it ended.
     pub(crate) needs_read: bool,
 }
 
 impl Follower {
-    /// The state of a channel that a hub has just subscribed to.
+    /// The state of a channel that a hub has just subscribed to. It begins as a repair, although nothing is missing: the
+    /// first read finds the tail, at which the channel begins. A channel that Redis refuses stays in this state.
     pub(crate) fn new(number: u64) -> Self {
         Self::Repairing(Box::new(Repair::new(number, None)))
     }
@@ -210,7 +211,7 @@ impl Follower {
         }
     }
 
-    /// Applies the stream tail that was read for a repair.
+    /// Applies the tail that was read for a repair.
     pub(crate) fn on_stream_tail(&mut self, number: u64, read: TailRead) -> RepairProgress {
         self.step(number, |repair, progress| repair.on_stream_tail(read, progress))
     }
@@ -229,7 +230,7 @@ impl Follower {
         progress
     }
 
-    /// Advances the repair. Once the history is read to its end, delivers the ring as far as it continues from there.
+    /// Advances the repair. Once the history is read to its tail, delivers the ring as far as it continues from there.
     fn step(&mut self, number: u64, step: impl FnOnce(&mut Repair, &mut RepairProgress)) -> RepairProgress {
         let mut progress = RepairProgress::default();
         let Some(repair) = self.repair(number) else { return progress };

@@ -1,12 +1,13 @@
-//! The decisions of the link, without IO, clock or tasks. Tasks drive it over Redis; the simulation drives it in tests.
+//! The decisions of the link, without IO, clock or tasks. One task drives it over Redis; the simulation drives it in
+//! tests.
 //!
 //! # Layout, lowest first
 //!
 //! - `hubs`: the inboxes of hubs, and sets of hubs.
-//! - `follower`: follows the log of one channel.
+//! - `follower`: follows the history of one channel.
 //! - `reads`: reads of histories for clients.
 //! - `core`: all channels: which hubs want them, which are subscribed, and what to do next.
-//! - `shared`: the core under its lock, with the notifications that wake the tasks which drive it.
+//! - `shared`: the core under its lock, with the notifications that wake the activities of the link's one task.
 
 mod core;
 mod follower;

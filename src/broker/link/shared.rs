@@ -1,6 +1,7 @@
-//! The core under its lock, with the notifications that wake the tasks which drive it.
+//! The core under its lock, with the notifications that wake the activities of the link's one task.
 //!
-//! The delivery path has no other lock. The lock is held for a lookup or an edit, and while the resulting events are
+//! The delivery path has no other lock, except that a hub's inbox locks its queued gaps while there are any. The lock
+//! is held for a lookup or an edit, and while the resulting events are
 //! offered to hubs, so that a hub receives its events in one order. No message is parsed or sent under the lock.
 
 use parking_lot::{Mutex, MutexGuard};
@@ -27,30 +28,30 @@ impl SharedLink {
         Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
     }
 
-    /// Locks the core for reading. Use [`edit`](Self::edit) for changes that may create work.
+    /// Locks the core. Wakes no task: use [`edit`](Self::edit) for changes that may create work.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
         // No edit panics half-way, so the core is consistent even if a thread panicked with the lock.
         self.core.lock()
     }
 
-    /// Changes the core, and wakes the tasks that look for work.
+    /// Changes the core, and wakes the activities that look for work.
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut LinkCore)) {
         edit(&mut self.lock());
         self.subscriptions.notify_one();
         self.reads.notify_one();
     }
 
-    /// Handles a payload that arrived on a channel. Returns whether a hub wants the channel.
+    /// Handles a payload that arrived on a channel. Returns whether the channel has an entry.
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         match self.lock().receive(channel, payload) {
             Received::Unknown => return false,
-            Received::Accepted => {}
+            Received::Handled => {}
             Received::NeedsRepair => self.reads.notify_one(),
         }
         true
     }
 
-    /// Reports that the state of the core advanced. Wakes the one task that waits in [`until`](Self::until).
+    /// Reports that the state of the core advanced. Wakes the one activity that waits in [`until`](Self::until).
     pub(crate) fn progressed(&self) {
         self.progress.notify_one();
     }

@@ -18,8 +18,8 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError, PresenceOptions,
-    PublishError, PublishOutcome, PublishRequest, Published, RequestId, SubscribeAck,
+    BrokerCallId, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError,
+    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -86,7 +86,7 @@ impl MemoryBroker {
         self.shared.state.lock().inboxes.attach(inbox, true)
     }
 
-    pub(super) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>) {
+    pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>) {
         // The lock keeps publications out while the positions are read.
         let mut state = self.shared.state.lock();
         let now_ms = now_ms();
@@ -98,7 +98,7 @@ impl MemoryBroker {
             }
             hubs.add(hub);
             let tail = state.history.tail(&channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
-            answers.push(SubscribeAck { channel, request, cut: Cut::At(tail) });
+            answers.push(SubscribeAck { channel, call, cut: Cut::At(tail) });
         }
         state.inboxes.notify(hub, HubEvent::Subscribed(answers));
     }
@@ -199,9 +199,9 @@ impl MemoryBroker {
     pub(super) fn health(&self) -> Health {
         if self.is_stopped() {
             let reasons = vec!["memory: the broker is stopped".into()];
-            return Health { ready: false, state: "stopped", reasons };
+            return Health { is_ready: false, state: "stopped", reasons };
         }
-        Health { ready: true, state: "ready", reasons: Vec::new() }
+        Health { is_ready: true, state: "ready", reasons: Vec::new() }
     }
 
     pub(super) fn shutdown(&self) {

@@ -69,7 +69,7 @@ async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
         Ok(answer) => answer,
         Err(_) => return error,
     };
-    // Redis 8 counts the disconnections for this limit.
+    // Redis 8 counts the connections that it closed at this limit, so a zero excludes it. Older versions have no count.
     let counted = |text: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));
@@ -133,7 +133,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
     }
 }
 
-/// Returns the confirmed channels, and the channels that this user may not subscribe to.
+/// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.
 async fn apply_batch(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
@@ -147,8 +147,8 @@ async fn apply_batch(
     Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
 }
 
-/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does
-/// not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
+/// Subscribes to the channels that the Redis user may subscribe to. Redis refuses a whole command for one channel and
+/// does not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
 async fn subscribe_permitted(
     state: &RedisState,
     subscriptions: &mut Subscriptions,

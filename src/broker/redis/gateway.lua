@@ -56,7 +56,7 @@ local last_epoch = 0
 -- The channels whose history began at `last_epoch`, and their number. None of them may begin there again.
 local begun, begun_count = {}, 0
 local MAX_BEGUN = 1000
--- The replication id, which changes when the server becomes a primary, and when it was last checked.
+-- The replication id, which changes when the server becomes a master, and when it was last checked.
 local replication_id, checked_ms = nil, 0
 
 local function refuse(text)
@@ -134,9 +134,9 @@ local function settings_of(prefix)
   return settings
 end
 
--- Starts a new incarnation if the server was a replica in the meantime: it may have received a history without its last
--- messages, although this library was not loaded again. The replication id shows that. A user without INFO skips the
--- check.
+-- Starts a new incarnation if the server was a Redis replica in the meantime: it may have received a history without its
+-- last messages, although this library was not loaded again. The replication id shows that. A user without INFO skips
+-- the check.
 local function update_incarnation(now)
   if incarnation and now >= checked_ms and now - checked_ms < CHECK_INTERVAL_MS then
     return
@@ -222,24 +222,4 @@ local function next_position(key, now)
     return { epoch = epoch, offset = offset + 1 }
   end
   return { epoch = begin_epoch(key, math.max(now, epoch + 1)), offset = 1, after = last }
-end
-
-local function append(key, next, message, settings)
-  local position = string.format('%.0f-%.0f', next.epoch, next.offset)
-  if next.after then
-    -- Field `a` lets a reader prove that no message is missing between the two epochs.
-    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message, 'a', next.after)
-  else
-    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message)
-  end
-  redis.call('PEXPIRE', key, settings.history_ttl_ms)
-  redis.call('PUBLISH', key, '@' .. position .. ' ' .. message)
-  return position
-end
-
-local function answer(positions)
-  if #positions == 1 then
-    return positions[1]
-  end
-  return positions
 end

@@ -93,7 +93,7 @@ local function find_fault(message, max_depth)
   if not is_json then
     if string.find(problem, 'nested', 1, true) then
       local depth = string.format('%.0f', max_depth)
-      return 'the message is too deep: its arrays and objects are nested more than ' .. depth .. ' levels deep'
+      return 'the message is nested too deeply: more than ' .. depth .. ' levels'
     end
     return 'the message is not valid JSON: ' .. problem
   end

@@ -79,11 +79,11 @@ end
 -- (empty: it evicts none).
 local function mark(keys, args)
   if #keys ~= 2 or #args ~= 2 then
-    return refuse('give the keys of the dataset and of the settings, the settings, and 1 or 0')
+    return refuse('expected the keys of the dataset and of the settings, the settings, and 1 or 0')
   end
   local own = parse_settings(args[1])
   if not own then
-    return refuse('these are not settings')
+    return refuse('invalid settings')
   end
   local before = redis.call('GET', keys[2])
   local settings = args[2] ~= '1' and before and parse_settings(before) or own

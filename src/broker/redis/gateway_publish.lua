@@ -1,6 +1,26 @@
 
 -- Appends messages to histories and publishes them. Backends call this.
 
+local function append(key, next, message, settings)
+  local position = string.format('%.0f-%.0f', next.epoch, next.offset)
+  if next.after then
+    -- Field `a` lets a reader prove that no message is missing between the two epochs.
+    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message, 'a', next.after)
+  else
+    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message)
+  end
+  redis.call('PEXPIRE', key, settings.history_ttl_ms)
+  redis.call('PUBLISH', key, '@' .. position .. ' ' .. message)
+  return position
+end
+
+local function answer(positions)
+  if #positions == 1 then
+    return positions[1]
+  end
+  return positions
+end
+
 -- The answer to the first use of this idempotency key, or an error; nil if the key was not used.
 local function answer_to_repeat(receipt, channels, digest)
   for _, command in ipairs({ 'GET', 'SET' }) do
@@ -8,19 +28,19 @@ local function answer_to_repeat(receipt, channels, digest)
       return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
     end
   end
-  local before = redis.call('GET', receipt)
-  if not before then
+  local stored = redis.call('GET', receipt)
+  if not stored then
     return nil
   end
   -- Version 2 of this library wrote no digest.
-  local list, digest_before = string.match(before, '^([^#]+)#?(%x*)$')
+  local list, stored_digest = string.match(stored, '^([^#]+)#?(%x*)$')
   local positions = {}
   for position in string.gmatch(list or '', '%S+') do
     positions[#positions + 1] = position
   end
   if #positions ~= channels then
     return refuse('this idempotency key was used with other channels')
-  elseif digest_before ~= '' and digest_before ~= digest then
+  elseif stored_digest ~= '' and stored_digest ~= digest then
     return refuse('this idempotency key was used with another message')
   end
   return answer(positions)
@@ -33,7 +53,7 @@ local function publish(keys, args)
   elseif #keys > MAX_CHANNELS then
     return refuse(string.format('name at most %d channels', MAX_CHANNELS))
   elseif #args < 1 or #args > 2 then
-    return refuse('give a message and, if you like, an idempotency key')
+    return refuse('expected a message and an optional idempotency key')
   elseif idempotency_key and (idempotency_key == '' or #idempotency_key > MAX_IDEMPOTENCY_KEY_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_IDEMPOTENCY_KEY_BYTES))
   end
@@ -45,7 +65,7 @@ local function publish(keys, args)
   for _, key in ipairs(keys) do
     local max_bytes = settings[key].max_payload_bytes
     if #message > max_bytes then
-      return refuse(string.format('the message has %d bytes, more than %.0f', #message, max_bytes))
+      return refuse(string.format('the message is %d bytes; the maximum is %.0f', #message, max_bytes))
     end
     max_depth = math.min(max_depth, settings[key].max_payload_depth)
   end
@@ -57,9 +77,9 @@ local function publish(keys, args)
   -- The braces put the key on the node of the first channel in a cluster, and no channel can have this name.
   local receipt = idempotency_key and keys[1] .. ':once:{' .. keys[1] .. '}:' .. idempotency_key
   local digest = receipt and redis.sha1hex(message)
-  local before = receipt and answer_to_repeat(receipt, #keys, digest)
-  if before then
-    return before
+  local earlier_answer = receipt and answer_to_repeat(receipt, #keys, digest)
+  if earlier_answer then
+    return earlier_answer
   end
 
   local now = now_ms()

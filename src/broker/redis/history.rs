@@ -64,7 +64,7 @@ fn tail(answer: RedisResult<Value>) -> Result<Tail, RedisReadError> {
 /// settings in force and the dataset marker.
 ///
 /// # Errors
-/// The connection failed, Redis is busy, the key is not a history, or the user may not read it.
+/// The connection failed, Redis is busy, the key is not a history, or the Redis user may not read it.
 pub(super) async fn page(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,

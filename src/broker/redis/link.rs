@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::metrics::{LinkLoss, Metrics};
 use crate::settings::format_duration;
 
-/// A link that was ready for this long resets the backoff and the log state. The waits of an unstable link grow, and
+/// A link that was ready for this long resets the back-off and the log state. The waits of an unstable link grow, and
 /// its losses count as one downtime in the log.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
@@ -46,11 +46,12 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
             backoff.reset();
             reported = Reported::default();
         }
-        if matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. }) {
+        let was_connected = matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. });
+        if was_connected {
             Metrics::count(&state.metrics.redis_link_losses, error.reason());
         }
         let wait = backoff.next(&mut rand::rng());
-        log_loss(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
+        log_end(&error, was_connected, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
         tokio::select! {
             () = state.stopped() => break,
             () = sleep(wait) => {}
@@ -90,7 +91,8 @@ impl Reported {
     }
 }
 
-fn log_loss(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
+/// Logs why a link was lost, or why none was made.
+fn log_end(error: &LinkError, was_connected: bool, reported: &mut Reported, endpoint: &str, wait: Duration) {
     let due = reported.is_due(error.reason(), Instant::now());
     let level = match due {
         None => log::Level::Debug,
@@ -101,11 +103,12 @@ fn log_loss(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Du
     let unstable =
         due.map(|time| Duration::from_secs(time.as_secs())).filter(|time| *time >= REPORT_INTERVAL);
     let unstable = unstable.map_or_else(String::new, |time| format!(" (no stable link for {time:?})"));
-    log::log!(
-        level,
-        "redis at {endpoint}: link lost: {error}{unstable}; reconnecting in {}",
-        format_duration(wait)
-    );
+    let wait = format_duration(wait);
+    if was_connected {
+        log::log!(level, "redis at {endpoint}: link lost: {error}{unstable}; reconnecting in {wait}");
+    } else {
+        log::log!(level, "redis at {endpoint}: {error}{unstable}; next attempt in {wait}");
+    }
 }
 
 /// One link, from the attempt to its end.

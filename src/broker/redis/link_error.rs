@@ -28,17 +28,17 @@ pub(super) enum LinkError {
         reason: String,
     },
     /// No sentinel returned the master's address.
-    #[error("no sentinel says where the master {name} is: {reason}")]
+    #[error("no sentinel knows the master {name}: {reason}")]
     NoMaster {
         /// The sentinels' name of the master.
         name: String,
         /// The error of one of them.
         reason: String,
     },
-    /// The server is a replica, so publications at the master do not arrive.
-    #[error("it is a replica, not a master")]
+    /// The server is a Redis replica. A link needs the master, because publishers use it.
+    #[error("it is a Redis replica, not a master")]
     Demoted,
-    /// Redis refused the credentials, or the user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
+    /// Redis refused the credentials, or the Redis user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
     Access(String),
     /// Redis answered with another error.
@@ -57,7 +57,7 @@ pub(super) enum LinkError {
     #[error("a subscription was not confirmed within {}", format_duration(*.0))]
     SubscribeTimeout(Duration),
     /// The connections are up, but publications do not arrive.
-    #[error("link is up but the probe did not return within {}", format_duration(*.0))]
+    #[error("probe timed out after {}", format_duration(*.0))]
     ProbeTimeout(Duration),
     /// The link's own code panicked.
     #[error("the link's task panicked")]

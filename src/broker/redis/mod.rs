@@ -9,7 +9,7 @@
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
 //! - `thread_check`: checks that the link's thread responds.
-//! - `refused`: the channels that this user may not subscribe to.
+//! - `refused`: the channels that the Redis user may not subscribe to.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
@@ -26,7 +26,7 @@
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
 //! - `subscriptions`: subscribes, and receives messages.
-//! - `receive`: passes messages to the hubs.
+//! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.

@@ -23,8 +23,8 @@ use protocol::position::Position;
 /// publications that were refused together are not retried together.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a replica, or a
-/// script keeps it busy.
+/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a Redis
+/// replica, or a script keeps it busy.
 const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
@@ -49,7 +49,7 @@ pub(super) async fn publish_all(
     retry: Retry,
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
-    let mut batch = PublicationBatch::admit(state, requests);
+    let mut batch = PublicationBatch::new(state, requests);
     let mut links = state.watch();
     let mut is_function_loaded = false;
     loop {
@@ -107,7 +107,7 @@ enum PendingPublication {
 }
 
 impl<'a> PublicationBatch<'a> {
-    fn admit(state: &'a RedisState, requests: &[PublishRequest<'_>]) -> Self {
+    fn new(state: &'a RedisState, requests: &[PublishRequest<'_>]) -> Self {
         let limits = state.dataset.payload_limits();
         let mut permits = Vec::with_capacity(requests.len());
         let outcomes = requests.iter().map(|request| {
@@ -208,7 +208,9 @@ async fn send(
     let answer: String = call.query_async(&mut connection).await?;
     Ok(match Position::parse(&answer) {
         Some(position) => Ok(Published::Durably(position)),
-        None => Err(PublishError::Refused(format!("the function returned {answer:?}, which is no position"))),
+        None => Err(PublishError::InvalidAnswer(format!(
+            "the function returned {answer:?}, which is no position"
+        ))),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Passes messages from Redis to the hubs. Runs in the link's task for every message, so it must stay cheap.
+//! Passes messages from Redis to the core of the link. Runs in the link's task for every message, so it must stay cheap.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use protocol::publication::{Payload, PayloadError, decode_for_users};
 /// At most one log line about dropped payloads in this time, because a broken publisher may be fast.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Parses messages and passes them to the link.
+/// Parses messages and passes them to the core of the link.
 pub(super) struct PayloadReceiver<'a> {
     state: &'a RedisState,
     /// The prefix with its colon.

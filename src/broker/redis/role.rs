@@ -1,7 +1,7 @@
 //! Checks that the server is a master.
 //!
-//! A replica accepts subscriptions and publications as a master does, but publishers use the master. After a failover,
-//! a link to the old master looks healthy and receives only its own probes.
+//! A Redis replica accepts subscriptions and publications as a master does, but publishers use the master. After a
+//! failover, a link to the old master looks healthy and receives only its own probes.
 
 use std::sync::atomic::Ordering;
 
@@ -58,7 +58,7 @@ impl RoleQuery {
             Self::Info | Self::Unavailable => {
                 if !state.is_unknown_role_logged.swap(true, Ordering::Relaxed) {
                     log::info!(
-                        "redis: this user may run neither ROLE nor INFO; a demoted master is not detected"
+                        "redis: the Redis user may run neither ROLE nor INFO; a demoted master is not detected"
                     );
                 }
                 Self::Unavailable
@@ -81,7 +81,7 @@ async fn is_replica_by_info(commands: &mut MultiplexedConnection) -> RedisResult
     Ok(answer.lines().any(|line| line == "role:slave"))
 }
 
-/// Whether the user lacks the permission, or a proxy in front of Redis does not know the command.
+/// Whether the Redis user lacks the permission, or a proxy in front of Redis does not know the command.
 fn is_not_allowed(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOPERM" | "ERR"))
 }

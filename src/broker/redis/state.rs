@@ -63,13 +63,13 @@ pub(super) struct RedisState {
 pub(super) enum LinkState {
     /// The first connection is being made.
     Connecting,
-    /// Connected; subscribing, or waiting for the first probe to return.
+    /// Connected; subscribing, repairing, or waiting for the first probe after that to return.
     Probing {
         commands: Commands,
         /// Why the previous link ended or was not made. The same may end this one.
         before: Option<LinkError>,
     },
-    /// The latest probe returned.
+    /// A probe returned that was sent when all wanted channels were subscribed and repaired.
     Ready { commands: Commands, since: Instant },
     /// Lost or not made; another attempt follows.
     Down(LinkError),
@@ -197,7 +197,7 @@ impl RedisState {
         unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
     }
 
-    /// Notes channels that this user may not subscribe to.
+    /// Notes channels that the Redis user may not subscribe to.
     pub(super) fn note_refused(&self, channels: &[ChannelName]) {
         if let Some(note) = self.refused.note(Instant::now(), channels, &self.metrics) {
             log::warn!("redis: {note}");
@@ -207,7 +207,7 @@ impl RedisState {
     pub(super) fn health(&self) -> Health {
         let (state, reason) = match &*self.link_state.borrow() {
             LinkState::Ready { .. } => match self.stalled() {
-                None => return Health { ready: true, state: "ready", reasons: Vec::new() },
+                None => return Health { is_ready: true, state: "ready", reasons: Vec::new() },
                 Some(silence) => ("stalled", format!("no probe returned for {:.1}s", silence.as_secs_f64())),
             },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
@@ -220,7 +220,7 @@ impl RedisState {
             LinkState::Down(error) => ("down", error.to_string()),
             LinkState::Stopped => ("stopped", "the broker is stopped".into()),
         };
-        Health { ready: false, state, reasons: vec![format!("redis: {reason}")] }
+        Health { is_ready: false, state, reasons: vec![format!("redis: {reason}")] }
     }
 
     /// Tells the link to end.
@@ -255,5 +255,5 @@ impl LinkState {
 
 /// The note in `/readyz`.
 fn unavailable(reason: &str) -> String {
-    format!("history: unavailable because {reason}")
+    format!("durable publishing is not available: {reason}")
 }

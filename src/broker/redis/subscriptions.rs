@@ -14,14 +14,14 @@ use super::link_error::LinkError;
 /// Splits a connection into its subscriptions and its messages.
 pub(super) fn split(subscriber: PubSub) -> (Subscriptions, Messages<PubSubStream>) {
     let (sink, stream) = subscriber.split();
-    let (messages, drained) = Messages::new(stream);
-    (Subscriptions { sink, drained }, messages)
+    let (messages, queue_empty) = Messages::new(stream);
+    (Subscriptions { sink, queue_empty }, messages)
 }
 
 /// The subscriptions of a connection.
 pub(super) struct Subscriptions {
     sink: PubSubSink,
-    drained: DrainWaiter,
+    queue_empty: EmptyQueueWaiter,
 }
 
 impl Subscriptions {
@@ -33,7 +33,7 @@ impl Subscriptions {
     /// Unsubscribes. Returns when Redis has confirmed it and the channels' last message has been handled.
     pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.unsubscribe(channels).await.map_err(|error| LinkError::of_command(&error))?;
-        self.drained.wait().await
+        self.queue_empty.wait().await
     }
 }
 
@@ -45,12 +45,12 @@ pub(super) struct Messages<S> {
 }
 
 /// Waits until the queue of messages is empty.
-struct DrainWaiter(mpsc::Sender<oneshot::Sender<()>>);
+struct EmptyQueueWaiter(mpsc::Sender<oneshot::Sender<()>>);
 
 impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
-    fn new(queue: S) -> (Self, DrainWaiter) {
+    fn new(queue: S) -> (Self, EmptyQueueWaiter) {
         let (waiter, waiters) = mpsc::channel(1);
-        (Self { queue, waiters }, DrainWaiter(waiter))
+        (Self { queue, waiters }, EmptyQueueWaiter(waiter))
     }
 
     /// The next message. A call means that the caller has handled all earlier messages.
@@ -74,7 +74,7 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
     }
 }
 
-impl DrainWaiter {
+impl EmptyQueueWaiter {
     /// Returns when all messages in the queue have been handled.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ mod tests {
     async fn an_unsubscription_ends_after_its_last_message_is_handled() {
         for waits_first in [true, false] {
             let (sender, mut queue) = mpsc::unbounded_channel();
-            let (mut messages, drained) =
+            let (mut messages, queue_empty) =
                 Messages::new(futures_util::stream::poll_fn(move |context| queue.poll_recv(context)));
             let seen = RefCell::new(Vec::new());
             let receiving = pin!(async {
@@ -112,7 +112,7 @@ mod tests {
             let unsubscribing = pin!(async {
                 // redis-rs may queue as many messages at once, more than tokio's budget for one poll.
                 (0..1_000).for_each(|number| sender.send(number).unwrap());
-                drained.wait().await.unwrap();
+                queue_empty.wait().await.unwrap();
                 seen.borrow().len()
             });
             let ended = match waits_first {
@@ -131,8 +131,8 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_on_dropped_messages_is_an_error() {
-        let (messages, drained) = Messages::new(futures_util::stream::pending::<()>());
+        let (messages, queue_empty) = Messages::new(futures_util::stream::pending::<()>());
         drop(messages);
-        assert!(matches!(drained.wait().await, Err(LinkError::Closed)));
+        assert!(matches!(queue_empty.wait().await, Err(LinkError::Closed)));
     }
 }

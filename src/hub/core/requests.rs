@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::SessionKey;
-use crate::broker::{FrameSizes, RequestId};
+use crate::broker::FrameSizes;
 use crate::hub::messages::SessionEvent;
+use crate::hub::registry::HubRequestId;
 use protocol::channel::ChannelName;
 use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
@@ -50,15 +51,15 @@ pub(super) struct SessionAnswer {
 /// The requests that are not complete.
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests {
-    requests: BTreeMap<RequestId, PendingRequest>,
+    requests: BTreeMap<HubRequestId, PendingRequest>,
     /// The deadlines in order: all requests wait equally long.
-    deadlines: VecDeque<(Instant, RequestId)>,
+    deadlines: VecDeque<(Instant, HubRequestId)>,
 }
 
 impl PendingRequests {
     pub(super) fn insert(
         &mut self,
-        id: RequestId,
+        id: HubRequestId,
         session: SessionKey,
         kind: RequestKind,
         wanted: Vec<SubscribeRequest>,
@@ -72,14 +73,14 @@ impl PendingRequests {
         self.requests.insert(id, request);
     }
 
-    pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut PendingRequest> {
+    pub(super) fn get_mut(&mut self, id: HubRequestId) -> Option<&mut PendingRequest> {
         self.requests.get_mut(&id)
     }
 
     /// Sets the state of a channel. Returns the answer to send, if any.
     pub(super) fn resolve(
         &mut self,
-        id: RequestId,
+        id: HubRequestId,
         channel: &ChannelName,
         state: SubscriptionState,
     ) -> Option<SessionAnswer> {
@@ -105,11 +106,12 @@ impl PendingRequests {
     }
 
     /// Removes a channel that the session has unsubscribed from.
-    pub(super) fn remove_channel(&mut self, id: RequestId, channel: &ChannelName) {
+    pub(super) fn remove_channel(&mut self, id: HubRequestId, channel: &ChannelName) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
             return;
         };
+        // The order of the channels matters only for the answer to a Join, and a session unsubscribes only after it.
         if request.channels.swap_remove(index).state.is_none() {
             request.unresolved -= 1;
         }
@@ -119,7 +121,7 @@ impl PendingRequests {
     }
 
     /// Sets the time by which a request is answered. Does nothing if it is complete.
-    pub(super) fn set_deadline(&mut self, id: RequestId, deadline: Instant) {
+    pub(super) fn set_deadline(&mut self, id: HubRequestId, deadline: Instant) {
         if self.requests.contains_key(&id) {
             self.deadlines.push_back((deadline, id));
         }
@@ -130,20 +132,20 @@ impl PendingRequests {
     }
 
     /// Removes the next deadline that has passed, and returns its request.
-    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<RequestId> {
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<HubRequestId> {
         let (deadline, id) = *self.deadlines.front()?;
         (deadline <= now).then(|| self.deadlines.pop_front())?;
         Some(id)
     }
 
     /// All requests without an answer, in order.
-    pub(super) fn unanswered(&self) -> Vec<RequestId> {
+    pub(super) fn unanswered(&self) -> Vec<HubRequestId> {
         self.requests.iter().filter(|(_, request)| !request.is_answered).map(|(id, _)| *id).collect()
     }
 
     /// Answers a request with the known states; other channels are recovering. Returns `None` if it is answered
     /// already.
-    pub(super) fn answer(&mut self, id: RequestId) -> Option<SessionAnswer> {
+    pub(super) fn answer(&mut self, id: HubRequestId) -> Option<SessionAnswer> {
         self.requests.get_mut(&id).filter(|request| !request.is_answered)?.answer()
     }
 }

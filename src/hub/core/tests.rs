@@ -36,7 +36,7 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), number.to_string().as_bytes(), 100).unwrap())
 }
 
-/// A requested channel and the client's position on it. `?` is an unreadable position.
+/// A requested channel and the client's position on it. `?` is an invalid position.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
@@ -122,12 +122,12 @@ impl TestHub {
         self.on(HubInput::Broker(HubEvent::Link { is_up }))
     }
 
-    fn ack_at(&mut self, request: RequestId, name: &str, cut: Position) -> Vec<String> {
-        self.ack(request, name, Cut::At(cut))
+    fn ack_at(&mut self, call: BrokerCallId, name: &str, cut: Position) -> Vec<String> {
+        self.ack(call, name, Cut::At(cut))
     }
 
-    fn ack(&mut self, request: RequestId, name: &str, cut: Cut) -> Vec<String> {
-        let ack = SubscribeAck { channel: channel(name), request, cut };
+    fn ack(&mut self, call: BrokerCallId, name: &str, cut: Cut) -> Vec<String> {
+        let ack = SubscribeAck { channel: channel(name), call, cut };
         self.on(HubInput::Broker(HubEvent::Subscribed(vec![ack])))
     }
 
@@ -172,12 +172,8 @@ impl TestHub {
                     other => panic!("{other:?}"),
                 }
             }
-            HubAction::Subscribe { request, channels, verify } => {
-                format!(
-                    "{} {request}: {}",
-                    if *verify { "verify" } else { "subscribe" },
-                    join_names(channels)
-                )
+            HubAction::Subscribe { call, channels, verify } => {
+                format!("{} {call}: {}", if *verify { "verify" } else { "subscribe" }, join_names(channels))
             }
             HubAction::Unsubscribe(channels) => format!("unsubscribe {}", join_names(channels)),
             HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }) => {
@@ -188,7 +184,7 @@ impl TestHub {
             HubAction::ReportUser { user, is_online } => {
                 format!("{user} {}", if *is_online { "online" } else { "offline" })
             }
-            HubAction::Delivered { .. } => "delivered".to_owned(),
+            HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
         }
     }
 
@@ -265,7 +261,7 @@ fn delivered_publications_release_their_inbox_bytes() {
     let mut hub = TestHub::linked();
     let _sink = hub.live_session(1);
     for publication in [durable("user:1", 1), plain("user:1", 2), plain("room:9", 3)] {
-        hub.core.inbox.hold(publication.queued_bytes());
+        hub.core.inbox_budget.hold(publication.queued_bytes());
         hub.publish(&publication);
     }
     assert_eq!(hub.metrics.hub_inbox_bytes.get(), 0);

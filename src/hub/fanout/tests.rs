@@ -95,12 +95,12 @@ fn another_channel_does_not_wait_for_a_long_fan_out() {
     fixture.subscribe(other, 2);
     fixture.publish(1, 1);
     let outcome = fixture.fanouts.run_turn();
-    assert!((1..5).contains(&outcome.delivery.delivered), "{outcome:?}");
+    assert!((1..5).contains(&outcome.fanout.delivered), "{outcome:?}");
     fixture.publish(2, 7);
     assert_eq!(sink.texts(), [text(2, 7)]);
-    let mut delivered = outcome.delivery.delivered;
+    let mut delivered = outcome.fanout.delivered;
     while !fixture.fanouts.is_empty() {
-        delivered += fixture.fanouts.run_turn().delivery.delivered;
+        delivered += fixture.fanouts.run_turn().fanout.delivered;
     }
     assert_eq!(delivered, 200);
     assert!(subscribers.iter().all(|(_, sink)| sink.texts() == [text(1, 1)]));

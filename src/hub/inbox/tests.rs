@@ -88,6 +88,21 @@ fn a_channel_is_refused_until_its_gap_is_announced() {
     assert_eq!(fixture.process_all(), ["room:1 5"]);
 }
 
+/// Without this, the gaps of a channel whose history cannot be read would fill the mailbox of a stalled hub.
+#[test]
+fn a_queued_gap_covers_later_gaps_of_its_channel() {
+    let fixture = InboxFixture::with_room_for(1);
+    assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), FULL]);
+    let gap = |channel| {
+        let (channel, reason) = (ChannelName::parse(channel).unwrap(), GapReason::HistoryUnreadable);
+        fixture.inbox.offer(HubEvent::Gap { channel, reason, position: None }).unwrap();
+    };
+    ["room:1", "room:2", "room:1"].into_iter().for_each(gap);
+    assert_eq!(fixture.process_all(), ["room:1 1", "room:1 overflow", "room:2 history_unreadable"]);
+    gap("room:1");
+    assert_eq!(fixture.process_all(), ["room:1 history_unreadable"]);
+}
+
 #[test]
 fn one_publication_always_fits() {
     let fixture = InboxFixture::with_room_for(0);

@@ -10,9 +10,9 @@ use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The outcome of one delivery.
+/// The outcome of one fan-out, or of one turn of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct DeliveryOutcome {
+pub struct FanoutOutcome {
     /// The number of frames queued on sockets.
     pub delivered: u64,
     /// The number of subscriptions that hold the publication.
@@ -26,7 +26,7 @@ pub struct DeliveryOutcome {
 /// A session that receives a publication or a gap.
 #[derive(Debug)]
 pub struct FrameReceiver<S> {
-    /// The key of the session.
+    /// The session that receives the frame.
     pub session: SessionKey,
     /// Sends frames to the session.
     pub sink: S,
@@ -41,30 +41,30 @@ impl<S: FrameSink> Registry<S> {
         &mut self,
         publication: &Arc<Publication>,
         should_defer: impl FnOnce(usize) -> bool,
-    ) -> (DeliveryOutcome, Option<Vec<FrameReceiver<S>>>) {
-        let mut delivery = DeliveryOutcome::default();
-        let Some(channel) = self.channels.get_mut(publication.channel()) else { return (delivery, None) };
+    ) -> (FanoutOutcome, Option<Vec<FrameReceiver<S>>>) {
+        let mut outcome = FanoutOutcome::default();
+        let Some(channel) = self.channels.get_mut(publication.channel()) else { return (outcome, None) };
         if !channel.advance(publication) {
-            return (delivery, None);
+            return (outcome, None);
         }
         self.arrivals += 1;
         let total_bytes = channel.subscribers.len().saturating_mul(publication.message().get().len());
         let mut receivers = should_defer(total_bytes).then(Vec::new);
-        let cut = channel.cut();
+        let position = channel.position();
         for subscriber in &mut channel.subscribers {
             if subscriber.pending.is_some() {
-                subscriber.hold(self.arrivals, publication, cut, self.max_held, &mut delivery);
+                subscriber.hold(self.arrivals, publication, position, self.max_held, &mut outcome);
                 continue;
             }
             match &mut receivers {
                 Some(receivers) => receivers.push(subscriber.to_receiver()),
                 None if subscriber.sink.send(publication.frame(subscriber.variant).clone()) => {
-                    delivery.delivered += 1
+                    outcome.delivered += 1
                 }
-                None => delivery.unreachable += 1,
+                None => outcome.unreachable += 1,
             }
         }
-        (delivery, receivers)
+        (outcome, receivers)
     }
 }
 
@@ -95,26 +95,27 @@ impl<S: FrameSink> Subscriber<S> {
         publication: &Arc<Publication>,
         cut: Option<Position>,
         max_held: usize,
-        delivery: &mut DeliveryOutcome,
+        outcome: &mut FanoutOutcome,
     ) {
         let Some(pending) = &mut self.pending else { return };
         if let Some(cut) = cut.filter(|_| pending.is_unresolved() && pending.cut().is_none()) {
             // The channel's position was unknown before this publication, so the subscription begins after it.
             pending.set_cut(cut, false);
-            delivery.moved_cuts = true;
+            outcome.moved_cuts = true;
             return;
         }
         match pending.hold(arrival, publication, max_held) {
-            HoldOutcome::Held => delivery.held += 1,
+            HoldOutcome::Held => outcome.held += 1,
             HoldOutcome::Full if pending.is_unresolved() => {
-                if pending.move_cut(cut) || publication.position().is_none() {
+                let has_dropped = pending.move_cut(cut);
+                if has_dropped || publication.position().is_none() {
                     pending.hold_gap(arrival, &gaps::gap_frame(publication.channel(), GapReason::Overflow));
                 }
-                delivery.moved_cuts = true;
+                outcome.moved_cuts = true;
             }
             HoldOutcome::Full => {
                 self.sink.close_too_slow();
-                delivery.unreachable += 1;
+                outcome.unreachable += 1;
             }
         }
     }

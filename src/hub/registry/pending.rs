@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ArrivalNumber;
-use crate::broker::{ReadId, RequestId};
+use super::{ArrivalNumber, HubRequestId};
+use crate::broker::ReadId;
 use protocol::conversation::ResumePoint;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -15,12 +15,12 @@ use protocol::publication::Publication;
 /// one closes its session as too slow.
 pub const MAX_HELD: usize = 4_096;
 
-/// A subscription between its cut and its first delivery.
+/// A subscription from Subscribe (or Join) to GoLive.
 #[derive(Debug)]
 pub struct PendingSubscription {
     /// The arrival number at creation. It sorts missed messages before held ones.
     arrival: ArrivalNumber,
-    request: RequestId,
+    request: HubRequestId,
     since: Option<ResumePoint>,
     /// Publications after this position are held. `None` until the position of the channel is known.
     cut: Option<Position>,
@@ -66,7 +66,7 @@ pub(super) enum HoldOutcome {
 impl PendingSubscription {
     pub(super) fn new(
         arrival: ArrivalNumber,
-        request: RequestId,
+        request: HubRequestId,
         since: Option<ResumePoint>,
         cut: Option<Position>,
     ) -> Self {
@@ -83,8 +83,8 @@ impl PendingSubscription {
         }
     }
 
-    /// The session's request that this subscription belongs to.
-    pub fn request(&self) -> RequestId {
+    /// The session's request that is answered with this subscription, as the hub numbers it.
+    pub fn request(&self) -> HubRequestId {
         self.request
     }
 
@@ -116,7 +116,7 @@ impl PendingSubscription {
         self.is_verified
     }
 
-    /// Sets the cut that the broker confirmed. Drops held durable messages, because they are not after the new cut.
+    /// Sets the cut. Drops held durable messages, because they are not after the new cut.
     pub fn set_cut(&mut self, cut: Position, is_verified: bool) {
         self.is_verified |= is_verified;
         self.cut = Some(cut);
@@ -170,9 +170,16 @@ impl PendingSubscription {
         HoldOutcome::Held
     }
 
-    /// Holds a gap in order with the publications. Gaps are few, so they do not count against the limit.
+    /// Holds a gap in order with the publications, unless the same gap is held since the last publication. So the gaps
+    /// after the limit of publications are at most as many as there are reasons.
     pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frame: &Bytes) {
-        self.held.push((arrival, HeldItem::Gap(frame.clone())));
+        let mut since_publication = self.held.iter().rev().map_while(|(_, item)| match item {
+            HeldItem::Gap(held) => Some(held),
+            HeldItem::Publication(_) => None,
+        });
+        if !since_publication.any(|held| held == frame) {
+            self.held.push((arrival, HeldItem::Gap(frame.clone())));
+        }
     }
 
     /// Drops all held items and moves to a later cut. The caller starts a new read. Returns whether plain messages or

@@ -1,4 +1,5 @@
-//! Queries of the registry for operators, outside the delivery path.
+//! Queries about sessions: whether one is identified or closed, for the requests of sessions, and lists for operators.
+//! Not on the delivery path.
 
 use super::{FrameSink, Registry, SessionKey};
 use protocol::Version;

@@ -99,10 +99,10 @@ impl RegistryFixture {
         self.registry.go_live(session, &channel(name))
     }
 
-    fn deliver(&mut self, publication: &Arc<Publication>) -> DeliveryOutcome {
-        let (delivery, receivers) = self.registry.deliver(publication, |_| false);
+    fn deliver(&mut self, publication: &Arc<Publication>) -> FanoutOutcome {
+        let (outcome, receivers) = self.registry.deliver(publication, |_| false);
         assert!(receivers.is_none());
-        delivery
+        outcome
     }
 
     fn cut(&mut self, session: SessionKey, name: &str) -> Option<Position> {
@@ -113,7 +113,7 @@ impl RegistryFixture {
 #[test]
 fn each_session_receives_frames_of_its_version() {
     let (mut fixture, [(_, old), (_, new)]) = RegistryFixture::with_live();
-    assert_eq!(fixture.deliver(&plain(1)), DeliveryOutcome { delivered: 2, ..DeliveryOutcome::default() });
+    assert_eq!(fixture.deliver(&plain(1)), FanoutOutcome { delivered: 2, ..FanoutOutcome::default() });
     assert_eq!(old.texts(), [r#"{"op":3,"message":1}"#]);
     assert_eq!(new.texts(), [r#"{"op":3,"channel":"room:7","message":1}"#]);
 }
@@ -123,13 +123,13 @@ fn publications_of_an_earlier_subscription_are_dropped() {
     let mut fixture = RegistryFixture::new();
     let (one, sink) = fixture.connect(Version::V1);
     fixture.subscribe(one, "room:7");
-    assert_eq!(fixture.deliver(&plain(1)), DeliveryOutcome::default());
+    assert_eq!(fixture.deliver(&plain(1)), FanoutOutcome::default());
     fixture.confirm("room:7", Some(START));
     fixture.go_live(one, "room:7");
     fixture.deliver(&plain(3));
     assert!(fixture.registry.unsubscribe(one, &channel("room:7")).unwrap().is_last);
     fixture.subscribe(one, "room:7");
-    assert_eq!(fixture.deliver(&plain(4)), DeliveryOutcome::default(), "not confirmed again");
+    assert_eq!(fixture.deliver(&plain(4)), FanoutOutcome::default(), "not confirmed again");
     assert_eq!(sink.take_messages(), ["3"]);
 }
 
@@ -150,11 +150,11 @@ fn a_long_fan_out_returns_its_receivers() {
     let (late, _) = fixture.connect(Version::V2);
     fixture.subscribe(late, "room:7");
     let mut total_bytes = 0;
-    let (delivery, receivers) = fixture.registry.deliver(&plain(5), |bytes| {
+    let (outcome, receivers) = fixture.registry.deliver(&plain(5), |bytes| {
         total_bytes = bytes;
         true
     });
-    assert_eq!((delivery, total_bytes), (DeliveryOutcome { held: 1, ..DeliveryOutcome::default() }, 3));
+    assert_eq!((outcome, total_bytes), (FanoutOutcome { held: 1, ..FanoutOutcome::default() }, 3));
     let receivers: Vec<_> = receivers.unwrap().iter().map(|receiver| receiver.session).collect();
     assert_eq!(receivers, [one, two]);
     assert_eq!(sink.texts(), [""; 0]);
@@ -168,7 +168,7 @@ fn only_the_last_subscriber_ends_the_channel() {
     assert!(fixture.registry.leave(left).is_empty());
     assert!(fixture.subscribe(one, "room:7"));
     assert!(fixture.registry.has_no_open_call(&room), "the broker was not called");
-    let call = BrokerCall { request: 5, verify: false };
+    let call = BrokerCall { id: 5, verify: false };
     fixture.registry.set_open_call(&room, call);
     assert!(fixture.subscribe(two, "room:7"));
     assert_eq!(fixture.registry.open_call(&room), Some(call));

@@ -1,6 +1,5 @@
 //! Tests of loading: layers, profiles, unknown keys, types and masks.
 //!
-//! - `log`: levels and formats of the log
 //! - `mistakes`: several mistakes at once, suggestions, and secret files that are reloaded
 //! - `rules`: ranges and unsafe combinations
 
@@ -8,7 +7,6 @@ use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use super::*;
 
-mod log;
 mod mistakes;
 mod rules;
 

@@ -75,7 +75,7 @@ impl BrokerUnderTest {
     fn wait_ready(&self) {
         eventually_eq(SOON, &(true, Vec::new()), || {
             let health = self.broker.health();
-            (health.ready, health.reasons)
+            (health.is_ready, health.reasons)
         });
     }
 
@@ -84,7 +84,7 @@ impl BrokerUnderTest {
     fn wait_not_ready(&self, text: &str) {
         eventually(SOON, || {
             let health = self.broker.health();
-            (!health.ready && health.reasons.iter().any(|reason| reason.contains(text))).then_some(())
+            (!health.is_ready && health.reasons.iter().any(|reason| reason.contains(text))).then_some(())
         });
         assert_eq!(self.metrics.redis_link_up.get(), 0);
     }
@@ -145,7 +145,7 @@ impl Inbox for Recorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         match event {
             HubEvent::Subscribed(acks) => {
-                let acks = acks.into_iter().map(|ack| (ack.request, ack.channel));
+                let acks = acks.into_iter().map(|ack| (ack.call, ack.channel));
                 self.subscribed.lock().unwrap().extend(acks);
             }
             HubEvent::Link { is_up } => {

@@ -21,7 +21,7 @@ struct Conversation {
     redis: RedisServer,
     version: Version,
     /// The positions and session ids of the page, and the actual ones.
-    here: BTreeMap<String, String>,
+    actual: BTreeMap<String, String>,
     seen: BTreeSet<(&'static str, &'static str)>,
 }
 
@@ -37,7 +37,7 @@ impl Conversation {
             .with("drain.delay", "0s")
             .spawn();
         gateway.wait_ready();
-        Self { redis, gateway, client: None, version, here: BTreeMap::new(), seen: BTreeSet::new() }
+        Self { redis, gateway, client: None, version, actual: BTreeMap::new(), seen: BTreeSet::new() }
     }
 
     #[track_caller]
@@ -86,15 +86,17 @@ impl Conversation {
         });
         let answer: redis::Value = command.query(&mut self.redis.client()).unwrap();
         if let redis::Value::BulkString(position) = answer {
-            self.here.insert("latest".to_owned(), String::from_utf8(position).unwrap());
+            self.actual.insert("latest".to_owned(), String::from_utf8(position).unwrap());
         }
     }
 
     #[track_caller]
     fn send_documented(&mut self, frame: &str) {
         let token = self.gateway.token(&["--user", "42", "--channel", "room:*"]);
-        let mut frame =
-            self.here.iter().fold(frame.to_owned(), |text, (page, here)| text.replace(page, here));
+        let mut frame = self
+            .actual
+            .iter()
+            .fold(frame.to_owned(), |text, (documented, actual)| text.replace(documented, actual));
         if let Some((before, after)) = frame.split_once("\"token\":\"") {
             let (shown, after) = after.split_once('"').unwrap();
             let beginning = shown.trim_end_matches('…');
@@ -130,21 +132,22 @@ impl Conversation {
     /// same.
     #[track_caller]
     fn with_documented_values(&mut self, frame: &str, shown: &str) -> String {
-        let (mut here, mut there) = (Vec::new(), Vec::new());
-        volatile(&serde_json::from_str(frame).unwrap(), &mut here);
-        volatile(&serde_json::from_str(shown).unwrap(), &mut there);
+        let (mut actual, mut documented) = (Vec::new(), Vec::new());
+        volatile(&serde_json::from_str(frame).unwrap(), &mut actual);
+        volatile(&serde_json::from_str(shown).unwrap(), &mut documented);
         let mut text = frame.to_owned();
-        for ((name, here), (_, there)) in here.into_iter().zip(there) {
+        for ((name, actual), (_, documented)) in actual.into_iter().zip(documented) {
             // The answer to a heartbeat must echo the time that the page's client has sent.
             if name == "time" && text.starts_with("{\"op\":11") {
                 continue;
             }
-            if here.is_string() {
-                let (here, there) = (here.as_str().unwrap().to_owned(), there.as_str().unwrap().to_owned());
-                let known = self.here.entry(there).or_insert_with(|| here.clone());
-                assert_eq!(*known, here, "received {frame}, the page has {shown}");
+            if actual.is_string() {
+                let (actual, documented) =
+                    (actual.as_str().unwrap().to_owned(), documented.as_str().unwrap().to_owned());
+                let known = self.actual.entry(documented).or_insert_with(|| actual.clone());
+                assert_eq!(*known, actual, "received {frame}, the page has {shown}");
             }
-            text = text.replacen(&format!("\"{name}\":{here}"), &format!("\"{name}\":{there}"), 1);
+            text = text.replacen(&format!("\"{name}\":{actual}"), &format!("\"{name}\":{documented}"), 1);
         }
         text
     }
@@ -159,8 +162,8 @@ impl Conversation {
         let runs = lines.chunk_by(|one, other| [one, other].iter().all(|line| line.contains("{\"op\":8,")));
         for run in runs {
             if let Some(position) = run[0].strip_prefix("redis    ") {
-                let here = self.here.remove("latest").unwrap();
-                self.here.insert(position.trim_matches('"').to_owned(), here);
+                let actual = self.actual.remove("latest").unwrap();
+                self.actual.insert(position.trim_matches('"').to_owned(), actual);
             }
             self.play_lines(run);
         }

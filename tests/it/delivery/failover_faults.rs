@@ -1,6 +1,6 @@
-//! Another Redis server becomes the primary, by hand or through sentinels, with or without the last publications.
+//! Another Redis server becomes the master, by hand or through sentinels, with or without the last publications.
 //!
-//! Replication is asynchronous: writes that are acknowledged but not replicated are lost with the primary. Therefore
+//! Replication is asynchronous: writes that are acknowledged but not replicated are lost with the master. Therefore
 //! the publisher counts a number as acknowledged only after WAIT has found it on the Redis replica.
 
 use redis::cmd;
@@ -8,13 +8,13 @@ use redis::cmd;
 use super::*;
 use crate::support::sentinel::{FAILOVER_TIMEOUT, MASTER, Watched};
 
-/// Starts a primary with a Redis replica, and a test whose publisher waits for replication.
+/// Starts a master with a Redis replica, and a test whose publisher waits for replication.
 #[track_caller]
 fn start_replicated() -> (Delivery, RedisServer) {
-    let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-    let port = primary.port().to_string();
+    let master = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
+    let port = master.port().to_string();
     let redis_replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
-    let run = Plan::new().replicas(2).publishing(|publishing| publishing.copies = 1).start_over(primary);
+    let run = Plan::new().replicas(2).publishing(|publishing| publishing.copies = 1).start_over(master);
     (run, redis_replica)
 }
 
@@ -32,7 +32,7 @@ fn promote(server: &RedisServer) {
 }
 
 #[test]
-fn the_primary_dies_and_its_replica_is_promoted() {
+fn the_master_dies_and_its_replica_is_promoted() {
     let (mut run, redis_replica) = start_replicated();
     run.publisher.pause();
     run.redis.kill();
@@ -56,14 +56,14 @@ fn the_promoted_replica_lacks_the_last_publications() {
     run.finish().assert_reported();
 }
 
-/// Starts a primary with a Redis replica and sentinels, and a test that connects through the sentinels.
+/// Starts a master with a Redis replica and sentinels, and a test that connects through the sentinels.
 #[track_caller]
 fn start_with_sentinels() -> (Delivery, RedisServer, Vec<RedisServer>) {
     let watched = Watched::start(1, "");
     let url = format!("redis+sentinel://{}", watched.hosts());
-    let Watched { servers: [primary, redis_replica], sentinels } = watched;
+    let Watched { servers: [master, redis_replica], sentinels } = watched;
     let plan = Plan::new().with("broker.url", &url).publishing(|publishing| publishing.copies = 1);
-    (plan.start_over(primary), redis_replica, sentinels)
+    (plan.start_over(master), redis_replica, sentinels)
 }
 
 #[track_caller]
@@ -76,7 +76,7 @@ fn wait_promoted(server: &RedisServer) {
 }
 
 #[test]
-fn sentinels_replace_a_dead_primary() {
+fn sentinels_replace_a_dead_master() {
     let (mut run, redis_replica, _sentinels) = start_with_sentinels();
     run.publisher.pause();
     run.redis.kill();
@@ -86,7 +86,7 @@ fn sentinels_replace_a_dead_primary() {
 }
 
 #[test]
-fn sentinels_replace_a_primary_on_request() {
+fn sentinels_replace_a_master_on_request() {
     let (run, redis_replica, sentinels) = start_with_sentinels();
     run.publisher.pause();
     let mut sentinel = sentinels[0].client();

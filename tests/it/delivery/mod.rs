@@ -5,7 +5,7 @@
 //! `assert_exact`, `assert_reported` or `assert_no_silent_loss`.
 //!
 //! - `client_faults`: the network between clients and their replica, and the clients themselves
-//! - `failover_faults`: another Redis server becomes the primary
+//! - `failover_faults`: another Redis server becomes the master
 //! - `flapping_link`: the link is lost each time it becomes ready
 //! - `foreign_entries`: other programs write to the key of a history
 //! - `history_faults`: histories are trimmed, deleted or replaced

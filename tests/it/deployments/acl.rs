@@ -59,7 +59,7 @@ fn the_documented_acl_is_enough() {
     assert_eq!(refusals(&mut client), Vec::<String>::new());
     // The role is checked as well.
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
-    gateway.wait_not_ready("it is a replica");
+    gateway.wait_not_ready("it is a Redis replica");
     assert_eq!(refusals(&mut client), Vec::<String>::new());
 }
 
@@ -92,7 +92,7 @@ fn without_the_role_command_messages_are_still_delivered() {
     });
     new.wait_ready();
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
-    new.wait_not_ready("it is a replica");
+    new.wait_not_ready("it is a Redis replica");
     assert_eq!(old.readyz().0, 200, "without the permission it cannot know");
 }
 

@@ -74,18 +74,14 @@ fn unreachable_or_ignorant_sentinels_are_named() {
     let unreachable = RedisServer::reserve(&[]);
     let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", unreachable.port());
     let mut gateway = plan(&url).spawn();
-    gateway.wait_not_ready(
-        "redis: no sentinel says where the master main is: cannot connect: connection refused",
-    );
+    gateway.wait_not_ready("redis: no sentinel knows the master main: cannot connect: connection refused");
     gateway.wait_for_log(&format!(
-        "redis at the master main of the sentinels 127.0.0.1:{}: link lost",
+        "redis at the master main of the sentinels 127.0.0.1:{}: no sentinel knows the master main: cannot connect",
         unreachable.port()
     ));
     assert!(!gateway.log().contains("correct-horse"));
     let watched = Watched::start(1, "");
     let hosts = watched.hosts().replace(MASTER, "other");
     let gateway = plan(&format!("redis+sentinel://{hosts}")).spawn();
-    gateway.wait_not_ready(
-        "no sentinel says where the master other is: Redis refused: it does not know this master",
-    );
+    gateway.wait_not_ready("no sentinel knows the master other: Redis refused: it does not know this master");
 }

@@ -34,7 +34,7 @@ fn a_demoted_master_is_detected_although_it_answers() {
     let mut client = redis.client();
     // The new master does not have to exist.
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
-    wait_not_ready_within(&gateway, "redis: it is a replica, not a master");
+    wait_not_ready_within(&gateway, "redis: it is a Redis replica, not a master");
     assert_eq!(gateway.metric(r#"redis_link_losses_total{reason="demoted"}"#), 1);
     cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut client).unwrap();
     gateway.wait_ready();
@@ -45,7 +45,7 @@ fn a_demoted_master_is_detected_although_it_answers() {
 fn a_replica_is_never_used_as_a_master() {
     let redis = RedisServer::start_with(&["--replicaof", "127.0.0.1", "1"]);
     let gateway = plan(&redis.url()).spawn();
-    gateway.wait_not_ready("redis: it is a replica, not a master");
+    gateway.wait_not_ready("redis: it is a Redis replica, not a master");
     let mut client = redis.client();
     let subscribed: Vec<String> = cmd("PUBSUB").arg("CHANNELS").query(&mut client).unwrap();
     assert_eq!(subscribed, Vec::<String>::new());

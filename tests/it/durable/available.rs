@@ -4,15 +4,18 @@ use super::*;
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 
-/// Waits until the broker reports that durable publishing is not possible because of `text`.
+/// Waits until the broker reports that durable publishing is not available because of `text`.
 #[track_caller]
 fn assert_unavailable(redis: &Prepared, text: &str) {
     eventually(SOON, || {
         let notes = redis.broker.notes();
-        notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
+        notes
+            .iter()
+            .any(|note| note.starts_with("durable publishing is not available: ") && note.contains(text))
+            .then_some(())
     });
     assert_eq!(redis.metrics.history_available.get(), 0);
-    assert!(redis.broker.health().ready, "live delivery still works");
+    assert!(redis.broker.health().is_ready, "live delivery still works");
 }
 
 fn code(redis: &mut Prepared) -> String {
@@ -43,7 +46,7 @@ fn a_server_without_functions_still_delivers() {
         let error = redis.broker_publishes("room:1", "1").unwrap_err();
         assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
         redis.run::<()>("PUBLISH gateway:room:1 1");
-        assert!(redis.broker.health().ready);
+        assert!(redis.broker.health().is_ready);
     }
 }
 
@@ -58,6 +61,16 @@ fn a_missing_right_to_load_is_reported_and_retried() {
     redis.run::<()>("ACL SETUSER default +function");
     redis.broker_publishes("room:1", "1").unwrap();
     assert_eq!((redis.broker.notes(), redis.metrics.history_available.get()), (vec![], 1));
+}
+
+#[test]
+fn an_answer_without_a_position_leaves_the_result_open() {
+    let server = RedisServer::start();
+    load(&server, &library(Some(1_000_000)).replace("'1-1'", "'done'"));
+    let redis = Prepared::over(server);
+    let error = redis.broker_publishes("room:1", "1").unwrap_err();
+    assert!(matches!(error, PublishError::InvalidAnswer(_)), "{error}");
+    assert!(error.to_string().ends_with("the message may have been published"), "{error}");
 }
 
 #[test]
@@ -94,7 +107,7 @@ fn gateways_that_start_together_load_one_function() {
         })
         .collect();
     for (broker, metrics) in &all {
-        eventually(SOON, || broker.health().ready.then_some(()));
+        eventually(SOON, || broker.health().is_ready.then_some(()));
         assert_eq!((broker.notes(), metrics.history_available.get()), (vec![], 1));
     }
 }
@@ -104,7 +117,8 @@ fn readyz_reports_missing_functions_and_stays_200() {
     let server = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
     let mut gateway = TestGateway::redis(&server).spawn();
     gateway.wait_ready();
-    let note = "history: unavailable because this server has no functions: Redis 7 or Valkey is needed";
+    let note =
+        "durable publishing is not available: this server has no functions: Redis 7 or Valkey is needed";
     assert_eq!(gateway.get("/readyz").json()["notes"][0], note);
     assert_eq!(gateway.metric("history_available"), 0);
     gateway.wait_for_log(note);

@@ -105,7 +105,7 @@ fn an_unreadable_plain_payload_is_dropped_and_counted() {
     assert_eq!((gateway.dropped("too_deep"), gateway.dropped("lone_surrogate")), (2, 1));
     gateway.wait_metric("rejected_total{result=\"recorded\"}", 3);
     let error = refused(&mut backend, &["user:42"], &["[[[[[[]]]]]]"]);
-    assert!(error.contains("nested more than 5 levels deep"), "{error}");
+    assert!(error.contains("nested too deeply: more than 5 levels"), "{error}");
 }
 
 #[test]

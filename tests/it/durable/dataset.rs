@@ -55,11 +55,11 @@ fn the_process_started_last_puts_its_settings_into_force() {
     (other.history, other.max_payload_bytes) = (HistoryOptions::of_size(7), 10);
     let metrics = Metrics::default();
     let broker = Broker::redis(other, &metrics).unwrap();
-    eventually(SOON, || broker.health().ready.then_some(()));
+    eventually(SOON, || broker.health().is_ready.then_some(()));
     let settings: String = redis.run("GET gateway:settings");
     assert!(settings.contains(r#""history_size":7,"#), "{settings}");
     let error = refused(&mut redis.backend, &["room:1"], &["12345678901"]);
-    assert!(error.contains("the message has 11 bytes, more than 10"), "{error}");
+    assert!(error.contains("the message is 11 bytes; the maximum is 10"), "{error}");
     // After its reconnect, the older process reads the settings and does not replace them.
     redis.run::<()>("CLIENT KILL TYPE pubsub");
     let note = "history: broker.history_size is 7 in force, 100 here; broker.max_payload_bytes is 10 in force, 1000 here";
@@ -78,7 +78,7 @@ fn another_prefix_on_the_same_redis_changes_nothing() {
     other.history.ttl = Duration::from_secs(1);
     let metrics = Metrics::default();
     let broker = Broker::redis(other, &metrics).unwrap();
-    eventually(SOON, || broker.health().ready.then_some(()));
+    eventually(SOON, || broker.health().is_ready.then_some(()));
     assert_eq!((redis.run("GET gateway:settings"), redis.run("GET gateway:dataset")), before);
     redis.publish("room:1", "1");
     assert!(redis.run::<u64>("PTTL gateway:room:1") > 60_000);

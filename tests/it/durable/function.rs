@@ -163,12 +163,12 @@ fn every_refusal_has_a_reason_and_writes_nothing() {
     let long_name = format!("room:{}", "x".repeat(320));
     for (channels, arguments, text) in [
         (&[][..], &["1"][..], "name at least one channel"),
-        (&["room:1"], &[], "give a message"),
-        (&["room:1"], &["1", "key", "more"], "give a message"),
+        (&["room:1"], &[], "expected a message"),
+        (&["room:1"], &["1", "key", "more"], "expected a message"),
         (&["room:1"], &["{"], "not valid JSON"),
         (&["room:1"], &["@1-1 {}"], "not valid JSON"),
         (&["room:1"], &[""], "not valid JSON"),
-        (&["room:1"], &[&too_long], "the message has 1001 bytes, more than 1000"),
+        (&["room:1"], &[&too_long], "the message is 1001 bytes; the maximum is 1000"),
         (&["room:1"], &["1", ""], "1 to 255 bytes"),
         (&["room:1"], &["1", &long_key], "1 to 255 bytes"),
         (&["users"], &["1"], "the key must be"),
@@ -250,7 +250,7 @@ fn the_function_accepts_exactly_the_deliverable_messages() {
         assert!(Payload::parse(message, 1_000).is_err(), "{}", String::from_utf8_lossy(message));
     }
     let error = take(&too_deep).unwrap_err().to_string();
-    assert!(error.contains("nested more than 128 levels deep"), "{error}");
+    assert!(error.contains("nested too deeply: more than 128 levels"), "{error}");
 }
 
 #[test]

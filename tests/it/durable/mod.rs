@@ -70,7 +70,7 @@ impl Prepared {
     fn wait_ready(&self) {
         eventually_eq(SOON, &(true, Vec::new()), || {
             let health = self.broker.health();
-            (health.ready, health.reasons)
+            (health.is_ready, health.reasons)
         });
     }
 

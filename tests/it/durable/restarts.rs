@@ -55,9 +55,9 @@ fn flushed_functions_are_reloaded_by_the_next_publication() {
 
 #[test]
 fn a_replica_refuses_and_begins_an_epoch_when_promoted() {
-    let mut primary = Prepared::start();
-    let last = primary.publish("room:1", "1");
-    let port = primary.server.url().rsplit_once(':').unwrap().1.to_owned();
+    let mut master = Prepared::start();
+    let last = master.publish("room:1", "1");
+    let port = master.server.url().rsplit_once(':').unwrap().1.to_owned();
     let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {port}")]);
     let mut client = replica.client();
     eventually(SOON, || run::<u64>(&mut client, "XLEN gateway:room:1").ok().filter(|length| *length == 1));

@@ -3,13 +3,13 @@
 //! The driver passes one [`Input`] at a time and performs all appended [`Action`]s before the next input. At
 //! [`Conversation::next_deadline`] it passes [`Input::DeadlinePassed`]. A closed conversation ignores every input.
 //!
-//! - `identified.rs`: the state of a session after its token is accepted.
+//! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
 //! - `on_system.rs`: all other inputs.
 
-mod identified;
 mod on_client;
 mod on_system;
+mod verified;
 
 #[cfg(test)]
 mod properties;
@@ -19,7 +19,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::identified::Identified;
+use self::verified::VerifiedSession;
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
@@ -45,7 +45,8 @@ pub struct Rules {
     pub public_namespaces: Vec<String>,
 }
 
-/// The verified content of a token.
+/// The verified content of a token, as the conversation needs it: channels and patterns are parsed. The session layer
+/// makes it from the text in the token, which the gateway's `auth` module calls a principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user's own channel, `user:<id>`.
@@ -147,7 +148,7 @@ pub enum Action {
         answer: Event,
     },
     /// The event about the subscription is sent: deliver the held publications, then each new one directly. `None`
-    /// means all live channels of the Join.
+    /// means all channels of the Join that Ready reported as live; those that are recovering follow one by one.
     GoLive(Option<ChannelName>),
     /// Send Close. It is the last action.
     Close(CloseCode),
@@ -184,7 +185,7 @@ enum ConversationState {
     /// The session registers with the hub. Frames that need Ready wait.
     Joining(Box<Joining>),
     /// Ready is sent.
-    Identified(Box<Identified>),
+    Ready(Box<VerifiedSession>),
     /// The conversation is over. Inputs are ignored.
     Closed,
 }
@@ -197,7 +198,7 @@ struct IdentifyChannel {
 }
 
 struct Joining {
-    identified: Identified,
+    verified: VerifiedSession,
     /// The channels of the Join, in the order of the request.
     channels: Vec<ChannelName>,
     /// Refusals to send after Ready.
@@ -254,7 +255,7 @@ impl Conversation {
             Input::PeerClosed => self.state = ConversationState::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::OverLimit => self.on_over_limit(actions),
-            Input::Joined(positions) => self.on_joined(now, positions, actions),
+            Input::Joined(states) => self.on_joined(now, states, actions),
             Input::Subscribed { channel, request_id, state } => {
                 self.on_subscribed(channel, request_id, state, actions)
             }
@@ -270,8 +271,8 @@ impl Conversation {
         let state = match &self.state {
             ConversationState::Unidentified { identify_by }
             | ConversationState::Verifying { identify_by, .. } => Some(*identify_by),
-            ConversationState::Joining(joining) => joining.identified.expiry_check(),
-            ConversationState::Identified(identified) => identified.expiry_check(),
+            ConversationState::Joining(joining) => joining.verified.expiry_check(),
+            ConversationState::Ready(verified) => verified.expiry_check(),
             ConversationState::Closed => return None,
         };
         let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);
@@ -284,8 +285,8 @@ impl Conversation {
         let is_expired = match &self.state {
             ConversationState::Unidentified { identify_by }
             | ConversationState::Verifying { identify_by, .. } => *identify_by <= now.monotonic,
-            ConversationState::Joining(joining) => joining.identified.would_expire(now),
-            ConversationState::Identified(identified) => identified.would_expire(now),
+            ConversationState::Joining(joining) => joining.verified.would_expire(now),
+            ConversationState::Ready(verified) => verified.would_expire(now),
             ConversationState::Closed => return false,
         };
         is_expired || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
@@ -298,8 +299,8 @@ impl Conversation {
 
     /// Whether Ready is sent and the conversation is open.
     #[cfg(test)]
-    pub(crate) fn is_identified(&self) -> bool {
-        matches!(self.state, ConversationState::Identified(_))
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, ConversationState::Ready(_))
     }
 
     /// The protocol version of the session.

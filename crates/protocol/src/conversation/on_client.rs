@@ -11,8 +11,8 @@ use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
 use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 
-/// The maximum number of frames that wait for Ready. The wait lasts at most one Redis round trip, so a client has no
-/// reason to send more.
+/// The maximum number of frames that wait for Ready. The wait includes reads of histories, but lasts at most
+/// `broker.response_timeout`, so a client has no reason to send more.
 const MAX_WAITING_FRAMES: usize = 16;
 /// The period of `messages_per_minute`.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ impl Conversation {
             }
             Command::HeartbeatAck => {}
             Command::Identify { token, channels } => self.on_identify(token.into_owned(), channels, actions),
-            _ if !self.admit(text, actions) => {}
+            _ if !self.require_identified(text, actions) => {}
             Command::Subscribe(request) => self.on_subscribe(&request, actions),
             Command::Unsubscribe { channel } => self.on_unsubscribe(&channel, actions),
             Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
@@ -69,9 +69,9 @@ impl Conversation {
 
     /// Whether to handle an op that needs an identity now. Before the token is accepted, the op closes the session;
     /// until Ready is sent, it waits.
-    fn admit(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
+    fn require_identified(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
-            ConversationState::Identified(_) => return true,
+            ConversationState::Ready(_) => return true,
             ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
                 joining.waiting.push(text.into());
                 return false;
@@ -86,17 +86,17 @@ impl Conversation {
     }
 
     fn on_subscribe(&mut self, request: &ChannelRequest<'_>, actions: &mut Vec<Action>) {
-        let ConversationState::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Ready(verified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(&request.channel) else {
             return actions.push(refused(&request.channel, RefusalReason::BadChannel));
         };
-        if identified.is_own(&channel) || identified.is_subscribed(&channel) {
+        if verified.is_own(&channel) || verified.is_subscribed(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::AlreadySubscribed)));
         }
-        match identified.may_subscribe(&self.rules, &channel) {
+        match verified.may_subscribe(&self.rules, &channel) {
             Err(reason) => actions.push(refused(&request.channel, reason)),
             Ok(()) => {
-                let request_id = identified.subscribe(channel.clone());
+                let request_id = verified.subscribe(channel.clone());
                 let since = request.since.as_deref().map(ResumePoint::parse);
                 actions.push(Action::Subscribe(SubscribeRequest { channel, since, request_id }));
             }
@@ -104,18 +104,18 @@ impl Conversation {
     }
 
     fn on_unsubscribe(&mut self, name: &str, actions: &mut Vec<Action>) {
-        let ConversationState::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Ready(verified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(name) else {
             return actions.push(refused(name, RefusalReason::BadChannel));
         };
-        if identified.is_own(&channel) {
+        if verified.is_own(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::OwnChannel)));
         }
         let answer = Event::Subscription {
             channel: name.into(),
             outcome: SubscriptionOutcome::Unsubscribed { reason: None },
         };
-        actions.push(if identified.unsubscribe(&channel) {
+        actions.push(if verified.unsubscribe(&channel) {
             Action::Unsubscribe { channel, answer }
         } else {
             // The session is not subscribed, so the requested state is reached.

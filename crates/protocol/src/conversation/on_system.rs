@@ -1,7 +1,7 @@
 //! Inputs from the authenticator, the hub, the clock and the operator.
 
-use super::identified::Identified;
 use super::on_client::refusal;
+use super::verified::VerifiedSession;
 use super::{
     Action, Conversation, ConversationState, IdentifyChannel, Identity, Joining, NotIdentified, Rules,
     SubscribeRequest,
@@ -25,19 +25,20 @@ impl Conversation {
             }
             (ConversationState::Verifying { requests, .. }, Ok(identity)) => {
                 let requests = std::mem::take(requests);
-                let (joining, channels) = Joining::new(Identified::new(identity, now), &self.rules, requests);
+                let (joining, channels) =
+                    Joining::new(VerifiedSession::new(identity, now), &self.rules, requests);
                 actions.push(Action::Join { channels });
                 self.state = ConversationState::Joining(Box::new(joining));
             }
-            (ConversationState::Identified(identified), Ok(identity))
-                if identity.user == *identified.user_channel() =>
+            (ConversationState::Ready(verified), Ok(identity))
+                if identity.user == *verified.user_channel() =>
             {
-                let lost = identified.refresh(identity, &self.rules, now);
-                let expires_in_ms = identified.expires_in_ms(now);
+                let lost = verified.refresh(identity, &self.rules, now);
+                let expires_in_ms = verified.expires_in_ms(now);
                 actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
                 lost.into_iter().for_each(|channel| unsubscribe_disallowed(channel, actions));
             }
-            (ConversationState::Identified(_), _) => {
+            (ConversationState::Ready(_), _) => {
                 actions.push(Action::Send(Event::Error(SoftError::RefreshFailed)))
             }
             // No token is being verified.
@@ -53,7 +54,7 @@ impl Conversation {
     /// Closes the session that sent the token, not an older one: a client that opens sessions in a loop must not end
     /// the user's working sessions.
     pub(super) fn on_over_limit(&mut self, actions: &mut Vec<Action>) {
-        if matches!(self.state, ConversationState::Verifying { .. } | ConversationState::Identified(_)) {
+        if matches!(self.state, ConversationState::Verifying { .. } | ConversationState::Ready(_)) {
             self.close(CloseCode::RateLimited, actions);
         }
     }
@@ -67,15 +68,15 @@ impl Conversation {
         else {
             return;
         };
-        let Joining { mut identified, channels, refusals, waiting } = *joining;
+        let Joining { mut verified, channels, refusals, waiting } = *joining;
         let mut refused = Vec::new();
         let mut listed = Vec::new();
         for (channel, state) in channels.into_iter().zip(states) {
             match state {
-                SubscriptionState::Live { .. } => identified.activate(&channel),
-                SubscriptionState::Recovering { .. } => identified.mark_recovering(&channel),
+                SubscriptionState::Live { .. } => verified.mark_live(&channel),
+                SubscriptionState::Recovering { .. } => verified.mark_recovering(&channel),
                 SubscriptionState::Refused => {
-                    identified.unsubscribe(&channel);
+                    verified.unsubscribe(&channel);
                     refused.push(refusal(channel.as_str(), RefusalReason::Unavailable));
                     continue;
                 }
@@ -83,14 +84,14 @@ impl Conversation {
             listed.push(ChannelState { channel, state });
         }
         actions.push(Action::Send(Event::Ready {
-            user: identified.user().into(),
+            user: verified.user().into(),
             session: self.session,
-            expires_in_ms: identified.expires_in_ms(now),
+            expires_in_ms: verified.expires_in_ms(now),
             channels: listed,
         }));
         actions.push(Action::GoLive(None));
         actions.extend(refusals.into_iter().chain(refused).map(Action::Send));
-        self.state = ConversationState::Identified(Box::new(identified));
+        self.state = ConversationState::Ready(Box::new(verified));
         for text in waiting {
             if !self.is_closed() {
                 self.on_text(&text, actions);
@@ -105,9 +106,9 @@ impl Conversation {
         state: SubscriptionState,
         actions: &mut Vec<Action>,
     ) {
-        let ConversationState::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Ready(verified) = &mut self.state else { return };
         // The client unsubscribed before this answer arrived.
-        if !identified.awaits(&channel, request_id) {
+        if !verified.awaits(&channel, request_id) {
             return;
         }
         if self.version == Version::V2 {
@@ -118,11 +119,11 @@ impl Conversation {
         }
         match state {
             SubscriptionState::Live { .. } => {
-                identified.activate(&channel);
+                verified.mark_live(&channel);
                 actions.push(Action::GoLive(Some(channel)));
             }
             SubscriptionState::Recovering { .. } => {}
-            SubscriptionState::Refused => drop(identified.unsubscribe(&channel)),
+            SubscriptionState::Refused => drop(verified.unsubscribe(&channel)),
         }
     }
 
@@ -143,8 +144,8 @@ impl Conversation {
                 }
                 false
             }
-            ConversationState::Joining(joining) => joining.identified.has_expired(now),
-            ConversationState::Identified(identified) => identified.has_expired(now),
+            ConversationState::Joining(joining) => joining.verified.has_expired(now),
+            ConversationState::Ready(verified) => verified.has_expired(now),
             ConversationState::Closed => return,
         };
         if expired {
@@ -163,16 +164,12 @@ impl Conversation {
 impl Joining {
     /// Splits the channels in Identify into subscribe requests, which are returned, and refusals.
     fn new(
-        mut identified: Identified,
+        mut verified: VerifiedSession,
         rules: &Rules,
         requests: Vec<IdentifyChannel>,
     ) -> (Self, Vec<SubscribeRequest>) {
-        let mut subscriptions: Vec<_> = [identified.user_channel().clone(), ChannelName::all()]
-            .map(|channel| SubscribeRequest {
-                channel,
-                since: None,
-                request_id: identified.next_request_id(),
-            })
+        let mut subscriptions: Vec<_> = [verified.user_channel().clone(), ChannelName::all()]
+            .map(|channel| SubscribeRequest { channel, since: None, request_id: verified.next_request_id() })
             .into();
         let mut refusals = Vec::new();
         for IdentifyChannel { channel: name, since } in requests {
@@ -183,16 +180,16 @@ impl Joining {
             if let Some(known) = subscriptions.iter_mut().find(|known| known.channel == channel) {
                 known.since = known.since.or(since);
             } else {
-                if let Err(reason) = identified.may_subscribe(rules, &channel) {
+                if let Err(reason) = verified.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
-                let request_id = identified.subscribe(channel.clone());
+                let request_id = verified.subscribe(channel.clone());
                 subscriptions.push(SubscribeRequest { channel, since, request_id });
             }
         }
         let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();
-        (Self { identified, channels, refusals, waiting: Vec::new() }, subscriptions)
+        (Self { verified, channels, refusals, waiting: Vec::new() }, subscriptions)
     }
 }
 

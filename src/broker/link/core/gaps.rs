@@ -6,8 +6,9 @@ use super::LinkCore;
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 
-/// An unstable link announces at most one gap for each channel in this interval. Further gaps are announced together at
-/// the end of the interval: later messages do not wait for them.
+/// An unstable link announces at most one gap for each channel in this interval. All channels share one interval, which
+/// begins at the last gap of any channel. Gaps of a later connection are announced together at the end of the interval:
+/// later messages do not wait for them.
 pub(super) const GAP_INTERVAL: Duration = Duration::from_secs(10);
 
 impl LinkCore {

@@ -10,7 +10,7 @@ use super::LinkCore;
 use protocol::channel::ChannelName;
 use protocol::history::Page;
 
-/// The most channels whose stream tails are read in one round trip.
+/// The most channels whose tails are read in one round trip.
 const MAX_TAILS_PER_READ: usize = 256;
 /// The most pages of repairs in flight: enough to repair ten thousand channels that missed one message each in a
 /// fraction of a second.
@@ -28,15 +28,16 @@ pub(super) struct RepairQueue {
 /// A read to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HistoryWork {
-    /// The stream tails of these channels, each with the number of its repair.
+    /// The tails of these channels, each with the number of its repair.
     Tails(Vec<(ChannelName, u64)>),
     /// One page of a history.
     Page(PageWork),
 }
 
 impl LinkCore {
-    /// Queues a read of the stream tail of a channel that no hub wanted for a while. The answer to an earlier read is
-    /// ignored, because it does not cover messages that arrived after that read.
+    /// Queues a read of the tail of a channel that had no hub and has one again: [`next_read`](Self::next_read) skips a
+    /// channel without hubs. The repair gets another number, so the answer to a read in flight is ignored. That read
+    /// began before the new one, so it does not cover all messages that the ring counts as covered.
     pub(super) fn requeue_tail(&mut self, name: &ChannelName) {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
@@ -54,7 +55,7 @@ impl LinkCore {
         let mut tails = Vec::new();
         while tails.len() < MAX_TAILS_PER_READ {
             let Some((name, number)) = self.repairs.tails.pop_front() else { break };
-            // If a hub wants the channel again before the link unsubscribes, `requeue_tail` queues another read.
+            // A channel without hubs needs no read. `requeue_tail` queues one if a hub wants the channel again.
             let wanted = self.channels.get_mut(&name).filter(|channel| !channel.hubs.is_empty());
             if let Some(repair) = wanted.and_then(|channel| channel.follower.repair(number)) {
                 repair.begin_read();
@@ -81,7 +82,7 @@ impl LinkCore {
         None
     }
 
-    /// Applies the results of a read of stream tails, which are in the order of `channels`.
+    /// Applies the results of a read of tails, which are in the order of `channels`.
     pub(crate) fn on_stream_tails(
         &mut self,
         channels: Vec<(ChannelName, u64)>,

@@ -4,7 +4,7 @@ use super::super::count_channel;
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
 use super::{LinkChannel, LinkCore, LinkSubscription};
-use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
+use crate::broker::{BrokerCallId, Cut, HubEvent, HubId, SubscribeAck};
 use protocol::channel::ChannelName;
 
 /// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so the order of the lists does
@@ -18,9 +18,9 @@ pub(crate) struct SubscriptionBatch {
 /// A call of `subscribe` that is not answered yet.
 pub(super) struct PendingAck {
     hub: HubId,
-    request: RequestId,
+    call: BrokerCallId,
     /// Whether the answer waits until the channel has been compared with its history.
-    is_verified: bool,
+    needs_verification: bool,
 }
 
 impl LinkCore {
@@ -29,7 +29,7 @@ impl LinkCore {
     pub(crate) fn subscribe(
         &mut self,
         hub: HubId,
-        request: RequestId,
+        call: BrokerCallId,
         channels: Vec<ChannelName>,
         verify: bool,
     ) {
@@ -50,12 +50,12 @@ impl LinkCore {
                 follower => follower.position().map(Cut::At),
             };
             match cut {
-                Some(cut) => answers.push(SubscribeAck { channel, request, cut }),
+                Some(cut) => answers.push(SubscribeAck { channel, call, cut }),
                 None => {
                     if self.refused.contains(&channel) {
-                        answers.push(SubscribeAck { channel: channel.clone(), request, cut: Cut::Refused });
+                        answers.push(SubscribeAck { channel: channel.clone(), call, cut: Cut::Refused });
                     }
-                    let ack = PendingAck { hub, request, is_verified: verify };
+                    let ack = PendingAck { hub, call, needs_verification: verify };
                     self.acks.entry(channel).or_default().push(ack);
                 }
             }
@@ -156,8 +156,8 @@ impl LinkCore {
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 
-    /// Redis does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements
-    /// follow if a later attempt succeeds.
+    /// Redis does not let the gateway's Redis user subscribe to these channels. Notifies their hubs at once; the
+    /// acknowledgements follow if a later attempt succeeds.
     pub(crate) fn refused(&mut self, channels: Vec<ChannelName>) {
         for name in channels {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
@@ -166,8 +166,8 @@ impl LinkCore {
                 self.remove(&name);
                 continue;
             }
-            for PendingAck { hub, request, .. } in self.acks.get(&name).into_iter().flatten() {
-                let ack = SubscribeAck { channel: name.clone(), request: *request, cut: Cut::Refused };
+            for PendingAck { hub, call, .. } in self.acks.get(&name).into_iter().flatten() {
+                let ack = SubscribeAck { channel: name.clone(), call: *call, cut: Cut::Refused };
                 self.inboxes.notify(*hub, HubEvent::Subscribed(vec![ack]));
             }
             self.refused.insert(name);
@@ -217,12 +217,12 @@ impl LinkCore {
         }
         let Some(acks) = self.acks.remove(name) else { return };
         let (answered, waiting): (Vec<_>, Vec<_>) =
-            acks.into_iter().partition(|ack| is_verified || !ack.is_verified);
+            acks.into_iter().partition(|ack| is_verified || !ack.needs_verification);
         if !waiting.is_empty() {
             self.acks.insert(name.clone(), waiting);
         }
-        for PendingAck { hub, request, .. } in answered {
-            let ack = SubscribeAck { channel: name.clone(), request, cut };
+        for PendingAck { hub, call, .. } in answered {
+            let ack = SubscribeAck { channel: name.clone(), call, cut };
             self.inboxes.notify(hub, HubEvent::Subscribed(vec![ack]));
         }
     }

@@ -14,7 +14,7 @@ use super::super::follower::TailRead;
 use super::super::reads::PageReader;
 use super::gaps::GAP_INTERVAL;
 use super::*;
-use crate::broker::{Cut, InboxFull, RecoveryLimits, RequestId, SubscribeAck};
+use crate::broker::{BrokerCallId, Cut, InboxFull, RecoveryLimits, SubscribeAck};
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::history::{Entry, Page, Tail};
 
@@ -238,11 +238,11 @@ fn event_lines(event: &HubEvent) -> Vec<String> {
     }
 }
 
-fn ack_line(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
+fn ack_line(SubscribeAck { channel, call, cut }: &SubscribeAck) -> String {
     match cut {
-        Cut::At(position) => format!("{channel} subscribed by {request} at {position}"),
-        Cut::Untracked => format!("{channel} subscribed by {request}, untracked"),
-        Cut::Refused => format!("{channel} refused to {request}"),
+        Cut::At(position) => format!("{channel} subscribed by {call} at {position}"),
+        Cut::Untracked => format!("{channel} subscribed by {call}, untracked"),
+        Cut::Refused => format!("{channel} refused to {call}"),
     }
 }
 
@@ -293,7 +293,7 @@ fn a_link_is_complete_once_every_channel_is_followed() {
 fn a_message_on_an_unwanted_channel_is_unknown() {
     let mut link = Link::subscribed_to(["room:1"]);
     assert_eq!(link.receive_plain("room:2"), Received::Unknown);
-    assert_eq!(link.publish("room:1", true), Received::Accepted);
+    assert_eq!(link.publish("room:1", true), Received::Handled);
     assert_eq!(link.take_events(A), ["room:1 9-1"]);
 }
 

@@ -1,9 +1,9 @@
-//! The repair of one channel: reads its history from the cursor to the end.
+//! The repair of one channel: reads its history from the cursor to the tail.
 
 use std::sync::Arc;
 
 use super::ring::Ring;
-use super::{Delivery, RepairProgress, RetainedState, TailRead};
+use super::{FollowerOutput, RepairProgress, RetainedState, TailRead};
 use crate::broker::Cut;
 use crate::broker::page_size::PageSize;
 use protocol::cursor::{ChannelCursor, CursorStep};
@@ -20,7 +20,8 @@ pub(crate) struct Repair {
     /// tail of its history, or it was untracked and delivered no durable message.
     pub(super) cursor: Option<ChannelCursor>,
     /// Whether the repair began at a position before any history. Then a message with an older position may be of a
-    /// history that began after the clock was set back.
+    /// history that began after the clock was set back. Example: the cursor is `5000-0`, Redis restarts with its clock
+    /// set back, and the first message gets the position `4000-1`.
     pub(super) began_without_history: bool,
     pub(super) retained: RetainedState,
     /// Whether the link was lost, so that plain messages may be missing.
@@ -109,18 +110,18 @@ impl Repair {
             (Some(cursor), Tail::At(tail)) if tail != cursor.position() => {
                 progress.needs_read = true;
             }
-            // Otherwise no message was missed when the history expired.
             (Some(cursor), Tail::Nothing)
                 if self.link_was_lost || self.was_untracked || self.ring.lacks(cursor) =>
             {
                 // While the data is whole, no history was created and removed after the cursor.
                 let is_whole = whole_since_ms <= cursor.position().epoch && !self.ring.lacks(cursor);
                 if cursor.has_history() || !is_whole {
-                    self.announce_moved(GapReason::HistoryLost, end, progress);
+                    self.continue_after_gap(GapReason::HistoryLost, end, progress);
                 } else {
                     self.announce_downtime(progress);
                 }
             }
+            // The cursor is the tail, or the history expired while the link was up: no durable message is missing.
             (Some(_), _) => self.announce_downtime(progress),
         }
     }
@@ -129,17 +130,17 @@ impl Repair {
     /// channel is followed from the ring on.
     fn track(&mut self, tail: Tail, end: Position, progress: &mut RepairProgress) {
         // The channel is followed from a position after the dropped messages, so no read returns them.
-        let has_dropped =
-            self.ring.dropped.take().is_some() | std::mem::take(&mut self.ring.has_dropped_plain);
+        let has_dropped_durable = self.ring.dropped.take().is_some();
+        let has_dropped_plain = std::mem::take(&mut self.ring.has_dropped_plain);
         if let Tail::At(end) = tail
             && self.ring.positions().next().is_none()
         {
             // The history may contain messages that Redis sent and the link has not received yet.
-            self.announce_moved(GapReason::HistoryUnreadable, end, progress);
+            self.continue_after_gap(GapReason::HistoryUnreadable, end, progress);
             return;
         }
-        if has_dropped && !self.needs_gap() {
-            progress.deliveries.push(Delivery::Gap { reason: GapReason::Overflow, position: None });
+        if (has_dropped_durable || has_dropped_plain) && !self.needs_gap() {
+            progress.outputs.push(FollowerOutput::Gap { reason: GapReason::Overflow, position: None });
         }
         self.announce_downtime(progress);
         let last = self.deliver_ring(progress);
@@ -152,7 +153,7 @@ impl Repair {
         let proof = page.prove(cursor.position(), page.tail);
         if proof == Err(HistoryLost) {
             let position = self.ring_start(page.tail);
-            return self.announce_moved(GapReason::HistoryLost, position, progress);
+            return self.continue_after_gap(GapReason::HistoryLost, position, progress);
         }
         self.announce_downtime(progress);
         let read = page.entries.iter().filter_map(|entry| entry.publication.as_ref());
@@ -161,7 +162,7 @@ impl Repair {
             cursor.advance(entry.position);
             if let Some(publication) = &entry.publication {
                 progress.repaired += 1;
-                progress.deliveries.push(Delivery::Publication(Arc::clone(publication)));
+                progress.outputs.push(FollowerOutput::Publication(Arc::clone(publication)));
             }
         }
         self.cursor = Some(cursor);
@@ -169,7 +170,7 @@ impl Repair {
     }
 
     /// Announces a gap, and continues after `position`.
-    fn announce_moved(&mut self, reason: GapReason, position: Position, progress: &mut RepairProgress) {
+    fn continue_after_gap(&mut self, reason: GapReason, position: Position, progress: &mut RepairProgress) {
         if let Some(cursor) = self.cursor
             && cursor.has_history()
         {
@@ -178,7 +179,7 @@ impl Repair {
         self.link_was_lost = false;
         self.began_without_history = false;
         self.cursor = Some(ChannelCursor::at(position));
-        progress.deliveries.push(Delivery::Gap { reason, position: Some(position) });
+        progress.outputs.push(FollowerOutput::Gap { reason, position: Some(position) });
     }
 
     /// The position after which the ring holds every message up to `tail`, none of them delivered before.
@@ -199,7 +200,7 @@ impl Repair {
     /// Announces the loss of the link, if it needs a gap.
     fn announce_downtime(&mut self, progress: &mut RepairProgress) {
         if self.needs_gap() {
-            progress.deliveries.push(Delivery::Gap { reason: GapReason::LinkLost, position: None });
+            progress.outputs.push(FollowerOutput::Gap { reason: GapReason::LinkLost, position: None });
         }
         self.link_was_lost = false;
     }
@@ -215,11 +216,11 @@ impl Repair {
     pub(super) fn settle(&mut self, progress: &mut RepairProgress) -> Option<ChannelCursor> {
         let mut cursor = self.cursor?;
         if std::mem::take(&mut self.ring.has_dropped_plain) {
-            progress.deliveries.push(Delivery::Gap { reason: GapReason::Overflow, position: None });
+            progress.outputs.push(FollowerOutput::Gap { reason: GapReason::Overflow, position: None });
         }
         if self.ring.lacks(cursor) {
             self.ring.dropped = None;
-            progress.deliveries.push(Delivery::LOST);
+            progress.outputs.push(FollowerOutput::LOST);
         }
         while !self.ring.has_dropped_durable {
             let is_covered = self.ring.covered > 0;
@@ -235,7 +236,7 @@ impl Repair {
                     CursorStep::Past => continue,
                     // The history was read after this message arrived, and lacks the messages before it.
                     CursorStep::Hole if is_covered => {
-                        progress.deliveries.push(Delivery::LOST);
+                        progress.outputs.push(FollowerOutput::LOST);
                     }
                     CursorStep::Hole => {
                         self.ring.held.push_front(publication);
@@ -247,7 +248,7 @@ impl Repair {
             } else {
                 self.retained.has_plain = true;
             }
-            progress.deliveries.push(Delivery::Publication(publication));
+            progress.outputs.push(FollowerOutput::Publication(publication));
         }
         None
     }
@@ -267,7 +268,7 @@ impl Repair {
         if self.is_new() {
             progress.cut = Some(Cut::Untracked);
         }
-        progress.deliveries.extend(reason.map(|reason| Delivery::Gap { reason, position: None }));
+        progress.outputs.extend(reason.map(|reason| FollowerOutput::Gap { reason, position: None }));
         self.deliver_ring(progress)
     }
 
@@ -276,16 +277,18 @@ impl Repair {
         let mut last = self.reads_from();
         while let Some(publication) = self.ring.pop() {
             if let Some(position) = publication.position() {
-                let is_announced = matches!(progress.deliveries.last(), Some(Delivery::Gap { .. }));
+                let is_announced = matches!(progress.outputs.last(), Some(FollowerOutput::Gap { .. }));
                 match last.map(|last| ChannelCursor::at(last).step(position)) {
                     Some(CursorStep::Past) => continue,
                     Some(CursorStep::Hole) if last.is_some_and(|last| position < last) => continue,
-                    Some(CursorStep::Hole) if !is_announced => progress.deliveries.push(Delivery::UNREADABLE),
+                    Some(CursorStep::Hole) if !is_announced => {
+                        progress.outputs.push(FollowerOutput::UNREADABLE)
+                    }
                     Some(CursorStep::Hole | CursorStep::Next) | None => {}
                 }
                 last = Some(position);
             }
-            progress.deliveries.push(Delivery::Publication(publication));
+            progress.outputs.push(FollowerOutput::Publication(publication));
         }
         last
     }

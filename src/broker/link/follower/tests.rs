@@ -1,4 +1,4 @@
-//! One channel, step by step: its deliveries, and when it reads its history.
+//! One channel, step by step: its outputs, and when it reads its history.
 //!
 //! - `holes`: messages that do not follow the one before.
 //! - `repairs`: missing messages that are read, or announced as a gap.
@@ -39,11 +39,11 @@ fn tail_read(tail: Tail) -> TailRead {
     TailRead { tail, now_ms: NOW_MS, whole_since_ms: 0 }
 }
 
-/// A follower and its deliveries, as text: a position, `plain`, a gap with the position after which delivery continues,
+/// A follower and its outputs, as text: a position, `plain`, a gap with the position after which delivery continues,
 /// or `cut` with the position at which the channel begins.
 struct FollowedChannel {
     follower: Follower,
-    deliveries: Vec<String>,
+    outputs: Vec<String>,
     /// Whether the last step needs the history to be read.
     needs_read: bool,
     numbers: u64,
@@ -58,7 +58,7 @@ impl FollowedChannel {
     fn new() -> Self {
         Self {
             follower: Follower::new(1),
-            deliveries: Vec::new(),
+            outputs: Vec::new(),
             needs_read: true,
             numbers: 1,
             has_read_begun: false,
@@ -71,7 +71,7 @@ impl FollowedChannel {
     fn at(tail: &str) -> Self {
         let mut channel = Self::new();
         channel.answer_tail(Some(tail));
-        assert_eq!(channel.take_deliveries(), [format!("cut {tail}")]);
+        assert_eq!(channel.take_outputs(), [format!("cut {tail}")]);
         assert!(!channel.follower.is_repairing());
         channel
     }
@@ -82,10 +82,10 @@ impl FollowedChannel {
         let arrival = self.follower.arrive(publication.position());
         match arrival {
             Arrival::DeliverAfterGap => {
-                self.deliveries
-                    .extend([describe(&Delivery::UNREADABLE), position.unwrap_or("plain").to_owned()]);
+                self.outputs
+                    .extend([describe(&FollowerOutput::UNREADABLE), position.unwrap_or("plain").to_owned()]);
             }
-            Arrival::Deliver => self.deliveries.push(position.unwrap_or("plain").to_owned()),
+            Arrival::Deliver => self.outputs.push(position.unwrap_or("plain").to_owned()),
             Arrival::Hold => self.hold(publication),
             Arrival::Hole => {
                 self.verify();
@@ -145,12 +145,12 @@ impl FollowedChannel {
             self.has_read_begun = false;
         }
         let progress = step(&mut self.follower, self.numbers);
-        self.deliveries.extend(progress.cut.map(|cut| match cut {
+        self.outputs.extend(progress.cut.map(|cut| match cut {
             Cut::At(position) => format!("cut {position}"),
             Cut::Untracked => "cut untracked".to_owned(),
             Cut::Refused => "cut refused".to_owned(),
         }));
-        self.deliveries.extend(progress.deliveries.iter().map(describe));
+        self.outputs.extend(progress.outputs.iter().map(describe));
         self.needs_read = progress.needs_read;
         assert_eq!(
             self.needs_read,
@@ -159,9 +159,9 @@ impl FollowedChannel {
         );
     }
 
-    /// The deliveries since the last call.
-    fn take_deliveries(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.deliveries)
+    /// The outputs since the last call.
+    fn take_outputs(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.outputs)
     }
 
     /// The position after which the history is read.
@@ -176,11 +176,11 @@ impl FollowedChannel {
     }
 }
 
-fn describe(delivery: &Delivery) -> String {
-    match delivery {
-        Delivery::Gap { reason, position: None } => reason.label().to_owned(),
-        Delivery::Gap { reason, position: Some(position) } => format!("{}@{position}", reason.label()),
-        Delivery::Publication(publication) => match publication.position() {
+fn describe(output: &FollowerOutput) -> String {
+    match output {
+        FollowerOutput::Gap { reason, position: None } => reason.label().to_owned(),
+        FollowerOutput::Gap { reason, position: Some(position) } => format!("{}@{position}", reason.label()),
+        FollowerOutput::Publication(publication) => match publication.position() {
             Some(position) => position.to_string(),
             None => "plain".to_owned(),
         },
@@ -209,7 +209,7 @@ fn a_new_channel_is_cut_at_its_tail() {
     }
     assert_eq!(channel.reads_from(), None, "the tail is read first");
     channel.answer_tail(Some("1000-41"));
-    assert_eq!(channel.deliveries, ["cut 1000-41", "1000-42"]);
+    assert_eq!(channel.outputs, ["cut 1000-41", "1000-42"]);
     assert_eq!(channel.receive(Some("1000-43")), Arrival::Deliver);
 }
 
@@ -217,7 +217,7 @@ fn a_new_channel_is_cut_at_its_tail() {
 fn the_first_message_of_a_new_history_is_delivered() {
     let mut channel = FollowedChannel::new();
     channel.answer_tail(None);
-    assert_eq!(channel.deliveries, ["cut 5000-0"]);
+    assert_eq!(channel.outputs, ["cut 5000-0"]);
     assert_eq!(channel.receive(Some("5001-1")), Arrival::Deliver);
 }
 
@@ -230,7 +230,7 @@ fn a_new_channel_whose_link_is_lost_needs_no_gap() {
     assert!(!channel.needs_gap(), "no hub was answered");
     assert_eq!(channel.follower.ring_bytes(), 0);
     channel.answer_tail(Some("1000-42"));
-    assert_eq!(channel.deliveries, ["cut 1000-42"]);
+    assert_eq!(channel.outputs, ["cut 1000-42"]);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn answers_to_an_earlier_repair_are_ignored() {
     let earlier = channel.numbers;
     channel.lose_link();
     let none = |progress: RepairProgress| {
-        progress.cut.is_none() && progress.deliveries.is_empty() && !progress.needs_read
+        progress.cut.is_none() && progress.outputs.is_empty() && !progress.needs_read
     };
     assert!(none(channel.follower.on_stream_tail(earlier, tail_read(Tail::At(at("1000-43"))))));
     assert!(none(channel.follower.on_page(earlier, &page(&["1000-42"], "1000-42"))));

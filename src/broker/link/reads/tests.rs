@@ -240,7 +240,7 @@ fn a_cancelled_read_can_be_requested_again() {
 }
 
 #[test]
-fn too_much_by_arithmetic_is_answered_without_a_read() {
+fn rejects_by_arithmetic_without_reading() {
     let mut reads = reads();
     let done = reads.add(HUB, HistoryRequest { cut: at(102), ..request(1, "room:1") }).unwrap();
     assert_eq!(done.readers, [(HUB, 1)]);
@@ -249,7 +249,7 @@ fn too_much_by_arithmetic_is_answered_without_a_read() {
 }
 
 #[test]
-fn a_history_that_does_not_continue_is_answered_to_all() {
+fn all_readers_get_the_error_of_a_lost_history() {
     let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
     let first = reads.next().unwrap();
     let done = reads.on_page(job(&first), &page(3..=5)).unwrap();
@@ -259,7 +259,7 @@ fn a_history_that_does_not_continue_is_answered_to_all() {
 }
 
 #[test]
-fn an_unreadable_history_is_answered_to_all() {
+fn all_readers_get_the_error_of_an_unreadable_history() {
     let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
     let first = reads.next().unwrap();
     let done = reads.on_unreadable(job(&first)).unwrap();

@@ -67,8 +67,7 @@ struct KnownPosition {
 struct HistoryModel {
     history: MemoryHistory,
     now_ms: u64,
-    /// The latest time that was passed to the history. A clock that advances and goes back between two calls stands
-    /// still for it.
+    /// The latest time that was passed to the history, which never goes back.
     latest_ms: u64,
     log: [Vec<(Position, usize, u64)>; 3],
     receipts: HashMap<(usize, u8), (Position, u64, usize)>,

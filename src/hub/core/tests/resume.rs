@@ -85,10 +85,10 @@ fn all_clients_ahead_of_the_cut_share_one_comparison() {
 }
 
 #[test]
-fn an_unreadable_position_is_not_recovered() {
+fn an_invalid_position_is_not_recovered() {
     let (hub, _, lines) = resume("?", at(3));
     assert_eq!(lines, ["1 subscribed room:7 #7: 9-3 not recovered"]);
-    assert_eq!(hub.recoveries("unreadable_position"), 1);
+    assert_eq!(hub.recoveries("invalid_position"), 1);
 }
 
 #[test]

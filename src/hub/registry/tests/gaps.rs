@@ -37,7 +37,7 @@ fn a_gap_before_the_confirmation_is_not_announced() {
     let (one, sink) = fixture.connect(Version::V2);
     fixture.subscribe(one, "room:7");
     announce_gap(&mut fixture, GapReason::LinkLost, Some(at(5)));
-    assert_eq!(fixture.registry.cut(&channel("room:7")), None);
+    assert_eq!(fixture.registry.channel_position(&channel("room:7")), None);
     fixture.confirm("room:7", Some(START));
     fixture.go_live(one, "room:7");
     assert_eq!(sink.texts(), [""; 0]);
@@ -144,4 +144,15 @@ fn a_deferred_gap_returns_its_receivers_and_is_held_by_others() {
     assert_eq!(sink.texts(), [""; 0]);
     fixture.go_live(late, "room:7");
     assert_eq!(held.take_messages(), ["gap: link_lost"]);
+}
+
+#[test]
+fn a_pending_subscription_holds_repeated_gaps_once() {
+    let (mut fixture, [_, (two, sink)]) = RegistryFixture::with_pending();
+    fixture.deliver(&durable(1));
+    for reason in [GapReason::LinkLost, GapReason::LinkLost, GapReason::HistoryLost, GapReason::LinkLost] {
+        announce_gap(&mut fixture, reason, Some(at(1)));
+    }
+    fixture.go_live(two, "room:7");
+    assert_eq!(sink.take_messages(), ["1", "gap: link_lost", "gap: history_lost"]);
 }

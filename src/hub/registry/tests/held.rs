@@ -6,7 +6,7 @@ use super::*;
 fn no_publication_overtakes_held_ones() {
     let (mut fixture, [(one, sink), (two, _)]) = RegistryFixture::with_pending();
     assert!(fixture.registry.unsubscribe(two, &channel("room:7")).is_some());
-    assert_eq!(fixture.deliver(&plain(1)), DeliveryOutcome { held: 1, ..DeliveryOutcome::default() });
+    assert_eq!(fixture.deliver(&plain(1)), FanoutOutcome { held: 1, ..FanoutOutcome::default() });
     assert_eq!(sink.texts(), [""; 0], "not live yet");
     assert_eq!(fixture.go_live(one, "room:7"), 1);
     assert_eq!(fixture.deliver(&plain(2)).delivered, 1);
@@ -101,8 +101,8 @@ fn an_unresolved_subscription_that_overflows_moves_its_cut() {
     for offset in 1..=3 {
         assert_eq!(fixture.deliver(&durable(offset)).held, 2);
     }
-    let delivery = fixture.deliver(&durable(4));
-    assert_eq!(delivery, DeliveryOutcome { moved_cuts: true, ..DeliveryOutcome::default() });
+    let outcome = fixture.deliver(&durable(4));
+    assert_eq!(outcome, FanoutOutcome { moved_cuts: true, ..FanoutOutcome::default() });
     assert_eq!(fixture.cut(one, "room:7"), Some(at(4)));
     fixture.deliver(&durable(5));
     fixture.go_live(one, "room:7");
@@ -152,9 +152,6 @@ fn a_resolved_subscription_that_overflows_ends_its_session() {
         assert_eq!(fixture.deliver(&durable(offset)).held, 1);
     }
     assert!(!sink.is_overflowed());
-    assert_eq!(
-        fixture.deliver(&durable(4)),
-        DeliveryOutcome { unreachable: 1, ..DeliveryOutcome::default() }
-    );
+    assert_eq!(fixture.deliver(&durable(4)), FanoutOutcome { unreachable: 1, ..FanoutOutcome::default() });
     assert!(sink.is_overflowed());
 }

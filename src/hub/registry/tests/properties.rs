@@ -120,10 +120,10 @@ impl RegistryModel {
 
     fn deliver(&mut self, room: u8, number: usize) {
         let publication = publication(&format!("room:{room}"), &number.to_string());
-        let (delivery, _) = self.registry.deliver(&publication, |_| false);
+        let (outcome, _) = self.registry.deliver(&publication, |_| false);
         let subscribed = self.subscriptions.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
-            assert_eq!(delivery, DeliveryOutcome::default());
+            assert_eq!(outcome, FanoutOutcome::default());
             return;
         }
         for ((session, _), Expected { is_live, held, .. }) in subscribed {

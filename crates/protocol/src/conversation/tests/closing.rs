@@ -27,7 +27,7 @@ fn a_malformed_command_closes_with_4001_in_every_state() {
             ScriptedClient::connect(Version::V2),
             ScriptedClient::verifying(),
             ScriptedClient::joining(),
-            ScriptedClient::identified(),
+            ScriptedClient::ready(),
         ] {
             assert_eq!(client.send(text), ["close 4001"], "{text}");
         }
@@ -43,7 +43,7 @@ fn ops_of_version_2_close_version_1_with_4001() {
         r#"{"op":1,"token":"t","channels":[]}"#,
     ] {
         assert_eq!(ScriptedClient::connect(Version::V1).send(text), ["close 4001"], "{text}");
-        let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
+        let mut client = ScriptedClient::ready_as(Version::V1, token_of("42"));
         assert_eq!(client.send(text), ["close 4001"], "{text}");
     }
 }
@@ -51,7 +51,7 @@ fn ops_of_version_2_close_version_1_with_4001() {
 #[test]
 fn a_binary_message_closes_with_1003() {
     for mut client in
-        [ScriptedClient::connect(Version::V1), ScriptedClient::joining(), ScriptedClient::identified()]
+        [ScriptedClient::connect(Version::V1), ScriptedClient::joining(), ScriptedClient::ready()]
     {
         assert_eq!(client.handle(Input::Binary), ["close 1003"]);
     }
@@ -60,7 +60,7 @@ fn a_binary_message_closes_with_1003() {
 #[test]
 fn a_drain_closes_version_1_with_1012_and_no_event() {
     for mut client in
-        [ScriptedClient::connect(Version::V1), ScriptedClient::identified_as(Version::V1, token_of("42"))]
+        [ScriptedClient::connect(Version::V1), ScriptedClient::ready_as(Version::V1, token_of("42"))]
     {
         assert_eq!(client.handle(Input::Drain { after_ms: 1_800 }), ["close 1012"]);
     }
@@ -69,7 +69,7 @@ fn a_drain_closes_version_1_with_1012_and_no_event() {
 #[test]
 fn a_drain_tells_version_2_when_to_reconnect() {
     for mut client in
-        [ScriptedClient::connect(Version::V2), ScriptedClient::joining(), ScriptedClient::identified()]
+        [ScriptedClient::connect(Version::V2), ScriptedClient::joining(), ScriptedClient::ready()]
     {
         assert_eq!(
             client.handle(Input::Drain { after_ms: 1_800 }),
@@ -85,8 +85,8 @@ fn a_backend_disconnect_closes_with_4010_in_every_state() {
         ScriptedClient::connect(Version::V2),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
-        ScriptedClient::identified_as(Version::V1, token_of("42")),
-        ScriptedClient::identified(),
+        ScriptedClient::ready_as(Version::V1, token_of("42")),
+        ScriptedClient::ready(),
     ] {
         assert_eq!(client.handle(Input::Disconnected), ["close 4010"]);
         assert_stays_silent(client);
@@ -136,7 +136,7 @@ fn no_action_follows_a_close_by_the_peer() {
         ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
-        ScriptedClient::identified(),
+        ScriptedClient::ready(),
     ] {
         assert_eq!(client.handle(Input::PeerClosed), no_actions());
         assert_stays_silent(client);
@@ -149,7 +149,7 @@ fn nothing_follows_close() {
         ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
-        ScriptedClient::identified(),
+        ScriptedClient::ready(),
     ] {
         assert_eq!(client.handle(Input::Binary), ["close 1003"]);
         assert_stays_silent(client);
@@ -166,7 +166,7 @@ fn waiting_frames_are_dropped_on_close() {
 
 fn assert_stays_silent(mut client: ScriptedClient) {
     assert!(client.conversation.is_closed());
-    assert!(!client.conversation.is_identified());
+    assert!(!client.conversation.is_ready());
     assert_eq!(client.conversation.next_deadline(), None);
     let state = SubscriptionState::Live { position: Position::before(9), recovered: None };
     let inputs = [

@@ -21,7 +21,7 @@ fn keep_alive(client: &mut ScriptedClient, time: Duration) -> Vec<String> {
 fn the_session_ends_with_4009_when_its_token_expires() {
     for lifetime in [20 * SECOND, 3_600 * SECOND, 86_400 * SECOND] {
         for version in [Version::V1, Version::V2] {
-            let mut client = ScriptedClient::identified_as(version, token_for(lifetime));
+            let mut client = ScriptedClient::ready_as(version, token_for(lifetime));
             assert_eq!(keep_alive(&mut client, lifetime - MS), no_actions(), "{lifetime:?}");
             assert_eq!(client.advance(MS), ["close 4009"], "{lifetime:?}");
         }
@@ -47,20 +47,20 @@ fn an_already_expired_token_ends_the_session_at_once() {
 
 #[test]
 fn a_token_without_expiry_never_ends_the_session() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     assert_eq!(keep_alive(&mut client, 40 * 86_400 * SECOND), no_actions());
 }
 
 #[test]
 fn the_largest_expiry_does_not_end_a_session() {
     let forever = Identity { expires_at_ms: Some(u64::MAX), ..token_of("42") };
-    let mut client = ScriptedClient::identified_as(Version::V2, forever);
+    let mut client = ScriptedClient::ready_as(Version::V2, forever);
     assert_eq!(keep_alive(&mut client, 3 * 3_600 * SECOND), no_actions());
 }
 
 #[test]
 fn a_clock_set_back_does_not_end_a_session_early() {
-    let mut client = ScriptedClient::identified_as(Version::V2, token_for(600 * SECOND));
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(600 * SECOND));
     assert_eq!(keep_alive(&mut client, 300 * SECOND), no_actions());
     client.shift_wall_clock(-300);
     // The scheduled check of the wall clock finds that time is left.
@@ -80,7 +80,7 @@ fn a_clock_set_back_does_not_end_joining_early() {
 
 #[test]
 fn a_clock_set_forward_does_not_end_all_sessions() {
-    let mut client = ScriptedClient::identified_as(Version::V2, token_for(86_400 * SECOND));
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(86_400 * SECOND));
     client.shift_wall_clock(7 * 86_400);
     assert_eq!(client.handle(Input::DeadlinePassed), no_actions());
     // The wall clock is checked at least once an hour. The check ends the session.
@@ -90,7 +90,7 @@ fn a_clock_set_forward_does_not_end_all_sessions() {
 
 #[test]
 fn a_clock_jump_reverted_between_two_checks_has_no_effect() {
-    let mut client = ScriptedClient::identified_as(Version::V2, token_for(86_400 * SECOND));
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(86_400 * SECOND));
     client.shift_wall_clock(7 * 86_400);
     assert_eq!(keep_alive(&mut client, 1_800 * SECOND), no_actions());
     client.shift_wall_clock(-7 * 86_400);
@@ -100,7 +100,7 @@ fn a_clock_jump_reverted_between_two_checks_has_no_effect() {
 
 #[test]
 fn silence_is_measured_without_the_wall_clock() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.shift_wall_clock(86_400);
     assert_eq!(client.advance(60 * SECOND - MS).len(), 1);
     client.shift_wall_clock(-2 * 86_400);

@@ -47,7 +47,7 @@ fn a_client_heartbeat_is_answered_with_its_own_time() {
         ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
-        ScriptedClient::identified(),
+        ScriptedClient::ready(),
     ] {
         for (beat, ack) in [
             (r#"{"op":10,"time":1579276740336}"#, r#"{"op":11,"time":1579276740336}"#),
@@ -61,7 +61,7 @@ fn a_client_heartbeat_is_answered_with_its_own_time() {
 
 #[test]
 fn answering_heartbeats_keeps_a_session_open() {
-    let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
+    let mut client = ScriptedClient::ready_as(Version::V1, token_of("42"));
     client.advance(22_500 * MS);
     for _ in 0..100 {
         client.send(ACK);
@@ -92,7 +92,7 @@ fn any_client_frame_postpones_the_heartbeat_timeout() {
         Input::Text(r#"{"op":5,"channel":"room:1"}"#),
         Input::ControlFrame,
     ] {
-        let mut client = ScriptedClient::identified();
+        let mut client = ScriptedClient::ready();
         client.advance(60 * SECOND - MS);
         client.handle(frame.clone());
         assert!(!client.advance(60 * SECOND - MS).contains(&"close 4002".to_owned()));
@@ -102,7 +102,7 @@ fn any_client_frame_postpones_the_heartbeat_timeout() {
 
 #[test]
 fn inputs_of_the_gateway_do_not_postpone_the_timeout() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.advance(60 * SECOND - MS);
     client.subscribed(2);
@@ -111,7 +111,7 @@ fn inputs_of_the_gateway_do_not_postpone_the_timeout() {
 
 #[test]
 fn one_heartbeat_follows_a_stall_of_several_intervals() {
-    let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
+    let mut client = ScriptedClient::ready_as(Version::V1, token_of("42"));
     client.stall(200 * SECOND);
     client.send(ACK);
     assert_eq!(client.handle(Input::DeadlinePassed), [beat_at(200 * SECOND)]);
@@ -121,7 +121,7 @@ fn one_heartbeat_follows_a_stall_of_several_intervals() {
 
 #[test]
 fn an_early_deadline_does_nothing() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     let due = client.conversation.next_deadline();
     client.stall(SECOND);
     assert_eq!(client.handle(Input::DeadlinePassed), no_actions());

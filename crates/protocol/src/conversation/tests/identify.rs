@@ -26,9 +26,9 @@ fn a_version_1_client_identifies_and_goes_live() {
     let mut client = ScriptedClient::connect(Version::V1);
     assert_eq!(client.send(IDENTIFY), ["authenticate secret"]);
     assert_eq!(client.verified(token_for(60 * SECOND)), ["join user:42 all"]);
-    assert!(!client.conversation.is_identified());
+    assert!(!client.conversation.is_ready());
     assert_eq!(client.joined(), [READY_V1, "go live"]);
-    assert!(client.conversation.is_identified());
+    assert!(client.conversation.is_ready());
 }
 
 #[test]
@@ -100,10 +100,10 @@ fn a_verified_token_ends_the_identify_timeout() {
 
 #[test]
 fn a_second_identify_closes_with_4005_in_every_state() {
-    for mut client in [ScriptedClient::verifying(), ScriptedClient::joining(), ScriptedClient::identified()] {
+    for mut client in [ScriptedClient::verifying(), ScriptedClient::joining(), ScriptedClient::ready()] {
         assert_eq!(client.send(IDENTIFY), ["close 4005"]);
     }
-    let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
+    let mut client = ScriptedClient::ready_as(Version::V1, token_of("42"));
     assert_eq!(client.send(IDENTIFY), ["close 4005"]);
 }
 

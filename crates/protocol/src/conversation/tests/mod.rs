@@ -89,11 +89,11 @@ impl ScriptedClient {
     }
 
     /// A client of version 2 that received Ready.
-    fn identified() -> Self {
-        Self::identified_as(Version::V2, token_of("42"))
+    fn ready() -> Self {
+        Self::ready_as(Version::V2, token_of("42"))
     }
 
-    fn identified_as(version: Version, identity: Identity) -> Self {
+    fn ready_as(version: Version, identity: Identity) -> Self {
         let mut client = Self::connect(version);
         client.identify_as(identity);
         client
@@ -103,7 +103,7 @@ impl ScriptedClient {
         self.send(IDENTIFY);
         self.verified(identity);
         self.joined();
-        assert!(self.conversation.is_identified());
+        assert!(self.conversation.is_ready());
     }
 
     fn handle(&mut self, input: Input<'_>) -> Vec<String> {

@@ -100,7 +100,7 @@ fn a_recovering_channel_counts_and_cannot_be_requested_again() {
 
 #[test]
 fn subscribe_is_answered_by_recovering_and_then_subscribed() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(r#"{"op":4,"channel":"room:7","since":"9-1"}"#);
     assert_eq!(
         client.recovering(2, Some(SINCE)),

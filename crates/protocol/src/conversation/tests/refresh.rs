@@ -8,7 +8,7 @@ const REFRESH_FAILED: &str =
 
 #[test]
 fn a_newer_token_extends_the_session() {
-    let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(20 * SECOND));
     client.advance(10 * SECOND);
     assert_eq!(client.send(REFRESH), ["authenticate newer"]);
     assert_eq!(client.verified(token_for(50 * SECOND)), [r#"{"op":13,"expires_in":40000}"#]);
@@ -19,7 +19,7 @@ fn a_newer_token_extends_the_session() {
 
 #[test]
 fn a_newer_token_may_shorten_or_remove_the_expiry() {
-    let mut client = ScriptedClient::identified_as(Version::V2, token_for(600 * SECOND));
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(600 * SECOND));
     assert_eq!(client.verified(token_of("42")), [r#"{"op":13}"#]);
     assert_eq!(client.verified(token_for(5 * SECOND)), [r#"{"op":13,"expires_in":5000}"#]);
     assert_eq!(client.conversation.next_deadline(), Some(client.now.monotonic + 5 * SECOND));
@@ -28,7 +28,7 @@ fn a_newer_token_may_shorten_or_remove_the_expiry() {
 
 #[test]
 fn a_failed_refresh_leaves_the_session_unchanged() {
-    let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(20 * SECOND));
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.send(REFRESH);
     assert_eq!(client.not_verified(), [REFRESH_FAILED]);
@@ -40,7 +40,7 @@ fn a_failed_refresh_leaves_the_session_unchanged() {
 
 #[test]
 fn a_narrower_token_unsubscribes_channels_it_no_longer_allows() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     for channel in ["room:1", "news:sport", "room:2"] {
         client.send(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
     }
@@ -63,7 +63,7 @@ fn a_narrower_token_unsubscribes_channels_it_no_longer_allows() {
 
 #[test]
 fn a_late_answer_for_a_disallowed_channel_is_ignored() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.verified(Identity { grants: vec![], ..token_of("42") });
     assert_eq!(client.subscribed(2), no_actions());
@@ -83,7 +83,7 @@ fn a_narrower_token_unsubscribes_identify_channels_but_never_own_ones() {
 
 #[test]
 fn a_wider_token_allows_more_channels_at_once() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     assert!(client.send(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
     client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });
     assert_eq!(client.send(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with request id 2"]);
@@ -91,7 +91,7 @@ fn a_wider_token_allows_more_channels_at_once() {
 
 #[test]
 fn a_refresh_over_the_limit_closes_with_4007() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(REFRESH);
     assert_eq!(client.handle(Input::OverLimit), ["close 4007"]);
 }

@@ -18,7 +18,7 @@ const ALREADY: &str = r#"{"op":9,"code":"already_subscribed","detail":"the sessi
 
 #[test]
 fn a_subscription_is_answered_before_it_goes_live() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     assert_eq!(client.send(&subscribe("room:7")), ["subscribe room:7 with request id 2"]);
     assert_eq!(
         client.subscribed(2),
@@ -30,7 +30,7 @@ fn a_subscription_is_answered_before_it_goes_live() {
 #[test]
 fn an_unknown_position_is_answered_with_recovered_false() {
     for (since, position) in [("9-1", "9-1"), ("", "?"), ("nonsense", "?")] {
-        let mut client = ScriptedClient::identified();
+        let mut client = ScriptedClient::ready();
         assert_eq!(
             client.send(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#)),
             [format!("subscribe room:7@{position} with request id 2")]
@@ -44,7 +44,7 @@ fn an_unknown_position_is_answered_with_recovered_false() {
 
 #[test]
 fn answers_match_their_channels_in_any_order() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(&subscribe("room:1"));
     client.send(&subscribe("room:2"));
     assert_eq!(client.subscribed(3)[1], "go live on room:2");
@@ -53,7 +53,7 @@ fn answers_match_their_channels_in_any_order() {
 
 #[test]
 fn a_bad_or_disallowed_channel_is_refused_without_closing() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     for (channel, reason) in [
         ("", "bad_channel"),
         ("room", "bad_channel"),
@@ -71,13 +71,13 @@ fn a_bad_or_disallowed_channel_is_refused_without_closing() {
 
 #[test]
 fn a_refused_channel_name_is_returned_verbatim_as_json() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     assert_eq!(client.send(r#"{"op":4,"channel":"a\"\u000ab"}"#), [refused(r#"a\"\nb"#, "bad_channel")]);
 }
 
 #[test]
 fn a_second_subscribe_to_a_channel_is_a_soft_error() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(&subscribe("room:7"));
     assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "requested");
     client.subscribed(2);
@@ -88,7 +88,7 @@ fn a_second_subscribe_to_a_channel_is_a_soft_error() {
 
 #[test]
 fn a_session_cannot_exceed_its_subscription_limit() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     for channel in ["room:1", "room:2", "room:3"] {
         assert!(client.send(&subscribe(channel))[0].starts_with("subscribe"));
     }
@@ -110,7 +110,7 @@ fn a_subscription_limit_of_zero_means_no_limit() {
 
 #[test]
 fn unsubscribe_takes_effect_at_once() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(&subscribe("room:7"));
     client.subscribed(2);
     assert_eq!(
@@ -121,7 +121,7 @@ fn unsubscribe_takes_effect_at_once() {
 
 #[test]
 fn unsubscribe_without_a_subscription_succeeds() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     for channel in ["room:7", "bank:1"] {
         assert_eq!(
             client.send(&unsubscribe(channel)),
@@ -133,18 +133,18 @@ fn unsubscribe_without_a_subscription_succeeds() {
 
 #[test]
 fn own_channels_cannot_be_left() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     for channel in ["user:42", "all"] {
         assert_eq!(
             client.send(&unsubscribe(channel)),
-            [r#"{"op":9,"code":"own_channel","detail":"a session stays on its user's channel and on all"}"#]
+            [r#"{"op":9,"code":"own_channel","detail":"cannot unsubscribe from user:<id> or all"}"#]
         );
     }
 }
 
 #[test]
 fn a_late_answer_does_not_answer_a_newer_subscribe() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(&subscribe("room:7"));
     client.send(&unsubscribe("room:7"));
     assert_eq!(client.send(&subscribe("room:7")), ["subscribe room:7 with request id 3"]);
@@ -154,7 +154,7 @@ fn a_late_answer_does_not_answer_a_newer_subscribe() {
 
 #[test]
 fn an_answer_after_unsubscribe_is_ignored() {
-    let mut client = ScriptedClient::identified();
+    let mut client = ScriptedClient::ready();
     client.send(&subscribe("room:7"));
     client.send(&unsubscribe("room:7"));
     assert_eq!(client.subscribed(2), no_actions());

@@ -62,11 +62,11 @@ type Member = (usize, ChannelName);
 struct LinkModel {
     link: Link,
     is_up: bool,
-    requests: RequestId,
+    calls: BrokerCallId,
     /// The channels that each hub wants, with the last position it received; `None`: not answered yet.
     wanted: BTreeMap<Member, Option<Position>>,
     /// Calls that were neither answered nor withdrawn.
-    unanswered: BTreeSet<(Member, RequestId)>,
+    unanswered: BTreeSet<(Member, BrokerCallId)>,
     /// The channels that the server sends.
     subscribed: BTreeSet<ChannelName>,
     batch: Option<(SubscriptionBatch, bool)>,
@@ -81,7 +81,7 @@ impl LinkModel {
         Self {
             link,
             is_up: false,
-            requests: 0,
+            calls: 0,
             wanted: BTreeMap::new(),
             unanswered: BTreeSet::new(),
             subscribed: BTreeSet::new(),
@@ -135,12 +135,12 @@ impl LinkModel {
     }
 
     fn subscribe(&mut self, hub: usize, rooms: Vec<ChannelName>, verify: bool) {
-        self.requests += 1;
+        self.calls += 1;
         for room in &rooms {
             self.wanted.entry((hub, room.clone())).or_default();
-            self.unanswered.insert(((hub, room.clone()), self.requests));
+            self.unanswered.insert(((hub, room.clone()), self.calls));
         }
-        self.link.core.subscribe(HubId::of_index(hub), self.requests, rooms, verify);
+        self.link.core.subscribe(HubId::of_index(hub), self.calls, rooms, verify);
     }
 
     fn start_batch(&mut self, max: usize, is_early: bool) {
@@ -201,10 +201,10 @@ impl LinkModel {
     fn check_event(&mut self, hub: usize, event: HubEvent) {
         match event {
             HubEvent::Subscribed(acks) => {
-                for SubscribeAck { channel, request, cut } in acks {
+                for SubscribeAck { channel, call, cut } in acks {
                     let member = (hub, channel);
                     let Cut::At(cut) = cut else { panic!("every history is readable: {member:?}") };
-                    assert!(self.unanswered.remove(&(member.clone(), request)), "{member:?} {request}");
+                    assert!(self.unanswered.remove(&(member.clone(), call)), "{member:?} {call}");
                     let last = self.wanted.get_mut(&member).unwrap().replace(cut);
                     assert!(last.is_none_or(|last| last == cut), "{member:?} was at {last:?}, not {cut}");
                 }

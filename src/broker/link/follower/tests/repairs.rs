@@ -13,10 +13,10 @@ fn missed_durable_messages_are_read_without_a_gap() {
     channel.answer_page(&["1000-42", "1000-43"], "1000-44");
     assert_eq!(channel.reads_from().as_deref(), Some("1000-43"), "the page did not reach the tail");
     channel.answer_page(&["1000-44", "1000-45"], "1000-45");
-    assert_eq!(channel.take_deliveries(), ["1000-42", "1000-43", "1000-44", "1000-45"]);
+    assert_eq!(channel.take_outputs(), ["1000-42", "1000-43", "1000-44", "1000-45"]);
     channel.lose_link();
     channel.answer_tail(Some("1000-45"));
-    assert_eq!(channel.deliveries, [""; 0], "no message was missed");
+    assert_eq!(channel.outputs, [""; 0], "no message was missed");
 }
 
 #[test]
@@ -25,13 +25,13 @@ fn a_lost_link_is_a_gap_where_plain_messages_occur() {
         let mut channel = FollowedChannel::at("1000-41");
         channel.receive(None);
         channel.receive(first);
-        channel.take_deliveries();
+        channel.take_outputs();
         channel.lose_link();
         assert!(channel.needs_gap());
         channel.answer_tail(Some(history));
-        assert_eq!(channel.deliveries, ["link_lost"]);
+        assert_eq!(channel.outputs, ["link_lost"]);
         channel.receive(None);
-        assert_eq!(channel.deliveries, ["link_lost", "plain"], "one gap");
+        assert_eq!(channel.outputs, ["link_lost", "plain"], "one gap");
     }
 }
 
@@ -45,7 +45,7 @@ fn a_plain_message_during_an_interrupted_repair_causes_a_gap() {
         channel.lose_link();
         assert!(channel.needs_gap(), "dropped: {is_dropped}");
         channel.answer_tail(Some("1000-41"));
-        assert_eq!(channel.deliveries, ["link_lost"]);
+        assert_eq!(channel.outputs, ["link_lost"]);
     }
 }
 
@@ -53,12 +53,12 @@ fn a_plain_message_during_an_interrupted_repair_causes_a_gap() {
 fn an_interrupted_repair_still_announces_its_gap() {
     let mut channel = FollowedChannel::at("1000-41");
     channel.receive(None);
-    channel.take_deliveries();
+    channel.take_outputs();
     channel.lose_link();
     channel.lose_link();
     assert!(channel.needs_gap());
     channel.answer_tail(Some("1000-41"));
-    assert_eq!(channel.deliveries, ["link_lost"]);
+    assert_eq!(channel.outputs, ["link_lost"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_gap_comes_before_the_messages_read() {
     channel.lose_link();
     channel.answer_tail(Some("1000-42"));
     channel.answer_page(&["1000-42"], "1000-42");
-    assert_eq!(channel.deliveries, ["plain", "link_lost", "1000-42"]);
+    assert_eq!(channel.outputs, ["plain", "link_lost", "1000-42"]);
 }
 
 #[test]
@@ -77,12 +77,12 @@ fn a_lost_link_is_a_gap_on_channels_without_history() {
     for (whole_since_ms, gap) in [(NOW_MS, "link_lost"), (NOW_MS + 1, "history_lost@5000-0")] {
         let mut channel = FollowedChannel::new();
         channel.answer_tail(None);
-        channel.take_deliveries();
+        channel.take_outputs();
         channel.lose_link();
         assert!(channel.needs_gap());
         let read = TailRead { whole_since_ms, ..tail_read(Tail::Nothing) };
         channel.step(|follower, number| follower.on_stream_tail(number, read));
-        assert_eq!(channel.deliveries, [gap]);
+        assert_eq!(channel.outputs, [gap]);
     }
 }
 
@@ -93,13 +93,13 @@ fn a_history_that_does_not_continue_is_a_gap() {
         channel.lose_link();
         channel.answer_tail(Some(tail));
         channel.answer_page(read, tail);
-        assert_eq!(channel.deliveries, [format!("history_lost@{tail}")], "no message of it is delivered");
+        assert_eq!(channel.outputs, [format!("history_lost@{tail}")], "no message of it is delivered");
         assert_eq!(channel.follower.position(), Some(at(tail)));
     }
     let mut channel = FollowedChannel::at("1000-41");
     channel.lose_link();
     channel.answer_tail(None);
-    assert_eq!(channel.deliveries, ["history_lost@5000-0"], "the history is gone");
+    assert_eq!(channel.outputs, ["history_lost@5000-0"], "the history is gone");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn after_a_lost_history_the_ring_is_delivered() {
         channel.receive_all(ring);
         channel.answer_tail(Some(tail));
         channel.answer_page(&[tail], tail);
-        assert_eq!(channel.deliveries, expected);
+        assert_eq!(channel.outputs, expected);
     }
 }
 
@@ -137,18 +137,18 @@ fn dropping(tail: &str, position: &str) -> FollowedChannel {
 fn a_dropped_message_that_the_history_lacks_is_a_gap() {
     let mut ended = dropping("1000-41", "1000-42");
     ended.answer_tail(None);
-    assert_eq!(ended.deliveries, ["history_lost@5000-0"]);
+    assert_eq!(ended.outputs, ["history_lost@5000-0"]);
     // The history lost its end.
     let mut shorter = dropping("1000-41", "1000-42");
     shorter.answer_tail(Some("1000-41"));
-    assert_eq!(shorter.deliveries, ["history_lost"]);
+    assert_eq!(shorter.outputs, ["history_lost"]);
     // A history came and went.
     let mut deleted = dropping("5000-0", "5001-2");
     deleted.answer_page(&[], "5002-0");
-    assert_eq!(deleted.deliveries, ["history_lost"]);
+    assert_eq!(deleted.outputs, ["history_lost"]);
     let mut trimmed = dropping("1000-41", "1000-43");
     trimmed.answer_page(&["1000-42"], "1000-42");
-    assert_eq!(trimmed.deliveries, ["1000-42", "history_lost"]);
+    assert_eq!(trimmed.outputs, ["1000-42", "history_lost"]);
     for channel in [ended, shorter, deleted, trimmed] {
         assert!(!channel.follower.is_repairing());
     }
@@ -163,10 +163,10 @@ fn a_message_dropped_during_a_read_is_read_again() {
     channel.receive(Some("5001-1"));
     // The answer is older than the message, so it does not show that the history lacks it.
     channel.answer_tail(None);
-    assert_eq!(channel.deliveries, [""; 0]);
+    assert_eq!(channel.outputs, [""; 0]);
     assert!(channel.needs_read);
     channel.answer_page(&["5001-1"], "5001-1");
-    assert_eq!(channel.deliveries, ["5001-1"]);
+    assert_eq!(channel.outputs, ["5001-1"]);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn consecutive_messages_need_no_history() {
     channel.verify();
     assert_eq!(channel.receive(Some("1000-42")), Arrival::Hold);
     channel.answer_tail(None);
-    assert_eq!(channel.deliveries, ["1000-42"]);
+    assert_eq!(channel.outputs, ["1000-42"]);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn an_expired_history_is_no_gap_while_the_link_is_up() {
     let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.answer_tail(None);
-    assert_eq!(channel.deliveries, [""; 0]);
+    assert_eq!(channel.outputs, [""; 0]);
     assert_eq!(channel.receive(Some("6000-1")), Arrival::Deliver);
 }
 
@@ -198,7 +198,7 @@ fn a_full_ring_drops_the_oldest_and_reads_again() {
     channel.answer_page(&["1000-42", "1000-43"], "1000-43");
     assert_eq!(channel.reads_from().as_deref(), Some("1000-43"));
     channel.answer_page(&["1000-44"], "1000-44");
-    assert_eq!(channel.deliveries, ["1000-42", "1000-43", "1000-44"]);
+    assert_eq!(channel.outputs, ["1000-42", "1000-43", "1000-44"]);
     assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver);
 }
 
@@ -226,7 +226,7 @@ fn a_dropped_plain_message_is_an_overflow_gap() {
     channel.receive(Some("1000-42"));
     assert_eq!(channel.dropped, 1);
     channel.answer_tail(Some("1000-41"));
-    assert_eq!(channel.deliveries, ["overflow", "1000-42"]);
+    assert_eq!(channel.outputs, ["overflow", "1000-42"]);
 }
 
 /// Found by the simulation (seed 59948): after a history was deleted between two pages, messages in the ring that the
@@ -239,7 +239,7 @@ fn messages_read_before_a_history_was_deleted_are_not_repeated() {
     channel.answer_tail(Some("1000-44"));
     channel.answer_page(&["1000-42", "1000-43"], "1000-44");
     channel.answer_page(&[], "2000-0");
-    assert_eq!(channel.deliveries, ["1000-42", "1000-43", "history_lost@2000-0"]);
+    assert_eq!(channel.outputs, ["1000-42", "1000-43", "history_lost@2000-0"]);
     assert_eq!(channel.receive(Some("2000-1")), Arrival::Deliver);
 }
 
@@ -252,10 +252,10 @@ fn late_messages_of_an_expired_history_are_not_repeated() {
     channel.answer_tail(Some("1000-43"));
     channel.answer_page(&["1000-42", "1000-43"], "1000-44");
     channel.answer_page(&[], "5000-0");
-    assert_eq!(channel.take_deliveries(), ["1000-42", "1000-43", "history_lost@5000-0"]);
+    assert_eq!(channel.take_outputs(), ["1000-42", "1000-43", "history_lost@5000-0"]);
     assert_eq!(channel.receive(Some("1000-42")), Arrival::Hole);
     channel.answer_page(&[], "5001-0");
-    assert_eq!(channel.deliveries, [""; 0]);
+    assert_eq!(channel.outputs, [""; 0]);
     assert_eq!(channel.receive(Some("5002-1")), Arrival::Deliver);
 }
 
@@ -263,9 +263,9 @@ fn late_messages_of_an_expired_history_are_not_repeated() {
 fn positions_chosen_by_a_publisher_need_no_history() {
     let mut channel = FollowedChannel::new();
     channel.answer_tail(None);
-    channel.take_deliveries();
+    channel.take_outputs();
     assert_eq!(channel.receive(Some("1000-7")), Arrival::Hole);
     channel.answer_page(&[], "5001-0");
-    assert_eq!(channel.deliveries, ["history_lost", "1000-7"]);
+    assert_eq!(channel.outputs, ["history_lost", "1000-7"]);
     assert_eq!(channel.receive(Some("1000-8")), Arrival::Deliver);
 }

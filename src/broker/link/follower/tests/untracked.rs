@@ -7,7 +7,7 @@ fn an_unreadable_history_is_a_gap_and_delivery_continues() {
     let mut channel = FollowedChannel::at("1000-41");
     channel.receive(Some("1000-44"));
     channel.answer_unreadable();
-    assert_eq!(channel.deliveries, ["history_unreadable", "1000-44"]);
+    assert_eq!(channel.outputs, ["history_unreadable", "1000-44"]);
     assert_eq!(channel.follower.position(), None);
     assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver, "an untracked channel claims nothing");
     assert_eq!(channel.receive(Some("1000-47")), Arrival::DeliverAfterGap);
@@ -20,7 +20,7 @@ fn a_new_channel_with_an_unreadable_history_is_untracked() {
     let mut channel = FollowedChannel::new();
     channel.receive(Some("1000-44"));
     channel.answer_unreadable();
-    assert_eq!(channel.deliveries, ["cut untracked", "1000-44"]);
+    assert_eq!(channel.outputs, ["cut untracked", "1000-44"]);
     assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver);
 }
 
@@ -30,7 +30,7 @@ fn a_skipped_position_in_an_unreadable_history_is_a_gap() {
     let mut channel = FollowedChannel::at("1000-41");
     assert_eq!(channel.receive(Some("1000-43")), Arrival::Hole);
     channel.answer_unreadable();
-    assert_eq!(channel.deliveries, ["history_unreadable", "1000-43"]);
+    assert_eq!(channel.outputs, ["history_unreadable", "1000-43"]);
 }
 
 /// Found by the simulation (seed 10079): a refused read counted as a removed history, so the channel lost its position.
@@ -46,7 +46,7 @@ fn an_unreadable_history_is_announced_once_and_keeps_its_position() {
     assert_eq!(channel.receive(Some("1000-44")), Arrival::Deliver);
     channel.verify();
     channel.answer_tail(Some("1000-44"));
-    assert_eq!(channel.deliveries, ["history_unreadable", "1000-42", "1000-43", "1000-44"]);
+    assert_eq!(channel.outputs, ["history_unreadable", "1000-42", "1000-43", "1000-44"]);
     assert_eq!(channel.follower.position(), Some(at("1000-44")));
 }
 
@@ -56,7 +56,7 @@ fn an_unreadable_tail_after_a_lost_link_is_a_gap() {
     channel.lose_link();
     assert_eq!(channel.receive(Some("1000-42")), Arrival::Hold);
     channel.answer_unreadable();
-    assert_eq!(channel.deliveries, ["history_unreadable", "1000-42"]);
+    assert_eq!(channel.outputs, ["history_unreadable", "1000-42"]);
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn an_untracked_channel_resumes_after_its_last_message() {
     channel.verify();
     channel.answer_unreadable();
     channel.receive(Some("1000-45"));
-    channel.take_deliveries();
+    channel.take_outputs();
     channel.verify();
     assert_eq!(channel.reads_from().as_deref(), Some("1000-45"));
     channel.answer_tail(Some("1000-47"));
     channel.answer_page(&["1000-46", "1000-47"], "1000-47");
-    assert_eq!(channel.deliveries, ["1000-46", "1000-47"]);
+    assert_eq!(channel.outputs, ["1000-46", "1000-47"]);
     assert_eq!(channel.receive(Some("1000-48")), Arrival::Deliver);
 }
 
@@ -78,12 +78,12 @@ fn an_untracked_channel_resumes_after_its_last_message() {
 fn an_untracked_channel_without_messages_resumes_at_the_tail() {
     let mut channel = FollowedChannel::new();
     channel.answer_unreadable();
-    assert_eq!(channel.take_deliveries(), ["cut untracked"]);
+    assert_eq!(channel.take_outputs(), ["cut untracked"]);
     channel.verify();
     assert_eq!(channel.reads_from(), None, "the tail is read first");
     channel.answer_tail(Some("1000-41"));
     // An earlier publication may still be in flight. It is not delivered after the gap.
-    assert_eq!(channel.deliveries, ["history_unreadable@1000-41"]);
+    assert_eq!(channel.outputs, ["history_unreadable@1000-41"]);
     assert_eq!(channel.receive(Some("1000-41")), Arrival::Duplicate);
     assert_eq!(channel.receive(Some("1000-42")), Arrival::Deliver);
 }
@@ -96,7 +96,7 @@ fn an_untracked_channel_reads_the_history_after_its_ring() {
         channel.verify();
         channel.receive_all(&["1000-42", "1000-43"]);
         channel.answer_tail(Some(tail));
-        assert_eq!(channel.take_deliveries(), ["1000-42", "1000-43"]);
+        assert_eq!(channel.take_outputs(), ["1000-42", "1000-43"]);
         assert_eq!(channel.needs_read, tail == "1000-44");
     }
     let mut channel = untracked(None);
@@ -104,7 +104,7 @@ fn an_untracked_channel_reads_the_history_after_its_ring() {
     channel.receive(Some("1000-42"));
     channel.answer_tail(Some("1000-43"));
     channel.answer_page(&["1000-43"], "1000-43");
-    assert_eq!(channel.deliveries, ["1000-42", "1000-43"]);
+    assert_eq!(channel.outputs, ["1000-42", "1000-43"]);
     assert_eq!(channel.receive(Some("1000-43")), Arrival::Duplicate);
 }
 
@@ -115,7 +115,7 @@ fn untracked(last: Option<&str>) -> FollowedChannel {
         channel.verify();
     }
     channel.answer_unreadable();
-    channel.take_deliveries();
+    channel.take_outputs();
     channel
 }
 
@@ -127,7 +127,7 @@ fn an_untracked_channel_gets_a_gap_for_a_lost_link() {
         assert!(channel.needs_gap(), "{last:?}");
         channel.answer_tail(Some("1000-41"));
         let gap = if last.is_none() { "history_unreadable@1000-41" } else { "link_lost" };
-        assert_eq!(channel.deliveries, [gap]);
+        assert_eq!(channel.outputs, [gap]);
     }
 }
 
@@ -138,7 +138,7 @@ fn an_untracked_channel_gets_a_gap_for_each_lost_link() {
         for _ in 0..2 {
             channel.lose_link();
             channel.answer_unreadable();
-            assert_eq!(channel.take_deliveries(), ["history_unreadable"], "{last:?}");
+            assert_eq!(channel.take_outputs(), ["history_unreadable"], "{last:?}");
         }
     }
 }
@@ -158,7 +158,7 @@ fn an_untracked_channel_gets_a_gap_for_dropped_messages() {
                 channel.answer_unreadable();
             }
             let gap = if is_readable { "history_unreadable@1000-42" } else { "overflow" };
-            assert_eq!(channel.deliveries, [gap], "{last:?} {position:?}");
+            assert_eq!(channel.outputs, [gap], "{last:?} {position:?}");
         }
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! A subscription is confirmed at its cut. A client whose position is the cut missed nothing. A client with an earlier
 //! position receives the immutable history from its position to the cut. A client with a later position comes from a
-//! replica that is ahead, so the broker compares the channel with its history first.
+//! replica that is ahead, so the broker compares the channel with its history first; if the position is still later, it
+//! is not recovered.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::requests::SessionAnswer;
 use super::{EndedSubscription, FrameSink, HubAction, HubCore, RequestKind, SessionKey};
-use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, RequestId, SubscribeAck};
+use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
 use crate::hub::messages::SessionEvent;
-use crate::hub::registry::{BrokerCall, PendingSubscription};
+use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription};
 use crate::metrics::{Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
 use protocol::conversation::{ResumePoint, SubscribeRequest};
@@ -55,7 +56,7 @@ impl<S: FrameSink> HubCore<S> {
         let mut unknown = Vec::new();
         for (channel, since) in channels {
             self.registry.subscribe(session, &channel, since, id);
-            if self.registry.cut(&channel).is_some() {
+            if self.registry.channel_position(&channel).is_some() {
                 let next = self.registry.pending(session, &channel).and_then(|pending| next_step(pending));
                 self.apply_steps(&channel, next.map(|next| (session, next)), actions);
             } else if self.registry.has_no_open_call(&channel) {
@@ -74,11 +75,11 @@ impl<S: FrameSink> HubCore<S> {
         if channels.is_empty() {
             return;
         }
-        let request = self.next_number();
+        let id = self.next_number();
         for channel in &channels {
-            self.registry.set_open_call(channel, BrokerCall { request, verify });
+            self.registry.set_open_call(channel, BrokerCall { id, verify });
         }
-        actions.push(HubAction::Subscribe { request, channels, verify });
+        actions.push(HubAction::Subscribe { call: id, channels, verify });
     }
 
     /// Repeats the open call for a channel whose publications the inbox dropped. The answer to the first call does not
@@ -91,10 +92,10 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Handles the broker's answer for one channel.
     pub(super) fn on_ack(&mut self, ack: SubscribeAck, actions: &mut Vec<HubAction>) {
-        let SubscribeAck { channel, request, cut } = ack;
+        let SubscribeAck { channel, call, cut } = ack;
         // After the hub unsubscribes and subscribes again, an answer to the earlier call is not valid.
-        let call = self.registry.open_call(&channel).filter(|call| call.request == request);
-        let Some(BrokerCall { verify, .. }) = call else { return };
+        let open = self.registry.open_call(&channel).filter(|open| open.id == call);
+        let Some(BrokerCall { verify, .. }) = open else { return };
         let position = match cut {
             Cut::At(position) => Some(position),
             Cut::Untracked => None,
@@ -130,6 +131,7 @@ impl<S: FrameSink> HubCore<S> {
             }
             self.resolve(session, channel, Resolution::refused(), actions);
             if let Some(ended) = self.registry.unsubscribe(session, channel) {
+                // `on` counts only for the inputs of sessions.
                 self.metrics.subscriptions.dec();
                 // The request is answered for this channel, so nothing is left to cancel.
                 self.on_subscription_end(EndedSubscription { pending: None, ..ended }, actions);
@@ -139,7 +141,7 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Continues the pending subscriptions of a channel after a cut moved.
     pub(super) fn on_cut_moved(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
-        if self.registry.cut(channel).is_none() {
+        if self.registry.channel_position(channel).is_none() {
             return self.ensure_call(channel, false, actions);
         }
         let pending = self.registry.pending_on(channel);
@@ -211,7 +213,7 @@ impl<S: FrameSink> HubCore<S> {
     /// count one long message.
     fn apply_recovery_budget(
         &mut self,
-        request: RequestId,
+        request: HubRequestId,
         recovered: Recovered,
     ) -> Result<Recovered, NotRecovered> {
         let Some(request) = self.requests.get_mut(request) else { return Ok(recovered) };
@@ -243,13 +245,13 @@ impl<S: FrameSink> HubCore<S> {
     }
 
     /// Answers a request with the states that are known.
-    fn answer(&mut self, request: RequestId, actions: &mut Vec<HubAction>) {
+    fn answer(&mut self, request: HubRequestId, actions: &mut Vec<HubAction>) {
         if let Some(answer) = self.requests.answer(request) {
             self.send_answer(request, answer, actions);
         }
     }
 
-    fn send_answer(&mut self, request: RequestId, answer: SessionAnswer, actions: &mut Vec<HubAction>) {
+    fn send_answer(&mut self, request: HubRequestId, answer: SessionAnswer, actions: &mut Vec<HubAction>) {
         let SessionAnswer { session, known, event } = answer;
         let is_alone = matches!(event, SessionEvent::Subscribed { .. });
         for channel in known {
@@ -280,15 +282,15 @@ impl<S: FrameSink> HubCore<S> {
 fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
     Some(match pending.since() {
-        None => NextStep::Resolve(Resolution::new(cut)),
+        None => NextStep::Resolve(Resolution::starting_at(cut)),
         Some(ResumePoint::Invalid) => {
-            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::UnreadablePosition))
+            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::InvalidPosition))
         }
         Some(ResumePoint::Position(since)) if since == cut => {
             NextStep::Resolve(Resolution::recovered(since, [].into()))
         }
         Some(ResumePoint::Position(since)) if since < cut => NextStep::Read(since, cut),
-        // The client comes from a replica that is ahead, or the end of the history is lost.
+        // The client comes from a replica that is ahead, or the history lost its last messages.
         Some(ResumePoint::Position(_)) if !pending.is_verified() => NextStep::Verify,
         Some(ResumePoint::Position(_)) => {
             NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost))
@@ -298,7 +300,7 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
 
 impl Resolution {
     /// The client named no position, so it starts at `position`.
-    fn new(position: Position) -> Self {
+    fn starting_at(position: Position) -> Self {
         let state = SubscriptionState::Live { position, recovered: None };
         Self { state, outcome: None, missed: [].into() }
     }
@@ -320,7 +322,7 @@ impl Resolution {
     /// The history of the channel cannot be read, so nothing is recovered.
     fn untracked(since: Option<ResumePoint>) -> Self {
         match since {
-            None => Self::new(NOWHERE),
+            None => Self::starting_at(NOWHERE),
             Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
         }
     }

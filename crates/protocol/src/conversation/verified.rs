@@ -13,11 +13,11 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The identity of a session, and its subscriptions in addition to its two own channels.
 #[derive(Debug)]
-pub(super) struct Identified {
+pub(super) struct VerifiedSession {
     user: ChannelName,
     expiry: Option<Expiry>,
     grants: Box<[ChannelPattern]>,
-    subscriptions: Vec<ActiveSubscription>,
+    subscriptions: Vec<ChannelSubscription>,
     next_request_id: u32,
     /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
@@ -29,15 +29,15 @@ struct Expiry {
     check_at: Instant,
 }
 
+/// A subscription in addition to the own channels, pending or live.
 #[derive(Debug)]
-pub(super) struct ActiveSubscription {
+pub(super) struct ChannelSubscription {
     pub(super) channel: ChannelName,
     pub(super) request_id: u32,
-    /// Whether the subscription is live.
-    pub(super) active: bool,
+    pub(super) is_live: bool,
 }
 
-impl Identified {
+impl VerifiedSession {
     pub(super) fn new(identity: Identity, now: Now) -> Self {
         Self {
             user: identity.user,
@@ -77,12 +77,12 @@ impl Identified {
         self.expiry.map(|expiry| expiry.check_at)
     }
 
-    /// Whether [`Identified::has_expired`] would return true.
+    /// Whether [`VerifiedSession::has_expired`] would return true.
     pub(super) fn would_expire(&self, now: Now) -> bool {
         self.expiry.is_some_and(|expiry| expiry.check_at <= now.monotonic && expiry.at_ms <= now.unix_ms)
     }
 
-    /// Whether the token has expired. Schedules the next check if [`Identified::expiry_check`] has passed.
+    /// Whether the token has expired. Schedules the next check if [`VerifiedSession::expiry_check`] has passed.
     pub(super) fn has_expired(&mut self, now: Now) -> bool {
         let Some(expiry) = self.expiry.filter(|expiry| expiry.check_at <= now.monotonic) else {
             return false;
@@ -125,7 +125,7 @@ impl Identified {
     /// Adds a subscription that waits for the hub. Returns the id of its request.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
         let request_id = self.next_request_id();
-        self.subscriptions.push(ActiveSubscription { channel, request_id, active: false });
+        self.subscriptions.push(ChannelSubscription { channel, request_id, is_live: false });
         request_id
     }
 
@@ -143,7 +143,7 @@ impl Identified {
             return self.recovering_own[own];
         }
         self.subscriptions.iter().any(|subscription| {
-            subscription.channel == *channel && subscription.request_id == request_id && !subscription.active
+            subscription.channel == *channel && subscription.request_id == request_id && !subscription.is_live
         })
     }
 
@@ -155,13 +155,13 @@ impl Identified {
     }
 
     /// Marks a subscription as live.
-    pub(super) fn activate(&mut self, channel: &ChannelName) {
+    pub(super) fn mark_live(&mut self, channel: &ChannelName) {
         if let Some(own) = self.own_index(channel) {
             self.recovering_own[own] = false;
         } else if let Some(found) =
             self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
         {
-            found.active = true;
+            found.is_live = true;
         }
     }
 

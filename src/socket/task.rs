@@ -29,8 +29,8 @@ const MAX_OUTPUTS_PER_POLL: u32 = 16;
 ///
 /// It is a struct because an async function stores its arguments twice. These fields are most of an idle socket's task:
 /// 256 bytes as a struct, 384 as an async function.
-pub(super) struct Driver<S> {
-    stage: DriverStage<S>,
+pub(super) struct SocketTask<S> {
+    stage: TaskStage<S>,
     outbox: Outbox,
     reader: Reader,
     write_stall: StallTimer<u64>,
@@ -39,14 +39,14 @@ pub(super) struct Driver<S> {
     _permit: ConnectionPermit,
 }
 
-enum DriverStage<S> {
+enum TaskStage<S> {
     /// The context of the actor. Frames that the context yields go into the outbox.
     Open(Pin<Box<S>>),
     /// Boxed, so that an open socket does not reserve memory for the timers of closing.
     Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
-impl<S> Driver<S>
+impl<S> SocketTask<S>
 where
     S: Stream<Item = Result<Bytes, Error>>,
 {
@@ -57,7 +57,7 @@ where
         permit: ConnectionPermit,
     ) -> Self {
         Self {
-            stage: DriverStage::Open(context),
+            stage: TaskStage::Open(context),
             outbox,
             reader,
             write_stall: StallTimer::default(),
@@ -67,7 +67,7 @@ where
     }
 }
 
-impl<S> Future for Driver<S>
+impl<S> Future for SocketTask<S>
 where
     S: Stream<Item = Result<Bytes, Error>>,
 {
@@ -75,7 +75,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { stage, outbox, reader, write_stall, message_stall, .. } = &mut *self;
-        if let DriverStage::Open(context) = stage {
+        if let TaskStage::Open(context) = stage {
             let open = poll_open(context.as_mut(), outbox, write_stall, cx);
             ready!(if open.is_pending() {
                 poll_message_timeout(outbox, reader, message_stall, cx)
@@ -83,11 +83,11 @@ where
                 open
             });
             // Drops the context, and with it the actor.
-            *stage = DriverStage::Closing(Box::pin(close(outbox.clone(), reader.clone())));
+            *stage = TaskStage::Closing(Box::pin(close(outbox.clone(), reader.clone())));
         }
         match stage {
-            DriverStage::Closing(closing) => closing.as_mut().poll(cx),
-            DriverStage::Open(_) => Poll::Pending,
+            TaskStage::Closing(closing) => closing.as_mut().poll(cx),
+            TaskStage::Open(_) => Poll::Pending,
         }
     }
 }
@@ -102,7 +102,7 @@ fn poll_open<S>(
 where
     S: Stream<Item = Result<Bytes, Error>>,
 {
-    outbox.set_driver(cx.waker());
+    outbox.set_task_waker(cx.waker());
     for round in 0.. {
         // A panic ends this session only. The actor is not polled again: the caller drops it.
         let polled = catch_unwind(AssertUnwindSafe(|| context.as_mut().poll_next(cx)));
@@ -267,7 +267,7 @@ mod tests {
     /// Tokio adds 104 bytes and rounds up to a multiple of 128, for every idle socket.
     #[test]
     fn the_task_of_a_socket_fits_into_256_bytes() {
-        let size = size_of::<Driver<Empty<Result<Bytes, Error>>>>();
+        let size = size_of::<SocketTask<Empty<Result<Bytes, Error>>>>();
         assert!(size <= 256 - 104, "{size} bytes");
     }
 }
