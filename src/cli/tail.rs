@@ -71,12 +71,14 @@ struct EventFields<'a> {
     heartbeat_interval: Option<u64>,
     after: Option<u64>,
     channels: Option<Vec<ChannelFields>>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     message: Option<&'a RawValue>,
 }
 
 /// Without it, the message `null` would count as absent.
-fn present<'a, 'de: 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+fn deserialize_present<'a, 'de: 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 

@@ -58,7 +58,7 @@ impl From<ParseError> for HttpError {
             ParseError::Header => Self::Header,
             ParseError::Status => Self::Status,
             ParseError::TooLarge => Self::HeadTooLarge,
-            ParseError::Io(error) => Self::reading(error),
+            ParseError::Io(error) => Self::from_io(error),
             _ => Self::NotHttp,
         }
     }
@@ -68,7 +68,7 @@ impl From<PayloadError> for HttpError {
     fn from(error: PayloadError) -> Self {
         match error {
             PayloadError::Overflow => Self::BodyTooLarge,
-            PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => Self::reading(error),
+            PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => Self::from_io(error),
             PayloadError::Incomplete(None) => Self::Truncated,
             _ => Self::Body,
         }
@@ -77,7 +77,7 @@ impl From<PayloadError> for HttpError {
 
 impl HttpError {
     /// The codec reports its own errors as I/O errors too.
-    fn reading(error: io::Error) -> Self {
+    fn from_io(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::InvalidInput | ErrorKind::InvalidData => Self::Body,
             // "bytes remaining on stream".

@@ -33,7 +33,7 @@ pub(super) fn port(uri: &Uri) -> Option<u16> {
 }
 
 /// Checks the value of `--url` and completes it with a path. `example` begins with the scheme of the command.
-fn checked(given: &str, example: &str) -> Result<Uri, Failure> {
+fn parse_url(given: &str, example: &str) -> Result<Uri, Failure> {
     let scheme = example.split("://").next().unwrap_or_default();
     if given.contains('@') {
         // The error does not repeat the URL, which may contain a password.
@@ -67,7 +67,7 @@ fn without_query(uri: &Uri, scheme: &str) -> String {
 /// The URL of the admin port without a final slash, from `--url` or from the settings.
 pub(in crate::cli) fn admin_url(given: Option<&str>, settings: SocketAddr) -> Result<String, Failure> {
     let Some(given) = given else { return Ok(format!("http://{}", reachable(settings))) };
-    let uri = checked(given, "http://127.0.0.1:8081")?;
+    let uri = parse_url(given, "http://127.0.0.1:8081")?;
     if uri.query().is_some() {
         let reason = "it must have no query, because the command appends the route";
         return Err(Failure::Other(format!("--url {}: {reason}", one_line(given))));
@@ -85,7 +85,7 @@ pub(in crate::cli) fn gateway_url(
         let version = if is_v1 { "" } else { "?v=2" };
         return Ok(format!("ws://{}/gateway{version}", reachable(settings)));
     };
-    let uri = checked(given, "ws://127.0.0.1:8080/gateway")?;
+    let uri = parse_url(given, "ws://127.0.0.1:8080/gateway")?;
     let mut query: Vec<&str> =
         uri.query().unwrap_or_default().split('&').filter(|part| !part.is_empty()).collect();
     let is_version = |part: &&&str| **part == "v" || part.starts_with("v=");
