@@ -204,7 +204,7 @@ impl Gateway {
     pub async fn drain(self) {
         let settings = &self.settings.drain;
         log::info!(
-            "draining: {} sockets, over {} after {}",
+            "draining: open sockets: {}; closing them within {}, after a delay of {}",
             self.connections.count(),
             format_duration(settings.window),
             format_duration(settings.delay)

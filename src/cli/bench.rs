@@ -8,7 +8,7 @@ use ::bench::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 
 use super::Failure;
-use super::client::reachable;
+use super::client::url::reachable;
 use crate::auth::mint;
 use crate::settings::{AuthKind, AuthSettings, BrokerSettings, Secret, Settings};
 use crate::socket::fd_limit::FdLimit;

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::client::error::status_text;
 use super::client::http::OutgoingRequest;
-use super::client::{admin_url, send};
+use super::client::send;
+use super::client::url::admin_url;
 use super::{Failure, print};
 use crate::settings::Settings;
 
@@ -21,11 +23,14 @@ pub(super) struct HealthArgs {
 
 pub(super) fn health(settings: &Settings, args: HealthArgs) -> Result<ExitCode, Failure> {
     let base = admin_url(args.url.as_deref(), settings.server.admin_addr)?;
-    let url = format!("{base}/{}", if args.ready { "readyz" } else { "livez" });
+    let (route, field) = if args.ready { ("readyz", "ready") } else { ("livez", "live") };
+    let url = format!("{base}/{route}");
     let (status, body) = send(&url, OutgoingRequest::get(&url))?;
-    if !body.starts_with('{') {
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let Some(is_healthy) = json[field].as_bool() else {
+        let status = status_text(status);
         return Err(Failure::Other(format!("{url} answered {status}: that is not a gateway's admin port")));
-    }
-    print(&body)?;
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    };
+    print(body.trim_end())?;
+    Ok(if is_healthy && status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,10 +8,12 @@ use clap::Args;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::client::error::status_text;
 use super::client::http::OutgoingRequest;
-use super::client::{admin_url, send};
+use super::client::send;
+use super::client::url::admin_url;
 use super::{Failure, print, print_error};
-use crate::settings::Settings;
+use crate::settings::{Settings, one_line};
 
 #[derive(Debug, Args)]
 pub(super) struct PublishArgs {
@@ -53,15 +55,22 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     });
     let (status, answer) = send(&url, request)?;
     let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-    if status.is_success() {
-        print(json["position"].as_str().unwrap_or(&answer))?;
-        if let Some(replicas) = json["replicas"].as_u64() {
+    let status_line = format!("{url} answered {}", status_text(status));
+    if !status.is_success() {
+        let detail = json["error"]["detail"].as_str().filter(|detail| !detail.trim().is_empty());
+        return Err(Failure::Other(detail.map_or(status_line, one_line)));
+    }
+    let (position, replicas) = (json["position"].as_str(), json["replicas"].as_u64());
+    match (args.durable, position, replicas) {
+        (true, Some(position), _) => print(&one_line(position))?,
+        (false, _, Some(replicas)) => {
+            print(answer.trim_end())?;
             print_error(&receivers(replicas, &args.channel));
         }
-        return Ok(ExitCode::SUCCESS);
+        // Another server answered, so nothing is known of the message.
+        _ => return Err(Failure::Other(format!("{status_line}: that is not a gateway's admin port"))),
     }
-    let detail = json["error"]["detail"].as_str().map(str::to_owned);
-    Err(Failure::Other(detail.unwrap_or_else(|| format!("{url} answered {status}"))))
+    Ok(ExitCode::SUCCESS)
 }
 
 fn receivers(replicas: u64, channel: &str) -> String {

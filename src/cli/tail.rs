@@ -5,28 +5,32 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_http::ws::{Frame, Message};
+use actix_http::ws::{CloseReason, Frame, Message};
 use actix_rt::time::{sleep, timeout};
 use clap::Args;
 use futures_util::{SinkExt as _, StreamExt as _};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::websocket::{self, WebSocket};
-use super::client::{ANSWER_TIMEOUT, gateway_url, reachable};
+use super::client::ANSWER_TIMEOUT;
+use super::client::error::websocket_error;
+use super::client::url::gateway_url;
+use super::client::websocket::{self, FragmentBuffer, WebSocket};
 use super::token::mint_for;
 use super::{Failure, print, print_error};
 use crate::backoff::Backoff;
-use crate::settings::{AuthKind, Settings, format_duration, plain_io};
+use crate::settings::{AuthKind, Settings, format_duration, name_text, one_line, plain_io};
 use protocol::close::CloseCode;
 use protocol::command::op;
 
-/// The maximum size of a received frame: more than the largest message the settings allow.
+/// The maximum size of a received frame or message: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;
 /// Bounds of the delay before a reconnect.
 const RECONNECT_MIN: Duration = Duration::from_millis(500);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
+/// The maximum of the delay that a gateway may ask for, and of `drain.window`.
+const REQUESTED_DELAY_MAX: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
@@ -67,8 +71,15 @@ struct EventFields<'a> {
     heartbeat_interval: Option<u64>,
     after: Option<u64>,
     channels: Option<Vec<ChannelFields>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     message: Option<&'a RawValue>,
+}
+
+/// Without it, the message `null` would count as absent.
+fn deserialize_present<'a, 'de: 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// A channel in Ready or Subscription. Ready has a state only while the history cannot be read.
@@ -82,11 +93,7 @@ struct ChannelFields {
 }
 
 pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Failure> {
-    let base = match &args.url {
-        Some(given) => gateway_url(given, "ws://127.0.0.1:8080/gateway")?,
-        None => format!("ws://{}/gateway", reachable(settings.server.public_addr)),
-    };
-    let url = if args.v1 { base } else { with_version_query(base) };
+    let url = gateway_url(args.url.as_deref(), settings.server.public_addr, args.v1)?;
     let remaining = args.count;
     let tail = TailClient {
         settings,
@@ -200,11 +207,12 @@ impl TailClient<'_> {
     ) -> Result<ConnectionEnd, Failure> {
         let mut answer = Some(Message::Text(identify.into()));
         let (mut after, mut frame_timeout) = (None, ANSWER_TIMEOUT);
+        let mut fragments = FragmentBuffer::default();
         while self.remaining != Some(0) {
             if let Some(answer) = answer.take()
                 && let Err(error) = connection.send(answer).await
             {
-                return Ok(ConnectionEnd::Lost(plain_io(error), after));
+                return Ok(ConnectionEnd::Lost(websocket_error(error), after));
             }
             let Ok(next) = timeout(frame_timeout, connection.next()).await else {
                 return Ok(ConnectionEnd::Lost(
@@ -212,12 +220,13 @@ impl TailClient<'_> {
                     after,
                 ));
             };
+            let next = next.map(|frame| fragments.add(frame?, MAX_FRAME_BYTES));
             match next {
-                Some(Ok(Frame::Text(text))) => {
+                Some(Ok(Some(Frame::Text(text)))) => {
                     let text = std::str::from_utf8(&text).map_err(|_| unknown_protocol())?;
                     let event: EventFields<'_> =
                         serde_json::from_str(text).map_err(|_| unknown_protocol())?;
-                    after = event.after.map(Duration::from_millis).or(after);
+                    after = event.after.map(requested_delay).or(after);
                     // The gateway sends a heartbeat in each interval, so two intervals without a frame are a lost
                     // connection.
                     if let Some(interval_ms) = event.heartbeat_interval {
@@ -226,13 +235,10 @@ impl TailClient<'_> {
                     }
                     answer = self.handle_frame(text, event)?.map(|text| Message::Text(text.into()));
                 }
-                Some(Ok(Frame::Ping(payload))) => answer = Some(Message::Pong(payload)),
-                Some(Ok(Frame::Close(reason))) => {
+                Some(Ok(Some(Frame::Ping(payload)))) => answer = Some(Message::Pong(payload)),
+                Some(Ok(Some(Frame::Close(reason)))) => {
                     let code = reason.as_ref().map(|reason| u16::from(reason.code));
-                    let reason = reason.map_or_else(String::new, |reason| {
-                        format!(" with {} {}", u16::from(reason.code), reason.description.unwrap_or_default())
-                    });
-                    let reason = format!("closed{reason}");
+                    let reason = close_line(reason);
                     let may_reconnect = code.is_none_or(|code| self.may_reconnect(code));
                     return if may_reconnect {
                         Ok(ConnectionEnd::Lost(reason, after))
@@ -241,7 +247,7 @@ impl TailClient<'_> {
                     };
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Ok(ConnectionEnd::Lost(plain_io(error), after)),
+                Some(Err(error)) => return Ok(ConnectionEnd::Lost(websocket_error(error), after)),
                 None => return Ok(ConnectionEnd::Lost("the connection was lost".to_owned(), after)),
             }
         }
@@ -277,6 +283,7 @@ impl TailClient<'_> {
             }
             op::GAP => {
                 let (channel, reason) = (event.channel.unwrap_or_default(), event.reason.unwrap_or_default());
+                let (channel, reason) = (name_text(&channel), one_line(reason));
                 print_error(&format!("gap on {channel}: messages may be missing here ({reason})"));
             }
             op::HEARTBEAT => {
@@ -289,7 +296,7 @@ impl TailClient<'_> {
     }
 
     fn ready(&mut self, event: EventFields<'_>) {
-        print_error(&format!("ready as user {}", event.user.unwrap_or_default()));
+        print_error(&format!("ready as user {}", one_line(event.user.unwrap_or_default())));
         if self.was_ready {
             print_error("gap: plain messages published meanwhile may be missing");
         }
@@ -302,7 +309,7 @@ impl TailClient<'_> {
             print_error(&channel_line(&state.channel, name, state.reason.as_deref()));
         }
         if state.recovered == Some(false) {
-            let channel = &state.channel;
+            let channel = name_text(&state.channel);
             print_error(&format!("gap on {channel}: messages published meanwhile cannot be recovered"));
         }
         self.store_position(Some(state.channel), state.position);
@@ -315,23 +322,26 @@ impl TailClient<'_> {
     }
 }
 
-/// The URL with `v=2` in its query.
-fn with_version_query(url: String) -> String {
-    match url.split_once('?') {
-        None => format!("{url}?v=2"),
-        Some((_, query)) if query.split('&').any(|part| part == "v=2") => url,
-        Some(_) => format!("{url}&v=2"),
-    }
-}
-
 fn unknown_protocol() -> Failure {
     Failure::Other("the server does not speak the gateway's protocol".to_owned())
 }
 
+fn requested_delay(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(REQUESTED_DELAY_MAX)
+}
+
+/// The line for a Close, such as `closed with 4003 identify failed`.
+fn close_line(reason: Option<CloseReason>) -> String {
+    let Some(CloseReason { code, description }) = reason else { return "closed".to_owned() };
+    let line = format!("closed with {} {}", u16::from(code), one_line(description.unwrap_or_default()));
+    line.trim_end().to_owned()
+}
+
 /// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.
 fn channel_line(channel: &str, state: &str, reason: Option<&str>) -> String {
+    let (channel, state) = (name_text(channel), one_line(state));
     match reason {
-        Some(reason) => format!("{channel} {state}: {reason}"),
+        Some(reason) => format!("{channel} {state}: {}", one_line(reason)),
         None => format!("{channel} {state}"),
     }
 }
@@ -344,6 +354,28 @@ mod tests {
     fn channel_line_has_the_reason_if_there_is_one() {
         assert_eq!(channel_line("room:7", "recovering", None), "room:7 recovering");
         assert_eq!(channel_line("room:7", "refused", Some("unavailable")), "room:7 refused: unavailable");
+        assert_eq!(channel_line("", "refused", Some("bad\nchannel")), r#""" refused: bad\nchannel"#);
+    }
+
+    #[test]
+    fn a_close_reason_stays_on_one_line() {
+        let close = |text: &str| Some(CloseReason::from((CloseCode::IdentifyFailed.code().into(), text)));
+        assert_eq!(close_line(close("a\u{1b}[31m\nb")), r"closed with 4003 a\u{1b}[31m\nb");
+        assert_eq!(close_line(close("")), "closed with 4003");
+        assert_eq!(close_line(None), "closed");
+    }
+
+    #[test]
+    fn a_requested_delay_is_bounded() {
+        assert_eq!(requested_delay(1_800), Duration::from_millis(1_800));
+        assert_eq!(requested_delay(u64::MAX), REQUESTED_DELAY_MAX);
+    }
+
+    #[test]
+    fn the_message_null_is_a_message() {
+        let event = |text| serde_json::from_str::<EventFields<'_>>(text).unwrap();
+        assert_eq!(event(r#"{"op":3,"message":null}"#).message.map(RawValue::get), Some("null"));
+        assert!(event(r#"{"op":3}"#).message.is_none());
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub enum SettingsError {
         suggestion: String,
     },
     /// The key does not exist, most likely because of a spelling mistake.
-    #[error("unknown key {} (from {}){hint}", one_line(key), one_line(origin))]
+    #[error("unknown key {} (from {}){hint}", name_text(key), one_line(origin))]
     UnknownKey {
         /// The key, or the environment variable, unchanged.
         key: String,
@@ -136,6 +136,17 @@ pub(crate) fn one_line(given: impl fmt::Display) -> String {
     line
 }
 
+/// A name as part of a sentence: as in [`one_line`], and in quotes if it is empty or contains other characters than names
+/// have.
+pub(crate) fn name_text(name: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "_.:-".contains(character);
+    if name.is_empty() || !name.chars().all(is_plain) {
+        format!("\"{}\"", one_line(name))
+    } else {
+        one_line(name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -155,5 +166,18 @@ mod tests {
         assert_eq!(one_line("a\nb\0\u{85}"), "a\\nb\\u{0}\\u{85}");
         assert_eq!(one_line("x".repeat(200)), "x".repeat(200));
         assert_eq!(one_line("x".repeat(201)), format!("{}…", "x".repeat(200)));
+    }
+
+    #[test]
+    fn an_unusual_name_is_quoted() {
+        for (name, expected) in [
+            ("auth.secret", "auth.secret"),
+            ("room:7", "room:7"),
+            ("", "\"\""),
+            ("a b", "\"a b\""),
+            ("a\n", r#""a\n""#),
+        ] {
+            assert_eq!(name_text(name), expected);
+        }
     }
 }

@@ -207,6 +207,7 @@ impl Layers {
         let nearest = nearest_key(key, self.keys()).map(str::to_owned);
         let hint = match &nearest {
             _ if key == "profile" => "; set the profile with --profile or GATEWAY_PROFILE".to_owned(),
+            _ if key == "config_dir" => "; set the folder with --config or GATEWAY_CONFIG_DIR".to_owned(),
             Some(known) if renamed.is_some() && name != key => {
                 format!("; it was renamed to {}", variable(known))
             }

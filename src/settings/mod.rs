@@ -47,7 +47,7 @@ pub use self::{
     sources::Sources,
 };
 pub(crate) use self::{
-    error::{one_line, plain_io},
+    error::{name_text, one_line, plain_io},
     files::{check_is_file, read_bytes, read_text},
 };
 

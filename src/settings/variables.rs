@@ -1,6 +1,7 @@
 //! Finds misspelt environment variables, and ignores the variables of other programs.
 
-use super::nearest::{most_similar, nearest_in_section};
+use super::nearest::{beginning_with, most_similar, nearest_in_section, present_name};
+use super::renamed::old_names;
 use super::{SettingsError, one_line, validate::is_log_filter};
 
 /// The prefix of settings in the environment. It has two underscores because orchestrators set `GATEWAY_PORT` and
@@ -54,16 +55,18 @@ fn unknown(name: &str, suggestion: String) -> SettingsError {
     SettingsError::UnknownVariable { name: name.to_owned(), suggestion }
 }
 
-/// The variable to suggest for a name in capitals: one of similar spelling, or one of the same section with the same
-/// beginning.
+/// The variable to suggest for a name in capitals: one that begins with it, one of similar spelling, or one of the same
+/// section with the same beginning. For an old name, the new one.
 fn suggest<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let rest = name.strip_prefix("GATEWAY_").or_else(|| strip_misspelt_prefix(name))?;
     let rest = rest.trim_start_matches('_').to_lowercase();
     let plain = |text: &str| text.replace(['.', '_'], " ").replace("  ", " ");
-    let plain_keys: Vec<(String, &str)> = keys.clone().map(|key| (plain(key), key)).collect();
-    let found = most_similar(&plain(&rest), plain_keys.iter().map(|(plain, _)| plain.as_str()));
-    let key = found.and_then(|found| plain_keys.iter().find(|(plain, _)| plain == found));
-    let key = key.map(|(_, key)| *key);
+    let all = keys.clone().chain(old_names());
+    let plain_keys: Vec<(String, &str)> = all.clone().map(|key| (plain(key), key)).collect();
+    let rest_plain = plain(&rest);
+    let found = most_similar(&rest_plain, plain_keys.iter().map(|(plain, _)| plain.as_str()));
+    let similar = found.and_then(|found| plain_keys.iter().find(|(plain, _)| plain == found));
+    let key = beginning_with(&rest_plain, all).or_else(|| similar.map(|(_, key)| *key)).map(present_name);
     // A name without its section is not enough: GATEWAY_API__URL may belong to another program.
     key.or_else(|| nearest_in_section(&rest.replace("__", "."), keys)).map(variable)
 }
@@ -140,6 +143,28 @@ mod tests {
                 "warning: the environment variable {name} is not used; did you mean GATEWAY__AUTH__SECRET?"
             );
             assert_eq!(message_for(name, "x"), Some(expected));
+        }
+    }
+
+    #[test]
+    fn an_old_name_with_one_underscore_leads_to_the_new_one() {
+        for (name, suggestion) in [
+            ("GATEWAY_BROKER__SWEEP_INTERVAL", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
+            ("gateway__broker__sweep_interval", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
+            ("GATEWAY_BROKER_SWEEP_INTERVAL", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
+            ("GATEWAY_SESSION_RECOVERY_LIMIT", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
+            ("GATEWAY_BROKER_RECONNECT_MIN", "GATEWAY__BROKER__MIN_RECONNECT_DELAY"),
+            ("GATEWAY_BROKER_RECONNECT_MAX", "GATEWAY__BROKER__MAX_RECONNECT_DELAY"),
+            ("GATEWAY_SESSION__MAX_RECOVERED", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
+        ] {
+            // As in config/default.toml, with a key that is spelled like the old name.
+            let keys = ["broker.ping_interval", "session.max_fragments", "session.max_recovered_messages"];
+            let found = check(name, "1", keys.into_iter()).map(|finding| match finding {
+                Finding::Error(error) => error.to_string(),
+                Finding::Warning(warning) => warning,
+            });
+            let (found, expected) = (found.unwrap_or_default(), format!("; did you mean {suggestion}?"));
+            assert!(found.ends_with(&expected), "{name}: {found}");
         }
     }
 

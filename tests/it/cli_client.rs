@@ -159,6 +159,7 @@ fn a_wrong_url_is_reported_with_the_right_form() {
     for (arguments, expected) in [
         (["health", "--url", &no_scheme], "must begin with http://, such as http://127.0.0.1:8081"),
         (["health", "--url", "http://"], "must begin with http://"),
+        (["health", "--url", "http://127.0.0.9:99999"], "the port must be 1 to 65535"),
         (["health", "--url", &tls[0]], "does not speak TLS"),
         (["health", "--url", &swapped[0]], "that is not a gateway's admin port"),
     ] {
@@ -169,7 +170,7 @@ fn a_wrong_url_is_reported_with_the_right_form() {
     for (url, expected) in [
         (&no_scheme, "must begin with ws://, such as ws://127.0.0.1:8080/gateway"),
         (&tls[1], "does not speak TLS"),
-        (&swapped[1], "and opened no WebSocket"),
+        (&swapped[1], "and opened no WebSocket; this may be the admin port"),
     ] {
         let ended = run(&["tail", "--user", "42", "--url", url]);
         assert_eq!(ended.code, Some(1), "{url}");

@@ -8,6 +8,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::panic::catch_unwind;
 use std::path::Path;
+use std::process::Command;
 
 /// The number of files of a target. With fewer files, the corpus folder is wrong; with more, `scripts/fuzz --minimise` was
 /// not run (docs/fuzzing.md).
@@ -67,4 +68,22 @@ fn every_target_has_a_test_and_a_corpus() {
     let mut names = targets::TARGETS.map(|(name, _)| name);
     names.sort_unstable();
     assert_eq!(folders, names);
+}
+
+#[test]
+fn the_fuzz_script_refuses_unknown_targets_and_options_at_once() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fuzz");
+    for arguments in [
+        &["--bogus"][..],
+        &["frame"],
+        &["--short", "--bogus"],
+        &["token", "tokens"],
+        &["token settings"],
+        &[""],
+    ] {
+        let ended = Command::new(&script).args(arguments).output().unwrap();
+        let error = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.starts_with("fuzz: unknown target or option "), "{error}");
+    }
 }

@@ -88,15 +88,33 @@ impl<'a> PayloadReceiver<'a> {
             self.unlogged += 1;
             return;
         }
-        log::warn!(
-            "redis: payload of {bytes} bytes dropped: {}; {} more dropped since the last such line",
-            reason.label(),
-            self.unlogged
-        );
+        log::warn!("{}", dropped_line(bytes, reason, self.unlogged));
         (self.logged, self.unlogged) = (Some(now), 0);
     }
 
     fn count_unknown(&self) {
         Metrics::count(&self.state.metrics.publications_dropped, DropReason::UnknownChannel);
+    }
+}
+
+/// The log line for a dropped payload. `unlogged` counts those without a line since the last one.
+fn dropped_line(bytes: usize, reason: DropReason, unlogged: u64) -> String {
+    let more = match unlogged {
+        0 => String::new(),
+        unlogged => format!("; {unlogged} more dropped since the last such line"),
+    };
+    format!("redis: payload of {bytes} bytes dropped: {}{more}", reason.label())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_counts_only_payloads_dropped_in_between() {
+        let line = |unlogged| dropped_line(3, DropReason::UnknownChannel, unlogged);
+        let reason = DropReason::UnknownChannel.label();
+        assert_eq!(line(0), format!("redis: payload of 3 bytes dropped: {reason}"));
+        assert!(line(2).ends_with("; 2 more dropped since the last such line"));
     }
 }

@@ -1,48 +1,24 @@
 //! One request over plain HTTP/1.1 on its own connection, with the codec that the server links as well.
 
-use std::io;
-
-use actix_codec::Framed;
+use actix_codec::{BytesCodec, Framed};
 use actix_http::body::BodySize;
-use actix_http::error::{ParseError, PayloadError};
 use actix_http::h1::{ClientCodec, Message, MessageType};
-use actix_http::header::{self, HeaderName, HeaderValue, InvalidHeaderValue};
-use actix_http::uri::InvalidUri;
-use actix_http::{ConnectionType, Method, RequestHead, RequestHeadType, ResponseHead, StatusCode, Uri};
-use actix_rt::time::timeout;
+use actix_http::header::{self, HeaderName, HeaderValue};
+use actix_http::{
+    ConnectionType, Method, RequestHead, RequestHeadType, ResponseHead, StatusCode, Uri, Version,
+};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt as _};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::ANSWER_TIMEOUT;
+use super::error::HttpError;
+use super::resolve::resolve;
+use super::url;
 
 /// The maximum size of a response body.
 const MAX_BODY_BYTES: usize = 2 << 20;
-/// The port of a URL without a port.
-const DEFAULT_PORT: u16 = 80;
-
-/// Why a request has no response.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum HttpError {
-    #[error("the URL is invalid: {0}")]
-    Url(#[from] InvalidUri),
-    #[error("{0}")]
-    Header(#[from] InvalidHeaderValue),
-    #[error("cannot resolve the host name: {0}")]
-    Resolve(io::Error),
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
-    #[error("{0}")]
-    Send(#[from] io::Error),
-    #[error("{0}")]
-    Head(#[from] ParseError),
-    #[error("{0}")]
-    Body(#[from] PayloadError),
-    #[error("the connection was closed without a response")]
-    Closed,
-    #[error("timed out waiting for a response")]
-    Timeout,
-}
 
 /// A request that is ready to be sent.
 pub(in crate::cli) struct OutgoingRequest {
@@ -80,11 +56,11 @@ impl OutgoingRequest {
     /// is sent only to the server that the user named.
     pub(in crate::cli) async fn send(mut self) -> Result<(StatusCode, String), HttpError> {
         self.head.set_connection_type(ConnectionType::Close);
-        let exchange = async {
-            let (head, connection) = self.exchange_heads().await?;
-            Ok((head.status, read_body(connection).await?))
-        };
-        timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| HttpError::Timeout)?
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let heads = timeout_at(deadline, self.exchange_heads()).await;
+        let (head, connection) = heads.map_err(|_| HttpError::Timeout)??;
+        let body = timeout_at(deadline, read_body(&head, connection)).await;
+        Ok((head.status, body.map_err(|_| HttpError::BodyTimeout)??))
     }
 
     /// Connects and sends the request; returns the head of the response, and the connection for the rest.
@@ -99,28 +75,63 @@ impl OutgoingRequest {
             connection.feed(Message::Chunk(None)).await?;
         }
         SinkExt::<Message<(RequestHeadType, BodySize)>>::flush(&mut connection).await?;
-        let head = connection.next().await.ok_or(HttpError::Closed)??;
+        let head = read_head(&mut connection).await?;
         Ok((head, connection))
     }
 }
 
 async fn connect(uri: &Uri) -> Result<TcpStream, HttpError> {
-    let host = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(DEFAULT_PORT));
-    let addresses: Vec<_> = lookup_host(host).await.map_err(HttpError::Resolve)?.collect();
+    let port = url::port(uri).ok_or(HttpError::Port)?;
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let addresses = resolve(host.to_owned(), port).await.map_err(HttpError::Resolve)?;
     TcpStream::connect(&addresses[..]).await.map_err(HttpError::Connect)
 }
 
-async fn read_body(connection: Framed<TcpStream, ClientCodec>) -> Result<String, HttpError> {
-    if connection.codec_ref().message_type() == MessageType::None {
-        return Ok(String::new());
-    }
-    let mut connection = connection.into_map_codec(ClientCodec::into_payload_codec);
-    let mut body = Vec::new();
-    while let Some(Some(chunk)) = connection.next().await.transpose()? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(PayloadError::Overflow.into());
+/// The head of the final response. Interim responses are skipped (RFC 9110, section 15.2).
+async fn read_head(connection: &mut Framed<TcpStream, ClientCodec>) -> Result<ResponseHead, HttpError> {
+    loop {
+        let head = connection.next().await.ok_or(HttpError::Closed)??;
+        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(head);
         }
-        body.extend_from_slice(&chunk);
+        // An interim response has no body, and the codec must not expect one.
+        if connection.codec_ref().message_type() != MessageType::None {
+            return Err(HttpError::NotHttp);
+        }
+    }
+}
+
+/// Reads the body (RFC 9112, section 6.3). A body that ends early is an error.
+async fn read_body(
+    head: &ResponseHead,
+    connection: Framed<TcpStream, ClientCodec>,
+) -> Result<String, HttpError> {
+    let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+    let mut body = Vec::new();
+    if connection.codec_ref().message_type() != MessageType::None {
+        let mut connection = connection.into_map_codec(ClientCodec::into_payload_codec);
+        loop {
+            match connection.next().await.transpose()? {
+                Some(Some(chunk)) => append(&mut body, &chunk)?,
+                Some(None) => break,
+                None if head.version == Version::HTTP_10 && !has_length => break,
+                None => return Err(HttpError::Truncated),
+            }
+        }
+    } else if !has_length && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // The codec knows no body that ends with the connection in HTTP/1.1.
+        let mut connection = connection.into_map_codec(|_| BytesCodec);
+        while let Some(part) = connection.next().await {
+            append(&mut body, &part.map_err(HttpError::Receive)?)?;
+        }
     }
     Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+fn append(body: &mut Vec<u8>, part: &[u8]) -> Result<(), HttpError> {
+    if body.len() + part.len() > MAX_BODY_BYTES {
+        return Err(HttpError::BodyTooLarge);
+    }
+    body.extend_from_slice(part);
+    Ok(())
 }

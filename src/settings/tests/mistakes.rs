@@ -45,10 +45,29 @@ fn a_misspelt_variable_is_refused_with_the_right_one() {
         ("GATEWAY__SESION__RECOVERY_LIMIT", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
         ("GATEWAY__BROKER__SWEEP_INTERVALL", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
         ("GATEWAY_SESION__WRITE", "GATEWAY__SESSION__WRITE_TIMEOUT"),
+        ("GATEWAY__SESSION__MAX_RECOVERED", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
+        ("GATEWAY_SESSION__MAX_RECOVERED", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
+        ("GATEWAY_BROKER__SWEEP_INTERVAL", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
+        ("gateway__broker__sweep_interval", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
     ] {
         let hint = format!("did you mean {right}?");
         assert_refused(Settings::load(&sources("development", &[(name, "1")])), &[name, &hint]);
     }
+}
+
+#[test]
+fn a_control_variable_with_two_underscores_gets_a_hint() {
+    for (name, hint) in [
+        ("GATEWAY__PROFILE", "; set the profile with --profile or GATEWAY_PROFILE"),
+        ("GATEWAY__CONFIG_DIR", "; set the folder with --config or GATEWAY_CONFIG_DIR"),
+    ] {
+        assert_refused(Settings::load(&sources("development", &[(name, "x")])), &[name, hint]);
+    }
+}
+
+#[test]
+fn an_empty_key_is_quoted() {
+    assert_refused(development(&[("", "x")]), &["unknown key \"\" (from the command line)"]);
 }
 
 #[test]
