@@ -77,6 +77,9 @@ impl Reporter {
                 report.names.push(name);
             } else {
                 self.queue.push_back(name);
+                if report.names.len() == MAX_REPORTED {
+                    break;
+                }
             }
         }
         self.sent.clone()

@@ -72,6 +72,35 @@ local function names_in_roster(roster, args, is_in)
   return chosen
 end
 
+-- What the functions run: the command, a key after the base, and as many arguments as the check needs.
+local RIGHTS = {
+  { 'EXISTS', 'leaving:users' },
+  { 'SADD', 'users:x', '1' },
+  { 'SREM', 'users:x', '1' },
+  { 'SPOP', 'users:x', '1' },
+  { 'SMISMEMBER', 'users:x', '1' },
+  { 'HINCRBY', 'online', '1', '1' },
+  { 'HDEL', 'online', '1' },
+  { 'ZADD', 'leaving:users', '1', '1' },
+  { 'ZREM', 'leaving:users', '1' },
+  { 'ZRANGEBYSCORE', 'leaving:users', '1', '1' },
+  { 'XADD', 'edges', '*', '1', '1' },
+}
+
+-- The first right that this user lacks. Redis does not undo what a function has written before a refused command, so a
+-- replica without all rights gets no lease.
+local function missing_right(presence)
+  for _, right in ipairs(RIGHTS) do
+    if not redis.acl_check_cmd(right[1], presence.base .. right[2], unpack(right, 3)) then
+      return right[1] .. ' on ' .. presence.base .. right[2]
+    end
+  end
+  local channel = presence.prefix .. ':online:x'
+  if not redis.acl_check_cmd('PUBLISH', channel, '1') then
+    return 'PUBLISH on ' .. channel
+  end
+end
+
 -- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew or retire>
 --
 -- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once. Returns 1 and a replica that is to
@@ -82,6 +111,10 @@ local function beat(keys, args)
   if not presence or #args ~= 3 or not lease_ms then
     return refuse('give the key of the replicas, a replica, the length of a lease, and enter, renew or retire')
   end
+  local missing = missing_right(presence)
+  if missing then
+    return redis.error_reply('NOPERM gateway: this user may not run ' .. missing)
+  end
   if step == 'retire' then
     redis.call('ZADD', presence.replicas, 'XX', 'LT', now, replica)
     return { 1, '' }
@@ -90,6 +123,11 @@ local function beat(keys, args)
     return { 0, '' }
   end
   redis.call('ZADD', presence.replicas, string.format('%.0f', now + lease_ms), replica)
+  -- A clock that was set back must not keep a dead replica alive for longer than a lease.
+  local latest = string.format('%.0f', now + lease_ms)
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', presence.replicas, '(' .. latest, '+inf', 'LIMIT', 0, 10)) do
+    redis.call('ZADD', presence.replicas, latest, other)
+  end
   local lapsed = redis.call('ZRANGEBYSCORE', presence.replicas, '-inf', now, 'LIMIT', 0, 1)
   return { 1, lapsed[1] or '' }
 end

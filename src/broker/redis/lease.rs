@@ -39,9 +39,13 @@ enum LeaseEnd {
 pub(super) async fn run(state: &RedisState) -> Infallible {
     let Some(presence) = &state.presence else { return std::future::pending().await };
     let mut is_logged = false;
+    // After a downtime of Redis all leases have lapsed, and the other replicas connect later by up to this time.
+    let options = &state.options;
+    let quiet_until = Instant::now() + options.max_reconnect_delay + options.connect_timeout + BEAT_INTERVAL;
     loop {
         let Some(commands) = state.commands() else { return std::future::pending().await };
-        let ended = Lease { state, presence, commands, name: presence.begin_lease() }.keep().await;
+        let name = presence.begin_lease();
+        let ended = Lease { state, presence, commands, name, quiet_until }.keep().await;
         match ended {
             Ok(never) => match never {},
             Err(LeaseEnd::Lapsed) => {
@@ -66,6 +70,8 @@ struct Lease<'a> {
     presence: &'a Presence,
     commands: MultiplexedConnection,
     name: String,
+    /// Until then other replicas may still be connecting, so nothing is buried and no user is away.
+    quiet_until: Instant,
 }
 
 impl Drop for Lease<'_> {
@@ -76,40 +82,51 @@ impl Drop for Lease<'_> {
 }
 
 impl Lease<'_> {
+    /// Runs one call of each kind in turn, so that neither many reports nor a large burial delays the next beat.
     async fn keep(&mut self) -> Result<Infallible, LeaseEnd> {
         self.beat("enter").await?;
         self.state.metrics.presence_lease.set(1);
         let mut next_beat = Instant::now() + BEAT_INTERVAL;
+        let (mut lapsed, mut may_settle) = (None, false);
         loop {
-            self.send_reports().await?;
-            self.retire_previous().await?;
+            let now = Instant::now();
+            if now >= next_beat {
+                next_beat = now + BEAT_INTERVAL;
+                let found = self.beat("renew").await?;
+                if now >= self.quiet_until {
+                    (lapsed, may_settle) = (found, true);
+                }
+            }
+            let has_reported = self.send_report().await?;
+            if !has_reported {
+                self.retire_previous().await?;
+            }
+            if let Some(replica) = lapsed.take() {
+                lapsed = self.bury_slice(&replica).await?;
+            }
+            may_settle = may_settle && self.settle().await?;
+            if has_reported || lapsed.is_some() || may_settle {
+                continue;
+            }
             tokio::select! {
                 () = self.presence.changed.notified() => {}
-                () = sleep_until(next_beat.into()) => {
-                    next_beat = Instant::now() + BEAT_INTERVAL;
-                    let mut lapsed = self.beat("renew").await?;
-                    while let Some(replica) = lapsed {
-                        lapsed = self.bury_slice(&replica).await?;
-                    }
-                    while self.settle().await? {}
-                }
+                () = sleep_until(next_beat.into()) => {}
             }
         }
     }
 
-    /// Sends the reports that are due, one call after the other.
-    async fn send_reports(&mut self) -> Result<(), LeaseEnd> {
-        loop {
-            let report = self.presence.users.lock().reporter.next_report();
-            let Some(report) = report else { return Ok(()) };
-            let call = self.report_call(&report);
-            let answer = self.call::<u8>(&call).await;
-            self.presence.users.lock().reporter.answered(matches!(answer, Ok(1)));
-            if answer? == 0 {
-                return Err(LeaseEnd::Lapsed);
-            }
-            self.state.metrics.presence_reports.inc();
+    /// Sends the next report. Returns whether there was one.
+    async fn send_report(&mut self) -> Result<bool, LeaseEnd> {
+        let report = self.presence.users.lock().reporter.next_report();
+        let Some(report) = report else { return Ok(false) };
+        let call = self.report_call(&report);
+        let answer = self.call::<u8>(&call).await;
+        self.presence.users.lock().reporter.answered(matches!(answer, Ok(1)));
+        if answer? == 0 {
+            return Err(LeaseEnd::Lapsed);
         }
+        self.state.metrics.presence_reports.inc();
+        Ok(true)
     }
 
     fn report_call(&self, report: &PresenceReport) -> Cmd {

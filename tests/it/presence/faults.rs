@@ -82,6 +82,41 @@ fn a_redis_that_lost_everything_gets_all_users_again() {
     }
 }
 
+/// The leases of both replicas have lapsed when Redis is back, and one replica connects seconds after the other.
+#[test]
+fn users_stay_online_over_a_downtime_of_redis() {
+    let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let slow = |delay| {
+        let plan = plan(&redis, "0s").with("broker.max_reconnect_delay", "3s");
+        plan.with("broker.min_reconnect_delay", delay).spawn()
+    };
+    let gateways = [slow("300ms"), slow("3s")];
+    let clients = gateways.each_ref().map(|gateway| {
+        gateway.wait_ready();
+        gateway.ready_client(&gateway.public.port().to_string()).answering_heartbeats()
+    });
+    let users = gateways.each_ref().map(|gateway| gateway.public.port().to_string());
+    users.iter().for_each(|user| wait_online(&mut redis.client(), user, Some(1)));
+    redis.kill();
+    redis.restart();
+    let mut backend = redis.client();
+    let leases: Vec<String> =
+        redis::cmd("ZRANGE").arg("gateway:{presence}:replicas").arg(0).arg(-1).query(&mut backend).unwrap();
+    for lease in &leases {
+        redis::cmd("ZADD").arg("gateway:{presence}:replicas").arg(1).arg(lease).exec(&mut backend).unwrap();
+    }
+    for lease in leases {
+        eventually_eq(BURIAL, &None::<f64>, || {
+            redis::cmd("ZSCORE").arg("gateway:{presence}:replicas").arg(&lease).query(&mut backend).unwrap()
+        });
+    }
+    for user in &users {
+        wait_online(&mut backend, user, Some(1));
+        assert_edges(&mut backend, user, &["online"]);
+    }
+    drop(clients);
+}
+
 /// Users that come and go at random, while replicas are killed and stopped.
 struct Crowd {
     clients: Vec<Vec<Option<Client>>>,

@@ -15,11 +15,15 @@ use crate::support::deadline::eventually_eq;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
 
-/// A lease lapses after 5 s, and its burial follows within a second.
-const BURIAL: Duration = Duration::from_secs(15);
+/// A lease lapses after 5 s, and its burial follows. A replica that has just connected waits for the others first.
+const BURIAL: Duration = Duration::from_secs(20);
 
 fn plan(redis: &RedisServer, grace: &str) -> Plan {
-    TestGateway::redis(redis).with("presence.enabled", "true").with("presence.grace", grace)
+    TestGateway::redis(redis)
+        .with("presence.enabled", "true")
+        .with("presence.grace", grace)
+        .with("broker.max_reconnect_delay", "200ms")
+        .with("broker.connect_timeout", "500ms")
 }
 
 /// On how many replicas each user is, as a backend asks for it.
