@@ -200,7 +200,7 @@ fn no_key_is_written_while_presence_is_off() {
 }
 
 #[test]
-fn thousands_of_users_are_reported_in_few_calls() {
+fn hundreds_of_users_have_one_pair_of_edges_each() {
     let redis = RedisServer::start();
     let gateway = plan(&redis, "0s").with("limits.connections_per_address", "0").spawn();
     gateway.wait_ready();
