@@ -10,6 +10,7 @@
 //!
 //! - `types`: the messages between hubs and the broker.
 //! - `history`: the limits of histories.
+//! - `control`: commands to every replica, and their answers.
 //! - `page_size`: how many entries of a history to read at once.
 //! - `recovery`: collects the messages that one client missed.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been
@@ -17,6 +18,7 @@
 //! - [`memory`]: the broker inside one process.
 //! - [`redis`]: the broker over Redis.
 
+mod control;
 mod history;
 pub(crate) mod link;
 pub mod memory;
@@ -36,6 +38,10 @@ use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 
+pub use control::{
+    ChannelChange, ControlAnswer, ControlCommand, ControlError, ControlHandler, ControlOutcome,
+    Disconnection, Revocation, SessionQuery,
+};
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
 pub use presence::{PresenceError, PresenceOptions};

@@ -1,7 +1,9 @@
 //! The layers of the settings. Each layer is flattened and checked key by key before the merge, so that an error names
 //! the key and its source.
 
-use std::{collections::BTreeMap, path::Path};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use config::{Config, ConfigError, File, FileFormat, Source as _, Value, ValueKind};
 use serde::de::DeserializeOwned;
@@ -173,6 +175,7 @@ impl Layers {
     /// # Errors
     /// A default has the wrong type, which the tests exclude.
     pub(super) fn build<T: DeserializeOwned>(&mut self) -> Result<T, SettingsError> {
+        self.complete_namespaces();
         let defaults = Self::new(DEFAULT)?.values;
         loop {
             let error = match self.merge() {
@@ -180,13 +183,29 @@ impl Layers {
                 Err(error) => error,
             };
             let (key, error) = self.explain(error);
-            let Some(default) = defaults.get(&key) else { return Err(error) };
+            let Some(default) = defaults.get(&*default_key(&key)) else { return Err(error) };
             let given = self.values.insert(key.clone(), default.clone());
             if given.is_some_and(|(_, origin)| origin == default.1) {
                 return Err(error);
             }
             self.errors.push(error);
             self.reported.push(key);
+        }
+    }
+
+    /// Gives every namespace the options of `[namespaces.default]` that it does not set.
+    fn complete_namespaces(&mut self) {
+        let names: BTreeSet<String> =
+            self.values.keys().filter_map(|key| namespace_of(key)).map(str::to_owned).collect();
+        let is_default = |(key, _): &(&String, _)| namespace_of(key) == Some("default");
+        let defaults: Vec<_> =
+            self.values.iter().filter(is_default).map(|(key, value)| (key.clone(), value.clone())).collect();
+        for name in names {
+            for (key, value) in &defaults {
+                if let Some(option) = namespace_option(key) {
+                    self.values.entry(format!("namespaces.{name}.{option}")).or_insert_with(|| value.clone());
+                }
+            }
         }
     }
 
@@ -200,11 +219,15 @@ impl Layers {
 
     /// The type of a key. `None` if the key does not exist, which is added to `errors`.
     fn type_of(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
-        if let Some(kind) = self.types.get(key) {
+        if let Some(kind) = self.types.get(&*default_key(key)) {
             return Some(*kind);
         }
         let renamed = new_name(key);
-        let nearest = nearest_key(key, self.keys()).map(str::to_owned);
+        let nearest = match namespace_of(key) {
+            Some(namespace) => nearest_key(&default_key(key), self.keys())
+                .and_then(|known| Some(format!("namespaces.{namespace}.{}", namespace_option(known)?))),
+            None => nearest_key(key, self.keys()).map(str::to_owned),
+        };
         let hint = match &nearest {
             _ if key == "profile" => "; set the profile with --profile or GATEWAY_PROFILE".to_owned(),
             _ if key == "config_dir" => "; set the folder with --config or GATEWAY_CONFIG_DIR".to_owned(),
@@ -235,17 +258,36 @@ impl Layers {
             _ => "a setting".to_owned(),
         };
         let origin = self.values.get(&key).map_or("the settings", |(_, origin)| origin);
-        let reason = match (key.as_str(), self.types.get(&key)) {
+        let reason = match (&*default_key(&key), self.types.get(&*default_key(&key))) {
             ("server.public_addr" | "server.admin_addr", _) => {
                 "must be an IP address and a port, such as 127.0.0.1:8080"
             }
             ("auth.kind", _) => "must be insecure, jwt or signed",
+            ("namespaces.default.presence", _) => "must be off, count or members",
             ("log.format", _) => "must be text or json",
             (_, Some(SettingType::Integer)) => "must be at most 4294967295",
             _ => "has an invalid value",
         };
         let error = bad_value(&key, origin, reason);
         (key, error)
+    }
+}
+
+/// The namespace of `namespaces.<namespace>.<option>`; `None` for any other key.
+fn namespace_of(key: &str) -> Option<&str> {
+    key.strip_prefix("namespaces.")?.split_once('.').map(|(namespace, _)| namespace)
+}
+
+/// The option of `namespaces.<namespace>.<option>`.
+fn namespace_option(key: &str) -> Option<&str> {
+    key.strip_prefix("namespaces.")?.split_once('.').map(|(_, option)| option)
+}
+
+/// The key in `default.toml` that defines the type of `key`: that of `[namespaces.default]` for any namespace.
+fn default_key(key: &str) -> Cow<'_, str> {
+    match namespace_option(key) {
+        Some(option) => Cow::Owned(format!("namespaces.default.{option}")),
+        None => Cow::Borrowed(key),
     }
 }
 

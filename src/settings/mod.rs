@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `sections`: one struct for each section of `config/default.toml`
+//! - `namespaces`: the options of namespaces
 //! - `sources`: files, environment and flags; [`Settings::load`]
 //! - `layers`: finds unknown keys and wrong types before the sources are merged
 //! - `variables`: misspelt environment variables, and `RUST_LOG`
@@ -24,6 +25,7 @@ mod duration;
 mod error;
 mod files;
 mod layers;
+mod namespaces;
 mod nearest;
 mod print;
 mod renamed;
@@ -39,6 +41,7 @@ use self::sources::DEFAULT;
 pub use self::{
     duration::{format_duration, parse_duration},
     error::{SettingsError, SettingsErrors},
+    namespaces::{NamespaceSettings, Namespaces, RoomPresence},
     secret::{Secret, mask_url},
     sections::{
         AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, DrainSettings, LimitSettings,
@@ -96,6 +99,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[presence]`
     pub presence: PresenceSettings,
+    /// `[namespaces.<name>]`
+    pub namespaces: Namespaces,
     /// `[channels]`
     pub channels: ChannelSettings,
     /// `[log]`

@@ -14,13 +14,31 @@ impl Settings {
         for line in DEFAULT.lines() {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name;
-                text.push_str(&format!("\n[{section}]\n"));
-            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                if section == "namespaces.default" {
+                    text.push_str(&namespaces_toml(&values["namespaces"]));
+                } else {
+                    text.push_str(&format!("\n[{section}]\n"));
+                }
+            } else if let Some((key, _)) =
+                line.split_once(" = ").filter(|_| !line.starts_with('#') && section != "namespaces.default")
+            {
                 text.push_str(&format!("{key} = {}\n", toml_value(&values[section][key])));
             }
         }
         text
     }
+}
+
+/// A section for each namespace.
+fn namespaces_toml(namespaces: &Value) -> String {
+    let mut text = String::new();
+    for (name, options) in namespaces.as_object().into_iter().flatten() {
+        text.push_str(&format!("\n[namespaces.{name}]\n"));
+        for (option, value) in options.as_object().into_iter().flatten() {
+            text.push_str(&format!("{option} = {}\n", toml_value(value)));
+        }
+    }
+    text
 }
 
 /// JSON strings, numbers and lists of strings are valid TOML, except for one character. An absent value is an empty

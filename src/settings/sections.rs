@@ -297,6 +297,8 @@ pub struct PresenceSettings {
     pub grace: Duration,
     /// The most entries of the stream of edges, approximately.
     pub max_edges: usize,
+    /// The most members of a channel of which joins and leaves are sent to clients.
+    pub max_members: usize,
 }
 
 /// `[channels]`: the channels that every user may subscribe to, besides those in the token.

@@ -5,7 +5,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{AuthKind, Profile, Secret, Settings, SettingsError, duration::format_duration};
+use super::{
+    AuthKind, NamespaceSettings, Profile, RoomPresence, Secret, Settings, SettingsError,
+    duration::format_duration,
+};
 
 mod broker;
 mod secrets;
@@ -40,6 +43,7 @@ impl Settings {
             self.validate_admin(),
             self.validate_drain(),
             self.validate_presence(),
+            self.validate_namespaces(),
             self.validate_channels(),
             failures([self.validate_log()]),
             self.validate_secrets(),
@@ -209,6 +213,26 @@ impl Settings {
         failures([
             check_duration("presence.grace", presence.grace, Duration::ZERO..=10 * MINUTE),
             check_count("presence.max_edges", presence.max_edges, 1_000..=10_000_000),
+            check_count("presence.max_members", presence.max_members, 0..=10_000),
+        ])
+    }
+
+    fn validate_namespaces(&self) -> Vec<SettingsError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_name = |name: &str| (1..=64).contains(&name.len()) && name.bytes().all(allowed);
+        let needs_presence =
+            |options: NamespaceSettings| options.presence != RoomPresence::Off || options.occupancy;
+        failures([
+            ensure(
+                self.namespaces.iter().all(|(name, _)| is_name(name) && name != "online"),
+                "namespaces",
+                "must have names of 1 to 64 letters, digits, hyphens and underscores, without online",
+            ),
+            ensure(
+                self.presence.enabled || !self.namespaces.iter().any(|(_, options)| needs_presence(options)),
+                "presence.enabled",
+                "must be true, because a namespace has presence or occupancy",
+            ),
         ])
     }
 

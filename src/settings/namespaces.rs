@@ -1,0 +1,54 @@
+//! The options of namespaces: `[namespaces.<name>]`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `namespaces.<name>.presence`: what subscribers of a channel know about each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoomPresence {
+    /// Nothing.
+    #[default]
+    Off,
+    /// How many sessions are subscribed.
+    Count,
+    /// Which users are subscribed.
+    Members,
+}
+
+/// `[namespaces.<name>]`: the options of all channels of a namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceSettings {
+    /// What subscribers of a channel know about each other.
+    pub presence: RoomPresence,
+    /// Whether replicas report which channels have subscribers.
+    pub occupancy: bool,
+}
+
+/// `[namespaces]`: the options of all namespaces. Every entry is complete.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Namespaces(BTreeMap<String, NamespaceSettings>);
+
+impl Namespaces {
+    /// The options of a namespace: its own, or those of `[namespaces.default]`. `online` has none.
+    pub fn options(&self, namespace: &str) -> NamespaceSettings {
+        if namespace == "online" {
+            return NamespaceSettings::default();
+        }
+        self.0.get(namespace).or_else(|| self.0.get("default")).copied().unwrap_or_default()
+    }
+
+    /// The names of all sections, `default` included, with their options.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, NamespaceSettings)> {
+        self.0.iter().map(|(name, options)| (name.as_str(), *options))
+    }
+}
+
+impl FromIterator<(String, NamespaceSettings)> for Namespaces {
+    fn from_iter<I: IntoIterator<Item = (String, NamespaceSettings)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
