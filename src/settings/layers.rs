@@ -8,6 +8,7 @@ use std::path::Path;
 use config::{Config, ConfigError, File, FileFormat, Source as _, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
+use super::namespaces::is_namespace;
 use super::nearest::nearest_key;
 use super::renamed::new_name;
 use super::variables::variable;
@@ -219,6 +220,12 @@ impl Layers {
 
     /// The type of a key. `None` if the key does not exist, which is added to `errors`.
     fn type_of(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
+        if namespace_of(key).is_some_and(|namespace| !is_namespace(namespace)) {
+            let reason =
+                "must name a namespace of 1 to 64 letters, digits, hyphens and underscores, and not online";
+            self.reject(key, origin, reason);
+            return None;
+        }
         if let Some(kind) = self.types.get(&*default_key(key)) {
             return Some(*kind);
         }

@@ -17,6 +17,13 @@ pub enum RoomPresence {
     Members,
 }
 
+/// Whether a section may have this name. Names with other characters would have to be quoted in TOML, and could not be
+/// set by an environment variable. The channels of `online` are those of presence itself.
+pub(super) fn is_namespace(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(is_plain) && name != "online"
+}
+
 /// `[namespaces.<name>]`: the options of all channels of a namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -41,9 +48,9 @@ impl Namespaces {
         self.0.get(namespace).or_else(|| self.0.get("default")).copied().unwrap_or_default()
     }
 
-    /// The names of all sections, `default` included, with their options.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, NamespaceSettings)> {
-        self.0.iter().map(|(name, options)| (name.as_str(), *options))
+    /// The options of every section.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &NamespaceSettings> {
+        self.0.values()
     }
 }
 

@@ -218,22 +218,13 @@ impl Settings {
     }
 
     fn validate_namespaces(&self) -> Vec<SettingsError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        let is_name = |name: &str| (1..=64).contains(&name.len()) && name.bytes().all(allowed);
         let needs_presence =
-            |options: NamespaceSettings| options.presence != RoomPresence::Off || options.occupancy;
-        failures([
-            ensure(
-                self.namespaces.iter().all(|(name, _)| is_name(name) && name != "online"),
-                "namespaces",
-                "must have names of 1 to 64 letters, digits, hyphens and underscores, without online",
-            ),
-            ensure(
-                self.presence.enabled || !self.namespaces.iter().any(|(_, options)| needs_presence(options)),
-                "presence.enabled",
-                "must be true, because a namespace has presence or occupancy",
-            ),
-        ])
+            |options: &NamespaceSettings| options.presence != RoomPresence::Off || options.occupancy;
+        failures([ensure(
+            self.presence.enabled || !self.namespaces.iter().any(needs_presence),
+            "presence.enabled",
+            "must be true, because a namespace has presence or occupancy",
+        )])
     }
 
     fn validate_drain(&self) -> Vec<SettingsError> {

@@ -1,6 +1,6 @@
 //! Ranges and unsafe combinations, each with its error.
 //!
-//! - `admin`, `auth`, `broker`, `server`: the rules of one section
+//! - `admin`, `auth`, `broker`, `namespaces`, `server`: the rules of one section
 //!
 //! This file has the ranges of all sections, the rules about secrets of several sections, and the small sections.
 
@@ -9,6 +9,7 @@ use super::{Folder, HS_SECRET, assert_refused, development, production};
 mod admin;
 mod auth;
 mod broker;
+mod namespaces;
 mod server;
 
 #[test]
@@ -19,6 +20,7 @@ fn every_range_has_two_ends() {
         ("server.close_timeout", "10ms", "60s", "0s", "61s"),
         ("presence.grace", "0s", "10m", "-1s", "601s"),
         ("presence.max_edges", "1000", "10000000", "999", "10000001"),
+        ("presence.max_members", "0", "10000", "-1", "10001"),
         ("broker.history_size", "1", "1000000", "0", "1000001"),
         ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
         ("broker.idempotency_window", "1s", "7d", "999ms", "8d"),
