@@ -20,10 +20,26 @@ local KINDS = {
 -- One call blocks Redis until it has finished.
 local MAX_REPORTED = 500
 
+-- The deployments that called before, by the key of their leases: matching it again costs more than a command.
+local known_deployments, deployment_count = {}, 0
+local MAX_DEPLOYMENTS = 1000
+
 -- The keys of the deployment, from the key of its leases; nil for any other key.
 local function presence_of(keys)
+  local known = #keys == 1 and known_deployments[keys[1]]
+  if known then
+    return known
+  end
   local prefix = #keys == 1 and string.match(keys[1], '^([!-9;-z|~]+):{presence}:replicas$')
-  return prefix and { prefix = prefix, base = prefix .. ':{presence}:', replicas = keys[1] }
+  if not prefix then
+    return nil
+  end
+  if deployment_count >= MAX_DEPLOYMENTS then
+    known_deployments, deployment_count = {}, 0
+  end
+  local presence = { prefix = prefix, base = prefix .. ':{presence}:', replicas = keys[1] }
+  known_deployments[keys[1]], deployment_count = presence, deployment_count + 1
+  return presence
 end
 
 -- Whether the lease of this replica has not lapsed.
@@ -59,15 +75,22 @@ local function count_down(presence, kind_name, names, due)
   end
 end
 
--- The names of a report that are in the roster (1) or that are not (0), each once.
-local function names_in_roster(roster, args, is_in)
+-- Adds the names of a report to the roster, or removes them. Returns those that were not there, or that were, each once.
+local function change_roster(roster, args, is_addition)
+  local command = is_addition and 'SADD' or 'SREM'
+  if #args == 4 then
+    return redis.call(command, roster, args[4]) == 1 and { args[4] } or {}
+  end
   local names, seen = { unpack(args, 4) }, {}
-  local found, chosen = redis.call('SMISMEMBER', roster, unpack(names)), {}
+  local found, chosen, wanted = redis.call('SMISMEMBER', roster, unpack(names)), {}, is_addition and 0 or 1
   for at, name in ipairs(names) do
-    if found[at] == is_in and not seen[name] then
+    if found[at] == wanted and not seen[name] then
       seen[name] = true
       chosen[#chosen + 1] = name
     end
+  end
+  if #chosen > 0 then
+    redis.call(command, roster, unpack(chosen))
   end
   return chosen
 end
@@ -155,20 +178,22 @@ local function enter(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local roster = presence.base .. args[1] .. ':' .. args[2]
-  local names, begun = names_in_roster(roster, args, 0), {}
-  if #names == 0 then
-    return 1
-  end
-  redis.call('SADD', roster, unpack(names))
-  local counts, leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1]
-  local is_leaving = redis.call('EXISTS', leaving) == 1
+  local names, begun = change_roster(presence.base .. args[1] .. ':' .. args[2], args, true), {}
+  local counts, leaving, is_leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1], nil
   for _, name in ipairs(names) do
-    if redis.call('HINCRBY', counts, name, 1) == 1 and not (is_leaving and redis.call('ZREM', leaving, name) == 1) then
-      begun[#begun + 1] = name
+    if redis.call('HINCRBY', counts, name, 1) == 1 then
+      -- Most of the time no name is leaving.
+      if is_leaving == nil then
+        is_leaving = redis.call('EXISTS', leaving) == 1
+      end
+      if not (is_leaving and redis.call('ZREM', leaving, name) == 1) then
+        begun[#begun + 1] = name
+      end
     end
   end
-  write_edges(presence, kind, begun, true, now, args[3])
+  if #begun > 0 then
+    write_edges(presence, kind, begun, true, now, args[3])
+  end
   return 1
 end
 
@@ -184,13 +209,9 @@ local function leave(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local roster = presence.base .. args[1] .. ':' .. args[2]
   local due = string.format('%.0f', now + (tonumber(args[3]) or 0))
-  local names = names_in_roster(roster, args, 1)
-  if #names > 0 then
-    redis.call('SREM', roster, unpack(names))
-    count_down(presence, args[1], names, due)
-  end
+  local names = change_roster(presence.base .. args[1] .. ':' .. args[2], args, false)
+  count_down(presence, args[1], names, due)
   return 1
 end
 
