@@ -124,6 +124,29 @@ local function missing_right(presence)
   end
 end
 
+-- What reads each key of a kind, and fails if the key has another type.
+local READS = {
+  { 'HMGET', 'counts', 'a hash', 'x' },
+  { 'XRANGE', 'stream', 'a stream', '+', '-', 'COUNT', '1' },
+  { 'ZSCORE', 'leaving', 'a sorted set', 'x' },
+}
+
+-- Which key is not of its type, as an error. A function that meets such a key fails after its first writes, so a replica
+-- gets no lease then.
+local function wrong_type(presence)
+  for kind_name, kind in pairs(KINDS) do
+    local keys = { counts = kind.counts, stream = kind.stream, leaving = 'leaving:' .. kind_name }
+    for _, read in ipairs(READS) do
+      local key = presence.base .. keys[read[2]]
+      local answer = redis.pcall(read[1], key, unpack(read, 4))
+      if type(answer) == 'table' and answer.err then
+        local is_type = string.find(answer.err, 'WRONGTYPE', 1, true)
+        return is_type and redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. read[3]) or answer
+      end
+    end
+  end
+end
+
 -- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew or retire>
 --
 -- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once. Returns 1 and a replica that is to
@@ -137,6 +160,10 @@ local function beat(keys, args)
   local missing = missing_right(presence)
   if missing then
     return redis.error_reply('NOPERM gateway: this user may not run ' .. missing)
+  end
+  local wrong = wrong_type(presence)
+  if wrong then
+    return wrong
   end
   if step == 'retire' then
     redis.call('ZADD', presence.replicas, 'XX', 'LT', now, replica)
@@ -217,7 +244,8 @@ end
 
 -- FCALL gateway_bury 1 <prefix>:{presence}:replicas <replica> <grace in ms>
 --
--- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more.
+-- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more, 2 when this call has
+-- finished the burial, and 0 when there is nothing to bury.
 local function bury(keys, args)
   local presence, now = presence_of(keys), now_ms()
   if not presence or #args ~= 2 then
@@ -236,22 +264,35 @@ local function bury(keys, args)
   end
   if left > 0 then
     redis.call('ZREM', presence.replicas, replica)
-    return 0
+    return 2
   end
   return 1
 end
 
--- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges>
+-- A clock that was set back must not keep a name from leaving for longer than the grace.
+local function bring_forward(leaving, latest)
+  local late, changes = redis.call('ZRANGEBYSCORE', leaving, '(' .. latest, '+inf', 'LIMIT', 0, MAX_REPORTED), {}
+  for _, name in ipairs(late) do
+    changes[#changes + 1] = latest
+    changes[#changes + 1] = name
+  end
+  if #late > 0 then
+    redis.call('ZADD', leaving, unpack(changes))
+  end
+end
+
+-- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges> <grace in ms>
 --
 -- Writes the edges that are due. Returns 1 while there are more.
 local function settle(keys, args)
   local presence, now = presence_of(keys), now_ms()
-  if not presence or #args ~= 1 then
-    return refuse('give the key of the replicas and the most edges that a stream keeps')
+  if not presence or #args ~= 2 then
+    return refuse('give the key of the replicas, the most edges that a stream keeps, and the grace in milliseconds')
   end
-  local has_more = 0
+  local latest, has_more = string.format('%.0f', now + (tonumber(args[2]) or 0)), 0
   for kind_name, kind in pairs(KINDS) do
     local leaving = presence.base .. 'leaving:' .. kind_name
+    bring_forward(leaving, latest)
     local due = redis.call('ZRANGEBYSCORE', leaving, '-inf', now, 'LIMIT', 0, MAX_REPORTED)
     if #due > 0 then
       redis.call('ZREM', leaving, unpack(due))
