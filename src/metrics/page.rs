@@ -121,7 +121,7 @@ impl Counters {
             presence_lease: all.register_new("presence_lease", "1 while this replica holds a presence lease"),
             presence_reports: all.register_new("presence_reports", "Reports of users that Redis applied"),
             presence_burials: all
-                .register_new("presence_burials", "Slices of dead replicas that this replica buried"),
+                .register_new("presence_burials", "Lapsed leases whose burial this replica finished"),
             redis_link_losses: all
                 .register_new("redis_link_losses", "Losses of the broker's link, by reason"),
             probe_latency: all.register_seconds(

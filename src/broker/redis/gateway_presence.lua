@@ -20,10 +20,26 @@ local KINDS = {
 -- One call blocks Redis until it has finished.
 local MAX_REPORTED = 500
 
+-- The deployments that called before, by the key of their leases: matching it again costs more than a command.
+local known_deployments, deployment_count = {}, 0
+local MAX_DEPLOYMENTS = 1000
+
 -- The keys of the deployment, from the key of its leases; nil for any other key.
 local function presence_of(keys)
+  local known = #keys == 1 and known_deployments[keys[1]]
+  if known then
+    return known
+  end
   local prefix = #keys == 1 and string.match(keys[1], '^([!-9;-z|~]+):{presence}:replicas$')
-  return prefix and { prefix = prefix, base = prefix .. ':{presence}:', replicas = keys[1] }
+  if not prefix then
+    return nil
+  end
+  if deployment_count >= MAX_DEPLOYMENTS then
+    known_deployments, deployment_count = {}, 0
+  end
+  local presence = { prefix = prefix, base = prefix .. ':{presence}:', replicas = keys[1] }
+  known_deployments[keys[1]], deployment_count = presence, deployment_count + 1
+  return presence
 end
 
 -- Whether the lease of this replica has not lapsed.
@@ -59,15 +75,22 @@ local function count_down(presence, kind_name, names, due)
   end
 end
 
--- The names of a report that are in the roster (1) or that are not (0), each once.
-local function names_in_roster(roster, args, is_in)
+-- Adds the names of a report to the roster, or removes them. Returns those that were not there, or that were, each once.
+local function change_roster(roster, args, is_addition)
+  local command = is_addition and 'SADD' or 'SREM'
+  if #args == 4 then
+    return redis.call(command, roster, args[4]) == 1 and { args[4] } or {}
+  end
   local names, seen = { unpack(args, 4) }, {}
-  local found, chosen = redis.call('SMISMEMBER', roster, unpack(names)), {}
+  local found, chosen, wanted = redis.call('SMISMEMBER', roster, unpack(names)), {}, is_addition and 0 or 1
   for at, name in ipairs(names) do
-    if found[at] == is_in and not seen[name] then
+    if found[at] == wanted and not seen[name] then
       seen[name] = true
       chosen[#chosen + 1] = name
     end
+  end
+  if #chosen > 0 then
+    redis.call(command, roster, unpack(chosen))
   end
   return chosen
 end
@@ -101,6 +124,29 @@ local function missing_right(presence)
   end
 end
 
+-- What reads each key of a kind, and fails if the key has another type.
+local READS = {
+  { 'HMGET', 'counts', 'a hash', 'x' },
+  { 'XRANGE', 'stream', 'a stream', '+', '-', 'COUNT', '1' },
+  { 'ZSCORE', 'leaving', 'a sorted set', 'x' },
+}
+
+-- Which key is not of its type, as an error. A function that meets such a key fails after its first writes, so a replica
+-- gets no lease then.
+local function wrong_type(presence)
+  for kind_name, kind in pairs(KINDS) do
+    local keys = { counts = kind.counts, stream = kind.stream, leaving = 'leaving:' .. kind_name }
+    for _, read in ipairs(READS) do
+      local key = presence.base .. keys[read[2]]
+      local answer = redis.pcall(read[1], key, unpack(read, 4))
+      if type(answer) == 'table' and answer.err then
+        local is_type = string.find(answer.err, 'WRONGTYPE', 1, true)
+        return is_type and redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. read[3]) or answer
+      end
+    end
+  end
+end
+
 -- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew or retire>
 --
 -- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once. Returns 1 and a replica that is to
@@ -114,6 +160,10 @@ local function beat(keys, args)
   local missing = missing_right(presence)
   if missing then
     return redis.error_reply('NOPERM gateway: this user may not run ' .. missing)
+  end
+  local wrong = wrong_type(presence)
+  if wrong then
+    return wrong
   end
   if step == 'retire' then
     redis.call('ZADD', presence.replicas, 'XX', 'LT', now, replica)
@@ -155,20 +205,22 @@ local function enter(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local roster = presence.base .. args[1] .. ':' .. args[2]
-  local names, begun = names_in_roster(roster, args, 0), {}
-  if #names == 0 then
-    return 1
-  end
-  redis.call('SADD', roster, unpack(names))
-  local counts, leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1]
-  local is_leaving = redis.call('EXISTS', leaving) == 1
+  local names, begun = change_roster(presence.base .. args[1] .. ':' .. args[2], args, true), {}
+  local counts, leaving, is_leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1], nil
   for _, name in ipairs(names) do
-    if redis.call('HINCRBY', counts, name, 1) == 1 and not (is_leaving and redis.call('ZREM', leaving, name) == 1) then
-      begun[#begun + 1] = name
+    if redis.call('HINCRBY', counts, name, 1) == 1 then
+      -- Most of the time no name is leaving.
+      if is_leaving == nil then
+        is_leaving = redis.call('EXISTS', leaving) == 1
+      end
+      if not (is_leaving and redis.call('ZREM', leaving, name) == 1) then
+        begun[#begun + 1] = name
+      end
     end
   end
-  write_edges(presence, kind, begun, true, now, args[3])
+  if #begun > 0 then
+    write_edges(presence, kind, begun, true, now, args[3])
+  end
   return 1
 end
 
@@ -184,19 +236,16 @@ local function leave(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local roster = presence.base .. args[1] .. ':' .. args[2]
   local due = string.format('%.0f', now + (tonumber(args[3]) or 0))
-  local names = names_in_roster(roster, args, 1)
-  if #names > 0 then
-    redis.call('SREM', roster, unpack(names))
-    count_down(presence, args[1], names, due)
-  end
+  local names = change_roster(presence.base .. args[1] .. ':' .. args[2], args, false)
+  count_down(presence, args[1], names, due)
   return 1
 end
 
 -- FCALL gateway_bury 1 <prefix>:{presence}:replicas <replica> <grace in ms>
 --
--- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more.
+-- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more, 2 when this call has
+-- finished the burial, and 0 when there is nothing to bury.
 local function bury(keys, args)
   local presence, now = presence_of(keys), now_ms()
   if not presence or #args ~= 2 then
@@ -215,22 +264,35 @@ local function bury(keys, args)
   end
   if left > 0 then
     redis.call('ZREM', presence.replicas, replica)
-    return 0
+    return 2
   end
   return 1
 end
 
--- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges>
+-- A clock that was set back must not keep a name from leaving for longer than the grace.
+local function bring_forward(leaving, latest)
+  local late, changes = redis.call('ZRANGEBYSCORE', leaving, '(' .. latest, '+inf', 'LIMIT', 0, MAX_REPORTED), {}
+  for _, name in ipairs(late) do
+    changes[#changes + 1] = latest
+    changes[#changes + 1] = name
+  end
+  if #late > 0 then
+    redis.call('ZADD', leaving, unpack(changes))
+  end
+end
+
+-- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges> <grace in ms>
 --
 -- Writes the edges that are due. Returns 1 while there are more.
 local function settle(keys, args)
   local presence, now = presence_of(keys), now_ms()
-  if not presence or #args ~= 1 then
-    return refuse('give the key of the replicas and the most edges that a stream keeps')
+  if not presence or #args ~= 2 then
+    return refuse('give the key of the replicas, the most edges that a stream keeps, and the grace in milliseconds')
   end
-  local has_more = 0
+  local latest, has_more = string.format('%.0f', now + (tonumber(args[2]) or 0)), 0
   for kind_name, kind in pairs(KINDS) do
     local leaving = presence.base .. 'leaving:' .. kind_name
+    bring_forward(leaving, latest)
     local due = redis.call('ZRANGEBYSCORE', leaving, '-inf', now, 'LIMIT', 0, MAX_REPORTED)
     if #due > 0 then
       redis.call('ZREM', leaving, unpack(due))

@@ -25,6 +25,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The wait after the connection broke. Its link ends within a probe, and with it this task.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 
+/// What `gateway_bury` answers to the call that has finished a burial.
+const BURIED: u8 = 2;
+
 /// Why a lease ended.
 enum LeaseEnd {
     /// Redis counts this replica as dead.
@@ -168,15 +171,16 @@ impl Lease<'_> {
     async fn bury_slice(&mut self, replica: &str) -> Result<Option<String>, LeaseEnd> {
         let mut call = self.function("gateway_bury");
         call.arg(replica).arg(self.grace_ms());
-        self.call::<u8>(&call).await?;
-        self.state.metrics.presence_burials.inc();
+        if self.call::<u8>(&call).await? == BURIED {
+            self.state.metrics.presence_burials.inc();
+        }
         self.beat("renew").await
     }
 
     /// Writes the edges that are due. Returns whether there may be more.
     async fn settle(&mut self) -> Result<bool, LeaseEnd> {
         let mut call = self.function("gateway_settle");
-        call.arg(self.presence.options.max_edges);
+        call.arg(self.presence.options.max_edges).arg(self.grace_ms());
         Ok(self.call::<u8>(&call).await? == 1)
     }
 

@@ -1,8 +1,10 @@
 //! Presence over a real Redis: who is online, and the edges that backends and clients hear.
 //!
+//! - `crowd`: exact edges while everything fails at random.
 //! - `edges`: what each edge stands for.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 
+mod crowd;
 mod edges;
 mod faults;
 

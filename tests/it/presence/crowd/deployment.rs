@@ -1,0 +1,265 @@
+//! Three replicas, each behind a proxy to Redis, and the clients of a crowd.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::super::plan;
+use super::kind::Kind;
+use super::observer::Observer;
+use super::oracle::{self, Arrivals};
+use crate::support::client::Client;
+use crate::support::fault_proxy::{Fault, FaultProxy, hold};
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::redis_server::RedisServer;
+
+/// How many names each replica may have.
+pub(super) const NAMES: usize = 8;
+const REPLICAS: usize = 3;
+
+/// What happens to a replica, or to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disturbance {
+    /// SIGKILL. Another replica takes its place.
+    Kill,
+    /// SIGTERM. Another replica takes its place.
+    Drain,
+    /// SIGSTOP, and SIGCONT later.
+    Stop,
+    /// The link to Redis is silent for a while.
+    SilentCut,
+    /// The link to Redis is reset, and refused for a while.
+    RefusedCut,
+    /// The link to Redis is reset once.
+    Reset,
+    /// Redis ends all connections that send commands.
+    KillConnections,
+    /// Redis is killed and restarted, with or without its data.
+    RestartRedis,
+}
+
+impl Disturbance {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Stop,
+        Self::Kill,
+        Self::SilentCut,
+        Self::RestartRedis,
+        Self::RefusedCut,
+        Self::Drain,
+        Self::Reset,
+        Self::KillConnections,
+    ];
+}
+
+struct Replica {
+    clients: Vec<Option<Arrived>>,
+    gateway: TestGateway,
+    proxy: FaultProxy,
+    /// A disturbance that lasts, and its end.
+    lasting: Option<(Disturbance, Instant)>,
+}
+
+/// A client, and whether the gateway has confirmed its arrival.
+struct Arrived {
+    client: Client,
+    is_confirmed: bool,
+}
+
+/// A deployment with a crowd.
+pub(super) struct Crowd {
+    kind: &'static Kind,
+    replicas: Vec<Replica>,
+    plan: Plan,
+    arrivals: Arrivals,
+    pub(super) observer: Observer,
+    random: SmallRng,
+    is_persistent: bool,
+    pub(super) redis: RedisServer,
+}
+
+impl Crowd {
+    pub(super) fn start(kind: &'static Kind, seed: u64) -> Self {
+        // The disturbances of a seed depend on its remainder by their number.
+        let round = seed / Disturbance::ALL.len() as u64;
+        let is_persistent = round.is_multiple_of(2);
+        let redis = if is_persistent {
+            RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+        } else {
+            RedisServer::start()
+        };
+        let grace = ["0s", "300ms"][(round / 2 % 2) as usize];
+        let plan = plan(&redis, grace)
+            .with("broker.probe_timeout", "3s")
+            .with("session.heartbeat_interval", "1h")
+            .with("drain.delay", "0s")
+            .with("drain.window", "200ms");
+        let plan = kind.settings.iter().fold(plan, |plan, (key, value)| plan.with(key, value));
+        let observer = Observer::start(kind, &redis);
+        let random = SmallRng::seed_from_u64(seed);
+        let arrivals = Arrivals::new();
+        let mut crowd =
+            Self { kind, replicas: Vec::new(), plan, arrivals, observer, random, is_persistent, redis };
+        for _ in 0..REPLICAS {
+            let proxy = FaultProxy::start(crowd.redis.address());
+            let gateway = crowd.spawn(&proxy);
+            let clients = (0..NAMES).map(|_| None).collect();
+            crowd.replicas.push(Replica { clients, gateway, proxy, lasting: None });
+        }
+        crowd.replicas.iter().for_each(|replica| replica.gateway.wait_ready());
+        crowd
+    }
+
+    fn spawn(&self, proxy: &FaultProxy) -> TestGateway {
+        self.plan.clone().with("broker.url", &format!("redis://{}", proxy.address)).spawn()
+    }
+
+    /// Comes and goes for some time. `disturbances` begin one after the other.
+    pub(super) fn churn(&mut self, time: Duration, disturbances: &[Disturbance]) {
+        let start = Instant::now();
+        let mut disturbances = disturbances.iter().enumerate();
+        let mut next = disturbances.next();
+        while start.elapsed() < time || self.replicas.iter().any(|replica| replica.lasting.is_some()) {
+            if let Some((index, disturbance)) = next
+                && start.elapsed() > Duration::from_secs(1 + 2 * index as u64)
+            {
+                self.disturb(*disturbance);
+                next = disturbances.next();
+            }
+            self.end_disturbances();
+            self.toggle();
+            // Some come and go at once, others with pauses.
+            if self.random.random_bool(0.7) {
+                hold(Duration::from_millis(self.random.random_range(0..60)));
+            }
+        }
+    }
+
+    fn disturb(&mut self, disturbance: Disturbance) {
+        let index = self.random.random_range(0..REPLICAS);
+        if self.replicas[index].lasting.is_some() {
+            return;
+        }
+        // Longer or shorter than a lease.
+        let lasts = self.random.random_range(200..=1_500) + [0_u64, 5_200][self.random.random_range(0..2)];
+        let end = Instant::now() + Duration::from_millis(lasts);
+        let replica = &mut self.replicas[index];
+        match disturbance {
+            Disturbance::Kill => self.replace(index, "KILL"),
+            Disturbance::Drain => self.replace(index, "TERM"),
+            Disturbance::Stop => {
+                replica.gateway.signal("STOP");
+                replica.lasting = Some((disturbance, end));
+            }
+            Disturbance::SilentCut => {
+                replica.proxy.set_both(Fault::BlackHole);
+                replica.lasting = Some((disturbance, end));
+            }
+            Disturbance::RefusedCut => {
+                replica.proxy.refuse(true);
+                replica.proxy.reset_open();
+                replica.lasting = Some((disturbance, end));
+            }
+            Disturbance::Reset => replica.proxy.reset_open(),
+            Disturbance::KillConnections => {
+                redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).exec(&mut self.redis.client()).unwrap();
+            }
+            Disturbance::RestartRedis => self.restart_redis(),
+        }
+    }
+
+    fn end_disturbances(&mut self) {
+        for replica in &mut self.replicas {
+            let Some((disturbance, end)) = replica.lasting else { continue };
+            if Instant::now() < end {
+                continue;
+            }
+            match disturbance {
+                Disturbance::Stop => replica.gateway.signal("CONT"),
+                _ => replica.proxy.heal(),
+            }
+            replica.lasting = None;
+        }
+    }
+
+    /// Ends a replica by a signal, and starts another one in its place.
+    fn replace(&mut self, index: usize, signal: &str) {
+        let replica = &mut self.replicas[index];
+        replica.gateway.signal(signal);
+        replica.gateway.wait_exit();
+        replica.clients.iter_mut().for_each(|client| *client = None);
+        self.replicas[index].gateway = self.spawn(&self.replicas[index].proxy);
+        self.replicas[index].gateway.wait_ready();
+    }
+
+    fn restart_redis(&mut self) {
+        let edges = oracle::read_edges(self.kind, &mut self.redis.client());
+        self.redis.kill();
+        hold(Duration::from_millis(self.random.random_range(0..1_000)));
+        if !self.is_persistent {
+            let observed = self.observer.observed();
+            oracle::check_edges(&edges, &self.arrivals, &observed);
+            oracle::check_heard(&edges, &observed, false);
+            self.arrivals.clear();
+            self.observer.begin_again();
+        }
+        self.redis.restart();
+    }
+
+    /// One of the crowd comes to a replica, or leaves it.
+    fn toggle(&mut self) {
+        let (index, name) = (self.random.random_range(0..REPLICAS), self.random.random_range(0..NAMES));
+        let may_wait = self.random.random_bool(0.3);
+        let replica = &mut self.replicas[index];
+        if replica.clients[name].take().is_some() {
+            return;
+        }
+        let lasting = replica.lasting.map(|(disturbance, _)| disturbance);
+        if lasting == Some(Disturbance::Stop) {
+            return;
+        }
+        let text = (self.kind.name)(name);
+        let mut client = (self.kind.arrive)(&replica.gateway, &text);
+        let is_confirmed = may_wait && lasting.is_none();
+        if is_confirmed {
+            (self.kind.wait_arrived)(&mut client);
+        }
+        *self.arrivals.entry(text).or_default() += 1;
+        replica.clients[name] = Some(Arrived { client, is_confirmed });
+    }
+
+    /// Waits until the replicas have confirmed all who came.
+    pub(super) fn wait_arrived(&mut self) {
+        let clients = self.replicas.iter_mut().flat_map(|replica| replica.clients.iter_mut().flatten());
+        for arrived in clients.filter(|arrived| !arrived.is_confirmed) {
+            (self.kind.wait_arrived)(&mut arrived.client);
+            arrived.is_confirmed = true;
+        }
+    }
+
+    /// All leave.
+    pub(super) fn leave(&mut self) {
+        let clients = self.replicas.iter_mut().flat_map(|replica| &mut replica.clients);
+        clients.for_each(|client| *client = None);
+    }
+
+    /// On how many replicas a name is.
+    pub(super) fn truth(&self) -> std::collections::BTreeMap<String, i64> {
+        let count = |name: usize| self.replicas.iter().filter(|replica| replica.clients[name].is_some()).count();
+        let counts = (0..NAMES).map(|name| ((self.kind.name)(name), count(name) as i64));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How often each name has come.
+    pub(super) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    pub(super) fn replica_count(&self) -> usize {
+        self.replicas.len()
+    }
+
+    pub(super) fn random(&mut self) -> &mut SmallRng {
+        &mut self.random
+    }
+}
