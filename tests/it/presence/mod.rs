@@ -1,10 +1,12 @@
 //! Presence over a real Redis: who is online, and the edges that backends and clients hear.
 //!
 //! - `edges`: what each edge stands for.
+//! - `online`: the state at the beginning of a subscription to `online:<user>`.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 
 mod edges;
 mod faults;
+mod online;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
