@@ -143,6 +143,25 @@ impl Broker {
         }
     }
 
+    /// Reads whether the user of a channel `online:<user>` is online, after everything that the hub has received on the
+    /// channel. Answered once by [`HubEvent::PresenceRead`], without a timeout: a hub has at most one such read for each
+    /// of its channels.
+    pub fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
+        match self {
+            Self::Memory(broker) => broker.read_presence(hub, read, channel),
+            Self::Redis(broker) => broker.link().read_presence(hub, read, channel),
+        }
+    }
+
+    /// Cancels a read of a user's presence; it is not answered any more.
+    pub fn cancel_presence(&self, hub: HubId, read: ReadId) {
+        match self {
+            // The memory broker answers every read at once.
+            Self::Memory(_) => {}
+            Self::Redis(broker) => broker.link().lock().cancel_presence(hub, read),
+        }
+    }
+
     /// Publishes `message`, byte for byte, to all subscribers of `channel` on every replica, at most once.
     /// Returns the number of replicas with a subscriber.
     pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {

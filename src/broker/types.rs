@@ -10,6 +10,7 @@ use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
+use protocol::presence::UserPresence;
 use protocol::publication::{PayloadError, Publication};
 
 /// Receives the events of one hub.
@@ -53,6 +54,16 @@ pub enum HubEvent {
         read: ReadId,
         /// The missed messages, or why they are not recovered.
         outcome: Result<Recovered, NotRecovered>,
+    },
+    /// The answer to a call of [`Broker::read_presence`](super::Broker::read_presence), once for each call that was not
+    /// cancelled.
+    PresenceRead {
+        /// The number that the hub gave the read.
+        read: ReadId,
+        /// The channel `online:<user>`.
+        channel: ChannelName,
+        /// `None`: Redis refuses the read, or presence is off.
+        presence: Option<UserPresence>,
     },
 }
 
@@ -111,7 +122,7 @@ pub struct InboxFull;
 /// Identifies an attached hub.
 // A hub is a worker thread, of which there are fewer than 65536. The type is small, because each channel lists its
 // hubs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HubId(u16);
 
 impl HubId {

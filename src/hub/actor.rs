@@ -109,6 +109,8 @@ impl Hub {
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
             HubAction::ReportUser { user, is_online } => self.broker.report_user(&user, is_online),
             HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
+            HubAction::ReadPresence { read, channel } => self.broker.read_presence(self.id, read, &channel),
+            HubAction::CancelPresence(read) => self.broker.cancel_presence(self.id, read),
         }
     }
 

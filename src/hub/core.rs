@@ -3,6 +3,7 @@
 //! The actor drives the core in production, the simulation in virtual time. Publications are not actions: the core
 //! sends them directly to the sinks of their sessions.
 //!
+//! - `presence`: the state of the user of `online:<user>`, for its subscribers.
 //! - `requests`: the requests of sessions that are not complete.
 //! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
 
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::presence::PresenceReads;
 use self::requests::{PendingRequests, RequestKind};
 use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
@@ -22,8 +24,9 @@ use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
-use protocol::{SessionId, Variant};
+use protocol::{SessionId, Variant, Version};
 
+mod presence;
 mod requests;
 mod subscribing;
 
@@ -39,7 +42,8 @@ pub struct HubRules {
     pub max_held: usize,
     /// The size of one turn. Fan-outs of more bytes are written in turns.
     pub turn_bytes: usize,
-    /// Whether to report the first and the last session of each user.
+    /// Whether presence is on: the first and the last session of each user are reported, and subscribers of
+    /// `online:<user>` receive the state of the user.
     pub reports_users: bool,
 }
 
@@ -87,6 +91,15 @@ pub enum HubAction {
         /// The arrival time of the publication at the link.
         received: Instant,
     },
+    /// Read whether the user of a channel `online:<user>` is online.
+    ReadPresence {
+        /// The number that the broker returns with its answer.
+        read: ReadId,
+        /// The channel `online:<user>`.
+        channel: ChannelName,
+    },
+    /// Cancel a read of a user's presence.
+    CancelPresence(ReadId),
 }
 
 /// The state of a hub: sessions, their subscriptions, and their pending requests.
@@ -98,6 +111,7 @@ pub struct HubCore<S> {
     requests: PendingRequests,
     /// The subscription of each read.
     reads: HashMap<ReadId, (SessionKey, ChannelName)>,
+    presence_reads: PresenceReads,
     fanouts: FanoutScheduler<S>,
     inbox_budget: Arc<InboxBudget>,
     metrics: Metrics,
@@ -115,6 +129,7 @@ impl<S: FrameSink> HubCore<S> {
             sessions: HashMap::new(),
             requests: PendingRequests::default(),
             reads: HashMap::new(),
+            presence_reads: PresenceReads::default(),
             fanouts: FanoutScheduler::new(rules.turn_bytes),
             inbox_budget,
             metrics: metrics.clone(),
@@ -170,6 +185,9 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Broker(HubEvent::Link { is_up }) => return self.on_link(is_up, actions),
             HubInput::Broker(HubEvent::HistoryRead { read, outcome }) => {
                 return self.on_read(read, outcome, actions);
+            }
+            HubInput::Broker(HubEvent::PresenceRead { read, channel, presence }) => {
+                return self.on_presence(read, &channel, presence, actions);
             }
             HubInput::FanoutTurn => return self.on_fanout_turn(actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
@@ -252,6 +270,7 @@ impl<S: FrameSink> HubCore<S> {
             self.requests.remove_channel(pending.request(), &channel);
         }
         if is_last {
+            self.cancel_presence(&channel, actions);
             match actions.last_mut() {
                 Some(HubAction::Unsubscribe(channels)) => channels.push(channel),
                 _ => actions.push(HubAction::Unsubscribe(vec![channel])),
@@ -268,9 +287,21 @@ impl<S: FrameSink> HubCore<S> {
 
     fn on_publication(&mut self, publication: Arc<Publication>, actions: &mut Vec<HubAction>) {
         let bytes = publication.queued_bytes();
+        self.fan_out(publication, bytes, Version::V1, actions);
+    }
+
+    /// Sends a publication to the subscribers of at least version `from`. The inbox counts `bytes` for it.
+    fn fan_out(
+        &mut self,
+        publication: Arc<Publication>,
+        bytes: usize,
+        from: Version,
+        actions: &mut Vec<HubAction>,
+    ) {
         let fanouts = &self.fanouts;
-        let (fanout, receivers) =
-            self.registry.deliver(&publication, |bytes| fanouts.should_defer(publication.channel(), bytes));
+        let (fanout, receivers) = self
+            .registry
+            .deliver(&publication, from, |bytes| fanouts.should_defer(publication.channel(), bytes));
         self.count_fanout(fanout);
         if fanout.moved_cuts {
             self.on_cut_moved(publication.channel(), actions);
@@ -302,6 +333,7 @@ impl<S: FrameSink> HubCore<S> {
         if reason == GapReason::Overflow {
             self.repeat_call(&channel, actions);
         }
+        self.repeat_presence(&channel, actions);
     }
 
     /// Writes the next part of a long fan-out.

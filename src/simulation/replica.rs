@@ -248,6 +248,8 @@ impl Replica {
                     }
                 }
                 HubAction::ObserveLatency { .. } => {}
+                HubAction::ReadPresence { read, channel } => self.link.read_presence(hub.id, read, channel),
+                HubAction::CancelPresence(read) => self.link.cancel_presence(hub.id, read),
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

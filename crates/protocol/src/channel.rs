@@ -55,6 +55,11 @@ impl ChannelName {
         self.0.strip_prefix("user:")
     }
 
+    /// The id of the user whose presence is published here: of `online:<user>`; `None` for any other channel.
+    pub fn watched_user(&self) -> Option<&str> {
+        self.0.strip_prefix("online:")
+    }
+
     /// The channel that every identified session joins.
     pub fn all() -> Self {
         Self("all".into())

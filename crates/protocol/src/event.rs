@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::SessionId;
 use super::channel::ChannelName;
 use super::position::Position;
+use super::presence::UserPresence;
 pub(crate) use wire::encode_message;
 
 /// One frame for one client. Op 3 is not an event: a message is encoded once for all receivers, by
@@ -103,6 +104,9 @@ pub enum SubscriptionState {
         position: Position,
         /// Whether no message is missing after the client's `since`; `None` if the client sent no `since`.
         recovered: Option<bool>,
+        /// Whether the user of `online:<user>` was online when the subscription began; `None` on any other channel,
+        /// and while presence is off.
+        presence: Option<UserPresence>,
     },
     /// The channel's history cannot be read now. No message is delivered until another state follows.
     Recovering {
@@ -117,6 +121,14 @@ impl SubscriptionState {
     /// Whether messages of the channel are delivered.
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Live { .. })
+    }
+
+    /// The same state of a channel `online:<user>`, whose user has this presence. Only a live state has room for it.
+    pub const fn with_presence(self, presence: Option<UserPresence>) -> Self {
+        match self {
+            Self::Live { position, recovered, .. } => Self::Live { position, recovered, presence },
+            Self::Recovering { .. } | Self::Refused => self,
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub mod heartbeat;
 pub mod history;
 pub mod payload_limits;
 pub mod position;
+pub mod presence;
 pub mod publication;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ pub struct Now {
 }
 
 /// The version of the wire protocol that a session speaks, chosen by the URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// E-Magine's deployed clients: ops 0 to 3, 10 and 11, with exactly their fields.
     V1,

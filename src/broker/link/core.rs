@@ -2,6 +2,7 @@
 //!
 //! - `subscriptions`: the channels that hubs want, the batches to subscribe and unsubscribe, the answers to hubs.
 //! - `history`: the reads of the link, for repairs and for clients.
+//! - `presence`: the reads of users' presence for hubs.
 //! - `gaps`: limits how often gaps of plain messages are announced.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,9 +22,11 @@ use protocol::publication::{Payload, Publication};
 
 mod gaps;
 mod history;
+mod presence;
 mod subscriptions;
 
 pub(crate) use self::history::{HistoryWork, ReadErrorKind};
+pub(crate) use self::presence::PresenceQuery;
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
 
@@ -63,6 +66,7 @@ pub(crate) struct LinkCore {
     /// The repairs that wait for a read.
     repairs: history::RepairQueue,
     reads: ClientReads,
+    presence_reads: presence::PresenceReads,
     /// How many channels are being repaired.
     repairing: usize,
     /// When the link last announced gaps of plain messages, and the number of the connection that lost those messages.
@@ -108,6 +112,7 @@ impl LinkCore {
             numbers: 0,
             repairs: history::RepairQueue::default(),
             reads: ClientReads::new(limits.payload_bytes),
+            presence_reads: presence::PresenceReads::default(),
             repairing: 0,
             gaps_announced: None,
             pending_gaps: HashSet::default(),

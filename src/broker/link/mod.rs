@@ -17,7 +17,7 @@ mod shared;
 
 #[cfg(test)]
 pub(crate) use self::core::LinkLimits;
-pub(crate) use self::core::{HistoryWork, LinkCore, ReadErrorKind, SubscriptionBatch};
+pub(crate) use self::core::{HistoryWork, LinkCore, PresenceQuery, ReadErrorKind, SubscriptionBatch};
 pub(crate) use self::follower::TailRead;
 pub(crate) use self::hubs::{HubSet, Inboxes};
 #[cfg(test)]

@@ -8,7 +8,9 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::core::{LinkCore, LinkLimits, Received};
+use crate::broker::{HubId, ReadId};
 use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
 use protocol::publication::Payload;
 
 /// The core, shared by the threads of all hubs and of the link.
@@ -18,6 +20,8 @@ pub(crate) struct SharedLink {
     subscriptions: Notify,
     /// Notified when there may be something to read.
     reads: Notify,
+    /// Notified when the presence of a user is to be read.
+    presence: Notify,
     /// Notified when the state of the core has advanced.
     progress: Notify,
 }
@@ -25,7 +29,8 @@ pub(crate) struct SharedLink {
 impl SharedLink {
     pub(crate) fn new(max_payload_bytes: usize, metrics: &Metrics) -> Self {
         let core = Mutex::new(LinkCore::new(LinkLimits::of_payload(max_payload_bytes), metrics));
-        Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
+        let new = Notify::new;
+        Self { core, subscriptions: new(), reads: new(), presence: new(), progress: new() }
     }
 
     /// Locks the core. Wakes no task: use [`edit`](Self::edit) for changes that may create work.
@@ -39,6 +44,12 @@ impl SharedLink {
         edit(&mut self.lock());
         self.subscriptions.notify_one();
         self.reads.notify_one();
+    }
+
+    /// Queues a read of a user's presence for a hub.
+    pub(crate) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
+        self.lock().read_presence(hub, read, channel.clone());
+        self.presence.notify_one();
     }
 
     /// Handles a payload that arrived on a channel. Returns whether the channel has an entry.
@@ -66,6 +77,11 @@ impl SharedLink {
     /// Returns when there may be channels to subscribe or to unsubscribe. An edit between two calls is not missed.
     pub(crate) async fn subscriptions_changed(&self) {
         self.subscriptions.notified().await;
+    }
+
+    /// Returns when a user's presence may be to be read. A call between two calls is not missed.
+    pub(crate) async fn presence_wanted(&self) {
+        self.presence.notified().await;
     }
 
     /// Returns when there may be something to read. An edit between two calls is not missed.

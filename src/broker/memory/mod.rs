@@ -19,12 +19,13 @@ use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
     BrokerCallId, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError,
-    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, SubscribeAck,
+    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, ReadId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
+use protocol::presence::UserPresence;
 use protocol::publication::Publication;
 
 use history::{Appended, KeyReused, MemoryHistory};
@@ -160,6 +161,19 @@ impl MemoryBroker {
         let state = self.shared.state.lock();
         let presence = state.presence.as_ref().ok_or(PresenceError::Disabled)?;
         Ok(users.iter().map(|user| presence.replicas_of(user)).collect())
+    }
+
+    /// Answers at once. The lock keeps edges out, so every later edge follows the answer.
+    pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
+        let state = self.shared.state.lock();
+        let user = channel.watched_user().and_then(|user| ChannelName::of_user(user).ok());
+        let presence = state
+            .presence
+            .as_ref()
+            .zip(user)
+            .map(|(presence, user)| UserPresence::new(presence.replicas_of(&user).is_some(), now_ms()));
+        let channel = channel.clone();
+        state.inboxes.notify(hub, HubEvent::PresenceRead { read, channel, presence });
     }
 
     /// Publishes the edges of users whose grace has ended. Returns the time until the next call is due; `None` if no

@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, dataset, function, lease, reads};
+use super::{USERS, dataset, function, lease, online, reads};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -42,6 +42,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = reads::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
         never = lease::run(state) => match never {},
+        never = online::run(state) => match never {},
         never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }

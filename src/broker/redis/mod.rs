@@ -20,8 +20,8 @@
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
-//! - `lease`: keeps a lease, and reports the users of this process under it.
 //! - `online`: reads which users are online.
+//! - `lease`: keeps a lease, and reports the users of this process under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.

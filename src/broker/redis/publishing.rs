@@ -25,7 +25,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a Redis
 /// replica, or a script keeps it busy.
-const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
+pub(super) const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
 enum Attempt {

@@ -239,6 +239,20 @@ impl<S: FrameSink> HubCore<S> {
         if let Some(outcome) = outcome {
             Metrics::count(&self.metrics.recoveries, outcome);
         }
+        if state.is_live() && self.needs_presence(session, channel) {
+            return self.await_presence(session, channel, state, actions);
+        }
+        self.answer_channel(request, channel, state, actions);
+    }
+
+    /// Answers the session for one channel, or for its whole request if this was the last unknown channel.
+    pub(super) fn answer_channel(
+        &mut self,
+        request: HubRequestId,
+        channel: &ChannelName,
+        state: SubscriptionState,
+        actions: &mut Vec<HubAction>,
+    ) {
         if let Some(answer) = self.requests.resolve(request, channel, state) {
             self.send_answer(request, answer, actions);
         }
@@ -301,17 +315,17 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
 impl Resolution {
     /// The client named no position, so it starts at `position`.
     fn starting_at(position: Position) -> Self {
-        let state = SubscriptionState::Live { position, recovered: None };
+        let state = SubscriptionState::Live { position, recovered: None, presence: None };
         Self { state, outcome: None, missed: [].into() }
     }
 
     fn recovered(since: Position, missed: Arc<[Arc<Publication>]>) -> Self {
-        let state = SubscriptionState::Live { position: since, recovered: Some(true) };
+        let state = SubscriptionState::Live { position: since, recovered: Some(true), presence: None };
         Self { state, outcome: Some(RecoveryResult::Recovered), missed }
     }
 
     fn not_recovered(position: Position, reason: RecoveryResult) -> Self {
-        let state = SubscriptionState::Live { position, recovered: Some(false) };
+        let state = SubscriptionState::Live { position, recovered: Some(false), presence: None };
         Self { state, outcome: Some(reason), missed: [].into() }
     }
 

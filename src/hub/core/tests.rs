@@ -9,6 +9,7 @@ use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
 mod broker_calls;
+mod presence;
 mod requests;
 mod resume;
 mod user_reports;
@@ -185,6 +186,8 @@ impl TestHub {
                 format!("{user} {}", if *is_online { "online" } else { "offline" })
             }
             HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
+            HubAction::ReadPresence { read, channel } => format!("presence {read}: {channel}"),
+            HubAction::CancelPresence(read) => format!("cancel-presence {read}"),
         }
     }
 
@@ -199,9 +202,15 @@ impl TestHub {
 
 fn describe_state(state: SubscriptionState) -> String {
     match state {
-        SubscriptionState::Live { position, recovered: None } => position.to_string(),
-        SubscriptionState::Live { position, recovered: Some(true) } => format!("{position} recovered"),
-        SubscriptionState::Live { position, recovered: Some(false) } => format!("{position} not recovered"),
+        SubscriptionState::Live { position, recovered, presence } => {
+            let recovered = match recovered {
+                None => "",
+                Some(true) => " recovered",
+                Some(false) => " not recovered",
+            };
+            let presence = presence.map(|presence| serde_json::to_string(&presence).unwrap());
+            format!("{position}{recovered}{}", presence.unwrap_or_default())
+        }
         SubscriptionState::Refused => "refused".to_owned(),
         SubscriptionState::Recovering { since: None } => "recovering".to_owned(),
         SubscriptionState::Recovering { since: Some(since) } => format!("recovering from {since}"),

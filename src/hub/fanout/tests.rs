@@ -78,8 +78,9 @@ impl FanoutFixture {
     fn publish(&mut self, room: u8, number: usize) {
         let publication = publication(room, number);
         let fanouts = &self.fanouts;
-        let (_, receivers) =
-            self.registry.deliver(&publication, |bytes| fanouts.should_defer(publication.channel(), bytes));
+        let (_, receivers) = self
+            .registry
+            .deliver(&publication, Version::V1, |bytes| fanouts.should_defer(publication.channel(), bytes));
         if let Some(receivers) = receivers {
             self.fanouts.add(publication, receivers, 1);
         }

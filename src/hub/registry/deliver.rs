@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::pending::HoldOutcome;
 use super::{ArrivalNumber, ChannelEntry, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
-use protocol::Variant;
 use protocol::cursor::ChannelCursor;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
+use protocol::{Variant, Version};
 
 /// The outcome of one fan-out, or of one turn of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,12 @@ pub struct FrameReceiver<S> {
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Delivers a publication to all subscribers of its channel. `should_defer` receives the size of the fan-out in
+    /// Delivers a publication to the subscribers of its channel, of version `from` or later. `should_defer` receives the size of the fan-out in
     /// bytes; if it returns `true`, the receivers are returned, to be written in turns.
     pub fn deliver(
         &mut self,
         publication: &Arc<Publication>,
+        from: Version,
         should_defer: impl FnOnce(usize) -> bool,
     ) -> (FanoutOutcome, Option<Vec<FrameReceiver<S>>>) {
         let mut outcome = FanoutOutcome::default();
@@ -51,7 +52,7 @@ impl<S: FrameSink> Registry<S> {
         let total_bytes = channel.subscribers.len().saturating_mul(publication.message().get().len());
         let mut receivers = should_defer(total_bytes).then(Vec::new);
         let position = channel.position();
-        for subscriber in &mut channel.subscribers {
+        for subscriber in channel.subscribers.iter_mut().filter(|one| one.variant.version >= from) {
             if subscriber.pending.is_some() {
                 subscriber.hold(self.arrivals, publication, position, self.max_held, &mut outcome);
                 continue;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{ArrivalNumber, HubRequestId};
 use crate::broker::ReadId;
 use protocol::conversation::ResumePoint;
+use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
@@ -32,6 +33,8 @@ pub struct PendingSubscription {
     /// The messages up to the cut that the client missed.
     missed: Arc<[Arc<Publication>]>,
     held: Vec<(ArrivalNumber, HeldItem)>,
+    /// The state to answer with, once the read of the user's presence with this number or a later one is answered.
+    awaited: Option<(ReadId, SubscriptionState)>,
 }
 
 /// The progress of a pending subscription.
@@ -80,6 +83,7 @@ impl PendingSubscription {
             state: PendingState::Unresolved,
             missed: Arc::new([]),
             held: Vec::new(),
+            awaited: None,
         }
     }
 
@@ -136,6 +140,17 @@ impl PendingSubscription {
         self.state = PendingState::Resolved;
         self.read = None;
         self.missed = missed;
+    }
+
+    /// Notes that `state` is the answer, once the read of the user's presence with this number or a later one is
+    /// answered.
+    pub fn await_presence(&mut self, read: ReadId, state: SubscriptionState) {
+        self.awaited = Some((read, state));
+    }
+
+    /// The state to answer with, if `read` is the awaited read or a later one.
+    pub fn take_awaited(&mut self, read: ReadId) -> Option<SubscriptionState> {
+        self.awaited.take_if(|(awaited, _)| *awaited <= read).map(|(_, state)| state)
     }
 
     /// Notes that the session is answered, for this channel alone or for all channels of the request. Does nothing

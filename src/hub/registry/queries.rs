@@ -12,6 +12,12 @@ impl<S: FrameSink> Registry<S> {
         self.channels_of(session).next()
     }
 
+    /// Whether a channel has a subscriber of version 2, live or pending.
+    pub fn has_v2_subscriber(&self, channel: &ChannelName) -> bool {
+        let mut subscribers = self.channels.get(channel).into_iter().flat_map(|entry| &entry.subscribers);
+        subscribers.any(|one| one.variant.version == Version::V2)
+    }
+
     /// Whether a session has ended or is unknown.
     pub fn is_closed(&self, session: SessionKey) -> bool {
         self.sessions.get(session.index()).is_none_or(|session| session.sink.is_closed())

@@ -100,7 +100,7 @@ impl RegistryFixture {
     }
 
     fn deliver(&mut self, publication: &Arc<Publication>) -> FanoutOutcome {
-        let (outcome, receivers) = self.registry.deliver(publication, |_| false);
+        let (outcome, receivers) = self.registry.deliver(publication, Version::V1, |_| false);
         assert!(receivers.is_none());
         outcome
     }
@@ -150,7 +150,7 @@ fn a_long_fan_out_returns_its_receivers() {
     let (late, _) = fixture.connect(Version::V2);
     fixture.subscribe(late, "room:7");
     let mut total_bytes = 0;
-    let (outcome, receivers) = fixture.registry.deliver(&plain(5), |bytes| {
+    let (outcome, receivers) = fixture.registry.deliver(&plain(5), Version::V1, |bytes| {
         total_bytes = bytes;
         true
     });

@@ -6,16 +6,18 @@ use super::*;
 use crate::support::client::Client;
 use crate::support::process::SOON;
 
+/// Runs each test over both brokers.
 macro_rules! over_both {
     ($($test:ident)*) => {
         mod over_memory {
-            $(#[test] fn $test() { super::$test(super::Over::Memory); })*
+            $(#[test] fn $test() { super::$test($crate::presence::edges::Over::Memory); })*
         }
         mod over_redis {
-            $(#[test] fn $test() { super::$test(super::Over::Redis); })*
+            $(#[test] fn $test() { super::$test($crate::presence::edges::Over::Redis); })*
         }
     };
 }
+pub(super) use over_both;
 
 over_both! {
     a_subscriber_of_online_hears_both_edges
@@ -27,7 +29,7 @@ over_both! {
 
 /// The broker of a test.
 #[derive(Clone, Copy)]
-enum Over {
+pub(super) enum Over {
     Memory,
     Redis,
 }

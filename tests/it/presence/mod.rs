@@ -2,11 +2,13 @@
 //!
 //! - `crowd`: exact edges while everything fails at random.
 //! - `edges`: what each edge stands for.
+//! - `online`: the state at the beginning of a subscription to `online:<user>`.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 
 mod crowd;
 mod edges;
 mod faults;
+mod online;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

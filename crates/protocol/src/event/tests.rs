@@ -6,7 +6,7 @@ fn both(event: &Event) -> (String, String) {
 }
 
 fn live(offset: u64, recovered: Option<bool>) -> SubscriptionState {
-    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered }
+    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered, presence: None }
 }
 
 fn room() -> ChannelName {
@@ -140,4 +140,28 @@ fn a_recovering_channel_carries_the_position_of_its_client() {
             format!(r#"{{"op":6,"channel":"room:7","state":"recovering"{position}}}"#)
         );
     }
+}
+
+#[test]
+fn a_live_channel_carries_the_presence_of_its_user() {
+    let online = ChannelName::parse("online:42").unwrap();
+    let presence = crate::presence::UserPresence::new(true, 1_764_423_000_000);
+    let state = live(3, Some(false)).with_presence(Some(presence));
+    let fields = r#""position":"7-3","recovered":false,"presence":{"online":true,"at":1764423000000}}"#;
+    let ready = Event::Ready {
+        user: "7".into(),
+        session: SessionId(1),
+        expires_in_ms: None,
+        channels: vec![ChannelState { channel: online.clone(), state }],
+    };
+    let ready = ready.to_json(Version::V2);
+    assert!(ready.ends_with(&format!(r#"[{{"channel":"online:42",{fields}]}}"#)), "{ready}");
+    let outcome = SubscriptionOutcome::Subscribed(state);
+    let subscription = Event::Subscription { channel: online.as_str().into(), outcome };
+    assert_eq!(
+        subscription.to_json(Version::V2),
+        format!(r#"{{"op":6,"channel":"online:42","state":"subscribed",{fields}"#)
+    );
+    let recovering = SubscriptionState::Recovering { since: None };
+    assert_eq!(recovering.with_presence(Some(presence)), recovering);
 }

@@ -11,6 +11,7 @@ use super::{ChannelState, Event, HelloLimits, RefusalReason, SubscriptionOutcome
 use crate::command::op;
 use crate::frame::{self, FrameKind};
 use crate::position::Position;
+use crate::presence::UserPresence;
 use crate::publication::Publication;
 use crate::{SessionId, Variant, Version};
 
@@ -97,6 +98,8 @@ struct StateFields {
     position: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<UserPresence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
@@ -190,8 +193,9 @@ impl<'a> From<&'a ChannelState> for ListedChannel<'a> {
 impl From<SubscriptionState> for StateFields {
     fn from(state: SubscriptionState) -> Self {
         match state {
-            SubscriptionState::Live { position, recovered } => {
-                Self { state: Some("subscribed"), position: Some(position), recovered, reason: None }
+            SubscriptionState::Live { position, recovered, presence } => {
+                let position = Some(position);
+                Self { state: Some("subscribed"), position, recovered, presence, reason: None }
             }
             SubscriptionState::Recovering { since } => {
                 Self { state: Some("recovering"), position: since, ..Self::default() }

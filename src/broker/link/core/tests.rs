@@ -235,6 +235,9 @@ fn event_lines(event: &HubEvent) -> Vec<String> {
             Ok(recovered) => format!("read {read}: {}", recovered.publications.len()),
             Err(reason) => format!("read {read}: {}", RecoveryResult::from(*reason).label()),
         }],
+        HubEvent::PresenceRead { read, channel, presence } => {
+            vec![format!("{channel} presence {read}: {presence:?}")]
+        }
     }
 }
 

@@ -120,7 +120,7 @@ impl RegistryModel {
 
     fn deliver(&mut self, room: u8, number: usize) {
         let publication = publication(&format!("room:{room}"), &number.to_string());
-        let (outcome, _) = self.registry.deliver(&publication, |_| false);
+        let (outcome, _) = self.registry.deliver(&publication, Version::V1, |_| false);
         let subscribed = self.subscriptions.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
             assert_eq!(outcome, FanoutOutcome::default());

@@ -280,7 +280,7 @@ impl CheckedConversation {
 fn state(is_live: bool) -> SubscriptionState {
     let position = Position { epoch: 9, offset: 9 };
     match is_live {
-        true => SubscriptionState::Live { position, recovered: None },
+        true => SubscriptionState::Live { position, recovered: None, presence: None },
         false => SubscriptionState::Recovering { since: Some(position) },
     }
 }

@@ -168,7 +168,7 @@ fn assert_stays_silent(mut client: ScriptedClient) {
     assert!(client.conversation.is_closed());
     assert!(!client.conversation.is_ready());
     assert_eq!(client.conversation.next_deadline(), None);
-    let state = SubscriptionState::Live { position: Position::before(9), recovered: None };
+    let state = SubscriptionState::Live { position: Position::before(9), recovered: None, presence: None };
     let inputs = [
         Input::Text(IDENTIFY),
         Input::Text(r#"{"op":10}"#),

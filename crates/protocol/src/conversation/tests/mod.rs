@@ -216,7 +216,7 @@ fn describe(SubscribeRequest { channel, since, .. }: &SubscribeRequest) -> Strin
 
 /// The state of a channel that is live after position 9-`offset`.
 fn live_at(offset: u64, recovered: Option<bool>) -> SubscriptionState {
-    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered }
+    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered, presence: None }
 }
 
 fn room() -> ChannelName {

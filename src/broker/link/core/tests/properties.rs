@@ -223,7 +223,7 @@ impl LinkModel {
                 assert!(position.is_none() || last.is_none() || last == position);
             }
             HubEvent::Link { is_up } => assert_eq!(is_up, self.is_up),
-            HubEvent::HistoryRead { .. } => panic!("no client reads"),
+            HubEvent::HistoryRead { .. } | HubEvent::PresenceRead { .. } => panic!("no client reads"),
         }
     }
 
