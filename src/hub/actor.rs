@@ -14,7 +14,7 @@ use super::drain::DrainSchedule;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
 use super::registry::{FrameSink, SessionKey};
-use crate::broker::{Broker, HubId};
+use crate::broker::{Broker, HubId, LocalReport};
 use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outbox_registry;
@@ -107,7 +107,9 @@ impl Hub {
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
-            HubAction::ReportUser { user, is_online } => self.broker.report_user(&user, is_online),
+            HubAction::ReportUser { user, is_online } => {
+                self.broker.report(self.id, LocalReport::User { user, is_online });
+            }
             HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
         }
     }

@@ -171,6 +171,7 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Broker(HubEvent::HistoryRead { read, outcome }) => {
                 return self.on_read(read, outcome, actions);
             }
+            HubInput::Broker(HubEvent::Room { .. }) => return,
             HubInput::FanoutTurn => return self.on_fanout_turn(actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {

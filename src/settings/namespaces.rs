@@ -27,6 +27,18 @@ pub struct NamespaceSettings {
     pub occupancy: bool,
 }
 
+impl NamespaceSettings {
+    /// Whether replicas report the users that are subscribed to a channel.
+    pub fn reports_members(self) -> bool {
+        self.presence == RoomPresence::Members
+    }
+
+    /// Whether replicas report how many sessions are subscribed to a channel. Lists of channels in use need it too.
+    pub fn reports_count(self) -> bool {
+        self.presence == RoomPresence::Count || self.occupancy && self.presence == RoomPresence::Off
+    }
+}
+
 /// `[namespaces]`: the options of all namespaces. Every entry is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]

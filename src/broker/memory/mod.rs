@@ -18,8 +18,9 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    BrokerCallId, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError,
-    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, SubscribeAck,
+    BrokerCallId, ChannelInUse, ChannelsPage, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId,
+    Inbox, LocalReport, MembersPage, PresenceError, PresenceOptions, PublishError, PublishOutcome,
+    PublishRequest, Published, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -142,10 +143,10 @@ impl MemoryBroker {
         Ok(Published::Durably(position))
     }
 
-    /// A hub has the first session of a user, or none any more.
-    pub(super) fn report_user(&self, user: &ChannelName, is_online: bool) {
+    pub(super) fn report(&self, _hub: HubId, report: LocalReport) {
+        let LocalReport::User { user, is_online } = report else { return };
         let mut state = self.shared.state.lock();
-        let edge = state.presence.as_mut().and_then(|users| users.report(user, is_online, Instant::now()));
+        let edge = state.presence.as_mut().and_then(|users| users.report(&user, is_online, Instant::now()));
         if let Some(edge) = edge {
             self.publish_edge(&state, &edge);
         }
@@ -160,6 +161,28 @@ impl MemoryBroker {
         let state = self.shared.state.lock();
         let presence = state.presence.as_ref().ok_or(PresenceError::Disabled)?;
         Ok(users.iter().map(|user| presence.replicas_of(user)).collect())
+    }
+
+    pub(super) fn members(
+        &self,
+        _channel: &ChannelName,
+        _after: Option<&str>,
+        _limit: usize,
+    ) -> Result<MembersPage, PresenceError> {
+        Err(PresenceError::Unavailable)
+    }
+
+    pub(super) fn channels(
+        &self,
+        _namespace: Option<&str>,
+        _after: Option<&str>,
+        _limit: usize,
+    ) -> Result<ChannelsPage, PresenceError> {
+        Err(PresenceError::Unavailable)
+    }
+
+    pub(super) fn channel(&self, _channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
+        Err(PresenceError::Unavailable)
     }
 
     /// Publishes the edges of users whose grace has ended. Returns the time until the next call is due; `None` if no

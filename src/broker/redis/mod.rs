@@ -77,7 +77,10 @@ use tokio::runtime;
 
 use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
-use super::{BrokerSetupError, Health, PresenceError, Retry};
+use super::{
+    BrokerSetupError, ChannelInUse, ChannelsPage, Health, HubId, LocalReport, MembersPage, PresenceError,
+    Retry,
+};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -139,10 +142,36 @@ impl RedisBroker {
         Ok(Self { handle: Arc::new(Handle { state }) })
     }
 
-    pub(super) fn report_user(&self, user: &ChannelName, is_online: bool) {
-        if let Some(presence) = &self.handle.state.presence {
-            presence.report(user, is_online);
+    pub(super) fn report(&self, _hub: HubId, report: LocalReport) {
+        if let (Some(presence), LocalReport::User { user, is_online }) = (&self.handle.state.presence, report)
+        {
+            presence.report(&user, is_online);
         }
+    }
+
+    pub(super) async fn members(
+        &self,
+        _channel: &ChannelName,
+        _after: Option<&str>,
+        _limit: usize,
+    ) -> Result<MembersPage, PresenceError> {
+        Err(PresenceError::Unavailable)
+    }
+
+    pub(super) async fn channels(
+        &self,
+        _namespace: Option<&str>,
+        _after: Option<&str>,
+        _limit: usize,
+    ) -> Result<ChannelsPage, PresenceError> {
+        Err(PresenceError::Unavailable)
+    }
+
+    pub(super) async fn channel(
+        &self,
+        _channel: &ChannelName,
+    ) -> Result<Option<ChannelInUse>, PresenceError> {
+        Err(PresenceError::Unavailable)
     }
 
     pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
