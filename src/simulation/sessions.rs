@@ -14,6 +14,7 @@ use crate::session::drive::{SessionPorts, drive, perform};
 use protocol::channel::ChannelName;
 use protocol::close::CloseCode;
 use protocol::conversation::{Conversation, Identity, Input, Token};
+use protocol::members::{MembersError, MembersRequest};
 use protocol::position::Position;
 use protocol::{Now, SessionId, Version};
 
@@ -39,6 +40,10 @@ impl SessionPorts for SimulatedPorts<'_> {
     fn authenticate(&mut self, _: &Token) -> Input<'static> {
         let user = ChannelName::parse(NAMES[0]).unwrap();
         Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new() }))
+    }
+
+    fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
+        Some(Input::Members { id, channel, outcome: Err(MembersError::Unavailable) })
     }
 }
 
