@@ -14,7 +14,7 @@ use super::drain::DrainSchedule;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
 use super::registry::{FrameSink, SessionKey};
-use crate::broker::{Broker, HubId, LocalReport};
+use crate::broker::{Broker, HubId};
 use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outbox_registry;
@@ -41,7 +41,7 @@ pub struct Hub {
 }
 
 /// The limits of a hub.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HubLimits {
     /// The maximum size of the publications in the inbox, in bytes.
     pub max_inbox_bytes: usize,
@@ -107,9 +107,7 @@ impl Hub {
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
-            HubAction::ReportUser { user, is_online } => {
-                self.broker.report(self.id, LocalReport::User { user, is_online });
-            }
+            HubAction::Report(report) => self.broker.report(self.id, report),
             HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
         }
     }

@@ -28,6 +28,11 @@ pub struct NamespaceSettings {
 }
 
 impl NamespaceSettings {
+    /// Whether replicas report anything about the subscribers of a channel.
+    pub fn reports_subscribers(self) -> bool {
+        self.presence != RoomPresence::Off || self.occupancy
+    }
+
     /// Whether replicas report the users that are subscribed to a channel.
     pub fn reports_members(self) -> bool {
         self.presence == RoomPresence::Members
@@ -51,6 +56,11 @@ impl Namespaces {
             return NamespaceSettings::default();
         }
         self.0.get(namespace).or_else(|| self.0.get("default")).copied().unwrap_or_default()
+    }
+
+    /// Whether any namespace has presence or occupancy.
+    pub fn report_subscribers(&self) -> bool {
+        self.0.values().any(|options| options.reports_subscribers())
     }
 
     /// The names of all sections, `default` included, with their options.

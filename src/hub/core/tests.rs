@@ -11,6 +11,7 @@ use protocol::event::SubscriptionState;
 mod broker_calls;
 mod requests;
 mod resume;
+mod rooms;
 mod user_reports;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -181,9 +182,7 @@ impl TestHub {
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
-            HubAction::ReportUser { user, is_online } => {
-                format!("{user} {}", if *is_online { "online" } else { "offline" })
-            }
+            HubAction::Report(report) => describe_report(report),
             HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
         }
     }
@@ -194,6 +193,22 @@ impl TestHub {
         let text = self.metrics.render();
         let mut lines = text.lines().filter(|line| line.contains("recoveries") && line.contains(&label));
         lines.next().map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+}
+
+fn describe_report(report: &LocalReport) -> String {
+    let choose = |is: bool, yes, no| if is { yes } else { no };
+    match report {
+        LocalReport::User { user, is_online } => {
+            format!("{user} {}", choose(*is_online, "online", "offline"))
+        }
+        LocalReport::Channel { channel, is_occupied } => {
+            format!("{channel} {}", choose(*is_occupied, "occupied", "vacated"))
+        }
+        LocalReport::Member { channel, user, is_member } => {
+            format!("{channel} {}{user}", choose(*is_member, "+", "-"))
+        }
+        LocalReport::Count { channel, sessions } => format!("{channel} has {sessions}"),
     }
 }
 
