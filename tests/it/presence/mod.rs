@@ -2,9 +2,11 @@
 //!
 //! - `edges`: what each edge stands for.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `rooms_ws`: rooms on the socket.
 
 mod edges;
 mod faults;
+mod rooms_ws;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
