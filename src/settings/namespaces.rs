@@ -53,6 +53,11 @@ impl Namespaces {
         self.0.get(namespace).or_else(|| self.0.get("default")).copied().unwrap_or_default()
     }
 
+    /// Whether any namespace has such options.
+    pub fn any(&self, is_such: impl Fn(NamespaceSettings) -> bool) -> bool {
+        self.0.values().any(|options| is_such(*options))
+    }
+
     /// The names of all sections, `default` included, with their options.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, NamespaceSettings)> {
         self.0.iter().map(|(name, options)| (name.as_str(), *options))
