@@ -1,16 +1,22 @@
 //! Presence: which users are online, which channels are in use, and who is in a room.
 //!
 //! - `reporter`: the reports of one process to the others.
+//! - `counts`: its reports of how many sessions are subscribed to each room.
+//! - `rooms`: what the hubs of one process learn about rooms.
 
+mod counts;
 mod reporter;
+mod rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::settings::Namespaces;
+use crate::settings::{NamespaceSettings, Namespaces, RoomPresence};
 use protocol::channel::ChannelName;
 
-pub(crate) use self::reporter::{LocalUsers, PresenceReport};
+pub(crate) use self::counts::{CountReporter, HubSizes};
+pub(crate) use self::reporter::LocalNames;
+pub(crate) use self::rooms::{RoomChange, RoomEvent, RoomFeed};
 
 /// Presence, as the settings want it.
 #[derive(Debug, Clone)]
@@ -23,6 +29,46 @@ pub struct PresenceOptions {
     pub max_members: usize,
     /// What each namespace wants.
     pub namespaces: Arc<Namespaces>,
+}
+
+impl PresenceOptions {
+    /// Whether the subscribers of any channel learn how many they are.
+    pub(crate) fn has_rooms(&self) -> bool {
+        self.namespaces.any(|options| options.presence != RoomPresence::Off)
+    }
+
+    /// Whether subscribers of a channel learn how many they are.
+    pub(crate) fn has_room_events(&self, channel: &ChannelName) -> bool {
+        self.of(channel).presence != RoomPresence::Off
+    }
+
+    /// Checks that the members of a channel are reported.
+    pub(crate) fn check_members(&self, channel: &ChannelName) -> Result<(), PresenceError> {
+        let is_on = self.of(channel).reports_members();
+        is_on.then_some(()).ok_or(PresenceError::NamespaceOff(r#"presence = "members""#))
+    }
+
+    /// Checks that the channels in use of a namespace are reported; without a namespace, those of any.
+    pub(crate) fn check_occupancy(&self, namespace: Option<&str>) -> Result<(), PresenceError> {
+        let is_on = match namespace {
+            Some(namespace) => self.namespaces.options(namespace).occupancy,
+            None => self.namespaces.any(|options| options.occupancy),
+        };
+        is_on.then_some(()).ok_or(PresenceError::NamespaceOff("occupancy = true"))
+    }
+
+    /// The count of a channel, of both that may be known.
+    pub(crate) fn choose_count(&self, channel: &ChannelName, sessions: u64, members: u64) -> Option<u64> {
+        let options = self.of(channel);
+        match options.reports_members() {
+            true => Some(members),
+            false => options.reports_count().then_some(sessions),
+        }
+    }
+
+    fn of(&self, channel: &ChannelName) -> NamespaceSettings {
+        self.namespaces.options(channel.namespace())
+    }
 }
 
 /// Why it is not known who is online.

@@ -8,7 +8,7 @@ use crate::hub::core::HubRules;
 use crate::metrics::Metrics;
 use crate::session::heartbeat;
 use crate::session::limits::SessionCaps;
-use crate::settings::Settings;
+use crate::settings::{NamespaceSettings, Settings};
 use crate::socket::SocketOptions;
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::frame_reader::Bounds;

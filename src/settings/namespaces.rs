@@ -58,9 +58,9 @@ impl Namespaces {
         self.0.get(namespace).or_else(|| self.0.get("default")).copied().unwrap_or_default()
     }
 
-    /// Whether any namespace has presence or occupancy.
-    pub fn report_subscribers(&self) -> bool {
-        self.0.values().any(|options| options.reports_subscribers())
+    /// Whether any namespace has such options.
+    pub fn any(&self, is_such: impl Fn(NamespaceSettings) -> bool) -> bool {
+        self.0.values().any(|options| is_such(*options))
     }
 
     /// The names of all sections, `default` included, with their options.

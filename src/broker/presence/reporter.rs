@@ -4,21 +4,20 @@
 //! under a new lease everything is reported again. No IO and no clock: the driver sends the reports.
 
 use std::collections::{HashMap, VecDeque};
-
-use protocol::channel::ChannelName;
+use std::hash::Hash;
 
 /// The most names in one report. One call blocks Redis for a few milliseconds at this length.
 pub(crate) const MAX_REPORTED: usize = 500;
 
-/// What has to be reported, and what was.
-#[derive(Debug, Default)]
-pub(crate) struct Reporter {
+/// What has to be reported of the names of one kind, such as all users, and what was.
+#[derive(Debug)]
+pub(crate) struct Reporter<N> {
     /// Names that are present, or that Redis may still count as present.
-    names: HashMap<ChannelName, ReportedName>,
+    names: HashMap<N, ReportedName>,
     /// Names to look at for the next report, each once.
-    queue: VecDeque<ChannelName>,
+    queue: VecDeque<N>,
     /// The report that was sent and not answered.
-    sent: Option<PresenceReport>,
+    sent: Option<PresenceReport<N>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,16 +30,22 @@ struct ReportedName {
 
 /// Names that are all present, or all absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PresenceReport {
+pub(crate) struct PresenceReport<N> {
     /// Whether the names are here.
     pub(crate) is_present: bool,
     /// One to [`MAX_REPORTED`] names.
-    pub(crate) names: Vec<ChannelName>,
+    pub(crate) names: Vec<N>,
 }
 
-impl Reporter {
+impl<N> Default for Reporter<N> {
+    fn default() -> Self {
+        Self { names: HashMap::new(), queue: VecDeque::new(), sent: None }
+    }
+}
+
+impl<N: Clone + Eq + Hash> Reporter<N> {
     /// The first session or subscriber of a name has come, or the last one has left.
-    pub(crate) fn set(&mut self, name: &ChannelName, is_present: bool) {
+    pub(crate) fn set(&mut self, name: &N, is_present: bool) {
         match self.names.get_mut(name) {
             Some(entry) => entry.is_present = is_present,
             None if is_present => {
@@ -53,7 +58,7 @@ impl Reporter {
     }
 
     /// The next report; `None` while one is not answered, or when there is nothing to report.
-    pub(crate) fn next_report(&mut self) -> Option<PresenceReport> {
+    pub(crate) fn next_report(&mut self) -> Option<PresenceReport<N>> {
         if self.sent.is_some() {
             return None;
         }
@@ -104,7 +109,7 @@ impl Reporter {
         }
     }
 
-    fn enqueue(&mut self, name: &ChannelName) {
+    fn enqueue(&mut self, name: &N) {
         if let Some(entry) = self.names.get_mut(name)
             && !entry.is_queued
         {
@@ -114,24 +119,30 @@ impl Reporter {
     }
 }
 
-/// The users of this process. A user may have sessions on several hubs.
-#[derive(Debug, Default)]
-pub(crate) struct LocalUsers {
-    hubs: HashMap<ChannelName, usize>,
+/// The names of one kind that are present in this process. A name may be present on several hubs.
+#[derive(Debug)]
+pub(crate) struct LocalNames<N> {
+    hubs: HashMap<N, usize>,
     /// What has to be reported of them.
-    pub(crate) reporter: Reporter,
+    pub(crate) reporter: Reporter<N>,
 }
 
-impl LocalUsers {
-    /// A hub has the first session of a user, or none any more.
-    pub(crate) fn report(&mut self, user: &ChannelName, is_online: bool) {
-        let hubs = self.hubs.entry(user.clone()).or_default();
-        *hubs = if is_online { *hubs + 1 } else { hubs.saturating_sub(1) };
-        match (*hubs, is_online) {
-            (1, true) => self.reporter.set(user, true),
+impl<N> Default for LocalNames<N> {
+    fn default() -> Self {
+        Self { hubs: HashMap::new(), reporter: Reporter::default() }
+    }
+}
+
+impl<N: Clone + Eq + Hash> LocalNames<N> {
+    /// A hub has the first session of a name, or none any more.
+    pub(crate) fn report(&mut self, name: &N, is_present: bool) {
+        let hubs = self.hubs.entry(name.clone()).or_default();
+        *hubs = if is_present { *hubs + 1 } else { hubs.saturating_sub(1) };
+        match (*hubs, is_present) {
+            (1, true) => self.reporter.set(name, true),
             (0, _) => {
-                self.hubs.remove(user);
-                self.reporter.set(user, false);
+                self.hubs.remove(name);
+                self.reporter.set(name, false);
             }
             _ => {}
         }

@@ -13,15 +13,16 @@
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
-//! - `presence`: the users and the leases of this process.
+//! - `presence`: what this process reports, and its leases.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
-//! - `lease`: keeps a lease, and reports the users of this process under it.
 //! - `online`: reads which users are online.
+//! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
+//! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
@@ -61,6 +62,7 @@ mod receive;
 mod refused;
 mod rejected;
 mod role;
+mod rooms;
 mod sentinel;
 mod state;
 mod subscriptions;
@@ -142,36 +144,30 @@ impl RedisBroker {
         Ok(Self { handle: Arc::new(Handle { state }) })
     }
 
-    pub(super) fn report(&self, _hub: HubId, report: LocalReport) {
-        if let (Some(presence), LocalReport::User { user, is_online }) = (&self.handle.state.presence, report)
-        {
-            presence.report(&user, is_online);
-        }
+    pub(super) fn report(&self, hub: HubId, report: LocalReport) {
+        rooms::report(&self.handle.state, hub, report);
     }
 
     pub(super) async fn members(
         &self,
-        _channel: &ChannelName,
-        _after: Option<&str>,
-        _limit: usize,
+        room: &ChannelName,
+        after: Option<&str>,
+        limit: usize,
     ) -> Result<MembersPage, PresenceError> {
-        Err(PresenceError::Unavailable)
+        rooms::members(&self.handle.state, room, after, limit).await
     }
 
     pub(super) async fn channels(
         &self,
-        _namespace: Option<&str>,
-        _after: Option<&str>,
-        _limit: usize,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
     ) -> Result<ChannelsPage, PresenceError> {
-        Err(PresenceError::Unavailable)
+        rooms::channels(&self.handle.state, namespace, after, limit).await
     }
 
-    pub(super) async fn channel(
-        &self,
-        _channel: &ChannelName,
-    ) -> Result<Option<ChannelInUse>, PresenceError> {
-        Err(PresenceError::Unavailable)
+    pub(super) async fn channel(&self, channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
+        rooms::channel(&self.handle.state, channel).await
     }
 
     pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {

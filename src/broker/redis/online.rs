@@ -1,10 +1,11 @@
-//! Reads which users are online on any replica.
+//! Reads which users are online on any replica, and asks other questions about presence.
 
-use redis::RedisError;
+use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::time::timeout;
 
 use super::super::PresenceError;
 use super::commands::Commands;
+use super::function;
 use super::link_error::describe;
 use super::state::RedisState;
 use protocol::channel::ChannelName;
@@ -21,16 +22,22 @@ pub(super) async fn read(
     if users.is_empty() {
         return Ok(Vec::new());
     }
-    let commands = state.watch().borrow().publishing().ok_or(PresenceError::Unavailable)?;
     let mut call = redis::cmd("HMGET");
     call.arg(state.options.redis_channel("{presence}:online"));
     for user in users {
         call.arg(user.user_id());
     }
+    ask(state, &call).await
+}
+
+/// Sends a question about presence, which may be a call of a function.
+pub(super) async fn ask<T: FromRedisValue>(state: &RedisState, question: &Cmd) -> Result<T, PresenceError> {
+    let commands = state.watch().borrow().publishing().ok_or(PresenceError::Unavailable)?;
     let mut connection = commands.connection();
-    match timeout(state.options.response_timeout, call.query_async(&mut connection)).await {
+    let answer = function::call(state, &mut connection, question);
+    match timeout(state.options.response_timeout, answer).await {
         Err(_) => Err(PresenceError::Timeout),
-        Ok(Ok(counts)) => Ok(counts),
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(classify(state, &commands, &error)),
     }
 }

@@ -98,7 +98,7 @@ impl BrokerUnderTest {
     }
 }
 
-fn options(url: &str) -> RedisOptions {
+pub(crate) fn options(url: &str) -> RedisOptions {
     RedisOptions {
         url: url.into(),
         credentials: Credentials::default(),
