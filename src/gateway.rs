@@ -119,7 +119,8 @@ impl Gateway {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
                     tokens: tokens.clone(),
-                    hub: hubs.start_here(&broker, hub_limits, &metrics),
+                    hub: hubs.start_here(&broker, hub_limits.clone(), &metrics),
+                    broker: broker.clone(),
                     metrics: metrics.clone(),
                 }),
                 origins: origins.clone(),

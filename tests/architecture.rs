@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &str); 10] = [
     ("session", "hub socket broker settings auth metrics backoff timeout"),
     ("hub", "socket broker settings auth metrics backoff timeout"),
     ("socket broker", "settings auth metrics backoff timeout"),
-    ("simulation", "session hub broker metrics"), // for tests only
+    ("simulation", "session hub broker settings metrics"), // for tests only
     ("auth", "settings"),
     ("settings metrics backoff timeout", ""),
 ];

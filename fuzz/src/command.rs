@@ -3,6 +3,7 @@
 use protocol::Version;
 use protocol::channel::{ChannelName, MAX_CHANNEL_BYTES};
 use protocol::command::{ChannelRequest, Command};
+use protocol::members::{MAX_REQUEST_ID_BYTES, MembersCommand};
 use protocol::position::Position;
 use serde_json::{Value, json};
 
@@ -42,6 +43,12 @@ fn check_bounds(command: &Command<'_>, text: &str) {
         }
         Command::Unsubscribe { channel } => length += channel.len(),
         Command::Refresh { token } => length += token.len(),
+        Command::Members(MembersCommand { id, channel, after }) => {
+            assert!(!id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES);
+            let after = after.as_ref().map_or(0, |after| after.len());
+            assert!(after <= MAX_CHANNEL_BYTES);
+            length += id.len() + channel.len() + after;
+        }
         Command::Heartbeat { time: Some(time) } => {
             assert!(text.contains(time), "the time is not kept as it was written");
             assert!(
@@ -94,6 +101,12 @@ fn check_round_trip(version: Version, command: &Command<'_>) {
         Command::Heartbeat { time: None } => json!({"op": 10}),
         Command::HeartbeatAck => json!({"op": 11}),
         Command::Refresh { token } => json!({"op": 12, "token": token}),
+        Command::Members(MembersCommand { id, channel, after: None }) => {
+            json!({"op": 15, "id": id, "channel": channel})
+        }
+        Command::Members(MembersCommand { id, channel, after: Some(after) }) => {
+            json!({"op": 15, "id": id, "channel": channel, "after": after})
+        }
         // Formatted as text, because serde_json would change a long number.
         Command::Heartbeat { time: Some(time) } => {
             let text = format!(r#"{{"op":10,"time":{time}}}"#);

@@ -44,7 +44,7 @@ pub use control::{
 };
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
-pub use presence::{PresenceError, PresenceOptions};
+pub use presence::{ChannelInUse, ChannelsPage, LocalReport, MembersPage, PresenceError, PresenceOptions};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
@@ -106,11 +106,11 @@ impl Broker {
         }
     }
 
-    /// A hub has the first session of a user, or none any more. Does nothing while presence is off.
-    pub fn report_user(&self, user: &ChannelName, is_online: bool) {
+    /// A hub reports what has changed among its sessions. Never blocks. Does nothing while presence is off.
+    pub fn report(&self, hub: HubId, report: LocalReport) {
         match self {
-            Self::Memory(broker) => broker.report_user(user, is_online),
-            Self::Redis(broker) => broker.report_user(user, is_online),
+            Self::Memory(broker) => broker.report(hub, report),
+            Self::Redis(broker) => broker.report(hub, report),
         }
     }
 
@@ -123,6 +123,50 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.online(users),
             Self::Redis(broker) => broker.online(users).await,
+        }
+    }
+
+    /// A page of the members of a channel on all replicas: at most `limit` users, whose ids come after `after`.
+    ///
+    /// # Errors
+    /// Presence is off, the namespace of the channel has no members, or Redis did not answer.
+    pub async fn members(
+        &self,
+        channel: &ChannelName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<MembersPage, PresenceError> {
+        match self {
+            Self::Memory(broker) => broker.members(channel, after, limit),
+            Self::Redis(broker) => broker.members(channel, after, limit).await,
+        }
+    }
+
+    /// A page of the channels in use on all replicas, of one namespace or of all: at most `limit` channels, whose names
+    /// come after `after`.
+    ///
+    /// # Errors
+    /// Presence is off, the namespace has no occupancy, or Redis did not answer.
+    pub async fn channels(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ChannelsPage, PresenceError> {
+        match self {
+            Self::Memory(broker) => broker.channels(namespace, after, limit),
+            Self::Redis(broker) => broker.channels(namespace, after, limit).await,
+        }
+    }
+
+    /// Whether a channel is in use on any replica; `None`: it is not.
+    ///
+    /// # Errors
+    /// Presence is off, the namespace has no occupancy, or Redis did not answer.
+    pub async fn channel(&self, channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
+        match self {
+            Self::Memory(broker) => broker.channel(channel),
+            Self::Redis(broker) => broker.channel(channel).await,
         }
     }
 

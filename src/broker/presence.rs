@@ -1,129 +1,74 @@
-//! Presence: the users that are online, and the reports of one process to the others.
+//! Presence: which users are online, which channels are in use, and who is in a room.
 //!
-//! The reports of one process: which users have a session here, or which channels have a subscriber here.
-//!
-//! A report says what is true now, and repeating it changes nothing. So a report whose answer was lost is sent again, and
-//! under a new lease everything is reported again. No IO and no clock: the driver sends the reports.
+//! - `reporter`: the reports of one process to the others.
+//! - `counts`: its reports of how many sessions are subscribed to each room.
+//! - `rooms`: what the hubs of one process learn about rooms.
 
-use std::collections::{HashMap, VecDeque};
+mod counts;
+mod reporter;
+mod rooms;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::settings::{NamespaceSettings, Namespaces, RoomPresence};
 use protocol::channel::ChannelName;
 
-/// The most names in one report. One call blocks Redis for a few milliseconds at this length.
-pub(crate) const MAX_REPORTED: usize = 500;
+pub(crate) use self::counts::{CountReporter, HubSizes};
+pub(crate) use self::reporter::LocalNames;
+pub(crate) use self::rooms::{RoomChange, RoomEvent, RoomFeed};
 
-/// What has to be reported, and what was.
-#[derive(Debug, Default)]
-pub(crate) struct Reporter {
-    /// Names that are present, or that Redis may still count as present.
-    names: HashMap<ChannelName, ReportedName>,
-    /// Names to look at for the next report, each once.
-    queue: VecDeque<ChannelName>,
-    /// The report that was sent and not answered.
-    sent: Option<PresenceReport>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct ReportedName {
-    is_present: bool,
-    /// What the answered reports say; `None`: the answer to the latest report was lost.
-    reported: Option<bool>,
-    is_queued: bool,
-}
-
-/// Names that are all present, or all absent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PresenceReport {
-    /// Whether the names are here.
-    pub(crate) is_present: bool,
-    /// One to [`MAX_REPORTED`] names.
-    pub(crate) names: Vec<ChannelName>,
-}
-
-impl Reporter {
-    /// The first session or subscriber of a name has come, or the last one has left.
-    pub(crate) fn set(&mut self, name: &ChannelName, is_present: bool) {
-        match self.names.get_mut(name) {
-            Some(entry) => entry.is_present = is_present,
-            None if is_present => {
-                let entry = ReportedName { is_present, reported: Some(false), is_queued: false };
-                self.names.insert(name.clone(), entry);
-            }
-            None => return,
-        }
-        self.enqueue(name);
-    }
-
-    /// The next report; `None` while one is not answered, or when there is nothing to report.
-    pub(crate) fn next_report(&mut self) -> Option<PresenceReport> {
-        if self.sent.is_some() {
-            return None;
-        }
-        for _ in 0..self.queue.len() {
-            let Some(name) = self.queue.pop_front() else { break };
-            let Some(entry) = self.names.get_mut(&name) else { continue };
-            let is_present = entry.is_present;
-            if entry.reported == Some(is_present) {
-                entry.is_queued = false;
-                if !is_present {
-                    self.names.remove(&name);
-                }
-                continue;
-            }
-            let report = self.sent.get_or_insert_with(|| PresenceReport { is_present, names: Vec::new() });
-            if report.is_present == is_present && report.names.len() < MAX_REPORTED {
-                entry.is_queued = false;
-                report.names.push(name);
-            } else {
-                self.queue.push_back(name);
-                if report.names.len() == MAX_REPORTED {
-                    break;
-                }
-            }
-        }
-        self.sent.clone()
-    }
-
-    /// The answer to the latest report. `is_applied`: Redis has applied it; otherwise it may have.
-    pub(crate) fn answered(&mut self, is_applied: bool) {
-        let Some(report) = self.sent.take() else { return };
-        for name in report.names {
-            if let Some(entry) = self.names.get_mut(&name) {
-                entry.reported = is_applied.then_some(report.is_present);
-            }
-            self.enqueue(&name);
-        }
-    }
-
-    /// A new lease begins: nothing is reported under it.
-    pub(crate) fn begin_lease(&mut self) {
-        self.sent = None;
-        self.names.retain(|_, entry| entry.is_present);
-        self.queue.clear();
-        for (name, entry) in &mut self.names {
-            *entry = ReportedName { is_present: true, reported: Some(false), is_queued: true };
-            self.queue.push_back(name.clone());
-        }
-    }
-
-    fn enqueue(&mut self, name: &ChannelName) {
-        if let Some(entry) = self.names.get_mut(name)
-            && !entry.is_queued
-        {
-            entry.is_queued = true;
-            self.queue.push_back(name.clone());
-        }
-    }
-}
-
-/// The presence of users, as the settings want it.
-#[derive(Debug, Clone, Copy)]
+/// Presence, as the settings want it.
+#[derive(Debug, Clone)]
 pub struct PresenceOptions {
     /// A user is away after this time without a session.
     pub grace: Duration,
     /// The most entries of the stream of edges.
     pub max_edges: usize,
+    /// Subscribers of a channel with more members do not learn of joins and leaves.
+    pub max_members: usize,
+    /// What each namespace wants.
+    pub namespaces: Arc<Namespaces>,
+}
+
+impl PresenceOptions {
+    /// Whether the subscribers of any channel learn how many they are.
+    pub(crate) fn has_rooms(&self) -> bool {
+        self.namespaces.any(|options| options.presence != RoomPresence::Off)
+    }
+
+    /// Whether subscribers of a channel learn how many they are.
+    pub(crate) fn has_room_events(&self, channel: &ChannelName) -> bool {
+        self.of(channel).presence != RoomPresence::Off
+    }
+
+    /// Checks that the members of a channel are reported.
+    pub(crate) fn check_members(&self, channel: &ChannelName) -> Result<(), PresenceError> {
+        let is_on = self.of(channel).reports_members();
+        is_on.then_some(()).ok_or(PresenceError::NamespaceOff(r#"presence = "members""#))
+    }
+
+    /// Checks that the channels in use of a namespace are reported; without a namespace, those of any.
+    pub(crate) fn check_occupancy(&self, namespace: Option<&str>) -> Result<(), PresenceError> {
+        let is_on = match namespace {
+            Some(namespace) => self.namespaces.options(namespace).occupancy,
+            None => self.namespaces.any(|options| options.occupancy),
+        };
+        is_on.then_some(()).ok_or(PresenceError::NamespaceOff("occupancy = true"))
+    }
+
+    /// The count of a channel, of both that may be known.
+    pub(crate) fn choose_count(&self, channel: &ChannelName, sessions: u64, members: u64) -> Option<u64> {
+        let options = self.of(channel);
+        match options.reports_members() {
+            true => Some(members),
+            false => options.reports_count().then_some(sessions),
+        }
+    }
+
+    fn of(&self, channel: &ChannelName) -> NamespaceSettings {
+        self.namespaces.options(channel.namespace())
+    }
 }
 
 /// Why it is not known who is online.
@@ -132,6 +77,9 @@ pub enum PresenceError {
     /// Presence is off in the settings.
     #[error("presence is off: set presence.enabled")]
     Disabled,
+    /// The namespace lacks this option.
+    #[error("the namespace has no {0}")]
+    NamespaceOff(&'static str),
     /// There is no connection to Redis.
     #[error("there is no connection to Redis")]
     Unavailable,
@@ -143,29 +91,71 @@ pub enum PresenceError {
     Refused(String),
 }
 
-/// The users of this process. A user may have sessions on several hubs.
-#[derive(Debug, Default)]
-pub(crate) struct LocalUsers {
-    hubs: HashMap<ChannelName, usize>,
-    /// What has to be reported of them.
-    pub(crate) reporter: Reporter,
+/// What a hub reports of its own sessions. A hub reports only what the namespace of the channel wants, and each change
+/// once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalReport {
+    /// The hub has the first session of a user, or none any more.
+    User {
+        /// The user's own channel.
+        user: ChannelName,
+        /// Whether the hub has a session of the user.
+        is_online: bool,
+    },
+    /// The hub has the first subscriber of a channel, or none any more. For namespaces with `occupancy`.
+    Channel {
+        /// The channel.
+        channel: ChannelName,
+        /// Whether the hub has a subscriber.
+        is_occupied: bool,
+    },
+    /// The hub has the first subscribed session of a user, or none any more. For namespaces that
+    /// [report members](crate::settings::NamespaceSettings::reports_members).
+    Member {
+        /// The channel.
+        channel: ChannelName,
+        /// The user's own channel.
+        user: ChannelName,
+        /// Whether the hub has a subscribed session of the user.
+        is_member: bool,
+    },
+    /// How many sessions of the hub are subscribed to a channel. For namespaces that
+    /// [report a count](crate::settings::NamespaceSettings::reports_count).
+    Count {
+        /// The channel.
+        channel: ChannelName,
+        /// The number of sessions.
+        sessions: usize,
+    },
 }
 
-impl LocalUsers {
-    /// A hub has the first session of a user, or none any more.
-    pub(crate) fn report(&mut self, user: &ChannelName, is_online: bool) {
-        let hubs = self.hubs.entry(user.clone()).or_default();
-        *hubs = if is_online { *hubs + 1 } else { hubs.saturating_sub(1) };
-        match (*hubs, is_online) {
-            (1, true) => self.reporter.set(user, true),
-            (0, _) => {
-                self.hubs.remove(user);
-                self.reporter.set(user, false);
-            }
-            _ => {}
-        }
-    }
+/// A page of the members of a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MembersPage {
+    /// How many members the channel has.
+    pub count: u64,
+    /// The ids of users, in byte order.
+    pub members: Vec<Box<str>>,
+    /// The `after` of the next page; `None`: this is the last page.
+    pub next: Option<Box<str>>,
 }
 
-#[cfg(test)]
-mod tests;
+/// A channel that has subscribers, or had one within the grace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInUse {
+    /// The channel.
+    pub channel: ChannelName,
+    /// How many replicas have subscribers. 0: the channel is within the grace.
+    pub replicas: u32,
+    /// How many sessions are subscribed; where members are reported, how many users are.
+    pub count: Option<u64>,
+}
+
+/// A page of the channels in use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelsPage {
+    /// The channels, in byte order.
+    pub channels: Vec<ChannelInUse>,
+    /// The `after` of the next page; `None`: this is the last page.
+    pub next: Option<Box<str>>,
+}

@@ -65,6 +65,20 @@ pub enum HubEvent {
         /// `None`: Redis refuses the read, or presence is off.
         presence: Option<UserPresence>,
     },
+    /// The state of a room of which this hub has reported a [`Count`](super::LocalReport::Count) or a
+    /// [`Member`](super::LocalReport::Member). The first one follows the hub's first report of the room as soon as the
+    /// state is known; then one follows each change, at most once a second for each room.
+    Room {
+        /// The channel.
+        channel: ChannelName,
+        /// How many sessions are subscribed on all replicas; where members are reported, how many users.
+        count: u64,
+        /// The ids of the users that have come since the event before. Both lists are empty in the first event, when
+        /// changes may have been missed, and while the room has more than `presence.max_members`.
+        joined: Arc<[Box<str>]>,
+        /// The ids of the users that have left since the event before.
+        left: Arc<[Box<str>]>,
+    },
 }
 
 /// Confirms one channel of one call of `subscribe`.

@@ -1,5 +1,7 @@
 //! Creates the broker that the settings select.
 
+use std::sync::Arc;
+
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, PresenceOptions};
 use crate::metrics::Metrics;
@@ -53,7 +55,12 @@ fn history_options(settings: &Settings) -> HistoryOptions {
 /// `None` if presence is off.
 fn presence_options(settings: &Settings) -> Option<PresenceOptions> {
     let presence = &settings.presence;
-    presence.enabled.then_some(PresenceOptions { grace: presence.grace, max_edges: presence.max_edges })
+    presence.enabled.then(|| PresenceOptions {
+        grace: presence.grace,
+        max_edges: presence.max_edges,
+        max_members: presence.max_members,
+        namespaces: Arc::new(settings.namespaces.clone()),
+    })
 }
 
 /// `None` if the broker is in memory.

@@ -1,12 +1,14 @@
 //! The limits of all parts, from the settings and the system's limit of open files.
 
+use std::sync::Arc;
+
 use crate::broker::RecoveryLimits;
 use crate::hub::HubLimits;
 use crate::hub::core::HubRules;
 use crate::metrics::Metrics;
 use crate::session::heartbeat;
 use crate::session::limits::SessionCaps;
-use crate::settings::Settings;
+use crate::settings::{NamespaceSettings, Settings};
 use crate::socket::SocketOptions;
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::frame_reader::Bounds;
@@ -38,6 +40,10 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
         max_inbox_bytes: settings.broker.max_inbox_bytes,
         rules: HubRules {
             reports_users: settings.presence.enabled,
+            namespaces: settings
+                .namespaces
+                .any(NamespaceSettings::reports_subscribers)
+                .then(|| Arc::new(settings.namespaces.clone())),
             ..HubRules::new(recovery, settings.broker.response_timeout)
         },
     }

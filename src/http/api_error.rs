@@ -81,7 +81,7 @@ impl ApiError {
             Self::Presence(PresenceError::Timeout) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Presence(PresenceError::Refused(_)) => "broker_refused",
-            Self::Presence(PresenceError::Disabled) => "presence_disabled",
+            Self::Presence(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => "presence_disabled",
             Self::Publish(PublishError::HistoryUnavailable(_)) => "history_unavailable",
             Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
             Self::Publish(PublishError::BadMessage(_)) => "bad_message",
@@ -112,7 +112,8 @@ impl ResponseError for ApiError {
             | Self::Publish(PublishError::BadIdempotencyKey | PublishError::BadMessage(_)) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Publish(PublishError::KeyReused) | Self::Presence(PresenceError::Disabled) => {
+            Self::Publish(PublishError::KeyReused)
+            | Self::Presence(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => {
                 StatusCode::CONFLICT
             }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,

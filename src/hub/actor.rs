@@ -41,7 +41,7 @@ pub struct Hub {
 }
 
 /// The limits of a hub.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HubLimits {
     /// The maximum size of the publications in the inbox, in bytes.
     pub max_inbox_bytes: usize,
@@ -107,7 +107,7 @@ impl Hub {
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
-            HubAction::ReportUser { user, is_online } => self.broker.report_user(&user, is_online),
+            HubAction::Report(report) => self.broker.report(self.id, report),
             HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
             HubAction::ReadPresence { read, channel } => self.broker.read_presence(self.id, read, &channel),
             HubAction::CancelPresence(read) => self.broker.cancel_presence(self.id, read),

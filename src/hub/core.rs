@@ -4,6 +4,7 @@
 //! sends them directly to the sinks of their sessions.
 //!
 //! - `presence`: the state of the user of `online:<user>`, for its subscribers.
+//! - `rooms`: the channels of namespaces with presence or occupancy.
 //! - `requests`: the requests of sessions that are not complete.
 //! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
 
@@ -13,13 +14,15 @@ use std::time::{Duration, Instant};
 
 use self::presence::PresenceReads;
 use self::requests::{PendingRequests, RequestKind};
+use self::rooms::Rooms;
 use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
 use super::registry::{EndedSubscription, FanoutOutcome, FrameReceiver, FrameSink, Registry, SessionKey};
-use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, ReadId, RecoveryLimits};
+use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, LocalReport, ReadId, RecoveryLimits};
 use crate::metrics::{DropReason, Metrics};
+use crate::settings::Namespaces;
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
@@ -28,10 +31,11 @@ use protocol::{SessionId, Variant, Version};
 
 mod presence;
 mod requests;
+mod rooms;
 mod subscribing;
 
 /// The rules of a hub.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HubRules {
     /// The maximum that one request receives from histories.
     pub recovery: RecoveryLimits,
@@ -45,12 +49,21 @@ pub struct HubRules {
     /// Whether presence is on: the first and the last session of each user are reported, and subscribers of
     /// `online:<user>` receive the state of the user.
     pub reports_users: bool,
+    /// The options of channels; `None`: no namespace has presence or occupancy.
+    pub namespaces: Option<Arc<Namespaces>>,
 }
 
 impl HubRules {
     /// The rules in production. The simulation uses smaller limits.
     pub const fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
-        Self { recovery, answer_timeout, max_held: MAX_HELD, turn_bytes: TURN_BYTES, reports_users: false }
+        Self {
+            recovery,
+            answer_timeout,
+            max_held: MAX_HELD,
+            turn_bytes: TURN_BYTES,
+            reports_users: false,
+            namespaces: None,
+        }
     }
 }
 
@@ -79,13 +92,8 @@ pub enum HubAction {
     Read(HistoryRequest),
     /// Cancel a read.
     CancelRead(ReadId),
-    /// Report that a user has its first session here, or has none any more.
-    ReportUser {
-        /// The channel of the user.
-        user: ChannelName,
-        /// Whether the user has a session here.
-        is_online: bool,
-    },
+    /// Report a change among the sessions of this hub.
+    Report(LocalReport),
     /// Measure the latency of a publication that is queued on its last socket.
     ObserveLatency {
         /// The arrival time of the publication at the link.
@@ -112,6 +120,7 @@ pub struct HubCore<S> {
     /// The subscription of each read.
     reads: HashMap<ReadId, (SessionKey, ChannelName)>,
     presence_reads: PresenceReads,
+    rooms: Rooms,
     fanouts: FanoutScheduler<S>,
     inbox_budget: Arc<InboxBudget>,
     metrics: Metrics,
@@ -124,17 +133,18 @@ impl<S: FrameSink> HubCore<S> {
     /// Creates a hub without sessions, whose link is down.
     pub fn new(rules: HubRules, inbox_budget: Arc<InboxBudget>, metrics: &Metrics) -> Self {
         Self {
-            rules,
             registry: Registry::new(rules.max_held),
             sessions: HashMap::new(),
             requests: PendingRequests::default(),
             reads: HashMap::new(),
             presence_reads: PresenceReads::default(),
+            rooms: Rooms::new(rules.namespaces.clone()),
             fanouts: FanoutScheduler::new(rules.turn_bytes),
             inbox_budget,
             metrics: metrics.clone(),
             link_is_up: false,
             last_number: 0,
+            rules,
         }
     }
 
@@ -189,6 +199,9 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Broker(HubEvent::PresenceRead { read, channel, presence }) => {
                 return self.on_presence(read, &channel, presence, actions);
             }
+            HubInput::Broker(HubEvent::Room { channel, count, joined, left }) => {
+                return self.on_room(channel, count, joined, left);
+            }
             HubInput::FanoutTurn => return self.on_fanout_turn(actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
@@ -205,17 +218,19 @@ impl<S: FrameSink> HubCore<S> {
                 let Some(session) = self.key(session) else { return };
                 let flushed = self.fanouts.flush(session, &channel);
                 self.count_fanout(flushed);
+                self.leave_room(session, &channel, actions);
                 let ended = self.registry.unsubscribe(session, &channel);
                 self.registry.send(session, answer);
                 ended.into_iter().for_each(|ended| self.on_subscription_end(ended, actions));
             }
             HubInput::GoLive { session, channel } => {
                 let Some(session) = self.key(session) else { return };
-                let delivered = match channel {
-                    Some(channel) => self.registry.go_live(session, &channel),
+                let delivered = match &channel {
+                    Some(channel) => self.registry.go_live(session, channel),
                     None => self.registry.go_live_everywhere(session),
                 };
                 self.metrics.publications_delivered.inc_by(delivered);
+                self.send_counts(session, channel.as_ref());
             }
             HubInput::Leave { session } => self.on_leave(session, actions),
         }
@@ -239,11 +254,12 @@ impl<S: FrameSink> HubCore<S> {
             self.metrics.sessions.dec();
         }
         let user = self.registry.user_channel(key).filter(|_| self.rules.reports_users).cloned();
+        self.leave_all_rooms(key, actions);
         for ended in self.registry.leave(key) {
             self.on_subscription_end(ended, actions);
         }
         if let Some(user) = user.filter(|user| self.registry.sessions_of(user).is_empty()) {
-            actions.push(HubAction::ReportUser { user, is_online: false });
+            actions.push(HubAction::Report(LocalReport::User { user, is_online: false }));
         }
     }
 
@@ -252,7 +268,7 @@ impl<S: FrameSink> HubCore<S> {
             && let Some(user) = self.registry.user_channel(session)
             && self.registry.sessions_of(user) == [session]
         {
-            actions.push(HubAction::ReportUser { user: user.clone(), is_online: true });
+            actions.push(HubAction::Report(LocalReport::User { user: user.clone(), is_online: true }));
         }
     }
 

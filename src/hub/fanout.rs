@@ -17,6 +17,9 @@ use protocol::publication::Publication;
 /// 10 000 sockets delays other channels by a third of a second.
 pub(super) const TURN_BYTES: usize = 2 << 20;
 
+/// The part of a turn that one op 14 takes. The write of such a short frame takes longer than its bytes.
+pub(super) const ROOM_FRAME_COST: usize = 4 << 10;
+
 /// The fan-outs in progress.
 #[derive(Debug)]
 pub(super) struct FanoutScheduler<S> {
@@ -25,7 +28,7 @@ pub(super) struct FanoutScheduler<S> {
     channels: VecDeque<(ChannelName, VecDeque<Fanout<S>>)>,
 }
 
-/// One publication or gap and its remaining receivers.
+/// One publication, gap or op 14, and its remaining receivers.
 #[derive(Debug)]
 struct Fanout<S> {
     content: FanoutContent,
@@ -33,12 +36,24 @@ struct Fanout<S> {
     receivers: Vec<FrameReceiver<S>>,
     /// The bytes to release from the inbox when the fan-out ends.
     held_bytes: usize,
+    is_started: bool,
+}
+
+/// The frames of one op 14.
+#[derive(Debug)]
+pub(super) struct RoomFrames {
+    /// With the users that have joined and left.
+    pub(super) full: Bytes,
+    /// With the count only.
+    pub(super) count: Bytes,
 }
 
 #[derive(Debug)]
 enum FanoutContent {
     Publication(Arc<Publication>),
     Gap(Bytes),
+    /// Op 14, the number of subscribers.
+    Room(Bytes),
 }
 
 /// The result of one turn.
@@ -78,15 +93,30 @@ impl<S: FrameSink> FanoutScheduler<S> {
         held_bytes: usize,
     ) {
         let channel = publication.channel().clone();
-        self.push(
-            channel,
-            Fanout { content: FanoutContent::Publication(publication), receivers, held_bytes },
-        );
+        self.push(channel, Fanout::new(FanoutContent::Publication(publication), receivers, held_bytes));
     }
 
     /// Adds a gap. It counts no bytes in the inbox.
     pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<FrameReceiver<S>>) {
-        self.push(channel, Fanout { content: FanoutContent::Gap(frame), receivers, held_bytes: 0 });
+        self.push(channel, Fanout::new(FanoutContent::Gap(frame), receivers, 0));
+    }
+
+    /// Adds op 14. It counts no bytes in the inbox. It replaces an op 14 of the channel that waits, so at most one
+    /// waits.
+    pub(super) fn add_room(
+        &mut self,
+        channel: ChannelName,
+        room: RoomFrames,
+        receivers: Vec<FrameReceiver<S>>,
+    ) {
+        let queue = self.channels.iter_mut().find(|(busy, _)| *busy == channel);
+        let waiting = queue.and_then(|(_, fanouts)| {
+            let at = fanouts.iter().position(Fanout::is_waiting_room)?;
+            fanouts.remove(at)
+        });
+        // The joins and leaves of the replaced op 14 are lost, so this one cannot have any.
+        let frame = if waiting.is_some() { room.count } else { room.full };
+        self.push(channel, Fanout::new(FanoutContent::Room(frame), receivers, 0));
     }
 
     fn push(&mut self, channel: ChannelName, fanout: Fanout<S>) {
@@ -141,7 +171,17 @@ impl<S: FrameSink> FanoutScheduler<S> {
 }
 
 impl<S: FrameSink> Fanout<S> {
+    fn new(content: FanoutContent, receivers: Vec<FrameReceiver<S>>, held_bytes: usize) -> Self {
+        Self { content, receivers, held_bytes, is_started: false }
+    }
+
+    /// Whether this is an op 14 that nobody has received.
+    fn is_waiting_room(&self) -> bool {
+        !self.is_started && matches!(self.content, FanoutContent::Room(_))
+    }
+
     fn write(&mut self, budget: &mut usize, outcome: &mut FanoutOutcome) {
+        self.is_started = true;
         while *budget > 0 {
             let Some(receiver) = self.receivers.pop() else { break };
             let bytes = self.content.send(&receiver, outcome);
@@ -154,15 +194,15 @@ impl FanoutContent {
     fn received(&self) -> Option<Instant> {
         match self {
             Self::Publication(publication) => publication.received(),
-            Self::Gap(_) => None,
+            Self::Gap(_) | Self::Room(_) => None,
         }
     }
 
-    /// Returns the number of bytes sent.
+    /// Returns the part of a turn that the frame takes, in bytes.
     fn send<S: FrameSink>(&self, receiver: &FrameReceiver<S>, outcome: &mut FanoutOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
-            Self::Gap(frame) => frame,
+            Self::Gap(frame) | Self::Room(frame) => frame,
         };
         let (is_sent, is_message) = (receiver.sink.send(frame.clone()), matches!(self, Self::Publication(_)));
         match (is_message, is_sent) {
@@ -170,7 +210,10 @@ impl FanoutContent {
             (true, false) => outcome.unreachable += 1,
             (false, _) => {}
         }
-        frame.len()
+        match self {
+            Self::Publication(_) | Self::Gap(_) => frame.len(),
+            Self::Room(_) => frame.len().max(ROOM_FRAME_COST),
+        }
     }
 }
 

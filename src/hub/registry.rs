@@ -7,6 +7,7 @@
 //! - `gaps`: announces gaps.
 //! - `pending`: a subscription that is not live yet.
 //! - `queries`: queries about sessions.
+//! - `rooms`: the receivers of the number of subscribers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -28,6 +29,7 @@ mod deliver;
 mod gaps;
 mod pending;
 mod queries;
+mod rooms;
 
 /// Sends frames to one session.
 pub trait FrameSink: Clone {

@@ -6,7 +6,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, StreamHandler};
+use actix::fut::wrap_future;
+use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Handler, StreamHandler};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use bytes::Bytes;
 
@@ -16,12 +17,14 @@ use super::clock::now;
 use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
 use super::limits::{SessionPermit, UnidentifiedPermit};
+use super::members::read_members;
 use super::services::Services;
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
+use protocol::members::MembersRequest;
 use protocol::{Now, SessionId, Variant, Version};
 
 /// One client's session.
@@ -70,8 +73,13 @@ impl Session {
     fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
         let now = now();
         let session = self.conversation.session();
-        let mut ports =
-            ActorPorts { services: &self.services, session, outbox: &self.outbox, permit: &mut self.permit };
+        let mut ports = ActorPorts {
+            services: &self.services,
+            session,
+            outbox: &self.outbox,
+            permit: &mut self.permit,
+            context,
+        };
         drive(&mut self.conversation, now, input, &mut ports);
         self.arm_heartbeat(now, context);
     }
@@ -102,6 +110,7 @@ struct ActorPorts<'a> {
     session: SessionId,
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
+    context: &'a mut WebsocketContext<Session>,
 }
 
 impl SessionPorts for ActorPorts<'_> {
@@ -119,6 +128,12 @@ impl SessionPorts for ActorPorts<'_> {
 
     fn authenticate(&mut self, token: &Token) -> Input<'static> {
         authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0)
+    }
+
+    fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>> {
+        let read = wrap_future::<_, Session>(read_members(self.services.broker.clone(), request));
+        self.context.spawn(read.map(|answer, session, context| session.handle_input(answer, context)));
+        None
     }
 }
 

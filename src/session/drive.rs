@@ -8,8 +8,9 @@ use crate::hub::messages::{HubInput, SessionEvent};
 use protocol::Now;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
+use protocol::members::MembersRequest;
 
-/// The outputs of a session: its client, the hub, and the verification of tokens.
+/// The outputs of a session: its client, the hub, the verification of tokens, and reads.
 pub(crate) trait SessionPorts {
     /// Sends a prepared frame to the client.
     fn send(&mut self, frame: Bytes);
@@ -19,6 +20,8 @@ pub(crate) trait SessionPorts {
     fn send_to_hub(&mut self, input: HubInput);
     /// Verifies a token. The result is an input of the conversation.
     fn authenticate(&mut self, token: &Token) -> Input<'static>;
+    /// Reads a page of members. Returns the answer if it is known at once; otherwise it is an input later.
+    fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>>;
 }
 
 /// Passes an input to a conversation and performs the resulting actions. An answer to an action is the next input.
@@ -57,6 +60,7 @@ pub(crate) fn perform(
             let answer = answer.to_frame(version);
             ports.send_to_hub(HubInput::Unsubscribe { session, channel, answer });
         }
+        Action::ReadMembers(request) => return ports.read_members(request),
         Action::GoLive(channel) => ports.send_to_hub(HubInput::GoLive { session, channel }),
     }
     None

@@ -7,6 +7,7 @@
 //! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
+//! - `members`: reads the members of channels.
 //! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
@@ -18,6 +19,7 @@ mod clock;
 pub(crate) mod drive;
 pub mod heartbeat;
 pub mod limits;
+mod members;
 mod services;
 
 pub use self::services::Services;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 
 use crate::auth::ReloadableAuthenticator;
+use crate::broker::Broker;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
@@ -16,6 +17,8 @@ pub struct Services {
     pub rules: Arc<Rules>,
     /// Verifies tokens.
     pub tokens: ReloadableAuthenticator,
+    /// Reads the members of channels.
+    pub broker: Broker,
     /// The hub of the same thread.
     pub hub: Addr<Hub>,
     /// The metrics of the process.

@@ -34,6 +34,23 @@ pub struct NamespaceSettings {
     pub occupancy: bool,
 }
 
+impl NamespaceSettings {
+    /// Whether replicas report anything about the subscribers of a channel.
+    pub fn reports_subscribers(self) -> bool {
+        self.presence != RoomPresence::Off || self.occupancy
+    }
+
+    /// Whether replicas report the users that are subscribed to a channel.
+    pub fn reports_members(self) -> bool {
+        self.presence == RoomPresence::Members
+    }
+
+    /// Whether replicas report how many sessions are subscribed to a channel. Lists of channels in use need it too.
+    pub fn reports_count(self) -> bool {
+        self.presence == RoomPresence::Count || self.occupancy && self.presence == RoomPresence::Off
+    }
+}
+
 /// `[namespaces]`: the options of all namespaces. Every entry is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -48,9 +65,9 @@ impl Namespaces {
         self.0.get(namespace).or_else(|| self.0.get("default")).copied().unwrap_or_default()
     }
 
-    /// The options of every section.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &NamespaceSettings> {
-        self.0.values()
+    /// Whether any namespace has such options.
+    pub fn any(&self, is_such: impl Fn(NamespaceSettings) -> bool) -> bool {
+        self.0.values().any(|options| is_such(*options))
     }
 }
 

@@ -6,8 +6,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    AuthKind, NamespaceSettings, Profile, RoomPresence, Secret, Settings, SettingsError,
-    duration::format_duration,
+    AuthKind, NamespaceSettings, Profile, Secret, Settings, SettingsError, duration::format_duration,
 };
 
 mod broker;
@@ -218,10 +217,8 @@ impl Settings {
     }
 
     fn validate_namespaces(&self) -> Vec<SettingsError> {
-        let needs_presence =
-            |options: &NamespaceSettings| options.presence != RoomPresence::Off || options.occupancy;
         failures([ensure(
-            self.presence.enabled || !self.namespaces.iter().any(needs_presence),
+            self.presence.enabled || !self.namespaces.any(NamespaceSettings::reports_subscribers),
             "presence.enabled",
             "must be true, because a namespace has presence or occupancy",
         )])

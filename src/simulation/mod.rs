@@ -110,6 +110,18 @@ fn checker_finds_a_forgotten_report_of_a_user() {
     assert_found(PlantedBug::ForgottenReport, &["is reported online, not offline"]);
 }
 
+#[test]
+fn checker_finds_a_forgotten_report_of_a_channel() {
+    assert_found(PlantedBug::ForgottenVacancy, &["is reported occupied again"]);
+    assert_found(PlantedBug::ForgottenVacancy, &["is reported occupied, not vacated"]);
+}
+
+#[test]
+fn checker_finds_a_forgotten_report_of_a_member() {
+    assert_found(PlantedBug::ForgottenMember, &["is reported a member again"]);
+    assert_found(PlantedBug::ForgottenMember, &["is reported a member, not no member"]);
+}
+
 /// The checker must report one of these failures within [`RUNS`] runs. Other failures do not count: a planted bug may
 /// break several promises.
 fn assert_found(planted_bug: PlantedBug, expected: &[&str]) {

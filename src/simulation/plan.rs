@@ -28,6 +28,10 @@ pub(super) enum PlantedBug {
     StalePosition,
     /// A hub does not report that the last session of a user has left.
     ForgottenReport,
+    /// A hub does not report that the last subscriber of a channel has left.
+    ForgottenVacancy,
+    /// A hub does not report that the last session of a user has left a channel.
+    ForgottenMember,
 }
 
 /// The kind of messages on a channel.

@@ -1,12 +1,15 @@
 //! One replica: the cores of its link and hubs. Every `await` of the production drivers is a separate step here.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{BatchStep, Delivered, PendingRead, Push, SimulatedConnection};
 use super::hub::SimulatedHub;
 use super::plan::{PlantedBug, SimulationPlan};
 use super::redis::Server;
+use super::reports::namespaces;
+use crate::broker::LocalReport;
 use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadErrorKind, TailRead};
 use crate::hub::core::{HubAction, HubRules};
 use crate::hub::inbox::Mailbox as _;
@@ -72,8 +75,10 @@ impl Replica {
             max_held: plan.max_held,
             turn_bytes: plan.turn_bytes,
             reports_users: true,
+            namespaces: Some(Arc::new(namespaces())),
         };
-        let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules, plan, metrics)).collect();
+        let hubs =
+            (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules.clone(), plan, metrics)).collect();
         Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
     }
 
@@ -242,9 +247,9 @@ impl Replica {
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
                 HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
-                HubAction::ReportUser { user, is_online } => {
-                    if is_online || self.plan.planted_bug != PlantedBug::ForgottenReport {
-                        hub.reports.on_report(&user, is_online);
+                HubAction::Report(report) => {
+                    if !is_forgotten(&report, self.plan.planted_bug) {
+                        hub.reports.on_report(&report);
                     }
                 }
                 HubAction::ObserveLatency { .. } => {}
@@ -355,5 +360,15 @@ impl Replica {
             Some(Delivered::Drained) => self.confirmed(),
             None => {}
         }
+    }
+}
+
+/// Whether a planted bug loses a report.
+fn is_forgotten(report: &LocalReport, planted_bug: PlantedBug) -> bool {
+    match report {
+        LocalReport::User { is_online: false, .. } => planted_bug == PlantedBug::ForgottenReport,
+        LocalReport::Channel { is_occupied: false, .. } => planted_bug == PlantedBug::ForgottenVacancy,
+        LocalReport::Member { is_member: false, .. } => planted_bug == PlantedBug::ForgottenMember,
+        _ => false,
     }
 }

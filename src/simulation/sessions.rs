@@ -7,6 +7,7 @@ use super::client::{self, FrameFields, SimulatedClient, SimulatedSession, Socket
 use super::hub::SimulatedHub;
 use super::plan::PlantedBug;
 use super::replica::SessionEvents;
+use super::reports::Subject;
 use super::run::{NAMES, OWN, RunFailure, SimulationRun, trace};
 use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
@@ -14,6 +15,7 @@ use crate::session::drive::{SessionPorts, drive, perform};
 use protocol::channel::ChannelName;
 use protocol::close::CloseCode;
 use protocol::conversation::{Conversation, Identity, Input, Token};
+use protocol::members::{MembersError, MembersRequest};
 use protocol::position::Position;
 use protocol::{Now, SessionId, Version};
 
@@ -39,6 +41,10 @@ impl SessionPorts for SimulatedPorts<'_> {
     fn authenticate(&mut self, _: &Token) -> Input<'static> {
         let user = ChannelName::parse(NAMES[0]).unwrap();
         Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new() }))
+    }
+
+    fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
+        Some(Input::Members { id, channel, outcome: Err(MembersError::Unavailable) })
     }
 }
 
@@ -167,16 +173,28 @@ impl SimulationRun {
 
     /// Checks the last reports of all hubs against the connected clients, after all clients have identified.
     pub(super) fn check_reported_users(&self) -> Result<(), RunFailure> {
-        // All clients identify as this user.
-        let user = &self.records[0].name;
-        let sessions = || self.clients.iter().filter_map(|client| client.session.as_ref());
         for (replica, hubs) in self.replicas.iter().map(|replica| &replica.hubs).enumerate() {
             for (hub, one) in hubs.iter().enumerate() {
-                let has_session = sessions().any(|session| (session.replica, session.hub) == (replica, hub));
-                one.reports
-                    .on_quiet(user, has_session)
+                self.check_last_reports(one, (replica, hub))
                     .map_err(|error| format!("replica {replica}, hub {hub}: {error}"))?;
             }
+        }
+        Ok(())
+    }
+
+    fn check_last_reports(&self, hub: &SimulatedHub, at: (usize, usize)) -> CheckResult {
+        let is_here = |client: &&SimulatedClient| {
+            client.session.as_ref().is_some_and(|session| (session.replica, session.hub) == at)
+        };
+        let here: Vec<_> = self.clients.iter().filter(is_here).collect();
+        // All clients identify as this user.
+        let user = NAMES[0].to_owned();
+        hub.reports.on_quiet(&Subject::User(user.clone()), !here.is_empty())?;
+        hub.reports.on_quiet_count(NAMES[1], here.len())?;
+        for (channel, name) in NAMES.iter().enumerate().skip(OWN) {
+            let is_subscribed = here.iter().any(|one| one.wants[channel] && !one.is_refused[channel]);
+            hub.reports.on_quiet(&Subject::Channel((*name).to_owned()), is_subscribed)?;
+            hub.reports.on_quiet(&Subject::Member((*name).to_owned(), user.clone()), is_subscribed)?;
         }
         Ok(())
     }

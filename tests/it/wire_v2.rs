@@ -217,9 +217,12 @@ fn a_new_token_extends_the_session_and_replaces_its_channels() {
 #[test]
 fn commands_before_identify_are_closed_with_4006() {
     let gateway = TestGateway::spawn();
-    for text in
-        [r#"{"op":4,"channel":"public:x"}"#, r#"{"op":5,"channel":"public:x"}"#, r#"{"op":12,"token":"42"}"#]
-    {
+    for text in [
+        r#"{"op":4,"channel":"public:x"}"#,
+        r#"{"op":5,"channel":"public:x"}"#,
+        r#"{"op":12,"token":"42"}"#,
+        r#"{"op":15,"id":"m1","channel":"public:x"}"#,
+    ] {
         let mut client = gateway.connect_v2();
         client.send_text(text);
         client.expect_close(4006);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Version;
+use super::members::MembersCommand;
 
 /// The opcodes of both directions.
 pub mod op {
@@ -25,6 +26,8 @@ pub mod op {
     pub const HEARTBEAT_ACK: u64 = 11;
     pub const REFRESH: u64 = 12;
     pub const REFRESHED: u64 = 13;
+    pub const ROOM: u64 = 14;
+    pub const MEMBERS: u64 = 15;
 }
 
 /// The maximum number of channels in one Identify, unless a session may have more subscriptions.
@@ -59,6 +62,8 @@ pub enum Command<'a> {
         /// The login token. Never logged.
         token: Cow<'a, str>,
     },
+    /// Op 15: a page of the members of a channel.
+    Members(MembersCommand<'a>),
 }
 
 /// A channel that a client requests, not yet validated.
@@ -80,6 +85,7 @@ impl std::fmt::Debug for Command<'_> {
             Self::Heartbeat { .. } => "Heartbeat",
             Self::HeartbeatAck => "HeartbeatAck",
             Self::Refresh { .. } => "Refresh",
+            Self::Members(_) => "Members",
         })
     }
 }
@@ -89,7 +95,7 @@ impl std::fmt::Debug for Command<'_> {
 #[error("malformed command")]
 pub struct MalformedCommand;
 
-/// The fields of every op, and of a channel in Identify. They stay raw JSON, so that only the ops that use a field
+/// The fields of every op except op 15, and of a channel in Identify. They stay raw JSON, so that only the ops that use a field
 /// validate it.
 #[derive(Deserialize)]
 struct CommandFields<'a> {
@@ -137,6 +143,7 @@ impl<'a> Command<'a> {
             (op::SUBSCRIBE, Version::V2) => fields.channel_request().map(Self::Subscribe),
             (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: parse_text(fields.channel)? }),
             (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: parse_text(fields.token)? }),
+            (op::MEMBERS, Version::V2) => MembersCommand::parse(text).map(Self::Members),
             _ => Err(MalformedCommand),
         }
     }
@@ -258,6 +265,8 @@ mod tests {
         assert!(parse(r#"{"op":4,"channel":"room:7"}"#) == Command::Subscribe(request("room:7", None)));
         assert!(parse(r#"{"op":5,"channel":"room:7"}"#) == Command::Unsubscribe { channel: "room:7".into() });
         assert!(parse(r#"{"op":12,"token":"t"}"#) == Command::Refresh { token: "t".into() });
+        let members = MembersCommand { id: "m1".into(), channel: "room:7".into(), after: Some("42".into()) };
+        assert!(parse(r#"{"op":15,"id":"m1","channel":"room:7","after":"42"}"#) == Command::Members(members));
     }
 
     #[test]
@@ -304,6 +313,7 @@ mod tests {
             r#"{"op":4,"channel":"room:7"}"#,
             r#"{"op":5,"channel":"room:7"}"#,
             r#"{"op":12,"token":"t"}"#,
+            r#"{"op":15,"id":"m1","channel":"room:7"}"#,
         ] {
             assert_eq!(Command::parse(Version::V1, text).err(), Some(MalformedCommand), "{text}");
             assert!(Command::parse(Version::V2, text).is_ok(), "{text}");

@@ -2,10 +2,13 @@
 
 mod wire;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::SessionId;
 use super::channel::ChannelName;
+use super::members::{MembersError, MembersPage};
 use super::position::Position;
 use super::presence::UserPresence;
 pub(crate) use wire::encode_message;
@@ -55,6 +58,13 @@ pub enum Event {
     },
     /// Op 9: a request failed; the socket stays open.
     Error(SoftError),
+    /// Op 9 with the id of the request that failed.
+    RequestError {
+        /// The id in the request.
+        id: Box<str>,
+        /// Why it failed.
+        error: SoftError,
+    },
     /// Op 10, sent at each heartbeat interval.
     Heartbeat {
         /// Unix time in milliseconds.
@@ -69,6 +79,26 @@ pub enum Event {
     Refreshed {
         /// The time until the new token expires, in milliseconds; `None` if it never expires.
         expires_in_ms: Option<u64>,
+    },
+    /// Op 14: the number of subscribers of a channel.
+    Room {
+        /// The channel; the session is subscribed to it.
+        channel: ChannelName,
+        /// The number of sessions, or of users where the namespace has members.
+        count: u64,
+        /// The users that have joined since the last op 14.
+        joined: Arc<[Box<str>]>,
+        /// The users that have left since the last op 14.
+        left: Arc<[Box<str>]>,
+    },
+    /// Op 15: a page of the members of a channel.
+    Members {
+        /// The id in the request.
+        id: Box<str>,
+        /// The channel in the request.
+        channel: ChannelName,
+        /// The members.
+        page: MembersPage,
     },
 }
 
@@ -208,6 +238,10 @@ pub enum SoftError {
     OwnChannel,
     /// The new token is invalid or belongs to another user; the old token stays in use.
     RefreshFailed,
+    /// The session may not ask this of the channel.
+    NotAllowed,
+    /// The request cannot be answered now.
+    Unavailable,
 }
 
 impl SoftError {
@@ -216,6 +250,17 @@ impl SoftError {
             Self::AlreadySubscribed => ("already_subscribed", "the session is on this channel"),
             Self::OwnChannel => ("own_channel", "cannot unsubscribe from user:<id> or all"),
             Self::RefreshFailed => ("refresh_failed", "the token is not valid for this user"),
+            Self::NotAllowed => ("not_allowed", "the session may not ask this of the channel"),
+            Self::Unavailable => ("unavailable", "the request cannot be answered now"),
+        }
+    }
+}
+
+impl From<MembersError> for SoftError {
+    fn from(error: MembersError) -> Self {
+        match error {
+            MembersError::NotAllowed => Self::NotAllowed,
+            MembersError::Unavailable => Self::Unavailable,
         }
     }
 }

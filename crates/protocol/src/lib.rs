@@ -11,7 +11,7 @@
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
-//! - [`command`], [`event`]: frames from and to a client.
+//! - [`command`], [`event`], [`members`]: frames from and to a client.
 //! - [`budget`]: rate limits.
 //! - [`heartbeat`]: when to send op 10, and when a silent client times out.
 //! - [`conversation`]: the state machine of one session.
@@ -29,6 +29,7 @@ pub mod event;
 pub mod frame;
 pub mod heartbeat;
 pub mod history;
+pub mod members;
 pub mod payload_limits;
 pub mod position;
 pub mod presence;

@@ -38,9 +38,9 @@ fn json() -> impl Strategy<Value = String> {
 
 /// An object with fields of the protocol and values of any type.
 fn command_like_object() -> impl Strategy<Value = String> {
-    let name = select(vec!["op", "token", "channels", "channel", "since", "time", "more"]);
-    let value = prop_oneof![3 => (0..15u64).prop_map(|op| op.to_string()), 2 => json()];
-    (option::of(0..15u64), vec((name, value), 0..5)).prop_map(|(op, fields)| {
+    let name = select(vec!["op", "token", "channels", "channel", "since", "time", "id", "after", "more"]);
+    let value = prop_oneof![3 => (0..17u64).prop_map(|op| op.to_string()), 2 => json()];
+    (option::of(0..17u64), vec((name, value), 0..5)).prop_map(|(op, fields)| {
         let op = op.map(|op| format!(r#""op":{op}"#));
         let fields = fields.into_iter().map(|(name, value)| format!(r#""{name}":{value}"#));
         format!("{{{}}}", op.into_iter().chain(fields).collect::<Vec<_>>().join(","))

@@ -128,6 +128,11 @@ impl LinkCore {
         self.inboxes.attach(inbox, self.is_up)
     }
 
+    /// Offers an event to a hub that says nothing about a channel of the link.
+    pub(crate) fn notify(&self, hub: HubId, event: HubEvent) {
+        self.inboxes.notify(hub, event);
+    }
+
     fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers

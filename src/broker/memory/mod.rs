@@ -1,10 +1,12 @@
 //! The broker inside one process. It delivers a publication before `publish` returns.
 //!
 //! - `history`: the stored messages and the idempotency keys.
-//! - `presence`: the users that are not away, and their edges.
+//! - `presence`: the names of one kind that are not away, and their edges.
+//! - `rooms`: users, channels in use, and rooms.
 
 mod history;
 mod presence;
+mod rooms;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +20,9 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    BrokerCallId, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError,
-    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, ReadId, SubscribeAck,
+    BrokerCallId, ChannelInUse, ChannelsPage, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId,
+    Inbox, LocalReport, MembersPage, PresenceError, PresenceOptions, PublishError, PublishOutcome,
+    PublishRequest, Published, ReadId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -29,10 +32,12 @@ use protocol::presence::UserPresence;
 use protocol::publication::Publication;
 
 use history::{Appended, KeyReused, MemoryHistory};
-use presence::{Edge, OnlineUsers};
+use presence::Edge;
+use rooms::{MemoryPresence, PresenceOutput};
 
-/// The longest time between two settlements. A user without a grace is away after this time at most.
-const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time between two settlements. A user without a grace is away after this time at most, and an event of a
+/// room waits at most so much longer than it has to.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A handle to the memory broker; clones share it.
 #[derive(Clone)]
@@ -54,7 +59,7 @@ struct MemoryState {
     channels: HashMap<ChannelName, HubSet>,
     history: MemoryHistory,
     /// `None` while presence is off.
-    presence: Option<OnlineUsers>,
+    presence: Option<MemoryPresence>,
 }
 
 impl MemoryBroker {
@@ -71,7 +76,7 @@ impl MemoryBroker {
             inboxes: Inboxes::new(metrics),
             channels: HashMap::new(),
             history,
-            presence: presence.map(|options| OnlineUsers::new(options.grace)),
+            presence: presence.map(MemoryPresence::new),
         };
         Self {
             shared: Arc::new(MemoryShared {
@@ -143,13 +148,11 @@ impl MemoryBroker {
         Ok(Published::Durably(position))
     }
 
-    /// A hub has the first session of a user, or none any more.
-    pub(super) fn report_user(&self, user: &ChannelName, is_online: bool) {
+    pub(super) fn report(&self, hub: HubId, report: LocalReport) {
         let mut state = self.shared.state.lock();
-        let edge = state.presence.as_mut().and_then(|users| users.report(user, is_online, Instant::now()));
-        if let Some(edge) = edge {
-            self.publish_edge(&state, &edge);
-        }
+        let Some(presence) = &mut state.presence else { return };
+        let output = presence.report(hub, report, Instant::now());
+        self.publish_presence(&state, output);
     }
 
     /// The number of replicas with sessions of each user, as over Redis: 1 here, 0 within the grace, `None` if the user is
@@ -158,44 +161,77 @@ impl MemoryBroker {
     /// # Errors
     /// Presence is off.
     pub(super) fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
-        let state = self.shared.state.lock();
-        let presence = state.presence.as_ref().ok_or(PresenceError::Disabled)?;
-        Ok(users.iter().map(|user| presence.replicas_of(user)).collect())
+        self.ask(|presence| Ok(users.iter().map(|user| presence.users.replicas_of(user)).collect()))
     }
 
     /// Answers at once. The lock keeps edges out, so every later edge follows the answer.
     pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
         let state = self.shared.state.lock();
         let user = channel.watched_user().and_then(|user| ChannelName::of_user(user).ok());
-        let presence = state
-            .presence
-            .as_ref()
-            .zip(user)
-            .map(|(presence, user)| UserPresence::new(presence.replicas_of(&user).is_some(), now_ms()));
+        let presence =
+            state.presence.as_ref().zip(user).map(|(presence, user)| {
+                UserPresence::new(presence.users.replicas_of(&user).is_some(), now_ms())
+            });
         let channel = channel.clone();
         state.inboxes.notify(hub, HubEvent::PresenceRead { read, channel, presence });
     }
 
-    /// Publishes the edges of users whose grace has ended. Returns the time until the next call is due; `None` if no
-    /// more calls are needed, because presence is off or the broker is stopped.
+    pub(super) fn members(
+        &self,
+        room: &ChannelName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<MembersPage, PresenceError> {
+        self.ask(|presence| presence.members_page(room, after, limit))
+    }
+
+    pub(super) fn channels(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ChannelsPage, PresenceError> {
+        self.ask(|presence| presence.channels_page(namespace, after, limit))
+    }
+
+    pub(super) fn channel(&self, channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
+        self.ask(|presence| presence.channel(channel))
+    }
+
+    fn ask<T>(
+        &self,
+        ask: impl FnOnce(&MemoryPresence) -> Result<T, PresenceError>,
+    ) -> Result<T, PresenceError> {
+        ask(self.shared.state.lock().presence.as_ref().ok_or(PresenceError::Disabled)?)
+    }
+
+    /// Publishes the edges of users whose grace has ended, and offers the events of rooms. Returns the time until the
+    /// next call is due; `None` if no more calls are needed, because presence is off or the broker is stopped.
     pub fn settle_presence(&self) -> Option<Duration> {
         if self.is_stopped() {
             return None;
         }
         let now = Instant::now();
         let mut state = self.shared.state.lock();
-        let users = state.presence.as_mut()?;
-        let edges = users.settle(now);
-        let due = users.next_due().map_or(SETTLE_INTERVAL, |due| due.saturating_duration_since(now));
-        edges.iter().for_each(|edge| self.publish_edge(&state, edge));
+        let presence = state.presence.as_mut()?;
+        let output = presence.settle(now);
+        let due = presence.next_due().map_or(SETTLE_INTERVAL, |due| due.saturating_duration_since(now));
+        self.publish_presence(&state, output);
         Some(due.min(SETTLE_INTERVAL))
     }
 
+    fn publish_presence(&self, state: &MemoryState, output: PresenceOutput) {
+        output.edges.iter().for_each(|edge| self.publish_edge(state, edge));
+        for (hubs, event) in output.events {
+            hubs.into_iter().for_each(|hub| state.inboxes.notify(hub, event.clone()));
+        }
+    }
+
     /// Publishes an edge as a plain message on `online:<user>`.
-    fn publish_edge(&self, state: &MemoryState, edge: &Edge) {
+    fn publish_edge(&self, state: &MemoryState, edge: &Edge<ChannelName>) {
         // A user id may be too long for this channel. Then nobody can subscribe to the channel either.
-        let channel = edge.user.user_id().and_then(|id| ChannelName::parse(&format!("online:{id}")).ok());
-        let text = format!(r#"{{"online":{},"at":{}}}"#, edge.is_online, now_ms());
+        let channel = edge.name.user_id().and_then(|id| ChannelName::parse(&format!("online:{id}")).ok());
+        let text = format!(r#"{{"online":{},"at":{}}}"#, edge.is_present, now_ms());
         if let (Some(channel), Ok(message)) = (channel, RawValue::from_string(text))
             && !self.is_stopped()
         {

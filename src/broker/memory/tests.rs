@@ -24,11 +24,15 @@ fn broker(presence: Option<PresenceOptions>) -> (MemoryBroker, Arc<ReceivedChann
 }
 
 fn with_grace(grace: Duration) -> Option<PresenceOptions> {
-    Some(PresenceOptions { grace, max_edges: 1_000 })
+    Some(PresenceOptions { grace, max_edges: 1_000, max_members: 200, namespaces: Arc::default() })
 }
 
 fn user(id: &str) -> ChannelName {
     ChannelName::of_user(id).unwrap()
+}
+
+fn report(broker: &MemoryBroker, id: &str, is_online: bool) {
+    broker.report(HubId::of_index(0), LocalReport::User { user: user(id), is_online });
 }
 
 fn online(broker: &MemoryBroker, users: &[&str]) -> Vec<Option<u32>> {
@@ -39,8 +43,8 @@ fn online(broker: &MemoryBroker, users: &[&str]) -> Vec<Option<u32>> {
 #[test]
 fn online_tells_sessions_grace_and_absence_apart() {
     let (broker, _received) = broker(with_grace(Duration::from_secs(600)));
-    ["1", "2", "2"].iter().for_each(|id| broker.report_user(&user(id), true));
-    broker.report_user(&user("1"), false);
+    ["1", "2", "2"].iter().for_each(|id| report(&broker, id, true));
+    report(&broker, "1", false);
     assert_eq!(online(&broker, &["1", "2", "3"]), [Some(0), Some(1), None]);
     assert_eq!(broker.settle_presence(), Some(SETTLE_INTERVAL), "the edge of user 1 is due later");
 }
@@ -48,8 +52,8 @@ fn online_tells_sessions_grace_and_absence_apart() {
 #[test]
 fn a_settled_user_is_away_and_its_edges_were_published() {
     let (broker, received) = broker(with_grace(Duration::ZERO));
-    broker.report_user(&user("42"), true);
-    broker.report_user(&user("42"), false);
+    report(&broker, "42", true);
+    report(&broker, "42", false);
     assert_eq!(online(&broker, &["42"]), [Some(0)]);
     assert!(broker.settle_presence().is_some());
     assert_eq!(online(&broker, &["42"]), [None]);
@@ -60,7 +64,7 @@ fn a_settled_user_is_away_and_its_edges_were_published() {
 fn an_edge_without_a_valid_channel_is_not_published() {
     let (broker, received) = broker(with_grace(Duration::ZERO));
     let longest = "4".repeat(250);
-    broker.report_user(&user(&longest), true);
+    report(&broker, &longest, true);
     assert_eq!(online(&broker, &[longest.as_str()]), [Some(1)]);
     assert_eq!(*received.0.lock(), [""; 0]);
 }
@@ -69,7 +73,7 @@ fn an_edge_without_a_valid_channel_is_not_published() {
 fn nothing_is_settled_after_shutdown() {
     let (broker, received) = broker(with_grace(Duration::ZERO));
     broker.shutdown();
-    broker.report_user(&user("42"), true);
+    report(&broker, "42", true);
     assert_eq!(broker.settle_presence(), None);
     assert_eq!(*received.0.lock(), [""; 0]);
 }
@@ -77,7 +81,7 @@ fn nothing_is_settled_after_shutdown() {
 #[test]
 fn no_user_is_counted_while_presence_is_off() {
     let (broker, received) = broker(None);
-    broker.report_user(&user("42"), true);
+    report(&broker, "42", true);
     assert_eq!(broker.online(&[user("42")]), Err(PresenceError::Disabled));
     assert_eq!(broker.settle_presence(), None);
     assert_eq!(*received.0.lock(), [""; 0]);

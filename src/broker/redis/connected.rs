@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, dataset, function, lease, online, reads};
+use super::{USERS, dataset, function, lease, online, reads, rooms};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -43,6 +43,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = function::run(state) => match never {},
         never = lease::run(state) => match never {},
         never = online::run(state) => match never {},
+        never = rooms::run(state) => match never {},
         never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }
@@ -94,8 +95,12 @@ async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
-    let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
+    let mut own = vec![state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
+    if rooms::is_subscribed(state) {
+        own.push(state.options.redis_channel(rooms::ROOMS));
+    }
     await_confirmation(state, subscriptions.subscribe(&own)).await?;
+    rooms::connected(state);
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
     dataset::mark_dataset(state).await;

@@ -25,7 +25,8 @@ pub(super) const CODE: &str = concat!(
     include_str!("gateway_json.lua"),
     include_str!("gateway_publish.lua"),
     include_str!("gateway_mark.lua"),
-    include_str!("gateway_presence.lua")
+    include_str!("gateway_presence.lua"),
+    include_str!("gateway_rooms.lua")
 );
 /// How often to check that Redis has the library: the functions may have been flushed, or a missing permission granted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);

@@ -1,21 +1,35 @@
 
--- Presence: which replicas live, and which users and channels they have. Only gateways call these functions.
+-- Presence: which replicas live, and which users, channels and members they have. Only gateways call these functions.
 --
 -- A replica has a lease on `<prefix>:{presence}:replicas`, which it renews every second. It reports its own first and
 -- last session of a user, and its own first and last subscriber of a channel. All keys share one slot of a cluster:
 --
 --   replicas                    a sorted set: each replica and when its lease lapses, in Unix milliseconds
---   <kind>:<replica>            a set: what this replica has reported; kind is `users` or `channels`
---   online, occupied            hashes: each user and each channel, and on how many replicas it is
+--   users:, channels:, joined:<replica>   sets: what this replica has reported of each kind
+--   online, occupied, joined    hashes: each user, channel and member (`<channel> <user>`), and on how many replicas it is
 --   leaving:<kind>              a sorted set: what has count 0, and when its edge is due
 --   edges, channels             streams of edges
 --
 -- A user whose count is 0 stays in `online` until its edge is written: it has not been away yet.
+--
+-- gateway_rooms.lua has what only rooms and channels in use need.
 
 local KINDS = {
-  users = { counts = 'online', stream = 'edges', field = 'user', begins = 'online', ends = 'offline' },
-  channels = { counts = 'occupied', stream = 'channels', field = 'channel', begins = 'occupied', ends = 'vacated' },
+  users = { roster = 'users:', counts = 'online', stream = 'edges', field = 'user', begins = 'online', ends = 'offline' },
+  channels = {
+    roster = 'channels:',
+    counts = 'occupied',
+    stream = 'channels',
+    field = 'channel',
+    begins = 'occupied',
+    ends = 'vacated',
+  },
+  -- Members have no stream: `members:<channel>` is a key of gateway_rooms.lua.
+  members = { roster = 'joined:', counts = 'joined' },
 }
+
+-- What gateway_rooms.lua defines.
+local rooms = {}
 
 -- One call blocks Redis until it has finished.
 local MAX_REPORTED = 500
@@ -48,15 +62,23 @@ local function is_alive(presence, replica, now)
   return lapses and tonumber(lapses) > now
 end
 
--- Writes the edges of these names, and publishes those of users on `online:<user>`.
-local function write_edges(presence, kind, names, is_begin, now, max_edges)
+-- Writes the edges of these names, and publishes those of users on `online:<user>`. `limit`: the most entries of the
+-- stream; for members, the most members of a room whose joins and leaves are published.
+local function write_edges(presence, kind, names, is_begin, now, limit)
+  if kind == KINDS.members then
+    return rooms.write_members(presence, names, is_begin, tonumber(limit) or 0)
+  end
   local at, state = string.format('%.0f', now), is_begin and kind.begins or kind.ends
   local stream, channel = presence.base .. kind.stream, presence.prefix .. ':online:'
   local text = string.format('{"online":%s,"at":%s}', is_begin and 'true' or 'false', at)
   for _, name in ipairs(names) do
-    redis.call('XADD', stream, 'MAXLEN', '~', max_edges, '*', kind.field, name, 'state', state, 'at', at)
+    redis.call('XADD', stream, 'MAXLEN', '~', limit, '*', kind.field, name, 'state', state, 'at', at)
     if kind == KINDS.users then
       redis.call('PUBLISH', channel .. name, text)
+    elseif is_begin then
+      redis.call('ZADD', presence.base .. 'in-use', '0', name)
+    else
+      redis.call('ZREM', presence.base .. 'in-use', name)
     end
   end
 end
@@ -108,6 +130,9 @@ local RIGHTS = {
   { 'ZREM', 'leaving:users', '1' },
   { 'ZRANGEBYSCORE', 'leaving:users', '1', '1' },
   { 'XADD', 'edges', '*', '1', '1' },
+  { 'ZCARD', 'members:x' },
+  { 'HSET', 'room:x', '1', '1' },
+  { 'HGETALL', 'room:x' },
 }
 
 -- The first right that this user lacks. Redis does not undo what a function has written before a refused command, so a
@@ -118,9 +143,10 @@ local function missing_right(presence)
       return right[1] .. ' on ' .. presence.base .. right[2]
     end
   end
-  local channel = presence.prefix .. ':online:x'
-  if not redis.acl_check_cmd('PUBLISH', channel, '1') then
-    return 'PUBLISH on ' .. channel
+  for _, channel in ipairs({ presence.prefix .. ':online:x', presence.base .. 'rooms' }) do
+    if not redis.acl_check_cmd('PUBLISH', channel, '1') then
+      return 'PUBLISH on ' .. channel
+    end
   end
 end
 
@@ -137,8 +163,9 @@ local function wrong_type(presence)
   for kind_name, kind in pairs(KINDS) do
     local keys = { counts = kind.counts, stream = kind.stream, leaving = 'leaving:' .. kind_name }
     for _, read in ipairs(READS) do
-      local key = presence.base .. keys[read[2]]
-      local answer = redis.pcall(read[1], key, unpack(read, 4))
+      -- Members have no stream.
+      local key = presence.base .. (keys[read[2]] or kind.counts)
+      local answer = keys[read[2]] and redis.pcall(read[1], key, unpack(read, 4))
       if type(answer) == 'table' and answer.err then
         local is_type = string.find(answer.err, 'WRONGTYPE', 1, true)
         return is_type and redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. read[3]) or answer
@@ -186,14 +213,14 @@ end
 local function check_report(keys, args, first)
   local presence = presence_of(keys)
   if not presence or not KINDS[args[1]] or #args < first then
-    return nil, refuse('give the key of the replicas, users or channels, a replica, and names')
+    return nil, refuse('give the key of the replicas, users, channels or members, a replica, and names')
   elseif #args - first + 1 > MAX_REPORTED then
     return nil, refuse(string.format('name at most %d at a time', MAX_REPORTED))
   end
   return presence
 end
 
--- FCALL gateway_enter 1 <prefix>:{presence}:replicas <users or channels> <replica> <most edges> <name> …
+-- FCALL gateway_enter 1 <prefix>:{presence}:replicas <kind> <replica> <most edges, or most members> <name> …
 --
 -- Reports what this replica has now. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
 local function enter(keys, args)
@@ -205,7 +232,7 @@ local function enter(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local names, begun = change_roster(presence.base .. args[1] .. ':' .. args[2], args, true), {}
+  local names, begun = change_roster(presence.base .. kind.roster .. args[2], args, true), {}
   local counts, leaving, is_leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1], nil
   for _, name in ipairs(names) do
     if redis.call('HINCRBY', counts, name, 1) == 1 then
@@ -224,7 +251,7 @@ local function enter(keys, args)
   return 1
 end
 
--- FCALL gateway_leave 1 <prefix>:{presence}:replicas <users or channels> <replica> <grace in ms> <name> …
+-- FCALL gateway_leave 1 <prefix>:{presence}:replicas <kind> <replica> <grace in ms> <name> …
 --
 -- Reports what this replica has no more. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
 local function leave(keys, args)
@@ -236,8 +263,9 @@ local function leave(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
+  local roster = presence.base .. KINDS[args[1]].roster .. args[2]
   local due = string.format('%.0f', now + (tonumber(args[3]) or 0))
-  local names = change_roster(presence.base .. args[1] .. ':' .. args[2], args, false)
+  local names = change_roster(roster, args, false)
   count_down(presence, args[1], names, due)
   return 1
 end
@@ -257,11 +285,12 @@ local function bury(keys, args)
   end
   local due = string.format('%.0f', tonumber(lapsed) + (tonumber(args[2]) or 0))
   local left = MAX_REPORTED
-  for _, kind_name in ipairs({ 'users', 'channels' }) do
-    local names = left > 0 and redis.call('SPOP', presence.base .. kind_name .. ':' .. replica, left) or {}
+  for _, kind_name in ipairs({ 'users', 'channels', 'members' }) do
+    local names = left > 0 and redis.call('SPOP', presence.base .. KINDS[kind_name].roster .. replica, left) or {}
     count_down(presence, kind_name, names, due)
     left = left - #names
   end
+  left = left - rooms.bury(presence, replica, left, now)
   if left > 0 then
     redis.call('ZREM', presence.replicas, replica)
     return 2
@@ -281,13 +310,13 @@ local function bring_forward(leaving, latest)
   end
 end
 
--- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges> <grace in ms>
+-- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges> <grace in ms> <most members>
 --
 -- Writes the edges that are due. Returns 1 while there are more.
 local function settle(keys, args)
   local presence, now = presence_of(keys), now_ms()
-  if not presence or #args ~= 2 then
-    return refuse('give the key of the replicas, the most edges that a stream keeps, and the grace in milliseconds')
+  if not presence or #args ~= 3 then
+    return refuse('give the key of the replicas, the most edges of a stream, the grace in ms, and the most members')
   end
   local latest, has_more = string.format('%.0f', now + (tonumber(args[2]) or 0)), 0
   for kind_name, kind in pairs(KINDS) do
@@ -297,7 +326,7 @@ local function settle(keys, args)
     if #due > 0 then
       redis.call('ZREM', leaving, unpack(due))
       redis.call('HDEL', presence.base .. kind.counts, unpack(due))
-      write_edges(presence, kind, due, false, now, args[1])
+      write_edges(presence, kind, due, false, now, kind.stream and args[1] or args[3])
     end
     has_more = math.max(has_more, #due == MAX_REPORTED and 1 or 0)
   end

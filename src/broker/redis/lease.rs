@@ -1,20 +1,24 @@
-//! Reports the users of this process to Redis, under a lease (`gateway_presence.lua`).
+//! Reports users, channels and rooms of this process to Redis, under a lease (`gateway_presence.lua`).
 //!
 //! Each link takes a new lease and reports everything under it, because after a failover it is unknown which reports the
-//! new master has. The lease before is retired when everything is reported again, so that no user seems to leave.
+//! new master has. The lease before is retired when everything is reported again, so that nobody seems to leave.
 
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue};
 use tokio::time::{sleep, sleep_until};
 
-use super::super::presence::PresenceReport;
+use super::super::presence::LocalNames;
 use super::function;
 use super::link_error::describe;
-use super::presence::Presence;
+use super::presence::{Presence, function_call};
+use super::rooms::RoomState;
 use super::state::RedisState;
+use protocol::channel::ChannelName;
 
 /// How long a replica counts as alive after its latest beat.
 const LEASE: Duration = Duration::from_secs(5);
@@ -100,31 +104,86 @@ impl Lease<'_> {
                     (lapsed, may_settle) = (found, true);
                 }
             }
-            let has_reported = self.send_report().await?;
+            let has_reported = self.send_reports().await?;
+            let mut has_read = false;
             if !has_reported {
                 self.retire_previous().await?;
+                // A room is read after it is reported, so that the answer includes its sessions here.
+                has_read = self.read_rooms().await?;
             }
             if let Some(replica) = lapsed.take() {
                 lapsed = self.bury_slice(&replica).await?;
             }
             may_settle = may_settle && self.settle().await?;
-            if has_reported || lapsed.is_some() || may_settle {
+            if has_reported || has_read || lapsed.is_some() || may_settle {
                 continue;
             }
             tokio::select! {
                 () = self.presence.changed.notified() => {}
-                () = sleep_until(next_beat.into()) => {}
+                () = sleep_until(self.next_report().map_or(next_beat, |due| due.min(next_beat)).into()) => {}
             }
         }
     }
 
-    /// Sends the next report. Returns whether there was one.
-    async fn send_report(&mut self) -> Result<bool, LeaseEnd> {
-        let report = self.presence.users.lock().reporter.next_report();
+    /// Sends the next report of each kind that has one. Returns whether there was one.
+    async fn send_reports(&mut self) -> Result<bool, LeaseEnd> {
+        let presence = self.presence;
+        let user = |call: &mut Cmd, user: &ChannelName| {
+            call.arg(user.user_id());
+        };
+        let channel = |call: &mut Cmd, channel: &ChannelName| {
+            call.arg(channel.as_str());
+        };
+        let member = |call: &mut Cmd, (room, user): &(ChannelName, ChannelName)| {
+            call.arg(format!("{room} {}", user.user_id().unwrap_or_default()));
+        };
+        let sent = [
+            self.send_names("users", &presence.users, user).await?,
+            self.send_names("channels", &presence.channels, channel).await?,
+            self.send_names("members", &presence.members, member).await?,
+            self.send_counts().await?,
+        ];
+        Ok(sent.contains(&true))
+    }
+
+    /// Sends the next report of one kind of names, if there is one.
+    async fn send_names<N: Clone + Eq + Hash>(
+        &mut self,
+        kind: &str,
+        names: &Mutex<LocalNames<N>>,
+        add_name: impl Fn(&mut Cmd, &N),
+    ) -> Result<bool, LeaseEnd> {
+        let report = names.lock().reporter.next_report();
         let Some(report) = report else { return Ok(false) };
-        let call = self.report_call(&report);
+        let mut call = self.function(if report.is_present { "gateway_enter" } else { "gateway_leave" });
+        call.arg(kind).arg(&self.name);
+        match (report.is_present, kind) {
+            (false, _) => call.arg(self.grace_ms()),
+            (true, "members") => call.arg(self.presence.options.max_members),
+            (true, _) => call.arg(self.presence.options.max_edges),
+        };
+        report.names.iter().for_each(|name| add_name(&mut call, name));
         let answer = self.call::<u8>(&call).await;
-        self.presence.users.lock().reporter.answered(matches!(answer, Ok(1)));
+        names.lock().reporter.answered(matches!(answer, Ok(1)));
+        self.check_report(answer)
+    }
+
+    /// Reports how many sessions are in the rooms that are due, if any are.
+    async fn send_counts(&mut self) -> Result<bool, LeaseEnd> {
+        let report = self.presence.counts.lock().next_report(Instant::now());
+        let Some(report) = report else { return Ok(false) };
+        let mut call = self.function("gateway_count");
+        call.arg(&self.name);
+        for (room, sessions) in report {
+            let is_published = self.presence.options.has_room_events(&room);
+            call.arg(room.as_str()).arg(sessions).arg(u8::from(is_published));
+        }
+        let answer = self.call::<u8>(&call).await;
+        self.presence.counts.lock().answered(matches!(answer, Ok(1)), Instant::now());
+        self.check_report(answer)
+    }
+
+    fn check_report(&self, answer: Result<u8, LeaseEnd>) -> Result<bool, LeaseEnd> {
         if answer? == 0 {
             return Err(LeaseEnd::Lapsed);
         }
@@ -132,18 +191,29 @@ impl Lease<'_> {
         Ok(true)
     }
 
-    fn report_call(&self, report: &PresenceReport) -> Cmd {
-        let mut call = self.function(if report.is_present { "gateway_enter" } else { "gateway_leave" });
-        call.arg("users").arg(&self.name);
-        if report.is_present {
-            call.arg(self.presence.options.max_edges);
-        } else {
-            call.arg(self.grace_ms());
+    /// Reads rooms whose state is not known. Returns whether there were any.
+    async fn read_rooms(&mut self) -> Result<bool, LeaseEnd> {
+        let rooms = self.presence.rooms.lock().next_read();
+        if rooms.is_empty() {
+            return Ok(false);
         }
-        for user in &report.names {
-            call.arg(user.user_id());
+        let mut call = self.function("gateway_rooms");
+        for (room, _) in &rooms {
+            call.arg(room.as_str());
         }
-        call
+        let answer = self.call::<Vec<i64>>(&call).await?;
+        let (now, mut feed) = (Instant::now(), self.presence.rooms.lock());
+        for ((room, has_members), found) in rooms.iter().zip(RoomState::of_answer(&answer)) {
+            feed.read(room, if *has_members { found.members } else { found.sessions }, now);
+        }
+        drop(feed);
+        self.presence.rooms_changed.notify_one();
+        Ok(true)
+    }
+
+    /// When the next count may be reported.
+    fn next_report(&self) -> Option<Instant> {
+        self.presence.counts.lock().next_due()
     }
 
     /// Ends the lease before, whose users are reported under this one.
@@ -180,7 +250,8 @@ impl Lease<'_> {
     /// Writes the edges that are due. Returns whether there may be more.
     async fn settle(&mut self) -> Result<bool, LeaseEnd> {
         let mut call = self.function("gateway_settle");
-        call.arg(self.presence.options.max_edges).arg(self.grace_ms());
+        let options = &self.presence.options;
+        call.arg(options.max_edges).arg(self.grace_ms()).arg(options.max_members);
         Ok(self.call::<u8>(&call).await? == 1)
     }
 
@@ -188,11 +259,8 @@ impl Lease<'_> {
         u64::try_from(self.presence.options.grace.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A call of a function on the key of the leases.
     fn function(&self, name: &str) -> Cmd {
-        let mut call = redis::cmd("FCALL");
-        call.arg(name).arg(1).arg(self.state.options.redis_channel("{presence}:replicas"));
-        call
+        function_call(&self.state.options, name)
     }
 
     async fn call<T: FromRedisValue>(&mut self, call: &Cmd) -> Result<T, LeaseEnd> {

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::connect::Endpoint;
 use super::connected;
 use super::link_error::LinkError;
+use super::rooms;
 use super::state::{LinkState, RedisState};
 use crate::backoff::Backoff;
 use crate::metrics::{LinkLoss, Metrics};
@@ -64,6 +65,7 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
 fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
     // First, so the hubs know of the loss before `health` reports it.
     state.link.lock().disconnected();
+    rooms::disconnected(state);
     state.downtime.lost(Instant::now(), &state.metrics);
     state.disconnected(error)
 }

@@ -13,7 +13,7 @@
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
-//! - `presence`: the users and the leases of this process.
+//! - `presence`: what this process reports, and its leases.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
@@ -21,7 +21,8 @@
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `online`: reads which users are online.
-//! - `lease`: keeps a lease, and reports the users of this process under it.
+//! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
+//! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
@@ -61,6 +62,7 @@ mod receive;
 mod refused;
 mod rejected;
 mod role;
+mod rooms;
 mod sentinel;
 mod state;
 mod subscriptions;
@@ -77,7 +79,10 @@ use tokio::runtime;
 
 use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
-use super::{BrokerSetupError, Health, PresenceError, Retry};
+use super::{
+    BrokerSetupError, ChannelInUse, ChannelsPage, Health, HubId, LocalReport, MembersPage, PresenceError,
+    Retry,
+};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -139,10 +144,30 @@ impl RedisBroker {
         Ok(Self { handle: Arc::new(Handle { state }) })
     }
 
-    pub(super) fn report_user(&self, user: &ChannelName, is_online: bool) {
-        if let Some(presence) = &self.handle.state.presence {
-            presence.report(user, is_online);
-        }
+    pub(super) fn report(&self, hub: HubId, report: LocalReport) {
+        rooms::report(&self.handle.state, hub, report);
+    }
+
+    pub(super) async fn members(
+        &self,
+        room: &ChannelName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<MembersPage, PresenceError> {
+        rooms::members(&self.handle.state, room, after, limit).await
+    }
+
+    pub(super) async fn channels(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ChannelsPage, PresenceError> {
+        rooms::channels(&self.handle.state, namespace, after, limit).await
+    }
+
+    pub(super) async fn channel(&self, channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
+        rooms::channel(&self.handle.state, channel).await
     }
 
     pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {

@@ -1,4 +1,5 @@
-//! Reads which users are online on any replica: for HTTP, and for the subscribers of `online:<user>`.
+//! Reads which users are online on any replica: for HTTP, and for the subscribers of `online:<user>`. Asks other
+//! questions about presence.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::super::PresenceError;
 use super::super::link::PresenceQuery;
 use super::commands::Commands;
+use super::function;
 use super::link_error::describe;
 use super::publishing::RETRYABLE_CODES;
 use super::state::RedisState;
@@ -32,11 +34,17 @@ pub(super) async fn read(
     if users.is_empty() {
         return Ok(Vec::new());
     }
+    ask(state, &counts_of(state, users.iter().map(ChannelName::user_id))).await
+}
+
+/// Sends a question about presence, which may be a call of a function.
+pub(super) async fn ask<T: FromRedisValue>(state: &RedisState, question: &Cmd) -> Result<T, PresenceError> {
     let commands = state.watch().borrow().publishing().ok_or(PresenceError::Unavailable)?;
-    let call = counts_of(state, users.iter().map(ChannelName::user_id));
-    match timeout(state.options.response_timeout, query(&commands, &call)).await {
+    let mut connection = commands.connection();
+    let answer = function::call(state, &mut connection, question);
+    match timeout(state.options.response_timeout, answer).await {
         Err(_) => Err(PresenceError::Timeout),
-        Ok(Ok(counts)) => Ok(counts),
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(classify(state, &commands, &error)),
     }
 }

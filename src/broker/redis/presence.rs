@@ -1,17 +1,30 @@
-//! The users and the leases of this process, shared by its hubs and its link.
+//! What this process reports, and the leases under which it does; shared by its hubs and its link.
+
+use std::time::Instant;
 
 use parking_lot::Mutex;
+use redis::Cmd;
 use tokio::sync::Notify;
 
-use super::super::presence::{LocalUsers, PresenceOptions};
+use super::super::presence::{CountReporter, LocalNames, PresenceOptions, RoomEvent, RoomFeed};
+use super::super::{HubId, LocalReport};
+use super::options::RedisOptions;
 use protocol::channel::ChannelName;
 
-/// The users that this process reports, and the leases under which it does.
+/// What this process reports, and what its hubs learn about rooms.
 pub(super) struct Presence {
     pub(super) options: PresenceOptions,
-    pub(super) users: Mutex<LocalUsers>,
-    /// Notified when a report may be due.
+    pub(super) users: Mutex<LocalNames<ChannelName>>,
+    pub(super) channels: Mutex<LocalNames<ChannelName>>,
+    /// The room and the user's own channel of each member.
+    pub(super) members: Mutex<LocalNames<(ChannelName, ChannelName)>>,
+    pub(super) counts: Mutex<CountReporter>,
+    /// Locked before the link's core, never after it.
+    pub(super) rooms: Mutex<RoomFeed>,
+    /// Notified when a report or a read may be due.
     pub(super) changed: Notify,
+    /// Notified when an event of a room may be due.
+    pub(super) rooms_changed: Notify,
     pub(super) leases: Mutex<Leases>,
 }
 
@@ -28,22 +41,61 @@ impl Presence {
     pub(super) fn new(options: PresenceOptions) -> Self {
         let process = format!("{:016x}", rand::random::<u64>());
         let leases = Leases { process, count: 0, current: None, previous: None };
-        Self { options, users: Mutex::default(), changed: Notify::new(), leases: Mutex::new(leases) }
+        Self {
+            users: Mutex::default(),
+            channels: Mutex::default(),
+            members: Mutex::default(),
+            counts: Mutex::default(),
+            rooms: Mutex::new(RoomFeed::new(options.max_members)),
+            changed: Notify::new(),
+            rooms_changed: Notify::new(),
+            leases: Mutex::new(leases),
+            options,
+        }
     }
 
-    /// A hub has the first session of a user, or none any more.
-    pub(super) fn report(&self, user: &ChannelName, is_online: bool) {
-        self.users.lock().report(user, is_online);
+    /// A hub reports what has changed among its sessions. Passes the event that this hub is to receive at once to
+    /// `offer`, while the rooms are locked, so that no later event overtakes it.
+    pub(super) fn report(&self, hub: HubId, report: LocalReport, offer: impl FnOnce(RoomEvent)) {
+        match report {
+            LocalReport::User { user, is_online } => self.users.lock().report(&user, is_online),
+            LocalReport::Channel { channel, is_occupied } => {
+                self.channels.lock().report(&channel, is_occupied);
+            }
+            LocalReport::Member { channel, user, is_member } => {
+                self.members.lock().report(&(channel.clone(), user), is_member);
+                let mut rooms = self.rooms.lock();
+                rooms.change_member(hub, &channel, is_member).map(offer);
+            }
+            LocalReport::Count { channel, sessions } => {
+                self.counts.lock().set(hub, &channel, sessions, Instant::now());
+                if self.options.has_room_events(&channel) {
+                    let mut rooms = self.rooms.lock();
+                    rooms.set_sessions(hub, &channel, sessions).map(offer);
+                }
+            }
+        }
         self.changed.notify_one();
     }
 
     /// Begins a lease, under which nothing is reported yet. Returns its name.
     pub(super) fn begin_lease(&self) -> String {
         self.users.lock().reporter.begin_lease();
+        self.channels.lock().reporter.begin_lease();
+        self.members.lock().reporter.begin_lease();
+        self.counts.lock().begin_lease(Instant::now());
+        self.rooms.lock().repeat_reads();
         let mut leases = self.leases.lock();
         leases.count += 1;
         let name = format!("{}-{}", leases.process, leases.count);
         leases.previous = leases.current.replace(name.clone());
         name
     }
+}
+
+/// A call of a function on the key of the leases.
+pub(super) fn function_call(options: &RedisOptions, function: &str) -> Cmd {
+    let mut call = redis::cmd("FCALL");
+    call.arg(function).arg(1).arg(options.redis_channel("{presence}:replicas"));
+    call
 }

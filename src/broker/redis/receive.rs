@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::Msg;
 
+use super::rooms;
 use super::state::RedisState;
 use crate::metrics::{DropReason, Label as _, Metrics};
 use protocol::publication::{Payload, PayloadError, decode_for_users};
@@ -35,6 +36,12 @@ impl<'a> PayloadReceiver<'a> {
         };
         if channel == self.state.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
+        }
+        if channel == rooms::ROOMS {
+            if !rooms::receive(self.state, payload) {
+                self.drop_payload(DropReason::Payload(PayloadError::NotJson), channel, payload);
+            }
+            return None;
         }
         let received = Some(Instant::now());
         self.state.metrics.publications_received.inc();

@@ -94,7 +94,7 @@ impl RedisState {
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            presence: options.presence.map(Presence::new),
+            presence: options.presence.clone().map(Presence::new),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),

@@ -55,7 +55,9 @@ impl<S: FrameSink> HubCore<S> {
         self.requests.insert(id, session, kind, wanted);
         let mut unknown = Vec::new();
         for (channel, since) in channels {
-            self.registry.subscribe(session, &channel, since, id);
+            if self.registry.subscribe(session, &channel, since, id) {
+                self.enter_room(session, &channel, actions);
+            }
             if self.registry.channel_position(&channel).is_some() {
                 let next = self.registry.pending(session, &channel).and_then(|pending| next_step(pending));
                 self.apply_steps(&channel, next.map(|next| (session, next)), actions);
@@ -130,6 +132,7 @@ impl<S: FrameSink> HubCore<S> {
                 continue;
             }
             self.resolve(session, channel, Resolution::refused(), actions);
+            self.leave_room(session, channel, actions);
             if let Some(ended) = self.registry.unsubscribe(session, channel) {
                 // `on` counts only for the inputs of sessions.
                 self.metrics.subscriptions.dec();

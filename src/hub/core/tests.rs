@@ -12,6 +12,7 @@ mod broker_calls;
 mod presence;
 mod requests;
 mod resume;
+mod rooms;
 mod user_reports;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -182,9 +183,7 @@ impl TestHub {
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
-            HubAction::ReportUser { user, is_online } => {
-                format!("{user} {}", if *is_online { "online" } else { "offline" })
-            }
+            HubAction::Report(report) => describe_report(report),
             HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
             HubAction::ReadPresence { read, channel } => format!("presence {read}: {channel}"),
             HubAction::CancelPresence(read) => format!("cancel-presence {read}"),
@@ -197,6 +196,22 @@ impl TestHub {
         let text = self.metrics.render();
         let mut lines = text.lines().filter(|line| line.contains("recoveries") && line.contains(&label));
         lines.next().map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+}
+
+fn describe_report(report: &LocalReport) -> String {
+    let choose = |is: bool, yes, no| if is { yes } else { no };
+    match report {
+        LocalReport::User { user, is_online } => {
+            format!("{user} {}", choose(*is_online, "online", "offline"))
+        }
+        LocalReport::Channel { channel, is_occupied } => {
+            format!("{channel} {}", choose(*is_occupied, "occupied", "vacated"))
+        }
+        LocalReport::Member { channel, user, is_member } => {
+            format!("{channel} {}{user}", choose(*is_member, "+", "-"))
+        }
+        LocalReport::Count { channel, sessions } => format!("{channel} has {sessions}"),
     }
 }
 

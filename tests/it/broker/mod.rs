@@ -98,7 +98,7 @@ impl BrokerUnderTest {
     }
 }
 
-fn options(url: &str) -> RedisOptions {
+pub(crate) fn options(url: &str) -> RedisOptions {
     RedisOptions {
         url: url.into(),
         credentials: Credentials::default(),
@@ -151,7 +151,7 @@ impl Inbox for Recorder {
             HubEvent::Link { is_up } => {
                 self.link_is_up.store(is_up, std::sync::atomic::Ordering::Relaxed);
             }
-            HubEvent::HistoryRead { .. } | HubEvent::PresenceRead { .. } => {}
+            HubEvent::HistoryRead { .. } | HubEvent::PresenceRead { .. } | HubEvent::Room { .. } => {}
             HubEvent::Gap { channel, .. } => self.gaps.lock().unwrap().push(channel),
             HubEvent::Publication(_) if self.full.load(std::sync::atomic::Ordering::Relaxed) => {
                 return Err(InboxFull);

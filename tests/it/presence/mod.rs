@@ -4,11 +4,13 @@
 //! - `edges`: what each edge stands for.
 //! - `online`: the state at the beginning of a subscription to `online:<user>`.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `rooms_ws`: rooms on the socket.
 
 mod crowd;
 mod edges;
 mod faults;
 mod online;
+mod rooms_ws;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

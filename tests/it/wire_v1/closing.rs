@@ -35,6 +35,7 @@ fn a_malformed_frame_is_closed_with_4001() {
         r#"{"op":4,"channel":"public:news"}"#,
         r#"{"op":5,"channel":"public:news"}"#,
         r#"{"op":12,"token":"42"}"#,
+        r#"{"op":15,"id":"m1","channel":"room:7"}"#,
     ];
     for text in all {
         let mut client = gateway.connect();

@@ -5,8 +5,10 @@
 //!
 //! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
+//! - `members.rs`: requests for the members of a channel.
 //! - `on_system.rs`: all other inputs.
 
+mod members;
 mod on_client;
 mod on_system;
 mod verified;
@@ -19,12 +21,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::members::MAX_OPEN_MEMBERS_REQUESTS;
 use self::verified::VerifiedSession;
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
 use super::event::{Event, HelloLimits, SubscriptionState};
 use super::heartbeat::{Heartbeat, HeartbeatRules};
+use super::members::{MembersError, MembersPage, MembersRequest};
 use super::position::Position;
 use super::{Now, SessionId, Version};
 
@@ -115,6 +119,15 @@ pub enum Input<'a> {
         /// The state of the subscription.
         state: SubscriptionState,
     },
+    /// The answer to [`Action::ReadMembers`].
+    Members {
+        /// The id of the request.
+        id: Box<str>,
+        /// The channel of the request.
+        channel: ChannelName,
+        /// A page of members, or why there is none.
+        outcome: Result<MembersPage, MembersError>,
+    },
     /// The replica is draining.
     Drain {
         /// The time after which the client should reconnect, in milliseconds.
@@ -150,6 +163,8 @@ pub enum Action {
     /// The event about the subscription is sent: deliver the held publications, then each new one directly. `None`
     /// means all channels of the Join that Ready reported as live; those that are recovering follow one by one.
     GoLive(Option<ChannelName>),
+    /// Read a page of members, and pass [`Input::Members`], at once or later.
+    ReadMembers(MembersRequest),
     /// Send Close. It is the last action.
     Close(CloseCode),
 }
@@ -259,6 +274,7 @@ impl Conversation {
             Input::Subscribed { channel, request_id, state } => {
                 self.on_subscribed(channel, request_id, state, actions)
             }
+            Input::Members { id, channel, outcome } => self.on_members(id, channel, outcome, actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
             Input::Disconnected => self.close(CloseCode::Disconnected, actions),
             Input::DeadlinePassed => self.on_deadline(now, actions),

@@ -49,6 +49,7 @@ impl Conversation {
             Command::Subscribe(request) => self.on_subscribe(&request, actions),
             Command::Unsubscribe { channel } => self.on_unsubscribe(&channel, actions),
             Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
+            Command::Members(command) => self.on_members_command(command, actions),
         }
     }
 
@@ -90,7 +91,7 @@ impl Conversation {
         let Ok(channel) = ChannelName::parse(&request.channel) else {
             return actions.push(refused(&request.channel, RefusalReason::BadChannel));
         };
-        if verified.is_own(&channel) || verified.is_subscribed(&channel) {
+        if verified.is_subscribed(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::AlreadySubscribed)));
         }
         match verified.may_subscribe(&self.rules, &channel) {

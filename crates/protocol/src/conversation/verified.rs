@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Identity, Rules};
+use super::{Identity, MAX_OPEN_MEMBERS_REQUESTS, Rules};
 use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
 use crate::event::RefusalReason;
@@ -21,6 +21,8 @@ pub(super) struct VerifiedSession {
     next_request_id: u32,
     /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
+    /// The number of requests for members that are not answered.
+    open_members_requests: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +48,7 @@ impl VerifiedSession {
             subscriptions: Vec::new(),
             next_request_id: 0,
             recovering_own: [false; 2],
+            open_members_requests: 0,
         }
     }
 
@@ -118,8 +121,23 @@ impl VerifiedSession {
         Ok(())
     }
 
+    /// Whether the session is subscribed to `channel`, which may be one of its own.
     pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
-        self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
+        self.is_own(channel) || self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
+    }
+
+    /// Counts a request for members. Returns `false` if too many are not answered.
+    pub(super) fn open_members_request(&mut self) -> bool {
+        let is_allowed = self.open_members_requests < MAX_OPEN_MEMBERS_REQUESTS;
+        self.open_members_requests += u8::from(is_allowed);
+        is_allowed
+    }
+
+    /// Ends a request for members. Returns `false` if there is none.
+    pub(super) fn close_members_request(&mut self) -> bool {
+        let is_open = self.open_members_requests > 0;
+        self.open_members_requests -= u8::from(is_open);
+        is_open
     }
 
     /// Adds a subscription that waits for the hub. Returns the id of its request.

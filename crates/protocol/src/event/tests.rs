@@ -13,6 +13,12 @@ fn room() -> ChannelName {
     ChannelName::parse("room:7").unwrap()
 }
 
+fn members(members: &[&str], next: Option<&str>) -> Event {
+    let members = members.iter().map(|member| (*member).into()).collect();
+    let page = MembersPage { members, next: next.map(Into::into) };
+    Event::Members { id: "m1".into(), channel: room(), page }
+}
+
 fn hello() -> Event {
     let limits = HelloLimits {
         identify_timeout_ms: 10_000,
@@ -113,6 +119,35 @@ fn version_2_events_have_exactly_their_fields() {
             Event::Error(SoftError::AlreadySubscribed),
             r#"{"op":9,"code":"already_subscribed","detail":"the session is on this channel"}"#,
         ),
+        (
+            Event::RequestError { id: "m\"1".into(), error: SoftError::NotAllowed },
+            concat!(
+                r#"{"op":9,"code":"not_allowed","detail":"the session may not ask this of the channel","#,
+                r#""id":"m\"1"}"#
+            ),
+        ),
+        (
+            Event::RequestError { id: "m1".into(), error: SoftError::Unavailable },
+            r#"{"op":9,"code":"unavailable","detail":"the request cannot be answered now","id":"m1"}"#,
+        ),
+        (
+            Event::Room { channel: room(), count: 812, joined: [].into(), left: [].into() },
+            r#"{"op":14,"channel":"room:7","count":812}"#,
+        ),
+        (
+            Event::Room {
+                channel: room(),
+                count: 3,
+                joined: ["42".into()].into(),
+                left: ["4\"3".into()].into(),
+            },
+            r#"{"op":14,"channel":"room:7","count":3,"joined":["42"],"left":["4\"3"]}"#,
+        ),
+        (
+            members(&["43", "44"], Some("44")),
+            r#"{"op":15,"id":"m1","channel":"room:7","members":["43","44"],"next":"44"}"#,
+        ),
+        (members(&[], None), r#"{"op":15,"id":"m1","channel":"room:7","members":[]}"#),
         (Event::Refreshed { expires_in_ms: Some(60_000) }, r#"{"op":13,"expires_in":60000}"#),
         (Event::Refreshed { expires_in_ms: None }, r#"{"op":13}"#),
     ] {
@@ -145,7 +180,7 @@ fn a_recovering_channel_carries_the_position_of_its_client() {
 #[test]
 fn a_live_channel_carries_the_presence_of_its_user() {
     let online = ChannelName::parse("online:42").unwrap();
-    let presence = crate::presence::UserPresence::new(true, 1_764_423_000_000);
+    let presence = UserPresence::new(true, 1_764_423_000_000);
     let state = live(3, Some(false)).with_presence(Some(presence));
     let fields = r#""position":"7-3","recovered":false,"presence":{"online":true,"at":1764423000000}}"#;
     let ready = Event::Ready {

@@ -54,6 +54,8 @@ enum OpFields<'a> {
     Error {
         code: &'static str,
         detail: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
     },
     Heartbeat {
         time: u64,
@@ -65,6 +67,21 @@ enum OpFields<'a> {
     Refreshed {
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_in: Option<u64>,
+    },
+    Room {
+        channel: &'a str,
+        count: u64,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        joined: &'a [Box<str>],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        left: &'a [Box<str>],
+    },
+    Members {
+        id: &'a str,
+        channel: &'a str,
+        members: &'a [Box<str>],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<&'a str>,
     },
 }
 
@@ -142,7 +159,11 @@ impl Event {
             }
             Self::Error(error) => {
                 let (code, detail) = error.code_and_detail();
-                (op::ERROR, OpFields::Error { code, detail })
+                (op::ERROR, OpFields::Error { code, detail, id: None })
+            }
+            Self::RequestError { id, error } => {
+                let (code, detail) = error.code_and_detail();
+                (op::ERROR, OpFields::Error { code, detail, id: Some(id) })
             }
             Self::Heartbeat { time_ms } => (op::HEARTBEAT, OpFields::Heartbeat { time: *time_ms }),
             Self::HeartbeatAck { time } => {
@@ -152,6 +173,13 @@ impl Event {
             }
             Self::Refreshed { expires_in_ms } => {
                 (op::REFRESHED, OpFields::Refreshed { expires_in: *expires_in_ms })
+            }
+            Self::Room { channel, count, joined, left } => {
+                (op::ROOM, OpFields::Room { channel: channel.as_str(), count: *count, joined, left })
+            }
+            Self::Members { id, channel, page } => {
+                let (channel, members) = (channel.as_str(), &page.members);
+                (op::MEMBERS, OpFields::Members { id, channel, members, next: page.next.as_deref() })
             }
         };
         // Serializing fails only for maps whose keys are not strings, and there are none.

@@ -231,6 +231,7 @@ fn event_lines(event: &HubEvent) -> Vec<String> {
             vec![format!("{channel} {}@{position}", reason.label())]
         }
         HubEvent::Link { is_up } => vec![format!("link {}", if *is_up { "up" } else { "down" })],
+        HubEvent::Room { channel, count, .. } => vec![format!("{channel} has {count}")],
         HubEvent::HistoryRead { read, outcome } => vec![match outcome {
             Ok(recovered) => format!("read {read}: {}", recovered.publications.len()),
             Err(reason) => format!("read {read}: {}", RecoveryResult::from(*reason).label()),

@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::*;
+use protocol::channel::ChannelName;
 
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -10,13 +9,13 @@ fn user(number: usize) -> ChannelName {
     ChannelName::of_user(&number.to_string()).unwrap()
 }
 
-fn edge(number: usize, is_online: bool) -> Edge {
-    Edge { user: user(number), is_online }
+fn edge(number: usize, is_online: bool) -> Edge<ChannelName> {
+    Edge { name: user(number), is_present: is_online }
 }
 
 #[test]
 fn first_hub_writes_online_and_last_hub_starts_the_grace() {
-    let (mut users, start) = (OnlineUsers::new(GRACE), Instant::now());
+    let (mut users, start) = (PresentNames::new(GRACE), Instant::now());
     assert_eq!(users.replicas_of(&user(1)), None);
     assert_eq!(users.report(&user(1), true, start), Some(edge(1, true)));
     assert_eq!(users.report(&user(1), true, start), None, "the second hub");
@@ -27,12 +26,12 @@ fn first_hub_writes_online_and_last_hub_starts_the_grace() {
     assert_eq!(users.settle(start + GRACE - Duration::from_millis(1)), []);
     assert_eq!(users.settle(start + GRACE), [edge(1, false)]);
     assert_eq!((users.replicas_of(&user(1)), users.next_due()), (None, None));
-    assert!(users.users.is_empty(), "no state is kept for a user that is away");
+    assert!(users.names.is_empty(), "no state is kept for a user that is away");
 }
 
 #[test]
 fn a_return_within_the_grace_writes_no_edge() {
-    let (mut users, start) = (OnlineUsers::new(GRACE), Instant::now());
+    let (mut users, start) = (PresentNames::new(GRACE), Instant::now());
     assert!(users.report(&user(1), true, start).is_some());
     assert_eq!(users.report(&user(1), false, start), None);
     assert_eq!(users.report(&user(1), true, start + GRACE / 2), None);
@@ -45,14 +44,14 @@ fn a_return_within_the_grace_writes_no_edge() {
 
 #[test]
 fn an_offline_report_of_an_absent_user_is_ignored() {
-    let (mut users, start) = (OnlineUsers::new(GRACE), Instant::now());
+    let (mut users, start) = (PresentNames::new(GRACE), Instant::now());
     assert_eq!(users.report(&user(1), false, start), None);
     assert_eq!((users.replicas_of(&user(1)), users.next_due()), (None, None));
 }
 
 #[test]
 fn many_due_edges_are_settled_in_slices() {
-    let (mut users, now) = (OnlineUsers::new(Duration::ZERO), Instant::now());
+    let (mut users, now) = (PresentNames::new(Duration::ZERO), Instant::now());
     for number in 0..2 * MAX_SETTLED + 1 {
         assert!(users.report(&user(number), true, now).is_some());
         assert_eq!(users.report(&user(number), false, now), None);
@@ -80,7 +79,7 @@ impl Model {
     }
 
     /// Flips one hub of a user. Returns what the hub reports, and the edge that must follow.
-    fn flip(&mut self, number: usize, hub: usize, now: Instant) -> (bool, Option<Edge>) {
+    fn flip(&mut self, number: usize, hub: usize, now: Instant) -> (bool, Option<Edge<ChannelName>>) {
         let had_session = self.has_session(number);
         let hubs = self.hubs.entry(number).or_default();
         hubs[hub] = !hubs[hub];
@@ -94,7 +93,7 @@ impl Model {
     }
 
     /// The users without a session for the whole grace, in the order in which they left.
-    fn settle(&mut self, now: Instant) -> Vec<Edge> {
+    fn settle(&mut self, now: Instant) -> Vec<Edge<ChannelName>> {
         let mut gone: Vec<(Instant, ChannelName, usize)> = self
             .left
             .iter()
@@ -103,7 +102,7 @@ impl Model {
             .collect();
         gone.sort();
         self.online.extend(gone.iter().map(|(_, _, number)| (*number, false)));
-        gone.into_iter().map(|(_, user, _)| Edge { user, is_online: false }).collect()
+        gone.into_iter().map(|(_, user, _)| Edge { name: user, is_present: false }).collect()
     }
 }
 
@@ -112,7 +111,7 @@ proptest! {
     fn edges_alternate_from_online_and_match_the_model(
         steps in prop::collection::vec((0..4usize, 0..3usize, 0..150u64, any::<bool>()), 0..200),
     ) {
-        let (mut users, mut model, mut now) = (OnlineUsers::new(GRACE), Model::default(), Instant::now());
+        let (mut users, mut model, mut now) = (PresentNames::new(GRACE), Model::default(), Instant::now());
         let mut edges = Vec::new();
         for (number, hub, passed, is_settled) in steps {
             now += Duration::from_millis(passed);
@@ -133,7 +132,7 @@ proptest! {
         edges.extend(users.settle(now + GRACE));
         for number in 0..4 {
             let own: Vec<bool> =
-                edges.iter().filter(|edge| edge.user == user(number)).map(|edge| edge.is_online).collect();
+                edges.iter().filter(|edge| edge.name == user(number)).map(|edge| edge.is_present).collect();
             let alternating = [true, false].into_iter().cycle().take(own.len());
             prop_assert!(own.iter().copied().eq(alternating), "{:?}", own);
             prop_assert_eq!(own.last().copied().unwrap_or_default(), model.has_session(number));

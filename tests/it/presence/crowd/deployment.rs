@@ -245,7 +245,8 @@ impl Crowd {
 
     /// On how many replicas a name is.
     pub(super) fn truth(&self) -> std::collections::BTreeMap<String, i64> {
-        let count = |name: usize| self.replicas.iter().filter(|replica| replica.clients[name].is_some()).count();
+        let count =
+            |name: usize| self.replicas.iter().filter(|replica| replica.clients[name].is_some()).count();
         let counts = (0..NAMES).map(|name| ((self.kind.name)(name), count(name) as i64));
         counts.filter(|(_, count)| *count > 0).collect()
     }

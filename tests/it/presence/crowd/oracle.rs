@@ -47,7 +47,10 @@ pub(super) fn check_edges(edges: &[Edge], arrivals: &Arrivals, observed: &Observ
     let renewals = observed.leases.iter().filter(|lease| !lease.ends_with("-1")).count();
     for (name, (_, begun)) in &last {
         let arrived = arrivals.get(*name).copied().unwrap_or_default();
-        assert!(*begun <= arrived + renewals, "{name}: {begun} edges, {arrived} arrivals, {renewals} new leases");
+        assert!(
+            *begun <= arrived + renewals,
+            "{name}: {begun} edges, {arrived} arrivals, {renewals} new leases"
+        );
     }
     last.into_iter().filter(|(_, (edge, _))| edge.begins).map(|(name, _)| name.to_owned()).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::event::{ChannelState, SubscriptionOutcome};
+use crate::event::{ChannelState, SoftError, SubscriptionOutcome};
 
 /// A silent client times out after at most 80 s, and the shortest heartbeat interval is 50 ms.
 const MAX_DEADLINES: usize = 2_000;
@@ -30,6 +30,8 @@ pub(super) struct CheckedConversation {
     recovering: HashMap<ChannelName, u32>,
     /// The id of the last request for each channel.
     request_ids: HashMap<ChannelName, u32>,
+    /// The number of requests for members without an answer.
+    open_members_requests: u8,
     /// Whether the test passed an answer without a request.
     got_unsolicited_answer: bool,
 }
@@ -55,6 +57,7 @@ impl CheckedConversation {
             listed: HashSet::new(),
             recovering: HashMap::new(),
             request_ids: HashMap::new(),
+            open_members_requests: 0,
             got_unsolicited_answer: false,
         }
     }
@@ -88,6 +91,10 @@ impl CheckedConversation {
                     self.answer_subscribe(&channel, request_id, true);
                     assert!(self.closed || self.live.contains(&channel), "{channel} is still recovering");
                 }
+            }
+            PropertyStep::Members { channel, is_read } => {
+                let outcome = is_read.then(MembersPage::default).ok_or(MembersError::Unavailable);
+                self.handle(Input::Members { id: "m1".into(), channel: channel.clone(), outcome });
             }
             PropertyStep::DeadlineChecked => self.deadline_passed(),
             PropertyStep::Passed(time) => self.advance(*time),
@@ -145,6 +152,9 @@ impl CheckedConversation {
 
     fn handle(&mut self, input: Input<'_>) {
         let is_deadline = matches!(input, Input::DeadlinePassed);
+        if matches!(input, Input::Members { .. }) {
+            self.open_members_requests = self.open_members_requests.saturating_sub(1);
+        }
         let mut actions = Vec::new();
         self.conversation.handle(self.now, input, &mut actions);
         let mut before = None;
@@ -191,6 +201,11 @@ impl CheckedConversation {
                 self.live = std::mem::take(&mut self.listed);
             }
             Action::GoLive(Some(live)) => self.check_going_live(before, live),
+            Action::ReadMembers(request) => {
+                self.open_members_requests += 1;
+                assert!(self.open_members_requests <= MAX_OPEN_MEMBERS_REQUESTS);
+                assert!(self.subscribed.contains(&request.channel), "{request:?} without a subscription");
+            }
             Action::Close(_) => self.closed = true,
         }
         let limit = self.rules.max_subscriptions as usize;
@@ -259,6 +274,12 @@ impl CheckedConversation {
             }
             Event::Subscription { .. } | Event::Refreshed { .. } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
+            }
+            Event::Members { channel, .. } => {
+                assert!(self.subscribed.contains(channel), "{event:?} without a subscription");
+            }
+            Event::RequestError { error, .. } => {
+                assert!(matches!(error, SoftError::NotAllowed | SoftError::Unavailable));
             }
             _ => {}
         }

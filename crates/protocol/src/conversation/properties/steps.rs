@@ -21,6 +21,11 @@ pub(super) enum PropertyStep {
         request_id: u32,
         is_live: bool,
     },
+    /// An answer to a request for members, whether there is one or not.
+    Members {
+        channel: ChannelName,
+        is_read: bool,
+    },
     Drain(u64),
     Disconnected,
     /// The hub or the authenticator answers the last request correctly.
@@ -98,6 +103,7 @@ fn command() -> impl Strategy<Value = String> {
         2 => channel().prop_map(|channel| format!(r#"{{"op":4,"channel":"{channel}","since":"9-1"}}"#)),
         5 => channel().prop_map(|channel| format!(r#"{{"op":5,"channel":"{channel}"}}"#)),
         3 => Just(r#"{"op":12,"token":"t"}"#.to_owned()),
+        4 => channel().prop_map(|channel| format!(r#"{{"op":15,"id":"m1","channel":"{channel}"}}"#)),
         3 => Just(r#"{"op":11,"time":1}"#.to_owned()),
         2 => Just(r#"{"op":10,"time":1579276740336}"#.to_owned()),
         1 => Just(r#"{"op":10}"#.to_owned()),
@@ -126,6 +132,11 @@ fn subscribed() -> impl Strategy<Value = PropertyStep> {
     })
 }
 
+fn members() -> impl Strategy<Value = PropertyStep> {
+    let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
+    (channel, any::<bool>()).prop_map(|(channel, is_read)| PropertyStep::Members { channel, is_read })
+}
+
 fn step() -> impl Strategy<Value = PropertyStep> {
     let ms = |range| Strategy::prop_map(range, Duration::from_millis);
     prop_oneof![
@@ -140,6 +151,7 @@ fn step() -> impl Strategy<Value = PropertyStep> {
         1 => Just(PropertyStep::OverLimit),
         4 => vec(any::<bool>(), 0..12).prop_map(PropertyStep::Joined),
         8 => subscribed(),
+        4 => members(),
         1 => any::<u64>().prop_map(PropertyStep::Drain),
         1 => Just(PropertyStep::Disconnected),
         12 => Just(PropertyStep::Answered),

@@ -19,7 +19,9 @@ fn a_malformed_command_closes_with_4001_in_every_state() {
         r#"{"op":2,"user":"42"}"#,
         r#"{"op":3,"message":{}}"#,
         r#"{"op":6,"channel":"room:7"}"#,
-        r#"{"op":14}"#,
+        r#"{"op":14,"channel":"room:7","count":1}"#,
+        r#"{"op":15,"channel":"room:7"}"#,
+        r#"{"op":99}"#,
         r#"{"op":-1}"#,
     ] {
         for mut client in [
@@ -40,6 +42,7 @@ fn ops_of_version_2_close_version_1_with_4001() {
         r#"{"op":4,"channel":"room:7"}"#,
         r#"{"op":5,"channel":"room:7"}"#,
         r#"{"op":12,"token":"t"}"#,
+        r#"{"op":15,"id":"m1","channel":"room:7"}"#,
         r#"{"op":1,"token":"t","channels":[]}"#,
     ] {
         assert_eq!(ScriptedClient::connect(Version::V1).send(text), ["close 4001"], "{text}");
@@ -181,6 +184,11 @@ fn assert_stays_silent(mut client: ScriptedClient) {
         Input::OverLimit,
         Input::Joined(vec![state, state]),
         Input::Subscribed { channel: ChannelName::all(), request_id: 1, state },
+        Input::Members {
+            id: "m1".into(),
+            channel: ChannelName::all(),
+            outcome: Err(MembersError::Unavailable),
+        },
         Input::Drain { after_ms: 1 },
         Input::Disconnected,
         Input::DeadlinePassed,

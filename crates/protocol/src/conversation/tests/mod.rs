@@ -4,6 +4,7 @@
 //! - `expiry.rs`: expiring tokens, and clocks that are set.
 //! - `heartbeat.rs`: ops 10 and 11, and silent clients.
 //! - `identify.rs`, `identify_with_channels.rs`: from Hello to Ready.
+//! - `members.rs`: requests for the members of a channel.
 //! - `recovering.rs`: channels whose histories cannot be read.
 //! - `refresh.rs`: a newer token.
 //! - `subscriptions.rs`: Subscribe and Unsubscribe.
@@ -15,6 +16,7 @@ mod expiry;
 mod heartbeat;
 mod identify;
 mod identify_with_channels;
+mod members;
 mod recovering;
 mod refresh;
 mod subscriptions;
@@ -202,6 +204,10 @@ fn line(version: Version, action: &Action) -> String {
         }
         Action::GoLive(None) => "go live".to_owned(),
         Action::GoLive(Some(channel)) => format!("go live on {channel}"),
+        Action::ReadMembers(MembersRequest { id, channel, after }) => {
+            let after = after.as_ref().map(|after| format!(" after {after}")).unwrap_or_default();
+            format!("read members of {channel}{after} for {id}")
+        }
         Action::Close(code) => format!("close {}", code.code()),
     }
 }

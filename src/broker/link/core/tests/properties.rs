@@ -224,6 +224,7 @@ impl LinkModel {
             }
             HubEvent::Link { is_up } => assert_eq!(is_up, self.is_up),
             HubEvent::HistoryRead { .. } | HubEvent::PresenceRead { .. } => panic!("no client reads"),
+            HubEvent::Room { .. } => panic!("the link has no rooms"),
         }
     }
 

@@ -3,6 +3,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use protocol::channel::ChannelName;
+
+type Reporter = super::Reporter<ChannelName>;
+type PresenceReport = super::PresenceReport<ChannelName>;
 
 fn user(number: usize) -> ChannelName {
     ChannelName::of_user(&number.to_string()).unwrap()

@@ -1,0 +1,246 @@
+
+-- Rooms and channels in use: how many sessions are subscribed, which users, and what is in use. Only gateways call these
+-- functions.
+--
+-- A replica reports its own number of sessions in a room, at most once a second and only when it has changed. Its own
+-- members and its own channels are reported as its users are. All keys share the slot of the leases:
+--
+--   room:<channel>              a hash: each process, and its number of sessions, as `<number of its lease> <sessions>`
+--   rooms:<replica>             a set: the rooms that this replica has counted
+--   members:<channel>           a sorted set of users, for pages
+--   in-use                      a sorted set of channels, for pages
+--
+-- The name of a replica is that of its process, a hyphen and the number of its lease. So a new lease of a process
+-- replaces its count, and the count of a lease that has lapsed is not added.
+--
+-- Changes are published on `<prefix>:{presence}:rooms`, once for each call of a function: a list of
+-- `{"channel":…,"count":…,"joined":[…],"left":[…]}`. Counts of sessions have no users. A room of members without users
+-- has more than `presence.max_members`.
+
+-- The most entries of a page.
+local MAX_PAGE = 1000
+-- The most counts that a page adds up. A longer page ends early.
+local MAX_COUNTS = 20000
+
+local function publish_rooms(presence, updates)
+  if #updates > 0 then
+    redis.call('PUBLISH', presence.base .. 'rooms', cjson.encode(updates))
+  end
+end
+
+-- Writes the members that have come or left, and publishes the changes of their rooms.
+function rooms.write_members(presence, names, is_begin, max_members)
+  local users_of, order, updates = {}, {}, {}
+  for _, name in ipairs(names) do
+    local room, user = string.match(name, '^([^ ]+) ([^ ]+)$')
+    if room and not users_of[room] then
+      users_of[room] = {}
+      order[#order + 1] = room
+    end
+    if room then
+      table.insert(users_of[room], user)
+    end
+  end
+  for _, room in ipairs(order) do
+    local key, users = presence.base .. 'members:' .. room, users_of[room]
+    if is_begin then
+      local scored = {}
+      for _, user in ipairs(users) do
+        scored[#scored + 1] = '0'
+        scored[#scored + 1] = user
+      end
+      redis.call('ZADD', key, unpack(scored))
+    else
+      redis.call('ZREM', key, unpack(users))
+    end
+    local update = { channel = room, count = redis.call('ZCARD', key) }
+    -- Nobody follows the members of a room that has, or had, more.
+    if update.count + (is_begin and 0 or #users) <= max_members then
+      update[is_begin and 'joined' or 'left'] = users
+    end
+    updates[#updates + 1] = update
+  end
+  publish_rooms(presence, updates)
+end
+
+-- The sessions in a room on replicas whose lease lives, without those of `except`, and the value of `except`. `alive`
+-- holds what is known of leases. The third result is the number of values.
+local function sum_room(presence, key, now, alive, except)
+  local values, sum, own = redis.call('HGETALL', key), 0, nil
+  for at = 1, #values, 2 do
+    local lease, sessions = string.match(values[at + 1], '^(%d+) (%d+)$')
+    if values[at] == except then
+      own = lease and { lease = tonumber(lease), sessions = tonumber(sessions) }
+    elseif lease then
+      local replica = values[at] .. '-' .. lease
+      if alive[replica] == nil then
+        alive[replica] = is_alive(presence, replica, now) or false
+      end
+      sum = sum + (alive[replica] and tonumber(sessions) or 0)
+    end
+  end
+  return sum, own, #values / 2
+end
+
+-- The name of the process of a replica, and the number of its lease.
+local function process_of(replica)
+  local process, lease = string.match(replica or '', '^(.+)%-(%d+)$')
+  return process, tonumber(lease)
+end
+
+-- Writes the sessions of this process in a room. Returns how many there are on all replicas, if that has changed.
+local function write_count(presence, room, sessions, replica, now, alive)
+  local key, process, lease = presence.base .. 'room:' .. room, process_of(replica)
+  local others, own = sum_room(presence, key, now, alive, process)
+  -- A late call under an earlier lease.
+  if own and own.lease > lease then
+    return nil
+  end
+  if sessions > 0 then
+    redis.call('HSET', key, process, string.format('%.0f %.0f', lease, sessions))
+  else
+    redis.call('HDEL', key, process)
+  end
+  local before = own and is_alive(presence, process .. '-' .. string.format('%.0f', own.lease), now) and own.sessions or 0
+  return before ~= sessions and others + sessions or nil
+end
+
+-- FCALL gateway_count 1 <prefix>:{presence}:replicas <replica> <room> <sessions> <1: publish the sum, or 0> …
+--
+-- Reports how many sessions of this replica are subscribed to each room. Repeating it changes nothing. Returns 1, or 0
+-- when the lease has lapsed.
+local function count(keys, args)
+  local presence, now = presence_of(keys), now_ms()
+  if not presence or not process_of(args[1]) or #args < 4 or #args % 3 ~= 1 then
+    return refuse('give the key of the replicas, a replica, and rooms, each with its sessions and 1 or 0')
+  elseif #args > 3 * MAX_REPORTED + 1 then
+    return refuse(string.format('name at most %d at a time', MAX_REPORTED))
+  end
+  for at = 3, #args, 3 do
+    if not string.match(args[at], '^%d+$') or #args[at] > 9 then
+      return refuse('give a number of sessions for each room')
+    end
+  end
+  if not is_alive(presence, args[1], now) then
+    return 0
+  end
+  local alive, kept, gone, updates = {}, {}, {}, {}
+  for at = 2, #args, 3 do
+    local room, sessions = args[at], tonumber(args[at + 1])
+    local list = sessions > 0 and kept or gone
+    list[#list + 1] = room
+    local sum = write_count(presence, room, sessions, args[1], now, alive)
+    if sum and args[at + 2] == '1' then
+      updates[#updates + 1] = { channel = room, count = sum }
+    end
+  end
+  local roster = presence.base .. 'rooms:' .. args[1]
+  if #kept > 0 then
+    redis.call('SADD', roster, unpack(kept))
+  end
+  if #gone > 0 then
+    redis.call('SREM', roster, unpack(gone))
+  end
+  publish_rooms(presence, updates)
+  return 1
+end
+
+-- Takes the counts of at most `limit` rooms of a replica without a lease. Returns how many it took. A count that the
+-- process has reported under a later lease stays.
+function rooms.bury(presence, replica, limit, now)
+  local process, lease = process_of(replica)
+  if not process or limit < 1 then
+    return 0
+  end
+  local names, alive, updates = redis.call('SPOP', presence.base .. 'rooms:' .. replica, limit), {}, {}
+  for _, room in ipairs(names) do
+    local key = presence.base .. 'room:' .. room
+    local sum, own = sum_room(presence, key, now, alive, process)
+    if own and own.lease == lease then
+      redis.call('HDEL', key, process)
+      updates[#updates + 1] = { channel = room, count = sum }
+    end
+  end
+  publish_rooms(presence, updates)
+  return #names
+end
+
+-- FCALL gateway_rooms 1 <prefix>:{presence}:replicas <channel> …
+--
+-- Returns for each channel: on how many replicas it is in use (-1: it is not), its sessions, and its members.
+local function read_rooms(keys, args)
+  local presence, now, alive = presence_of(keys), now_ms(), {}
+  if not presence or #args < 1 or #args > MAX_REPORTED then
+    return refuse(string.format('give the key of the replicas, and 1 to %d channels', MAX_REPORTED))
+  end
+  local replicas, found = redis.call('HMGET', presence.base .. KINDS.channels.counts, unpack(args)), {}
+  for at, channel in ipairs(args) do
+    found[#found + 1] = tonumber(replicas[at] or '-1')
+    found[#found + 1] = sum_room(presence, presence.base .. 'room:' .. channel, now, alive)
+    found[#found + 1] = redis.call('ZCARD', presence.base .. 'members:' .. channel)
+  end
+  return found
+end
+
+-- The range of a page of names: those after `after` that begin with `prefix`.
+local function page_range(prefix, after)
+  local first = after == '' and '-' or '(' .. after
+  if prefix == '' then
+    return first, '+'
+  end
+  -- The next character after a colon is a semicolon.
+  return after > prefix and first or '[' .. prefix, '(' .. string.sub(prefix, 1, -2) .. ';'
+end
+
+-- FCALL gateway_channels 1 <prefix>:{presence}:replicas <namespace, or empty> <after, or empty> <limit>
+--
+-- Returns 1 if more channels follow, and for each channel in use: its name, its replicas, its sessions, its members.
+local function read_channels(keys, args)
+  local presence, now, limit = presence_of(keys), now_ms(), tonumber(args[3])
+  if not presence or #args ~= 3 or not limit or limit < 1 or limit > MAX_PAGE then
+    return refuse(string.format('give the key of the replicas, a namespace, a channel, and a limit of 1 to %d', MAX_PAGE))
+  end
+  local first, last = page_range(args[1] == '' and '' or args[1] .. ':', args[2])
+  -- Only the channel `all` has no colon.
+  if args[1] == 'all' then
+    first, last = args[2] < 'all' and '[all' or '(all', '[all'
+  end
+  local names = redis.call('ZRANGEBYLEX', presence.base .. 'in-use', first, last, 'LIMIT', 0, limit + 1)
+  local has_more, found, alive, counts = #names > limit, { 0 }, {}, 0
+  names[limit + 1] = nil
+  local replicas = #names > 0 and redis.call('HMGET', presence.base .. KINDS.channels.counts, unpack(names))
+  for at, channel in ipairs(names) do
+    local sessions, _, values = sum_room(presence, presence.base .. 'room:' .. channel, now, alive)
+    local members = redis.call('ZCARD', presence.base .. 'members:' .. channel)
+    for _, value in ipairs({ channel, tonumber(replicas[at] or '0'), sessions, members }) do
+      found[#found + 1] = value
+    end
+    counts = counts + values
+    if counts > MAX_COUNTS and at < #names then
+      has_more = true
+      break
+    end
+  end
+  found[1] = has_more and 1 or 0
+  return found
+end
+
+-- FCALL gateway_members 1 <prefix>:{presence}:replicas <channel> <after, or empty> <limit>
+--
+-- Returns how many members a channel has, 1 if more follow on this page, and their ids in byte order.
+local function read_members(keys, args)
+  local presence, limit = presence_of(keys), tonumber(args[3])
+  if not presence or #args ~= 3 or not limit or limit < 1 or limit > MAX_PAGE then
+    return refuse(string.format('give the key of the replicas, a channel, a user, and a limit of 1 to %d', MAX_PAGE))
+  end
+  local key, first, last = presence.base .. 'members:' .. args[1], page_range('', args[2])
+  local users = redis.call('ZRANGEBYLEX', key, first, last, 'LIMIT', 0, limit + 1)
+  local has_more = #users > limit and 1 or 0
+  users[limit + 1] = nil
+  return { redis.call('ZCARD', key), has_more, unpack(users) }
+end
+
+redis.register_function('gateway_count', count)
+redis.register_function('gateway_rooms', read_rooms)
+redis.register_function('gateway_channels', read_channels)
+redis.register_function('gateway_members', read_members)

@@ -1,0 +1,21 @@
+//! Reads the members of channels for clients.
+
+use crate::broker::{Broker, PresenceError};
+use protocol::conversation::Input;
+use protocol::members::{MembersError, MembersPage, MembersRequest};
+
+/// The maximum number of members in op 15.
+const MAX_MEMBERS: usize = 100;
+
+/// Reads a page of members. The broker answers within `broker.response_timeout`.
+pub(super) async fn read_members(broker: Broker, request: MembersRequest) -> Input<'static> {
+    let MembersRequest { id, channel, after } = request;
+    let outcome = match broker.members(&channel, after.as_deref(), MAX_MEMBERS).await {
+        Ok(page) => Ok(MembersPage { members: page.members, next: page.next }),
+        Err(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => Err(MembersError::NotAllowed),
+        Err(PresenceError::Unavailable | PresenceError::Timeout | PresenceError::Refused(_)) => {
+            Err(MembersError::Unavailable)
+        }
+    };
+    Input::Members { id, channel, outcome }
+}
