@@ -116,13 +116,18 @@ fn resolve(
 
 fn route_to_one() -> Box<dyn FnMut()> {
     let (mut registry, publication) = (registry(), plain("user:7"));
-    Box::new(move || assert_eq!(registry.deliver(black_box(&publication), |_| false).0.delivered, 1))
+    Box::new(move || {
+        assert_eq!(registry.deliver(black_box(&publication), Version::V1, |_| false).0.delivered, 1)
+    })
 }
 
 fn route_to_all() -> Box<dyn FnMut()> {
     let (mut registry, publication) = (registry(), plain("all"));
     Box::new(move || {
-        assert_eq!(registry.deliver(black_box(&publication), |_| false).0.delivered, SESSIONS as u64);
+        assert_eq!(
+            registry.deliver(black_box(&publication), Version::V1, |_| false).0.delivered,
+            SESSIONS as u64
+        );
     })
 }
 
@@ -138,7 +143,7 @@ fn merge() -> Box<dyn FnMut()> {
         let session = registry.connect(Version::V2, Sink::default());
         subscribe(&mut registry, session, &room, cut);
         for publication in &all[MISSED as usize / 2..] {
-            registry.deliver(publication, |_| false);
+            registry.deliver(publication, Version::V1, |_| false);
         }
         resolve(&mut registry, session, &room, Arc::clone(&missed));
         assert_eq!(registry.go_live(session, &room), all.len() as u64);

@@ -2,11 +2,15 @@
 //!
 //! - `edges`: what each edge stands for.
 //! - `online`: the state at the beginning of a subscription to `online:<user>`.
+//! - `push`: messages for users that are away.
+//! - `push_worker`: the documented worker.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 
 mod edges;
 mod faults;
 mod online;
+mod push;
+mod push_worker;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

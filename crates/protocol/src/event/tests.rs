@@ -145,7 +145,7 @@ fn a_recovering_channel_carries_the_position_of_its_client() {
 #[test]
 fn a_live_channel_carries_the_presence_of_its_user() {
     let online = ChannelName::parse("online:42").unwrap();
-    let presence = crate::presence::UserPresence::new(true, 1_764_423_000_000);
+    let presence = UserPresence::new(true, 1_764_423_000_000);
     let state = live(3, Some(false)).with_presence(Some(presence));
     let fields = r#""position":"7-3","recovered":false,"presence":{"online":true,"at":1764423000000}}"#;
     let ready = Event::Ready {
