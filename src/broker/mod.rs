@@ -209,9 +209,9 @@ impl Broker {
     /// Publishes `message`, byte for byte, to all subscribers of `channel` on every replica, at most once.
     /// Returns the number of replicas with a subscriber.
     pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {
-        match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
+        match self.publish_one(PublishRequest { channel, message, durable: None, push: false }).await? {
             Published::Plainly { replicas } => Ok(replicas),
-            Published::Durably(_) => {
+            Published::Durably(_) | Published::WithPush { .. } => {
                 Err(PublishError::InvalidAnswer("a position was returned for a plain message".into()))
             }
         }
@@ -226,10 +226,10 @@ impl Broker {
         message: &RawValue,
         idempotency_key: Option<&str>,
     ) -> Result<Position, PublishError> {
-        let request = PublishRequest { channel, message, durable: Some(idempotency_key) };
+        let request = PublishRequest { channel, message, durable: Some(idempotency_key), push: false };
         match self.publish_one(request).await? {
             Published::Durably(position) => Ok(position),
-            Published::Plainly { .. } => {
+            Published::Plainly { .. } | Published::WithPush { .. } => {
                 Err(PublishError::InvalidAnswer("no position was returned for a durable message".into()))
             }
         }

@@ -191,6 +191,15 @@ pub enum PublishError {
     /// The idempotency key is empty or too long. Nothing was published.
     #[error("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes")]
     BadIdempotencyKey,
+    /// Push was asked for, but the message is plain or not for a user. Nothing was published.
+    #[error("push needs a durable message for user:<id>")]
+    BadPush,
+    /// Push was asked for, but presence is off in the settings. Nothing was published.
+    #[error("push needs presence: set presence.enabled")]
+    PresenceDisabled,
+    /// Push was asked for, but the broker has no stream that a worker could read. Nothing was published.
+    #[error("push needs Redis: no worker can read from broker.url memory:")]
+    PushNeedsRedis,
 }
 
 /// Why the broker was not started.
@@ -232,6 +241,8 @@ pub struct PublishRequest<'a> {
     /// `None`: the message is published and not stored. `Some`: it is also appended to the channel's history; the inner
     /// value is the idempotency key, if there is one.
     pub durable: Option<Option<&'a str>>,
+    /// Whether to hand the message to push if the user is away. It must be durable and for a user's own channel.
+    pub push: bool,
 }
 
 /// The result of a publication, or why it failed.
@@ -247,6 +258,13 @@ pub enum Published {
         /// How many replicas have subscribers to its channel.
         replicas: u64,
     },
+    /// The message has this position in the history, and push was asked for.
+    WithPush {
+        /// The position in the history.
+        position: Position,
+        /// Whether the user was away, so that the message was handed to push.
+        is_pushed: bool,
+    },
 }
 
 /// Whether a publication may wait for a connection to Redis that is being replaced.
@@ -261,6 +279,9 @@ pub enum Retry {
 /// Refuses messages that every replica would drop.
 pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits) -> Result<(), PublishError> {
     check_idempotency_key(request.durable.flatten())?;
+    if request.push && (request.durable.is_none() || request.channel.user_id().is_none()) {
+        return Err(PublishError::BadPush);
+    }
     let (message, max_bytes) = (request.message.get(), limits.max_bytes);
     if message.len() > max_bytes {
         return Err(PublishError::TooBig { bytes: message.len(), max_bytes });

@@ -27,6 +27,9 @@ pub(super) struct PublishArgs {
     /// Publish at most once for this key, even if the command is repeated
     #[arg(long, value_name = "KEY", requires = "durable")]
     idempotency_key: Option<String>,
+    /// Hand the message to push if the user is away (docs/presence.md)
+    #[arg(long, requires = "durable")]
+    push: bool,
     /// URL of the admin port [default: http:// and server.admin_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -43,10 +46,12 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
         .map_err(|error| Failure::Other(format!("the message is not valid JSON: {error}")))?;
     // Inserted as text: clients get the message byte for byte.
     let body = format!(
-        r#"{{"channel":{},"durable":{},"idempotency_key":{},"message":{}}}"#,
+        r#"{{"channel":{},"durable":{},"idempotency_key":{}{},"message":{}}}"#,
         json!(args.channel),
         args.durable,
         json!(args.idempotency_key),
+        // An earlier gateway does not know the field.
+        if args.push { r#","push":true"# } else { "" },
         message.get()
     );
     let request = OutgoingRequest::post_json(&url, body).and_then(|request| match &settings.admin.api_key {
@@ -62,7 +67,16 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     }
     let (position, replicas) = (json["position"].as_str(), json["replicas"].as_u64());
     match (args.durable, position, replicas) {
-        (true, Some(position), _) => print(&one_line(position))?,
+        (true, Some(position), _) => {
+            print(&one_line(position))?;
+            if let Some(is_pushed) = json["pushed"].as_bool() {
+                print_error(if is_pushed {
+                    "handed to push: the user is away"
+                } else {
+                    "not handed to push"
+                });
+            }
+        }
         (false, _, Some(replicas)) => {
             print(answer.trim_end())?;
             print_error(&receivers(replicas, &args.channel));

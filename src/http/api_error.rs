@@ -86,6 +86,9 @@ impl ApiError {
             Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
             Self::Publish(PublishError::BadMessage(_)) => "bad_message",
             Self::Publish(PublishError::KeyReused) => "idempotency_key_reused",
+            Self::Publish(PublishError::BadPush) => "bad_push",
+            Self::Publish(PublishError::PresenceDisabled) => "presence_disabled",
+            Self::Publish(PublishError::PushNeedsRedis) => "push_needs_redis",
         }
     }
 
@@ -109,10 +112,12 @@ impl ResponseError for ApiError {
             | Self::BadUser
             | Self::BatchTooLong
             | Self::KeyWithoutDurable
-            | Self::Publish(PublishError::BadIdempotencyKey | PublishError::BadMessage(_)) => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::Publish(PublishError::KeyReused)
+            | Self::Publish(
+                PublishError::BadIdempotencyKey | PublishError::BadMessage(_) | PublishError::BadPush,
+            ) => StatusCode::BAD_REQUEST,
+            Self::Publish(
+                PublishError::KeyReused | PublishError::PresenceDisabled | PublishError::PushNeedsRedis,
+            )
             | Self::Presence(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => {
                 StatusCode::CONFLICT
             }

@@ -23,6 +23,9 @@ struct PublishItem<'a> {
     durable: bool,
     /// A message is published once, even if it is sent again with the same key.
     idempotency_key: Option<String>,
+    /// Whether to hand the message to push if the user is away.
+    #[serde(default)]
+    push: bool,
 }
 
 /// Many messages, each for any channel.
@@ -93,13 +96,16 @@ impl PublishItem<'_> {
     ) -> Option<PublishRequest<'a>> {
         let channel = channel.as_ref().ok()?;
         let durable = publish.durable.then_some(publish.idempotency_key.as_deref());
-        Some(PublishRequest { channel, message: publish.message, durable })
+        Some(PublishRequest { channel, message: publish.message, durable, push: publish.push })
     }
 }
 
 fn published_json(published: Published) -> serde_json::Value {
     match published {
         Published::Durably(position) => json!({"position": position.to_string()}),
+        Published::WithPush { position, is_pushed } => {
+            json!({"position": position.to_string(), "pushed": is_pushed})
+        }
         Published::Plainly { replicas } => json!({"replicas": replicas}),
     }
 }

@@ -23,7 +23,7 @@ fn program(title: &str) -> &'static str {
 }
 
 #[track_caller]
-fn program_of(page: &'static str, title: &str) -> &'static str {
+pub(crate) fn program_of(page: &'static str, title: &str) -> &'static str {
     let section = page.split(&format!("\n## {title}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     let programs: Vec<_> = section.split("\n```").skip(1).step_by(2).collect();
     assert_eq!(programs.len(), 1, "{title}");

@@ -16,8 +16,9 @@ impl UserPresence {
     const MAX_AT_MS: u64 = (u64::MAX >> 1) - 1;
 
     /// `at_ms`: Unix time in milliseconds, by Redis' clock.
-    pub fn new(is_online: bool, at_ms: u64) -> Self {
-        let packed = at_ms.min(Self::MAX_AT_MS) << 1 | u64::from(is_online);
+    pub const fn new(is_online: bool, at_ms: u64) -> Self {
+        let at_ms = if at_ms < Self::MAX_AT_MS { at_ms } else { Self::MAX_AT_MS };
+        let packed = (at_ms << 1) | is_online as u64;
         Self(NonZeroU64::MIN.saturating_add(packed))
     }
 

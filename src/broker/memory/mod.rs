@@ -132,6 +132,9 @@ impl MemoryBroker {
             return Err(PublishError::Unavailable);
         }
         check_request(request, self.shared.limits)?;
+        if request.push {
+            return Err(PublishError::PushNeedsRedis);
+        }
         let channel = request.channel;
         let message: Arc<RawValue> = request.message.to_owned().into();
         let mut state = self.shared.state.lock();

@@ -26,6 +26,9 @@ pub(super) struct DataSettings {
     /// Messages with deeper nesting are refused or dropped. Older gateways do not write this field.
     #[serde(default = "default_depth")]
     pub(super) max_payload_depth: usize,
+    /// The most entries of the stream for push, if presence is on. `gateway_publish` refuses push without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) presence_max_edges: Option<usize>,
 }
 
 const fn default_depth() -> usize {
@@ -41,6 +44,7 @@ impl DataSettings {
             idempotency_window_ms: milliseconds(options.history.idempotency_window),
             max_payload_bytes: options.max_payload_bytes,
             max_payload_depth: options.max_payload_depth,
+            presence_max_edges: options.presence.map(|presence| presence.max_edges),
         }
     }
 
@@ -81,10 +85,14 @@ impl DataSettings {
             ("max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
             ("max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
         ];
+        let pairs =
+            pairs.into_iter().map(|(name, in_force, here)| (format!("broker.{name}"), in_force, here));
+        let edges = |of: &Self| of.presence_max_edges.map_or_else(|| "off".to_owned(), count);
+        let presence = ("presence.max_edges".to_owned(), edges(self), edges(own));
         pairs
-            .into_iter()
+            .chain([presence])
             .filter(|(_, in_force, here)| in_force != here)
-            .map(|(name, in_force, here)| format!("broker.{name} is {in_force} in force, {here} here"))
+            .map(|(name, in_force, here)| format!("{name} is {in_force} in force, {here} here"))
             .collect()
     }
 }
@@ -122,5 +130,8 @@ mod tests {
             ["broker.history_size is 5 in force, 77 here", "broker.history_ttl is 1h in force, 1d here"]
         );
         assert!(settings().differences(&settings()).is_empty());
+        let with_presence = DataSettings { presence_max_edges: Some(7), ..settings() };
+        assert_eq!(with_presence.differences(&settings()), ["presence.max_edges is 7 in force, off here"]);
+        assert_eq!(DataSettings::parse(with_presence.to_text().as_bytes()), Some(with_presence));
     }
 }

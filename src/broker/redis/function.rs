@@ -23,6 +23,7 @@ const LIBRARY: &str = "gateway";
 pub(super) const CODE: &str = concat!(
     include_str!("gateway.lua"),
     include_str!("gateway_json.lua"),
+    include_str!("gateway_push.lua"),
     include_str!("gateway_publish.lua"),
     include_str!("gateway_mark.lua"),
     include_str!("gateway_presence.lua"),

@@ -2,7 +2,7 @@
 
 -- Durable publishing. The gateway loads this library into Redis, and any backend can call it:
 --
---   FCALL gateway_publish 1 gateway:user:42 '{"content":"hi"}' [idempotency key]
+--   FCALL gateway_publish 1 gateway:user:42 '{"content":"hi"}' [idempotency key [push]]
 --
 -- This call appends the message to the history of each named channel and publishes it there, in one atomic step. It
 -- returns the position of the message: text for one channel, a list for several. A history is a stream at the channel's
@@ -13,6 +13,7 @@
 --
 -- - gateway.lua: the settings, and positions.
 -- - gateway_json.lua: checks that a message is JSON.
+-- - gateway_push.lua: hands a message to push if its user is away.
 -- - gateway_publish.lua: gateway_publish.
 -- - gateway_mark.lua: gateway_mark, which maintains the settings and the dataset marker. Only gateways call it.
 --
@@ -93,6 +94,8 @@ local function parse_settings(text)
   end
   -- Older gateways do not write this one.
   local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
+  -- Only gateways with presence write this one.
+  local max_edges = count_of(found.presence_max_edges)
   return {
     text = text,
     history_size = string.format('%.0f', size),
@@ -100,6 +103,7 @@ local function parse_settings(text)
     idempotency_window_ms = string.format('%.0f', window),
     max_payload_bytes = max_bytes,
     max_payload_depth = math.min(max_depth, MAX_DEPTH),
+    max_offline = max_edges and string.format('%.0f', max_edges),
   }
 end
 

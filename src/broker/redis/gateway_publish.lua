@@ -1,8 +1,12 @@
 
 -- Appends messages to histories and publishes them. Backends call this.
 
+local function position_of(next)
+  return string.format('%.0f-%.0f', next.epoch, next.offset)
+end
+
 local function append(key, next, message, settings)
-  local position = string.format('%.0f-%.0f', next.epoch, next.offset)
+  local position = position_of(next)
   if next.after then
     -- Field `a` lets a reader prove that no message is missing between the two epochs.
     redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message, 'a', next.after)
@@ -21,8 +25,9 @@ local function answer(positions)
   return positions
 end
 
--- The answer to the first use of this idempotency key, or an error; nil if the key was not used.
-local function answer_to_repeat(receipt, channels, digest)
+-- The answer to the first use of this idempotency key, or an error; nil if the key was not used. `reports`: whether the
+-- answer says if the message was handed to push.
+local function answer_to_repeat(receipt, channels, digest, reports)
   for _, command in ipairs({ 'GET', 'SET' }) do
     if not redis.acl_check_cmd(command, receipt, '1') then
       return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
@@ -32,8 +37,8 @@ local function answer_to_repeat(receipt, channels, digest)
   if not stored then
     return nil
   end
-  -- Version 2 of this library wrote no digest.
-  local list, stored_digest = string.match(stored, '^([^#]+)#?(%x*)$')
+  -- Version 2 of this library wrote no digest. The mark at the end says that the message was handed to push.
+  local list, stored_digest, pushed = string.match(stored, '^([^#]+)#?(%x*)(!?)$')
   local positions = {}
   for position in string.gmatch(list or '', '%S+') do
     positions[#positions + 1] = position
@@ -43,17 +48,27 @@ local function answer_to_repeat(receipt, channels, digest)
   elseif stored_digest ~= '' and stored_digest ~= digest then
     return refuse('this idempotency key was used with another message')
   end
-  return answer(positions)
+  return reports and { positions[1], pushed == '!' and 1 or 0 } or answer(positions)
 end
 
+-- FCALL gateway_publish <number of channels> <channel> … <message> [<idempotency key> [push [report]]]
+--
+-- With `push` the idempotency key may be empty. `report` is for gateways: the answer is then the position, and 1 if the
+-- message was handed to push, otherwise 0.
 local function publish(keys, args)
   local message, idempotency_key = args[1], args[2]
+  local wants_push, reports = args[3] ~= nil, args[4] ~= nil
+  if wants_push and idempotency_key == '' then
+    idempotency_key = nil
+  end
   if #keys == 0 then
     return refuse('name at least one channel')
   elseif #keys > MAX_CHANNELS then
     return refuse(string.format('name at most %d channels', MAX_CHANNELS))
-  elseif #args < 1 or #args > 2 then
-    return refuse('expected a message and an optional idempotency key')
+  elseif #args < 1 or #args > 4 or wants_push and args[3] ~= 'push' or reports and args[4] ~= 'report' then
+    return refuse('expected a message, an optional idempotency key, and an optional push')
+  elseif wants_push and #keys > 1 then
+    return refuse('push is only for one channel of a user')
   elseif idempotency_key and (idempotency_key == '' or #idempotency_key > MAX_IDEMPOTENCY_KEY_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_IDEMPOTENCY_KEY_BYTES))
   end
@@ -77,7 +92,7 @@ local function publish(keys, args)
   -- The braces put the key on the node of the first channel in a cluster, and no channel can have this name.
   local receipt = idempotency_key and keys[1] .. ':once:{' .. keys[1] .. '}:' .. idempotency_key
   local digest = receipt and redis.sha1hex(message)
-  local earlier_answer = receipt and answer_to_repeat(receipt, #keys, digest)
+  local earlier_answer = receipt and answer_to_repeat(receipt, #keys, digest, reports)
   if earlier_answer then
     return earlier_answer
   end
@@ -94,6 +109,17 @@ local function publish(keys, args)
       next_positions[key] = next
     end
   end
+  local push, refusal = nil, nil
+  if wants_push then
+    push, refusal = find_push(keys[1], settings[keys[1]], now)
+    if push and push.is_away then
+      -- The first write: if it fails, nothing is published.
+      refusal = hand_to_push(push, position_of(next_positions[keys[1]]), message, settings[keys[1]], now)
+    end
+    if refusal then
+      return refusal
+    end
+  end
 
   local positions, published = {}, {}
   for at, key in ipairs(keys) do
@@ -101,10 +127,10 @@ local function publish(keys, args)
     positions[at] = published[key]
   end
   if receipt then
-    local text = table.concat(positions, ' ') .. '#' .. digest
+    local text = table.concat(positions, ' ') .. '#' .. digest .. (push and push.is_away and '!' or '')
     redis.call('SET', receipt, text, 'PX', settings[keys[1]].idempotency_window_ms)
   end
-  return answer(positions)
+  return reports and { positions[1], push.is_away and 1 or 0 } or answer(positions)
 end
 
 redis.register_function('gateway_publish', publish)

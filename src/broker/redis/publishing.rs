@@ -100,6 +100,10 @@ struct PublicationBatch<'a> {
     _permits: Vec<SemaphorePermit<'a>>,
 }
 
+fn check_push(state: &RedisState, request: &PublishRequest<'_>) -> Result<(), PublishError> {
+    if request.push && state.presence.is_none() { Err(PublishError::PresenceDisabled) } else { Ok(()) }
+}
+
 enum PendingPublication {
     /// To be sent, or sent again; with its latest error.
     Pending(PublishError),
@@ -112,6 +116,7 @@ impl<'a> PublicationBatch<'a> {
         let mut permits = Vec::with_capacity(requests.len());
         let outcomes = requests.iter().map(|request| {
             let permit = check_request(request, limits)
+                .and_then(|()| check_push(state, request))
                 .and_then(|()| state.publishing.try_acquire().map_err(|_| PublishError::Busy));
             match permit {
                 Ok(permit) => {
@@ -204,11 +209,18 @@ async fn send(
         return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_publish").arg(1).arg(key).arg(request.message.get()).arg(idempotency_key);
-    let answer: String = call.query_async(&mut connection).await?;
-    Ok(match Position::parse(&answer) {
-        Some(position) => Ok(Published::Durably(position)),
-        None => Err(PublishError::InvalidAnswer(format!(
+    call.arg("gateway_publish").arg(1).arg(key).arg(request.message.get());
+    let (answer, is_pushed) = if request.push {
+        call.arg(idempotency_key.unwrap_or_default()).arg("push").arg("report");
+        let (answer, is_pushed): (String, u8) = call.query_async(&mut connection).await?;
+        (answer, Some(is_pushed == 1))
+    } else {
+        (call.arg(idempotency_key).query_async(&mut connection).await?, None)
+    };
+    Ok(match (Position::parse(&answer), is_pushed) {
+        (Some(position), None) => Ok(Published::Durably(position)),
+        (Some(position), Some(is_pushed)) => Ok(Published::WithPush { position, is_pushed }),
+        (None, _) => Err(PublishError::InvalidAnswer(format!(
             "the function returned {answer:?}, which is no position"
         ))),
     })

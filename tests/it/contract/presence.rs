@@ -28,6 +28,10 @@ fn assert_code(answers: &[Answer], status: u16, code: &str) {
     }
 }
 
+fn with_push(channel: &str) -> String {
+    json!({"channel": channel, "message": 1, "durable": true, "push": true}).to_string()
+}
+
 fn user_json(gateway: &TestGateway, coverage: &mut Coverage, user: &str) -> Value {
     coverage.get(gateway, &format!("/v1/users/{user}")).json()
 }
@@ -44,6 +48,11 @@ pub(super) fn exercise_presence(coverage: &mut Coverage) {
         coverage.post(&gateway, "/v1/presence", BOTH).json(),
         json!({"users": {"42": {"online": true, "replicas": 1}, "43": {"online": false, "replicas": 0}}})
     );
+    for (channel, pushed) in [("user:42", json!(false)), ("user:43", json!(true))] {
+        let answer = coverage.post(&gateway, "/v1/publish", &with_push(channel));
+        assert_eq!((answer.status, &answer.json()["pushed"]), (200, &pushed));
+    }
+    assert_code(&[coverage.post(&gateway, "/v1/publish", &with_push("room:7"))], 400, "bad_push");
     drop(client);
     // Within the grace, the user is online on no replica.
     let graced = json!({"user": "42", "online": true, "replicas": 0});
@@ -64,9 +73,11 @@ pub(super) fn exercise_presence(coverage: &mut Coverage) {
 /// Asks gateways whose presence is off, and one whose Redis is down.
 pub(super) fn exercise_presence_without_redis(coverage: &mut Coverage) {
     let redis = RedisServer::start();
-    for gateway in [plan().spawn(), plan().redis(&redis).spawn()] {
+    for (plan, refusal) in [(plan(), "push_needs_redis"), (plan().redis(&redis), "presence_disabled")] {
+        let gateway = plan.spawn();
         gateway.wait_ready();
         assert_code(&ask(coverage, &gateway), 409, "presence_disabled");
+        assert_code(&[coverage.post(&gateway, "/v1/publish", &with_push("user:42"))], 409, refusal);
     }
     let gateway = present(&RedisServer::reserve(&[])).spawn();
     assert_code(&ask(coverage, &gateway), 503, "broker_unavailable");

@@ -14,7 +14,7 @@ use crate::support::redis_server::RedisServer;
 const REDIS_PAGE: &str = include_str!("../../../docs/operations/redis.md");
 
 /// Reads the arguments of `ACL SETUSER <user>` from a page.
-pub(super) fn user_of_page(page: &str, user: &str) -> Vec<String> {
+pub(crate) fn user_of_page(page: &str, user: &str) -> Vec<String> {
     let text = page.replace("\\\n", " ");
     let command = format!("redis-cli ACL SETUSER {user} ");
     let line = text.lines().find(|line| line.starts_with(&command)).unwrap();
@@ -27,7 +27,7 @@ fn documented() -> Vec<String> {
     user_of_page(REDIS_PAGE, "gateway")
 }
 
-pub(super) fn set_user(redis: &mut Connection, arguments: &[String]) {
+pub(crate) fn set_user(redis: &mut Connection, arguments: &[String]) {
     cmd("ACL").arg("SETUSER").arg(arguments).exec(redis).unwrap();
 }
 

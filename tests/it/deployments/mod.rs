@@ -7,7 +7,7 @@
 //! - `tls`: certificates
 //! - `unix_socket`: Unix sockets
 
-mod acl;
+pub(crate) mod acl;
 mod failover;
 mod half_open;
 mod presence_acl;

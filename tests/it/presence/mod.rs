@@ -3,6 +3,8 @@
 //! - `crowd`: exact edges while everything fails at random.
 //! - `edges`: what each edge stands for.
 //! - `online`: the state at the beginning of a subscription to `online:<user>`.
+//! - `push`: messages for users that are away.
+//! - `push_worker`: the documented worker.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 //! - `rooms_ws`: rooms on the socket.
 
@@ -10,6 +12,8 @@ mod crowd;
 mod edges;
 mod faults;
 mod online;
+mod push;
+mod push_worker;
 mod rooms_ws;
 
 use std::collections::BTreeMap;

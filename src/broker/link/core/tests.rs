@@ -1,6 +1,7 @@
 //! Drives a link core as its tasks do: with batches, reads and messages.
 //!
 //! - `gap_intervals`: how often gaps of plain messages are announced.
+//! - `presence`: reads of users' presence for hubs.
 //! - `properties`: random steps, checked against a model.
 //! - `repairs`: reads of histories, for repairs and for clients.
 //! - `subscriptions`: which hubs want a channel, and what the link subscribes to.
@@ -19,6 +20,7 @@ use crate::metrics::{Label as _, RecoveryResult};
 use protocol::history::{Entry, Page, Tail};
 
 mod gap_intervals;
+mod presence;
 mod properties;
 mod repairs;
 mod subscriptions;
