@@ -33,7 +33,10 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 
 const bundle = { ...common, minify: true, format: 'esm' };
 // Names that no app and no browser sees: callbacks and flags between the classes, and some long ones besides.
-const internal = 'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted';
+const internal = [
+  'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted',
+  'lastState|cursor|moves|wire|context|greet|give|forget|probe|drop|note|later|soon',
+].join('|');
 const mangleProps = new RegExp(`^(on|is)[A-Z]|^(${internal}|budget)$`);
 await build({
   ...bundle,

@@ -6,7 +6,7 @@ import { Connection, type Ending } from './connection.js';
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
 import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateEvent } from './options.js';
-import { browserPresence } from './presence.js';
+import { browserPresence } from './visibility.js';
 import { CLIENT_ERRORS, number, Op, reconnectRule, withVersion } from './protocol.js';
 import type { ReconnectRule, ServerFrame } from './protocol.js';
 import { EventQueue } from './queue.js';

@@ -3,7 +3,7 @@
 import type { BackoffOptions } from './backoff.js';
 import type { Off } from './emitter.js';
 import type { Environment, SocketConstructor } from './environment.js';
-import type { Presence } from './presence.js';
+import type { Presence } from './visibility.js';
 import type { ChannelEvent, ChannelEvents, Subscription } from './subscription.js';
 import type { Token } from './token.js';
 

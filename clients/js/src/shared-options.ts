@@ -1,7 +1,7 @@
 /** The options of a SharedClient, and the key that decides which tabs share a socket. */
 
 import { realEnvironment, Timer } from './environment.js';
-import type { Presence } from './presence.js';
+import type { Presence } from './visibility.js';
 import type { Port, SharedSettings } from './shared-messages.js';
 import { askToken, userOf, type Token, type TokenReason } from './token.js';
 

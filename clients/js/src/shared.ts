@@ -3,7 +3,7 @@
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer } from './environment.js';
 import type { ClientEvents, ClientState, GatewayClientLike, StateEvent } from './options.js';
-import { browserPresence } from './presence.js';
+import { browserPresence } from './visibility.js';
 import { EventQueue } from './queue.js';
 import { SharedHub } from './shared-hub.js';
 import { WorkerLink } from './shared-link.js';
