@@ -36,6 +36,7 @@ const bundle = { ...common, minify: true, format: 'esm' };
 const internal = [
   'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted',
   'lastState|cursor|moves|wire|context|greet|give|forget|probe|drop|note|later|soon',
+  'queue|run|tell|emit|finish|stream|stop|wait|retry|afterMs|clear|requester',
 ].join('|');
 const mangleProps = new RegExp(`^(on|is)[A-Z]|^(${internal}|budget)$`);
 await build({

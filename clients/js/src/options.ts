@@ -3,9 +3,10 @@
 import type { BackoffOptions } from './backoff.js';
 import type { Off } from './emitter.js';
 import type { Environment, SocketConstructor } from './environment.js';
-import type { Presence } from './visibility.js';
+import type { Requester } from './protocol.js';
 import type { ChannelEvent, ChannelEvents, Subscription } from './subscription.js';
 import type { Token } from './token.js';
+import type { Presence } from './visibility.js';
 
 /** The options of a client. Only `url` and `token` are required. */
 export interface ClientOptions {
@@ -70,6 +71,9 @@ export interface StateEvent {
   retryInMs?: number;
 }
 
+/** @internal The fields of a StateEvent that depend on the state. */
+export type StateDetail = Omit<StateEvent, 'state' | 'attempts'>;
+
 /**
  * An error. `where` is one of:
  *
@@ -114,4 +118,13 @@ export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
   subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription;
   /** Adds a listener for a type of event. The returned function removes it. */
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
+}
+
+/** @internal The part of both clients that the entry point `presence` uses. */
+export interface RequestingClient extends GatewayClientLike {
+  /**
+   * There may be a request to send. The first requester that a client is given serves it from then
+   * on, and is returned.
+   */
+  ask(requester?: Requester): Requester | undefined;
 }
