@@ -46,6 +46,7 @@ await build({
   mangleProps,
   reserveProps: /^(isOwn|isArray)$/,
 });
+await build({ ...bundle, entryPoints: ['src/presence.ts'], outfile: 'dist/bundle/gateway-presence.js' });
 await build({
   ...bundle,
   entryPoints: ['src/shared-worker.ts'],

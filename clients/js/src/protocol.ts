@@ -69,8 +69,13 @@ export type ServerFrame =
 
 /** The part of the library that sends requests with an id. It is loaded only by apps that use it. */
 export interface Requester {
-  /** The next request to send, if there is one. It counts as sent. */
-  next(): object | undefined;
+  /**
+   * The next request to send, if there is one. It counts as sent, unless it is forwarded: then `sent`
+   * follows.
+   */
+  next(isForwarded?: boolean): object | undefined;
+  /** A forwarded request was sent. */
+  sent(id: string): void;
   /** An answer: op 15, or op 9 with an id. */
   take(frame: ServerFrame): void;
 }

@@ -33,3 +33,14 @@ export const browserPresence: Presence = (wake, rest) => {
   each('addEventListener');
   return () => each('removeEventListener');
 };
+
+/** The events of a tab with a shared socket: it leaves the worker on `pagehide`, and closes nothing. */
+export function watchTab(presence: Presence = browserPresence, wake: (why: string) => void, leave: () => void): () => void {
+  const stop = presence(wake, () => {});
+  const scope = globalThis as EventSource;
+  scope.addEventListener?.('pagehide', leave);
+  return () => {
+    stop();
+    scope.removeEventListener?.('pagehide', leave);
+  };
+}
