@@ -54,7 +54,7 @@ it('can be imported and required', async () => {
 });
 
 it('passes the same tests as a minified bundle', () => {
-  const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility'];
+  const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility', 'presence'];
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   const CLIENT = join(root, 'dist/bundle/gateway-client.js');
