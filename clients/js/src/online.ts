@@ -8,7 +8,7 @@ import type { ChannelEvent } from './subscription.js';
 /** The state of a user. */
 export interface OnlineState {
   online: boolean;
-  /** When it was read or has changed, by the gateway's clock: Unix time in milliseconds. */
+  /** When it was read or has changed, by Redis' clock: Unix time in milliseconds. */
   at: number;
 }
 

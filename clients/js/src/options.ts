@@ -35,7 +35,7 @@ export interface ClientOptions {
   bufferSize?: number;
   /**
    * Reports when to check the connection at once (in React Native: when the app comes to the
-   * foreground), and when to close it.
+   * foreground), and when to close it. The entry point `presence` is about users instead.
    */
   presence?: Presence;
   /** A debug log. It never receives a token or a message. */
@@ -71,7 +71,7 @@ export interface StateEvent {
   retryInMs?: number;
 }
 
-/** @internal The fields of a StateEvent that depend on the state. */
+/** The fields of a StateEvent that depend on the state. */
 export type StateDetail = Omit<StateEvent, 'state' | 'attempts'>;
 
 /**
@@ -120,7 +120,7 @@ export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
 }
 
-/** @internal The part of both clients that the entry point `presence` uses. */
+/** The part of both clients that the entry point `presence` uses. */
 export interface RequestingClient extends GatewayClientLike {
   /**
    * There may be a request to send. The first requester that a client is given serves it from then

@@ -137,6 +137,18 @@ it('has the same types for import and require', () => {
   }
 });
 
+it('has types that compile with every check', (test) => {
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  const folder = mkdtempSync(join(root, 'dist/old-'));
+  test.after(() => rmSync(folder, { recursive: true, force: true }));
+  const entries = ['', '/presence', '/react', '/shared'].map((entry) => `import '@emagine/gateway-client${entry}';`);
+  writeFileSync(join(folder, 'app.mts'), `${entries.join('\n')}\n`);
+  const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
+  const options = ['--ignoreConfig', '--noEmit', '--strict', '--module', 'nodenext', '--lib', 'es2022,dom', '--types', 'react'];
+  const { status, stdout } = spawnSync(process.execPath, [tsc, ...options, join(folder, 'app.mts')], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
+
 it('supports the oldest Node version that the tests use', () => {
   const oldest = JSON.parse(read('package.json')).engines.node.replace('>=', '');
   assert.ok(read('README.md').includes(`Node ${oldest} or later`));
