@@ -33,7 +33,11 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 
 const bundle = { ...common, minify: true, format: 'esm' };
 // Names that no app and no browser sees: callbacks and flags between the classes, and some long ones besides.
-const internal = 'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted';
+const internal = [
+  'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted',
+  'lastState|cursor|moves|wire|context|greet|give|forget|probe|drop|note|later|soon',
+  'queue|run|tell|emit|finish|stream|stop|wait|retry|afterMs|clear|requester',
+].join('|');
 const mangleProps = new RegExp(`^(on|is)[A-Z]|^(${internal}|budget)$`);
 await build({
   ...bundle,
@@ -42,6 +46,7 @@ await build({
   mangleProps,
   reserveProps: /^(isOwn|isArray)$/,
 });
+await build({ ...bundle, entryPoints: ['src/presence.ts'], outfile: 'dist/bundle/gateway-presence.js' });
 await build({
   ...bundle,
   entryPoints: ['src/shared-worker.ts'],

@@ -8,8 +8,8 @@
 
 import type { Backoff } from './backoff.js';
 import type { Timer } from './environment.js';
-import { Op, text, type ChannelRequest, type ChannelState, type ServerFrame } from './protocol.js';
-import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
+import { Op, text, type ChannelRequest, type ChannelState, type Requester, type ServerFrame } from './protocol.js';
+import { Channel, subscribe, Wire, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 
 /** The callbacks of the client that Channels uses. */
 export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
@@ -22,9 +22,6 @@ export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
   backoff: Backoff;
 }
 
-/** A request that adapts the gateway's subscriptions to those that the app wants. */
-export type ChannelCommand = ({ op: 4 } & ChannelRequest) | { op: 5; channel: string };
-
 /**
  * The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment.
  */
@@ -33,6 +30,8 @@ const UNAVAILABLE = 'unavailable';
 /** All channels of a client. */
 export class Channels {
   readonly #context: ChannelsContext;
+  /** The part of the library that sends other requests, if the app uses it. */
+  requester: Requester | undefined;
   readonly #all = new Map<string, Channel>();
   readonly #subscriptions: SubscriptionContext;
 
@@ -59,7 +58,7 @@ export class Channels {
       const request = this.#request(channel);
       left -= JSON.stringify(request).length + 1;
       if (left < 0) break;
-      if (!channel.isOwn) channel.wire = 'subscribing';
+      if (!channel.isOwn) channel.wire = Wire.Subscribing;
       requests.push(request);
     }
     return requests;
@@ -86,7 +85,7 @@ export class Channels {
   onDisconnected(): void {
     this.#context.retry.clear();
     this.#all.forEach((channel) => {
-      channel.wire = 'off';
+      channel.wire = Wire.Off;
       channel.isStale = false;
       channel.lastState = undefined;
     });
@@ -102,34 +101,38 @@ export class Channels {
     this.#forgetUnwanted();
   }
 
-  onFrame(frame: Extract<ServerFrame, { op: 3 | 6 | 8 }>): void {
+  onFrame(frame: Extract<ServerFrame, { op: 3 | 6 | 8 | 14 }>): void {
     const channel = this.#all.get(frame.channel);
     if (!channel) return;
     if (frame.op === Op.Subscription) return this.#onAnswer(channel, frame);
-    if (channel.wire !== 'on') return;
+    if (channel.wire !== Wire.On) return;
     const { name } = channel;
     if (frame.op === Op.Gap) {
       return this.#tell(channel, { type: 'gap', channel: name, reason: text(frame.reason) ?? 'unknown' });
+    }
+    if (frame.op === Op.Presence) {
+      const { op, count, ...told } = frame;
+      return this.#tell(channel, { ...told, type: 'presence', presence: { count } });
     }
     const position = text(frame.position);
     this.#tell(channel, { type: 'message', channel: name, message: frame.message, ...(position && { position }) }, position);
   }
 
   /** The next command to send. It counts as sent. */
-  nextCommand(): ChannelCommand | undefined {
+  nextCommand(): object | undefined {
     for (const channel of this.#all.values()) {
       const { name, wire, isWanted, isStale, isOwn } = channel;
-      if (isWanted && wire === 'off') {
-        channel.wire = 'subscribing';
+      if (isWanted && wire === Wire.Off) {
+        channel.wire = Wire.Subscribing;
         return { op: Op.Subscribe, ...this.#request(channel) };
       }
-      if ((isStale || !isWanted) && (wire === 'on' || wire === 'recovering') && !isOwn) {
-        channel.wire = 'unsubscribing';
+      if ((isStale || !isWanted) && wire >= Wire.Recovering && !isOwn) {
+        channel.wire = Wire.Unsubscribing;
         channel.lastState = undefined;
         return { op: Op.Unsubscribe, channel: name };
       }
     }
-    return undefined;
+    return this.requester?.next();
   }
 
   /** The gateway accepted a new token, which may allow refused channels. */
@@ -145,9 +148,9 @@ export class Channels {
   #onAnswer(channel: Channel, frame: Extract<ServerFrame, { op: 6 }>): void {
     const { wire } = channel;
     if (frame.state === 'subscribed' || frame.state === 'recovering') {
-      if (wire === 'subscribing' || wire === 'recovering') this.#onState(channel, frame);
-    } else if (frame.state === 'unsubscribed' && wire === 'unsubscribing') {
-      channel.wire = 'off';
+      if (wire === Wire.Subscribing || wire === Wire.Recovering) this.#onState(channel, frame);
+    } else if (frame.state === 'unsubscribed' && wire === Wire.Unsubscribing) {
+      channel.wire = Wire.Off;
       channel.isStale = false;
       this.#forgetUnwanted();
     } else if (frame.state === 'refused' || frame.state === 'unsubscribed') {
@@ -161,7 +164,7 @@ export class Channels {
     const { retry, backoff, push } = this.#context;
     // Refused again: the app already knows.
     const isKnown = channel.refusal === reason;
-    channel.wire = 'refused';
+    channel.wire = Wire.Refused;
     channel.isStale = false;
     if (reason === UNAVAILABLE && !retry.isSet) {
       retry.set(backoff.next('later'), () => this.#askAgain(({ refusal }) => refusal === UNAVAILABLE));
@@ -174,26 +177,26 @@ export class Channels {
 
   #askAgain(isMeant: (channel: Channel) => boolean): void {
     this.#all.forEach((channel) => {
-      if (channel.wire === 'refused' && isMeant(channel)) channel.wire = 'off';
+      if (channel.wire === Wire.Refused && isMeant(channel)) channel.wire = Wire.Off;
     });
     this.#context.onDirty();
   }
 
-  #onState(channel: Channel, { state, position, recovered }: ChannelState): void {
+  #onState(channel: Channel, { state, position, recovered, presence }: ChannelState): void {
     const { name } = channel;
     // The cursor stays: if the socket ends now, the next one sends the same position.
     if (state === 'recovering') {
-      channel.wire = state;
+      channel.wire = Wire.Recovering;
       return this.#tell(channel, { type: state, channel: name });
     }
-    channel.wire = 'on';
+    channel.wire = Wire.On;
     this.#context.backoff.attempts = 0;
     const at = text(position) as string;
     let since: string | undefined;
     this.#later(channel, () => {
       since = channel.cursor;
       channel.cursor ??= at;
-      channel.give({ type: 'subscribed', channel: name, position: at });
+      channel.give({ type: 'subscribed', channel: name, position: at, ...(presence && { presence }) });
     });
     this.#later(channel, () => {
       if (since === undefined) return;
@@ -217,12 +220,13 @@ export class Channels {
   }
 
   #request({ name, cursor }: Channel): ChannelRequest {
-    return cursor ? { channel: name, since: cursor } : { channel: name };
+    // Empty: the position is lost. JSON omits it.
+    return { channel: name, since: cursor || undefined };
   }
 
   #onWanted(channel: Channel, isMoved: boolean): void {
     if (isMoved) {
-      channel.isStale = !channel.isOwn && ['on', 'recovering', 'subscribing'].includes(channel.wire);
+      channel.isStale = !channel.isOwn && channel.wire >= Wire.Subscribing;
       if (channel.isStale) channel.lastState = undefined;
     }
     this.#forgetUnwanted();
@@ -237,7 +241,7 @@ export class Channels {
 
   #forgetUnwanted(): void {
     this.#all.forEach(({ isWanted, wire, isOwn }, name) => {
-      if (!isWanted && !isOwn && (wire === 'off' || wire === 'refused')) this.#all.delete(name);
+      if (!isWanted && !isOwn && wire <= Wire.Refused) this.#all.delete(name);
     });
   }
 }

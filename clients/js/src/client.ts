@@ -5,13 +5,13 @@ import { Channels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
-import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateEvent } from './options.js';
-import { browserPresence } from './presence.js';
-import { CLIENT_ERRORS, number, Op, reconnectRule, withVersion } from './protocol.js';
-import type { ReconnectRule, ServerFrame } from './protocol.js';
+import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateDetail, StateEvent } from './options.js';
+import { CLIENT_ERRORS, number, Op, RECONNECT_RULES, withVersion } from './protocol.js';
+import type { ReconnectRule, Requester, ServerFrame } from './protocol.js';
 import { EventQueue } from './queue.js';
 import type { ChannelEvent, Subscription } from './subscription.js';
 import { askToken, Refresh, userOf, type TokenReason } from './token.js';
+import { browserPresence } from './visibility.js';
 
 /** The number of Identify errors in a row after which the client closes. */
 const MAX_FAULTS = 3;
@@ -22,8 +22,6 @@ const WAKE_MS = 1_000;
 
 /** The detail of events and of the debug log. */
 type Told = ClientEvents & { log: [what: string, detail: object] };
-
-type Detail = Omit<StateEvent, 'state' | 'attempts'>;
 
 /**
  * A client of the gateway. It connects, reconnects after a loss, and resumes every channel from its
@@ -175,6 +173,12 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
+  /** @internal As in RequestingClient. */
+  ask(requester?: Requester): Requester | undefined {
+    this.#flushSoon();
+    return (this.#channels.requester ??= requester);
+  }
+
   #openAwake(): void {
     const now = this.#now;
     if (Math.abs(now - this.#wokenAt) >= WAKE_MS) {
@@ -255,7 +259,7 @@ export class GatewayClient implements GatewayClientLike {
   #onEnd({ code, reason, error, afterMs }: Ending): void {
     const wasReady = this.#readyAt !== undefined;
     const asked = this.#tokenReason;
-    let kind = reconnectRule(code);
+    let kind = RECONNECT_RULES[code] ?? 'yes';
     this.#leave();
     if (error) this.#onError('socket', error);
     this.#faults = !wasReady && CLIENT_ERRORS.includes(code) ? this.#faults + 1 : 0;
@@ -271,7 +275,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#wait(kind, { code, reason }, afterMs);
   }
 
-  #wait(kind: ReconnectRule, detail: Detail, afterMs?: number): void {
+  #wait(kind: ReconnectRule, detail: StateDetail, afterMs?: number): void {
     const retryInMs = afterMs ?? this.#backoff.next(kind);
     this.#mustWait = afterMs !== undefined || kind === 'long wait' || kind === 'spread';
     this.#openIn(retryInMs);
@@ -279,7 +283,7 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   /** Ends the connection and does not reconnect. */
-  #stop(detail: Detail): void {
+  #stop(detail: StateDetail): void {
     this.#retry.clear();
     this.#leavePresence?.();
     this.#leavePresence = undefined;
@@ -331,12 +335,9 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #renew(): void {
-    if (this.#tokenTimer?.isSet) return;
-    const onToken = (token: string | null) => {
-      // Without a new token the session ends when its token expires.
-      if (token) this.#connection?.send({ op: Op.Refresh, token });
-    };
-    this.#ask('refresh', onToken, () => this.#refresh.onFailed());
+    // Without a new token the session ends when its token expires.
+    const onToken = (token: string | null) => token && this.#connection?.send({ op: Op.Refresh, token });
+    if (!this.#tokenTimer?.isSet) this.#ask('refresh', onToken, () => this.#refresh.onFailed());
   }
 
   #onExpiry(expiresInMs: number | undefined): void {
@@ -370,7 +371,7 @@ export class GatewayClient implements GatewayClientLike {
     if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
   }
 
-  #setState(state: ClientState, detail: Detail): void {
+  #setState(state: ClientState, detail: StateDetail): void {
     // A restarted attempt causes no event.
     if (state === this.state) return;
     const event: StateEvent = { state, attempts: this.#backoff.attempts, ...detail };

@@ -46,12 +46,12 @@ export class Connection {
   /** The message budget; known after Hello. */
   budget = new Budget(1);
   isReady = false;
-  #isIdentified = false;
   readonly #socket: Socket;
   readonly #deadline: Timer;
   readonly #beat: Timer;
   readonly #answer: Timer;
-  #beatEveryMs = 0;
+  /** Known after Hello. */
+  #beatEveryMs: number | undefined;
   #lastSeen = 0;
   /** When to reconnect, after op 7. */
   #comeBackAt: number | undefined;
@@ -150,16 +150,19 @@ export class Connection {
   }
 
   #onFrame(frame: ServerFrame): void {
-    if (frame.op === Op.Hello) return this.#isIdentified ? undefined : this.#onHello(frame);
+    if (frame.op === Op.Hello) return this.#beatEveryMs ? undefined : this.#onHello(frame);
     if (frame.op === Op.Heartbeat) return this.send({ op: Op.HeartbeatAck, time: frame.time });
     if (frame.op === Op.Reconnect) return this.#onReconnect(number(frame.after), text(frame.reason) ?? '');
-    if (frame.op === Op.Ready) return this.#isIdentified && !this.isReady ? this.#onReady(frame) : undefined;
+    if (frame.op === Op.Ready) return this.#beatEveryMs && !this.isReady ? this.#onReady(frame) : undefined;
     // All other frames belong to a session.
     if (!this.isReady) return;
+    // An answer, perhaps an error. Other frames have no id.
+    if ('id' in frame) return this.#context.channels.requester?.take(frame);
     switch (frame.op) {
       case Op.Message:
       case Op.Subscription:
       case Op.Gap:
+      case Op.Presence:
         return this.#context.channels.onFrame(frame);
       case Op.Error:
         return this.#context.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail) ?? '');
@@ -174,7 +177,6 @@ export class Connection {
   }
 
   #onHello({ heartbeat_interval, limits }: Extract<ServerFrame, { op: 0 }>): void {
-    this.#isIdentified = true;
     this.#beatEveryMs = Math.max(number(heartbeat_interval) ?? 0, MIN_BEAT_MS);
     this.budget = new Budget(number(limits?.messages_per_minute) ?? 0);
     const { token, channels } = this.#context;
@@ -201,7 +203,7 @@ export class Connection {
 
   #beatAgain(): void {
     if (!this.isReady) return;
-    this.#beat.set(this.#beatEveryMs, () => {
+    this.#beat.set(this.#beatEveryMs!, () => {
       this.probe();
       this.#beatAgain();
     });

@@ -3,9 +3,10 @@
 import type { BackoffOptions } from './backoff.js';
 import type { Off } from './emitter.js';
 import type { Environment, SocketConstructor } from './environment.js';
-import type { Presence } from './presence.js';
+import type { Requester } from './protocol.js';
 import type { ChannelEvent, ChannelEvents, Subscription } from './subscription.js';
 import type { Token } from './token.js';
+import type { Presence } from './visibility.js';
 
 /** The options of a client. Only `url` and `token` are required. */
 export interface ClientOptions {
@@ -34,7 +35,7 @@ export interface ClientOptions {
   bufferSize?: number;
   /**
    * Reports when to check the connection at once (in React Native: when the app comes to the
-   * foreground), and when to close it.
+   * foreground), and when to close it. The entry point `presence` is about users instead.
    */
   presence?: Presence;
   /** A debug log. It never receives a token or a message. */
@@ -69,6 +70,9 @@ export interface StateEvent {
   /** With `waiting`: the time until the next attempt, in milliseconds. */
   retryInMs?: number;
 }
+
+/** The fields of a StateEvent that depend on the state. */
+export type StateDetail = Omit<StateEvent, 'state' | 'attempts'>;
 
 /**
  * An error. `where` is one of:
@@ -114,4 +118,13 @@ export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
   subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription;
   /** Adds a listener for a type of event. The returned function removes it. */
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
+}
+
+/** The part of both clients that the entry point `presence` uses. */
+export interface RequestingClient extends GatewayClientLike {
+  /**
+   * There may be a request to send. The first requester that a client is given serves it from then
+   * on, and is returned.
+   */
+  ask(requester?: Requester): Requester | undefined;
 }

@@ -1,35 +1,5 @@
-/**
- * When to check the connection at once (the page is visible, the network is back), and when to
- * close it.
- */
+/** The presence of other users. It is not part of the core, which has a limited size. */
 
-/**
- * Calls `wake` when the connection should be checked at once, and `rest` when it should close: on
- * `pagehide`, or when the network is lost. The returned function stops it.
- */
-export type Presence = (wake: (why: string) => void, rest: (why: string) => void) => () => void;
-
-type Listener = (event: { type: string }) => void;
-
-interface EventSource {
-  addEventListener?(type: string, listener: Listener): void;
-  removeEventListener?(type: string, listener: Listener): void;
-  visibilityState?: string;
-}
-
-/** The events of browsers and workers. It does nothing in Node and React Native. */
-export const browserPresence: Presence = (wake, rest) => {
-  const scope = globalThis as EventSource & { document?: EventSource };
-  const { document } = scope;
-  const onEvent: Listener = ({ type }) => {
-    // Browsers do not put a page with an open socket into their back/forward cache.
-    if (type === 'offline' || type === 'pagehide') rest(type);
-    else if (type !== 'visibilitychange' || document?.visibilityState === 'visible') wake(type);
-  };
-  const each = (act: 'addEventListener' | 'removeEventListener') => {
-    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) scope[act]?.(type, onEvent);
-    for (const type of ['resume', 'visibilitychange']) document?.[act]?.(type, onEvent);
-  };
-  each('addEventListener');
-  return () => each('removeEventListener');
-};
+export { online, OnlineUser, type OnlineEvents, type OnlineState } from './online.js';
+export { PresenceError, type MemberPage } from './requests.js';
+export { presence, RoomPresence, type MembersOptions, type RoomEvents } from './room.js';

@@ -16,6 +16,8 @@ export const enum Op {
   HeartbeatAck = 11,
   Refresh = 12,
   Refreshed = 13,
+  Presence = 14,
+  Members = 15,
 }
 
 /** The state of a channel in Ready and Subscription. Ready omits the state `subscribed`. */
@@ -29,12 +31,14 @@ export interface ChannelState {
   position?: string;
   /** Present if the client sent `since`: whether no durable message is missing. */
   recovered?: boolean;
+  /** Of `online:<user>`, while presence is on: the state of the user. */
+  presence?: { online: boolean; at: number };
 }
 
 /** A channel to subscribe to, and the position to resume from. */
 export interface ChannelRequest {
   channel: string;
-  since?: string;
+  since: string | undefined;
 }
 
 /** The limits in Hello. 0 means no limit. */
@@ -55,10 +59,26 @@ export type ServerFrame =
   | { op: 6; state: 'unsubscribed' | 'refused'; channel: string; reason?: string }
   | { op: 7; after: number; reason: string }
   | { op: 8; channel: string; reason: string }
-  | { op: 9; code: string; detail: string }
+  /** `id` is that of the request that failed, if the error answers one with an id. */
+  | { op: 9; code: string; detail: string; id?: string }
   | { op: 10; time: number }
   | { op: 11; time?: number }
-  | { op: 13; expires_in?: number };
+  | { op: 13; expires_in?: number }
+  | { op: 14; channel: string; count: number; joined?: string[]; left?: string[] }
+  | { op: 15; id: string; channel: string; members: string[]; next?: string };
+
+/** The part of the library that sends requests with an id. It is loaded only by apps that use it. */
+export interface Requester {
+  /**
+   * The next request to send, if there is one. It counts as sent, unless it is forwarded: then `sent`
+   * follows.
+   */
+  next(isForwarded?: boolean): object | undefined;
+  /** A forwarded request was sent. */
+  sent(id: string): void;
+  /** An answer: op 15, or op 9 with an id. */
+  take(frame: ServerFrame): void;
+}
 
 /**
  * What the client does after a close: reconnect; reconnect after at least half of the maximum wait,
@@ -68,22 +88,14 @@ export type ServerFrame =
 export type ReconnectRule = 'yes' | 'long wait' | 'spread' | 'new token' | 'never';
 
 /** The rule of a close code. Any other code (such as 1006, no Close) allows a reconnect. */
-export function reconnectRule(code: number): ReconnectRule {
-  switch (code) {
-    case 4003: // the token is refused
-    case 4010: // the backend ended the session
-      return 'never';
-    case 4007: // over a limit
-      return 'long wait';
-    case 4009: // the token has expired
-      return 'new token';
-    case 1001:
-    case 1012: // the replica is draining
-      return 'spread';
-    default:
-      return 'yes';
-  }
-}
+export const RECONNECT_RULES: Record<number, ReconnectRule> = {
+  1001: 'spread',
+  1012: 'spread', // the replica is draining
+  4003: 'never', // the token is refused
+  4007: 'long wait', // over a limit
+  4009: 'new token', // the token has expired
+  4010: 'never', // the backend ended the session
+};
 
 /** The codes for an error in the client's frames. A retry gets the same code. */
 export const CLIENT_ERRORS = [1003, 1007, 1009, 4001];

@@ -115,3 +115,6 @@ function listen(
     subscription.unsubscribe();
   };
 }
+
+export { useOnline, useOnlineUsers, usePresence } from './react-presence.js';
+export type { OnlineStates, UsePresence, UsePresenceOptions } from './react-presence.js';

@@ -4,6 +4,7 @@ import { GatewayClient } from './client.js';
 import type { ClientOptions, StateEvent } from './options.js';
 import { LOST, MAX_UNTAKEN, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions } from './shared-messages.js';
+import { SharedRequests } from './shared-requests.js';
 import { SINCE_CONFLICT, type ChannelEvent, type Subscription } from './subscription.js';
 import type { TokenReason } from './token.js';
 
@@ -78,6 +79,7 @@ class Group {
   lastState: StateEvent = { state: 'idle', attempts: 0 };
   /** The positions of the session's own channels. */
   own: Positions = {};
+  readonly requests = new SharedRequests();
   readonly #onEmpty: () => void;
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #nextRequest = 0;
@@ -88,8 +90,10 @@ class Group {
     const log = (what: string, detail: object) => this.tabs.forEach((tab) => tab.logs && tab.post({ type: 'log', what, detail }));
     this.client = new GatewayClient({ log, ...options, token: (reason) => this.#token(reason) });
     const { client } = this;
+    client.ask(this.requests);
     client.on('state', (event) => {
       this.lastState = event;
+      if (event.state !== 'connected') this.requests.clear();
       this.#tell({ type: 'state', event, user: client.user });
     });
     client.on('latency', (latencyMs) => this.#tell({ type: 'latency', latencyMs }));
@@ -203,6 +207,9 @@ class Tab {
         return client.wake(message.why);
       case 'refresh':
         return client.refresh();
+      case 'ask':
+        this.#group.requests.add(this, message.frame);
+        return void client.ask();
       case 'taken':
         this.#untaken -= message.count;
     }
@@ -228,6 +235,7 @@ class Tab {
     this.#isGone = true;
     for (const all of [this.#subscriptions, this.#continued]) all.forEach((one) => one.unsubscribe());
     this.#group.tabs.delete(this);
+    this.#group.requests.leave(this);
     this.#group.left();
   }
 

@@ -2,6 +2,7 @@
 
 import type { BackoffOptions } from './backoff.js';
 import type { ErrorEvent, StateEvent } from './options.js';
+import type { ServerFrame } from './protocol.js';
 import type { ChannelEvent } from './subscription.js';
 import type { TokenReason } from './token.js';
 
@@ -30,6 +31,9 @@ export interface Port {
 /** Positions by channel. */
 export type Positions = Record<string, string>;
 
+/** A request with an id, which the tab has chosen. */
+export type RequestFrame = { op: number; id: string };
+
 export type FromTab =
   /**
    * The first message. Tabs with the same key share a socket. `visit` counts the hellos of the tab.
@@ -54,6 +58,7 @@ export type FromTab =
   | { type: 'token'; request: number; token: string | null; failed?: string }
   | { type: 'wake'; why: string }
   | { type: 'refresh' }
+  | { type: 'ask'; frame: RequestFrame }
   /** The tab has handled this many events. */
   | { type: 'taken'; count: number }
   | { type: 'ping' }
@@ -87,6 +92,9 @@ export type FromWorker =
   /** `id` is the request of the subscription. The session's own channels need none. */
   | { type: 'channel'; event: ChannelEvent; id: number | undefined }
   | { type: 'token'; request: number; reason: TokenReason }
+  /** The tab's request with this id was sent to the gateway, and then answered. */
+  | { type: 'sent'; id: string }
+  | { type: 'answer'; frame: ServerFrame }
   /** The tab handled no events for too long: its subscriptions have ended. It sends hello again. */
   | { type: 'overflow' };
 

@@ -1,9 +1,9 @@
 /** The options of a SharedClient, and the key that decides which tabs share a socket. */
 
 import { realEnvironment, Timer } from './environment.js';
-import type { Presence } from './presence.js';
 import type { Port, SharedSettings } from './shared-messages.js';
 import { askToken, userOf, type Token, type TokenReason } from './token.js';
+import type { Presence } from './visibility.js';
 
 /** The options of a SharedClient. Only `worker`, `url` and `token` are required. */
 export interface SharedClientOptions extends SharedSettings {
@@ -32,6 +32,17 @@ export interface SharedClientOptions extends SharedSettings {
   presence?: Presence;
   /** As for GatewayClient. Each tab that has a log receives the entries of the shared client. */
   log?: (what: string, detail: object) => void;
+}
+
+/** The options that the worker needs. A message has no field for an option that is not set. */
+export function settingsOf(options: SharedClientOptions): SharedSettings {
+  const { url, backoff, connectTimeoutMs, heartbeatTimeoutMs } = options;
+  return {
+    url,
+    ...(backoff && { backoff }),
+    ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
+    ...(heartbeatTimeoutMs !== undefined && { heartbeatTimeoutMs }),
+  };
 }
 
 /** The timeout of the token function, in milliseconds. The worker asks another tab earlier. */

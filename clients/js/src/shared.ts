@@ -3,16 +3,17 @@
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer } from './environment.js';
 import type { ClientEvents, ClientState, GatewayClientLike, StateEvent } from './options.js';
-import { browserPresence } from './presence.js';
+import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
 import { SharedHub } from './shared-hub.js';
 import { WorkerLink } from './shared-link.js';
 import { holdLock } from './shared-lock.js';
 import { LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
-import type { FromTab, FromWorker, Port, Positions, SharedSettings } from './shared-messages.js';
-import { findKey, keyOf, tokenOf, type SharedClientOptions } from './shared-options.js';
+import type { FromTab, FromWorker, Port, Positions, RequestFrame } from './shared-messages.js';
+import { findKey, keyOf, settingsOf, tokenOf, type SharedClientOptions } from './shared-options.js';
 import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 import type { TokenReason } from './token.js';
+import { watchTab } from './visibility.js';
 
 export { BufferOverflow } from './emitter.js';
 export type { SharedClientOptions } from './shared-options.js';
@@ -61,6 +62,7 @@ export class SharedClient implements GatewayClientLike {
   #ends = 0;
   #taken = 0;
   #requests = 0;
+  #requester: Requester | undefined;
   #visit = 0;
   #leavePresence: Off | undefined;
   #releaseLock: Off | undefined;
@@ -93,17 +95,8 @@ export class SharedClient implements GatewayClientLike {
       this.#onState({ state: 'connecting', attempts: 0 });
       if (this.#wantsConnection) return void this.#comeAgain();
       this.#wantsConnection = true;
-      const leaveAwake = (this.#options.presence ?? browserPresence)(
-        (why) => this.wake(why),
-        () => {},
-      );
-      const onHide = () => this.#leave();
-      const scope = globalThis as { addEventListener?: Function; removeEventListener?: Function };
-      scope.addEventListener?.('pagehide', onHide);
-      this.#leavePresence = () => {
-        leaveAwake();
-        scope.removeEventListener?.('pagehide', onHide);
-      };
+      const { presence } = this.#options;
+      this.#leavePresence = watchTab(presence, (why) => this.wake(why), () => this.#leave());
       void this.#join();
     });
   }
@@ -154,6 +147,13 @@ export class SharedClient implements GatewayClientLike {
     this.#post({ type: 'refresh' });
   }
 
+  /** @internal As in RequestingClient. A request to no worker gets no answer, and times out. */
+  ask(requester?: Requester): Requester | undefined {
+    this.#requester ??= requester;
+    for (let frame; (frame = this.#requester?.next(true)); ) this.#post({ type: 'ask', frame: frame as RequestFrame });
+    return this.#requester;
+  }
+
   /** Sends hello to the worker, and requests every channel from its position in this tab. */
   async #join(again = false): Promise<void> {
     const visit = ++this.#visit;
@@ -166,20 +166,14 @@ export class SharedClient implements GatewayClientLike {
   }
 
   #greet(key: string, lock: string | undefined, again: boolean): void {
-    const { url, backoff, connectTimeoutMs, heartbeatTimeoutMs, log } = this.#options;
-    const settings: SharedSettings = {
-      url,
-      ...(backoff && { backoff }),
-      ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
-      ...(heartbeatTimeoutMs !== undefined && { heartbeatTimeoutMs }),
-    };
+    const settings = settingsOf(this.#options);
     if (this.#key !== undefined && this.#key !== key) this.#forgetUser();
     this.#key = key;
     this.#link ??= this.#connectWorker();
     this.#isJoined = true;
     this.#isWelcome = false;
     this.#taken = 0;
-    const [version, visit, own, logs] = [VERSION, this.#visit, this.#own, log !== undefined];
+    const [version, visit, own, logs] = [VERSION, this.#visit, this.#own, this.#options.log !== undefined];
     this.#post({ type: 'hello', version, visit, key, settings, lock, own, again, logs });
     this.#link.watch();
     this.#asked.clear();
@@ -305,6 +299,10 @@ export class SharedClient implements GatewayClientLike {
         return this.#log(message.what, message.detail);
       case 'token':
         return void this.#onToken(message.request, message.reason);
+      case 'sent':
+        return this.#requester?.sent(message.id);
+      case 'answer':
+        return this.#requester?.take(message.frame);
       case 'overflow':
         this.#isJoined = this.#isWelcome = false;
         return void this.#join();

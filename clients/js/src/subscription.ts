@@ -12,7 +12,7 @@ export type ChannelEvent =
    */
   | { type: 'recovering'; channel: string }
   /** New messages arrive from now on. The event comes again after each reconnect. */
-  | { type: 'subscribed'; channel: string; position: string }
+  | { type: 'subscribed'; channel: string; position: string; presence?: ChannelPresence }
   /**
    * After a reconnect: no durable message is missing. The missed messages follow as ordinary
    * messages.
@@ -29,7 +29,18 @@ export type ChannelEvent =
    * gateway's, or one of this library: `bad_channel`, `bad_since`, or `since_conflict` (the channel
    * is in use at another position).
    */
-  | { type: 'refused'; channel: string; reason: string };
+  | { type: 'refused'; channel: string; reason: string }
+  /**
+   * The number of sessions or members of a room, and the members that have joined or left. Only in
+   * namespaces with presence.
+   */
+  | { type: 'presence'; channel: string; presence: { count: number }; joined?: string[]; left?: string[] };
+
+/**
+ * The state of `online:<user>`, or of a room. Only where the gateway keeps presence; the entry point
+ * `presence` reads it.
+ */
+export type ChannelPresence = { online: boolean; at: number } | { count: number };
 
 /** The channel event of one type. */
 export type ChannelEventOf<Type extends ChannelEvent['type']> = Extract<ChannelEvent, { type: Type }>;
@@ -82,8 +93,18 @@ type ChannelStateEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>
 const isStateEvent = (event: ChannelEvent): event is ChannelStateEvent =>
   ['subscribed', 'recovering', 'refused'].includes(event.type);
 
-/** The state of a channel at the gateway. At most one request per channel is pending. */
-export type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
+/**
+ * The state of a channel at the gateway. At most one request per channel is pending. From
+ * `Subscribing` on the channel is subscribed at the gateway, or about to be.
+ */
+export const enum Wire {
+  Off,
+  Refused,
+  Unsubscribing,
+  Subscribing,
+  Recovering,
+  On,
+}
 
 /** One channel of a client, with all subscriptions that share it. */
 export class Channel {
@@ -99,7 +120,7 @@ export class Channel {
   isGiven = false;
   /** The latest state event of the channel; none while it is not subscribed or not acknowledged. */
   lastState: ChannelStateEvent | undefined;
-  wire: Wire = 'off';
+  wire = Wire.Off;
   /** The session is always subscribed to it, and cannot unsubscribe. */
   isOwn = false;
   /** The gateway's messages do not follow the app's position: unsubscribe and subscribe again. */
@@ -129,9 +150,14 @@ export class Channel {
    * it.
    */
   give(event: ChannelEvent, position?: string): void {
-    const { moves } = this;
+    const { moves, lastState } = this;
+    const { message, presence = /^online:/.test(this.name) && message }: any = event;
     this.giving = position;
     if (isStateEvent(event)) this.lastState = event;
+    // Later subscriptions start with the latest presence. The gateway reads it after an earlier edge.
+    else if (lastState?.type === 'subscribed' && presence && !(presence.at < (lastState as any).presence?.at)) {
+      this.lastState = { ...lastState, presence };
+    }
     for (const subscription of [...this.subscriptions]) subscription.deliver(event);
     this.context.onEvent(event);
     this.giving = undefined;
@@ -193,7 +219,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     this.#owner = owner;
     this.#refusal = refusal;
     const { context } = owner;
-    this.#emitter = new Emitter((error) => context.onThrown(error));
+    this.#emitter = new Emitter(context.onThrown);
     if (refusal) context.later(() => this.#refuse(refusal));
   }
 

@@ -10,8 +10,11 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+// The only modules that import React.
+const REACT = ['react.js', 'react-presence.js'];
 const read = (path) => readFileSync(join(root, path), 'utf8');
 const MAX_BYTES = 6 * 1024;
+const MAX_PRESENCE_BYTES = 2 * 1024;
 
 it('is less than 6 KiB, compressed', (test) => {
   const bytes = gzipSync(read('dist/bundle/gateway-client.js'), { level: 9 }).length;
@@ -19,11 +22,17 @@ it('is less than 6 KiB, compressed', (test) => {
   assert.ok(bytes < MAX_BYTES, `${bytes} bytes`);
 });
 
+it('has a presence entry of less than 2 KiB, compressed', (test) => {
+  const bytes = gzipSync(read('dist/bundle/gateway-presence.js'), { level: 9 }).length;
+  test.diagnostic(`${bytes} bytes`);
+  assert.ok(bytes < MAX_PRESENCE_BYTES, `${bytes} bytes`);
+});
+
 it('depends on nothing at run time', () => {
   const { dependencies, peerDependenciesMeta } = JSON.parse(read('package.json'));
   assert.equal(dependencies, undefined);
   assert.equal(peerDependenciesMeta.react.optional, true);
-  for (const file of readdirSync(join(root, 'dist')).filter((name) => name.endsWith('.js') && name !== 'react.js')) {
+  for (const file of readdirSync(join(root, 'dist')).filter((name) => name.endsWith('.js') && !REACT.includes(name))) {
     for (const [, source] of read(`dist/${file}`).matchAll(/from '([^']+)'/g)) assert.match(source, /^\.\//, file);
   }
 });
@@ -32,7 +41,9 @@ it('can be imported and required', async () => {
   const require = createRequire(import.meta.url);
   for (const [entry, name] of [
     ['', 'GatewayClient'],
+    ['/presence', 'online'],
     ['/react', 'useChannel'],
+    ['/react', 'useOnline'],
     ['/shared', 'SharedClient'],
   ]) {
     const path = `@emagine/gateway-client${entry}`;
@@ -43,7 +54,7 @@ it('can be imported and required', async () => {
 });
 
 it('passes the same tests as a minified bundle', () => {
-  const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'presence'];
+  const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility', 'presence'];
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   const CLIENT = join(root, 'dist/bundle/gateway-client.js');
@@ -76,7 +87,7 @@ it('keeps its worker in a bundle with tree shaking', async () => {
     assert.match(await bundle(`import '${path}';`), /onconnect/, path);
   }
   // The other modules have no side effects, so an unused import adds nothing.
-  assert.ok((await bundle("import '@emagine/gateway-client'; import '@emagine/gateway-client/shared';")).length < 10);
+  assert.ok((await bundle("import '@emagine/gateway-client'; import '@emagine/gateway-client/shared'; import '@emagine/gateway-client/presence';")).length < 10);
 });
 
 it('is found by tools that do not support exports', async (test) => {
@@ -98,11 +109,11 @@ it('is found by tools that do not support exports', async (test) => {
     }
   }
   const program = `
-    const names = ['', '/react', '/shared'].map((entry) => Object.keys(require('@emagine/gateway-client' + entry)));
+    const names = ['', '/presence', '/react', '/shared'].map((entry) => Object.keys(require('@emagine/gateway-client' + entry)));
     console.log(JSON.stringify(names));`;
   writeFileSync(join(folder, 'program.cjs'), program);
   const { stdout, stderr } = spawnSync(process.execPath, [join(folder, 'program.cjs')], { encoding: 'utf8' });
-  assert.match(stdout, /GatewayClient.*useChannel.*SharedClient/, stderr);
+  assert.match(stdout, /GatewayClient.*presence.*useChannel.*SharedClient/, stderr);
   const found = await build({
     stdin: { contents: "export { useChannel } from '@emagine/gateway-client/react';", resolveDir: folder },
     bundle: true,
@@ -114,16 +125,28 @@ it('is found by tools that do not support exports', async (test) => {
 });
 
 it('marks its React hooks as client code', () => {
-  for (const file of ['dist/react.js', 'dist/cjs/react.js']) {
+  for (const file of REACT.flatMap((name) => [`dist/${name}`, `dist/cjs/${name}`])) {
     assert.match(read(file), /^("use strict";\n)?['"]use client['"];/, file);
   }
 });
 
 it('has the same types for import and require', () => {
   const { exports } = JSON.parse(read('package.json'));
-  for (const { import: es, require: common } of [exports['.'], exports['./react'], exports['./shared']]) {
+  for (const { import: es, require: common } of [exports['.'], exports['./presence'], exports['./react'], exports['./shared']]) {
     assert.equal(read(es.types), read(common.types));
   }
+});
+
+it('has types that compile with every check', (test) => {
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  const folder = mkdtempSync(join(root, 'dist/old-'));
+  test.after(() => rmSync(folder, { recursive: true, force: true }));
+  const entries = ['', '/presence', '/react', '/shared'].map((entry) => `import '@emagine/gateway-client${entry}';`);
+  writeFileSync(join(folder, 'app.mts'), `${entries.join('\n')}\n`);
+  const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
+  const options = ['--ignoreConfig', '--noEmit', '--strict', '--module', 'nodenext', '--lib', 'es2022,dom', '--types', 'react'];
+  const { status, stdout } = spawnSync(process.execPath, [tsc, ...options, join(folder, 'app.mts')], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
 });
 
 it('supports the oldest Node version that the tests use', () => {

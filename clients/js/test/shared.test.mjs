@@ -1,46 +1,10 @@
 // Tabs and their shared worker in one process, with real message ports and fake sockets.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { MessageChannel } from 'node:worker_threads';
-import { SharedClient } from '../dist/shared.js';
-import { SharedHub } from '../dist/shared-hub.js';
 import { MAX_UNTAKEN } from '../dist/shared-messages.js';
 import { eventually } from './support/deadline.mjs';
-import { FakeSocket, LIMITS, message } from './support/fake.mjs';
-
-/** Starts a worker; returns its sockets and functions that open tabs and accept sockets. */
-function startWorker(test) {
-  const sockets = [];
-  const WebSocket = function (url) {
-    const socket = new FakeSocket(url);
-    sockets.push(socket);
-    return socket;
-  };
-  const hub = new SharedHub({ WebSocket });
-  const open = (options = {}) => {
-    const { port1, port2 } = new MessageChannel();
-    hub.serve(port2);
-    const tab = new SharedClient({ url: 'ws://gateway.test/', token: '42', worker: port1, ...options });
-    const events = [];
-    tab.on('event', (event) => events.push(event));
-    test.after(() => {
-      tab.close();
-      port1.close();
-    });
-    return { tab, events, port: port1, workerPort: port2 };
-  };
-  /** Accepts the latest socket with Hello and Ready. */
-  const accept = async (nth, channels = []) => {
-    await eventually('a socket is opened', () => sockets.length === nth);
-    const socket = sockets[nth - 1];
-    socket.receive({ op: 0, heartbeat_interval: 45_000, limits: LIMITS });
-    const [identify] = socket.ops(1);
-    const own = ['user:42', 'all'].map((channel) => ({ channel, position: '1-0' }));
-    socket.receive({ op: 2, user: '42', channels: [...own, ...channels] });
-    return { socket, identify };
-  };
-  return { sockets, open, accept };
-}
+import { message } from './support/fake.mjs';
+import { startWorker } from './support/worker.mjs';
 
 const messages = (events) => events.filter(({ type }) => type === 'message').map((event) => event.message.n);
 

@@ -1,7 +1,8 @@
 // Compiled, but not run: the programs of the README are well-typed, and some mistakes are not.
 import WebSocket from 'ws';
 import { GatewayClient, type ChannelEvent } from '../src/index.js';
-import { useChannel, useGatewayState } from '../src/react.js';
+import { online, presence, PresenceError, type MemberPage, type OnlineState } from '../src/presence.js';
+import { useChannel, useGatewayState, useOnline, useOnlineUsers, usePresence } from '../src/react.js';
 import { SharedClient } from '../src/shared.js';
 
 const client = new GatewayClient({ url: 'wss://gateway.example.com/', token: async () => 'token', WebSocket });
@@ -32,6 +33,26 @@ client.subscribe('room:8', { since: null }).on('refused', ({ reason }) => consol
 client.refresh();
 new GatewayClient({ url: 'wss://g/', token: 't', presence: (wake, rest) => (wake('seen'), rest('put away'), () => {}) });
 
+
+export async function people(): Promise<MemberPage> {
+  using ada = online(client, 'ada');
+  ada.on('change', (state) => state?.at.toFixed());
+  using room = presence(new SharedClient({ worker: new SharedWorker('/w.js'), url: 'wss://g/', token: 't' }), 'room:7');
+  room.on('join', (users) => users.join());
+  for await (const { members } of room.allMembers({ after: 'ada' })) console.log(members.length, room.count?.toFixed());
+  return room.members().catch((error: unknown) => {
+    throw error instanceof PresenceError ? error.code : error;
+  });
+}
+
+export function Presence() {
+  const states: ReadonlyMap<string, OnlineState> = useOnlineUsers(client, ['ada']);
+  const { count, members, isComplete } = usePresence(client, null, { maxMembers: 10 });
+  return [useOnline(client, undefined)?.online, states.size, count, members.length, isComplete];
+}
+
+// @ts-expect-error a room has no such event
+presence(client, 'room:7').on('change', () => {});
 // @ts-expect-error unknown event
 client.on('messages', () => {});
 // @ts-expect-error the token is missing

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use jsonschema::Draft;
 use serde_json::Value;
 
 use crate::support::client::{Client, Version};
-use crate::support::contract::Contract;
+use crate::support::contract::{Contract, document, validator};
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
@@ -222,4 +223,47 @@ fn the_contract_and_the_gateway_agree_on_malformed_frames() {
         }
     }
     assert_eq!(verdicts.len(), 4);
+}
+
+/// Frames that clients/js exchanges in its tests, and malformed ones.
+#[test]
+fn the_contract_has_the_frames_of_presence() {
+    let document = document("asyncapi.yaml");
+    let is = |schema: &str, frame: &str| {
+        let validator = validator(&document, &document["components"]["schemas"][schema], Draft::Draft7);
+        validator.is_valid(&serde_json::from_str(frame).unwrap())
+    };
+    for (schema, frame) in [
+        ("Presence", r#"{"op":14,"channel":"room:7","count":812}"#),
+        ("Presence", r#"{"op":14,"channel":"room:7","count":3,"joined":["42"],"left":["43"]}"#),
+        ("Members", r#"{"op":15,"id":"m1","channel":"room:7","members":["43","44"],"next":"44"}"#),
+        ("Members", r#"{"op":15,"id":"m1","channel":"room:7","members":[]}"#),
+        ("MembersRequest", r#"{"op":15,"id":"m1","channel":"room:7"}"#),
+        ("MembersRequest", r#"{"op":15,"id":"m1","channel":"room:7","after":"42"}"#),
+        (
+            "Subscription",
+            r#"{"op":6,"channel":"online:42","state":"subscribed","position":"5-0","presence":{"online":true,"at":1764423000000}}"#,
+        ),
+        ("Error", r#"{"op":9,"code":"own_channel","detail":"","id":"m1"}"#),
+    ] {
+        assert!(is(schema, frame), "{schema}: {frame}");
+    }
+    for (schema, frame) in [
+        ("Presence", r#"{"op":14,"channel":"room:7"}"#),
+        ("Presence", r#"{"op":14,"channel":"room:7","count":-1}"#),
+        ("Presence", r#"{"op":14,"channel":"room:7","count":3,"joined":[]}"#),
+        ("Members", r#"{"op":15,"channel":"room:7","members":[]}"#),
+        ("Members", r#"{"op":15,"id":"m1","channel":"room:7","members":[],"next":null}"#),
+        ("MembersRequest", r#"{"op":15,"channel":"room:7"}"#),
+        (
+            "Subscription",
+            r#"{"op":6,"channel":"online:42","state":"subscribed","position":"5-0","presence":{"online":true}}"#,
+        ),
+        (
+            "Subscription",
+            r#"{"op":6,"channel":"online:42","state":"refused","reason":"not_allowed","presence":{"online":true,"at":1}}"#,
+        ),
+    ] {
+        assert!(!is(schema, frame), "{schema}: {frame}");
+    }
 }

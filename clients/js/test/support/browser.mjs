@@ -36,7 +36,7 @@ function obeyOrders() {
 export async function startPages(test, { reports = [], rendered = '' } = {}) {
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ['test/pages/react.tsx', 'test/pages/hydrate.mjs'],
+    entryPoints: ['test/pages/react.tsx', 'test/pages/hydrate.mjs', 'test/pages/presence.mjs'],
     outdir: 'pages',
     bundle: true,
     write: false,
@@ -52,6 +52,8 @@ export async function startPages(test, { reports = [], rendered = '' } = {}) {
     '/react.js': ['text/javascript', script('react')],
     '/hydrate.html': ['text/html', `<!doctype html><div id="root">${rendered}</div><script src="/hydrate.js"></script>`],
     '/hydrate.js': ['text/javascript', script('hydrate')],
+    '/presence.html': ['text/html', `<!doctype html><div id="root">${rendered}</div><script src="/presence.js"></script>`],
+    '/presence.js': ['text/javascript', script('presence')],
     '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
     '/shared-worker.js': ['text/javascript', worker],
     '/orderly-worker.js': ['text/javascript', `${worker};(${obeyOrders})()`],

@@ -5,18 +5,20 @@ export const ROOM = 'room:7';
 
 // Values of unexpected types.
 export const ODD = [null, undefined, 0, -1, 1e300, 'text', '', true, [], {}, [null], { toString: 1 }];
-const OPS = [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 99, '3', null];
+const OPS = [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 99, '3', null];
 const FIELDS = {
   0: ['heartbeat_interval', 'limits'],
   2: ['user', 'channels', 'expires_in'],
   3: ['channel', 'message', 'position'],
-  6: ['channel', 'state', 'reason', 'position', 'recovered'],
+  6: ['channel', 'state', 'reason', 'position', 'recovered', 'presence'],
   7: ['after', 'reason'],
   8: ['channel', 'reason'],
-  9: ['code', 'detail'],
+  9: ['code', 'detail', 'id'],
   10: ['time'],
   11: ['time'],
   13: ['expires_in'],
+  14: ['channel', 'count', 'joined', 'left'],
+  15: ['id', 'channel', 'members', 'next'],
 };
 const VALID = {
   0: { heartbeat_interval: 45_000, limits: LIMITS },
@@ -29,6 +31,8 @@ const VALID = {
   10: { time: 1 },
   11: { time: 1 },
   13: { expires_in: 60_000 },
+  14: { channel: ROOM, count: 1, joined: ['42'], left: [] },
+  15: { id: 'm1', channel: ROOM, members: ['42'], next: '42' },
 };
 
 /** Every frame with each field malformed, and texts that are not frames. */

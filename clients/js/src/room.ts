@@ -1,0 +1,131 @@
+/** Who is in a room: its count, joins and leaves (op 14), and its members by page (op 15). */
+
+import type { GatewayClientLike } from './options.js';
+import { PresenceHandle } from './presence-handle.js';
+import { number } from './protocol.js';
+import { after, PresenceError, Requests, strings, type MemberPage } from './requests.js';
+import type { ChannelEvent } from './subscription.js';
+
+/** The default timeout of a request, in milliseconds. */
+const TIMEOUT_MS = 10_000;
+
+/** The events of a RoomPresence. */
+export type RoomEvents = {
+  /** The count has changed, or is known again after a reconnect. */
+  count: number;
+  /** These users have joined. Not in large rooms, see `presence.max_members` of the gateway. */
+  join: string[];
+  /** These users have left. Not in large rooms. */
+  leave: string[];
+  /** As on a subscription. */
+  refused: { reason: string };
+};
+
+/** The options of a request for members. */
+export interface MembersOptions {
+  /** The page begins after this user: `next` of the page before. */
+  after?: string | undefined;
+  /**
+   * The timeout in milliseconds: until the room is subscribed, and from the request to its answer.
+   * Default 10000.
+   */
+  timeoutMs?: number | undefined;
+}
+
+/** Follows who is in a room. Any number of them share the channel's subscription with the app. */
+export class RoomPresence extends PresenceHandle<RoomEvents> {
+  readonly #client: GatewayClientLike;
+  #count: number | undefined;
+  #refusal: string | undefined;
+
+  /** @internal */
+  constructor(client: GatewayClientLike, channel: string) {
+    super(client, channel);
+    this.#client = client;
+  }
+
+  /** The channel of the room. */
+  get channel(): string {
+    return this.subscription.channel;
+  }
+
+  /**
+   * The number of sessions, or of members if the namespace has members; `undefined` if it is not
+   * known. While the client is disconnected, it is the last known count.
+   */
+  get count(): number | undefined {
+    return this.subscription.state === 'closed' ? undefined : this.#count;
+  }
+
+  /**
+   * A page of at most 100 members. It waits until the room is subscribed.
+   *
+   * @throws PresenceError. A request that is in flight when the connection breaks is not repeated.
+   */
+  async members({ after: from, timeoutMs = TIMEOUT_MS }: MembersOptions = {}): Promise<MemberPage> {
+    await this.#subscribed(timeoutMs);
+    return Requests.of(this.#client).members(this.channel, from, timeoutMs);
+  }
+
+  /**
+   * All pages of members, each requested when the loop wants it.
+   *
+   * @throws PresenceError. To continue, pass `next` of the last page as `after`.
+   */
+  async *allMembers(options: MembersOptions = {}): AsyncGenerator<MemberPage, void, undefined> {
+    let { after: from } = options;
+    do {
+      const page = await this.members({ ...options, after: from });
+      yield page;
+      from = page.next;
+    } while (from !== undefined);
+  }
+
+  /** @internal */
+  protected override read(event: ChannelEvent): Partial<RoomEvents> {
+    const before = this.#count;
+    if (event.type === 'subscribed') this.#count = countOf(event.presence);
+    else if (event.type === 'presence') this.#count = countOf(event.presence) ?? before;
+    else if (event.type === 'refused') this.#count = undefined;
+    this.#refusal = event.type === 'refused' ? event.reason : undefined;
+    const [join, leave] = event.type === 'presence' ? [strings(event.joined), strings(event.left)] : [[], []];
+    return {
+      ...(this.#count !== undefined && this.#count !== before && { count: this.#count }),
+      ...(join.length > 0 && { join }),
+      ...(leave.length > 0 && { leave }),
+      ...(event.type === 'refused' && { refused: { reason: event.reason } }),
+    };
+  }
+
+  /** Waits until the gateway accepts requests for this room. */
+  async #subscribed(timeoutMs: number): Promise<void> {
+    if (this.subscription.state === 'subscribed') return;
+    let stop = (): void => {};
+    const done = new Promise<void>((resolve, reject) => {
+      const fail = (code: string) => reject(new PresenceError(code));
+      const check = () => {
+        const { state } = this.subscription;
+        if (state === 'subscribed') resolve();
+        else if (state === 'closed') fail('closed');
+        else if (state === 'refused' && this.#refusal !== undefined) fail(this.#refusal);
+      };
+      const offs = [
+        this.subscription.on('event', check),
+        // The end of a subscription is no event of it.
+        this.#client.on('state', check),
+        this.onClose(check),
+        after(timeoutMs, () => fail('timeout')),
+      ];
+      stop = () => offs.forEach((off) => off());
+      check();
+    });
+    return done.finally(() => stop());
+  }
+}
+
+const countOf = (value: any): number | undefined => number(value?.count);
+
+/** Follows who is in a room, in a namespace with presence. */
+export function presence(client: GatewayClientLike, channel: string): RoomPresence {
+  return new RoomPresence(client, channel);
+}
