@@ -132,6 +132,8 @@ mod tests {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],
+            token_id: None,
+            issued_at: None,
         };
         let expected = Identity {
             user: ChannelName::of_user("42").unwrap(),
