@@ -120,7 +120,7 @@ impl Handler<Disconnect> for Hub {
             Disconnect::Session(session) => self.core.key(*session).into_iter().collect(),
             Disconnect::User(user) => self.core.registry().sessions_of(user),
         };
-        ended.iter().for_each(|session| self.notify(*session, SessionEvent::Disconnect));
+        ended.iter().for_each(|session| self.notify(*session, SessionEvent::Disconnect(None)));
         ended.len()
     }
 }

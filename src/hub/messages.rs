@@ -1,5 +1,6 @@
 //! The messages that a hub receives, and those it sends to sessions.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Message, Recipient};
@@ -54,8 +55,9 @@ pub enum HubInput {
         session: SessionId,
         /// The channel to leave.
         channel: ChannelName,
-        /// The frame that answers the client, sent after the channel's last message.
-        answer: Bytes,
+        /// The frame for the client, sent after the channel's last message; `None` if the client does not know of
+        /// subscriptions.
+        answer: Option<Bytes>,
     },
     /// The session has queued its answer to the client. Makes the answered subscriptions live: held publications follow.
     GoLive {
@@ -165,6 +167,15 @@ pub enum SessionEvent {
         /// The delay before the client should reconnect, in milliseconds.
         after_ms: u64,
     },
-    /// The backend or an operator ends the session.
-    Disconnect,
+    /// The backend or an operator ends the session, with this reason for the client.
+    Disconnect(Option<Arc<str>>),
+    /// The token that the session used is revoked.
+    TokenRevoked,
+    /// The backend or an operator subscribes the session to a channel, or ends its subscription.
+    SetSubscription {
+        /// The channel.
+        channel: ChannelName,
+        /// Whether the session is subscribed from now on.
+        is_subscribed: bool,
+    },
 }

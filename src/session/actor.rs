@@ -113,6 +113,10 @@ impl SessionPorts for ActorPorts<'_> {
         self.outbox.close(code);
     }
 
+    fn close_with(&mut self, code: CloseCode, reason: &str) {
+        self.outbox.close_with(code, reason);
+    }
+
     fn send_to_hub(&mut self, input: HubInput) {
         self.services.hub.do_send(input);
     }
