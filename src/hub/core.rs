@@ -220,7 +220,7 @@ impl<S: FrameSink> HubCore<S> {
                 self.count_fanout(flushed);
                 self.leave_room(session, &channel, actions);
                 let ended = self.registry.unsubscribe(session, &channel);
-                self.registry.send(session, answer);
+                answer.into_iter().for_each(|answer| self.registry.send(session, answer));
                 ended.into_iter().for_each(|ended| self.on_subscription_end(ended, actions));
             }
             HubInput::GoLive { session, channel } => {

@@ -19,6 +19,7 @@ use super::heartbeat::HeartbeatTimer;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
 use super::services::Services;
+use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
@@ -79,8 +80,13 @@ impl Session {
             outbox: &self.outbox,
             permit: &mut self.permit,
             context,
+            accepted: None,
         };
         drive(&mut self.conversation, now, input, &mut ports);
+        // After the Join, so that the hub knows the user of the token.
+        if let Some(token) = ports.accepted {
+            self.services.hub.do_send(TokenAccepted { session, token });
+        }
         self.arm_heartbeat(now, context);
     }
 
@@ -111,6 +117,8 @@ struct ActorPorts<'a> {
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
     context: &'a mut WebsocketContext<Session>,
+    /// The token that the session uses from now on.
+    accepted: Option<AcceptedToken>,
 }
 
 impl SessionPorts for ActorPorts<'_> {
@@ -122,12 +130,19 @@ impl SessionPorts for ActorPorts<'_> {
         self.outbox.close(code);
     }
 
+    fn close_with(&mut self, code: CloseCode, reason: &str) {
+        self.outbox.close_with(code, reason);
+    }
+
     fn send_to_hub(&mut self, input: HubInput) {
         self.services.hub.do_send(input);
     }
 
     fn authenticate(&mut self, token: &Token) -> Input<'static> {
-        authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0)
+        let (answer, accepted) =
+            authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0);
+        self.accepted = accepted;
+        answer
     }
 
     fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>> {

@@ -8,6 +8,7 @@
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
 //! - `members`: reads the members of channels.
+//! - [`staleness`]: whether revocations may be unknown.
 //! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
@@ -21,6 +22,7 @@ pub mod heartbeat;
 pub mod limits;
 mod members;
 mod services;
+pub mod staleness;
 
 pub use self::services::Services;
 

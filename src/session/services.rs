@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 
+use super::staleness::Staleness;
 use crate::auth::ReloadableAuthenticator;
 use crate::broker::Broker;
 use crate::hub::Hub;
@@ -17,8 +18,10 @@ pub struct Services {
     pub rules: Arc<Rules>,
     /// Verifies tokens.
     pub tokens: ReloadableAuthenticator,
-    /// Reads the members of channels.
+    /// Reads the members of channels, and knows the revoked tokens.
     pub broker: Broker,
+    /// Decides whether revocations may be unknown.
+    pub staleness: Staleness,
     /// The hub of the same thread.
     pub hub: Addr<Hub>,
     /// The metrics of the process.

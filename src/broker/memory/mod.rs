@@ -1,9 +1,11 @@
 //! The broker inside one process. It delivers a publication before `publish` returns.
 //!
+//! - `control`: commands to this process.
 //! - `history`: the stored messages and the idempotency keys.
 //! - `presence`: the names of one kind that are not away, and their edges.
 //! - `rooms`: users, channels in use, and rooms.
 
+mod control;
 mod history;
 mod presence;
 mod rooms;
@@ -20,9 +22,9 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    BrokerCallId, ChannelInUse, ChannelsPage, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId,
-    Inbox, LocalReport, MembersPage, PresenceError, PresenceOptions, PublishError, PublishOutcome,
-    PublishRequest, Published, ReadId, SubscribeAck,
+    BrokerCallId, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Cut, Health,
+    HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, LocalReport, MembersPage, PresenceError,
+    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, ReadId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -31,6 +33,7 @@ use protocol::position::Position;
 use protocol::presence::UserPresence;
 use protocol::publication::Publication;
 
+use control::MemoryControl;
 use history::{Appended, KeyReused, MemoryHistory};
 use presence::Edge;
 use rooms::{MemoryPresence, PresenceOutput};
@@ -49,6 +52,7 @@ struct MemoryShared {
     state: Mutex<MemoryState>,
     metrics: Metrics,
     limits: PayloadLimits,
+    control: MemoryControl,
     stopped: AtomicBool,
 }
 
@@ -83,6 +87,7 @@ impl MemoryBroker {
                 state: Mutex::new(state),
                 metrics: metrics.clone(),
                 limits,
+                control: MemoryControl::default(),
                 stopped: AtomicBool::new(false),
             }),
         }
@@ -247,6 +252,21 @@ impl MemoryBroker {
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
+    }
+
+    pub(in crate::broker) fn control(&self) -> &MemoryControl {
+        &self.shared.control
+    }
+
+    pub(super) async fn issue(
+        &self,
+        command: &ControlCommand,
+        deadline: Duration,
+    ) -> Result<ControlOutcome, ControlError> {
+        if self.is_stopped() {
+            return Err(ControlError::Unavailable);
+        }
+        self.shared.control.issue(command, deadline).await
     }
 
     pub(super) fn health(&self) -> Health {

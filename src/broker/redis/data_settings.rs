@@ -44,7 +44,7 @@ impl DataSettings {
             idempotency_window_ms: milliseconds(options.history.idempotency_window),
             max_payload_bytes: options.max_payload_bytes,
             max_payload_depth: options.max_payload_depth,
-            presence_max_edges: options.presence.map(|presence| presence.max_edges),
+            presence_max_edges: options.presence.as_ref().map(|presence| presence.max_edges),
         }
     }
 

@@ -14,6 +14,7 @@
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: what this process reports, and its leases.
+//! - `control_state`: this replica's name, its handler of commands, and the revoked tokens.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
@@ -42,6 +43,7 @@ mod address;
 mod commands;
 mod connect;
 mod connected;
+mod control_state;
 mod data_settings;
 mod dataset;
 mod downtime;
@@ -80,14 +82,15 @@ use tokio::runtime;
 use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
 use super::{
-    BrokerSetupError, ChannelInUse, ChannelsPage, Health, HubId, LocalReport, MembersPage, PresenceError,
-    Retry,
+    BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Health,
+    HubId, LocalReport, MembersPage, PresenceError, Retry,
 };
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 pub use access::{Credentials, TlsFiles};
+use control_state::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
@@ -172,6 +175,24 @@ impl RedisBroker {
 
     pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
         online::read(&self.handle.state, users).await
+    }
+
+    pub(super) fn control(&self) -> &ControlState {
+        &self.handle.state.control
+    }
+
+    pub(super) async fn issue(
+        &self,
+        command: &ControlCommand,
+        _deadline: Duration,
+    ) -> Result<ControlOutcome, ControlError> {
+        command.check()?;
+        Err(ControlError::Unavailable)
+    }
+
+    /// How long there has been no healthy link.
+    pub(super) fn stale_for(&self) -> Option<Duration> {
+        self.handle.state.stale_for()
     }
 
     pub(super) fn link(&self) -> &SharedLink {
