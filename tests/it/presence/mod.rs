@@ -1,12 +1,18 @@
 //! Presence over a real Redis: who is online, and the edges that backends and clients hear.
 //!
+//! - `burial`: real replicas bury leases that the test has written.
 //! - `crowd`: exact edges while everything fails at random.
 //! - `edges`: what each edge stands for.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `functions`: the functions in Redis, called directly.
+//! - `wrong_types`: keys that somebody else has written.
 
+mod burial;
 mod crowd;
 mod edges;
 mod faults;
+mod functions;
+mod wrong_types;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
