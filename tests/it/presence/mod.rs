@@ -1,5 +1,6 @@
 //! Presence over a real Redis: who is online, and the edges that backends and clients hear.
 //!
+//! - `burial`: real replicas bury leases that the test has written.
 //! - `crowd`: exact edges while everything fails at random.
 //! - `edges`: what each edge stands for.
 //! - `online`: the state at the beginning of a subscription to `online:<user>`.
@@ -7,14 +8,19 @@
 //! - `push_worker`: the documented worker.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 //! - `rooms_ws`: rooms on the socket.
+//! - `functions`: the functions in Redis, called directly.
+//! - `wrong_types`: keys that somebody else has written.
 
+mod burial;
 mod crowd;
 mod edges;
 mod faults;
+mod functions;
 mod online;
 mod push;
 mod push_worker;
 mod rooms_ws;
+mod wrong_types;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -29,6 +29,8 @@ pub(super) enum Disturbance {
     Stop,
     /// The link to Redis is silent for a while.
     SilentCut,
+    /// The link to Redis is slow for a while.
+    SlowLink,
     /// The link to Redis is reset, and refused for a while.
     RefusedCut,
     /// The link to Redis is reset once.
@@ -40,7 +42,7 @@ pub(super) enum Disturbance {
 }
 
 impl Disturbance {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Stop,
         Self::Kill,
         Self::SilentCut,
@@ -49,6 +51,7 @@ impl Disturbance {
         Self::Drain,
         Self::Reset,
         Self::KillConnections,
+        Self::SlowLink,
     ];
 }
 
@@ -135,6 +138,11 @@ impl Crowd {
         }
     }
 
+    /// Delays all that the replicas send to Redis, and its answers.
+    pub(super) fn delay_links(&self, delay: Duration) {
+        self.replicas.iter().for_each(|replica| replica.proxy.set_both(Fault::Delay(delay)));
+    }
+
     fn disturb(&mut self, disturbance: Disturbance) {
         let index = self.random.random_range(0..REPLICAS);
         if self.replicas[index].lasting.is_some() {
@@ -153,6 +161,10 @@ impl Crowd {
             }
             Disturbance::SilentCut => {
                 replica.proxy.set_both(Fault::BlackHole);
+                replica.lasting = Some((disturbance, end));
+            }
+            Disturbance::SlowLink => {
+                replica.proxy.set_both(Fault::Delay(Duration::from_millis(200)));
                 replica.lasting = Some((disturbance, end));
             }
             Disturbance::RefusedCut => {

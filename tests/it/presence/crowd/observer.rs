@@ -19,6 +19,8 @@ use crate::support::redis_server::RedisServer;
 pub(super) struct Observed {
     pub(super) negative_counts: Vec<String>,
     pub(super) leases: BTreeSet<String>,
+    /// Leases that were removed before they lapsed.
+    pub(super) early_burials: Vec<String>,
     /// The edges that each listener heard while it was connected.
     pub(super) heard: Vec<Vec<Edge>>,
     /// Whether the first listener was connected before the first edge.
@@ -91,13 +93,18 @@ impl Shared {
 
     fn read_counts(&self) -> RedisResult<()> {
         let mut backend = self.connect()?;
+        let mut before = BTreeMap::<String, u64>::new();
         while !self.is_stopped.load(Ordering::SeqCst) {
             let counts: BTreeMap<String, i64> =
                 redis::cmd("HGETALL").arg(self.kind.counts).query(&mut backend)?;
-            let leases: Vec<String> =
-                redis::cmd("ZRANGE").arg("gateway:{presence}:replicas").arg(0).arg(-1).query(&mut backend)?;
+            let leases = read_leases(&mut backend)?;
+            let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut backend)?;
+            let now = seconds * 1_000 + micros / 1_000;
             let mut observed = self.observed.lock().unwrap();
-            observed.leases.extend(leases);
+            let early = before.iter().filter(|(lease, lapses)| **lapses > now && is_gone(lease, &leases));
+            observed.early_burials.extend(early.map(|(lease, lapses)| format!("{lease}: {lapses} > {now}")));
+            observed.leases.extend(leases.keys().cloned());
+            before = leases;
             let negative = counts.iter().filter(|(_, count)| **count < 0);
             observed.negative_counts.extend(negative.map(|(name, count)| format!("{name}: {count}")));
             drop(observed);
@@ -126,4 +133,15 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Each lease and when it lapses, in Unix milliseconds.
+fn read_leases(backend: &mut redis::Connection) -> RedisResult<BTreeMap<String, u64>> {
+    redis::cmd("ZRANGE").arg("gateway:{presence}:replicas").arg(&["0", "-1", "WITHSCORES"]).query(backend)
+}
+
+/// Whether a lease was removed although its process has no later one, under which it could have given this one up.
+fn is_gone(lease: &str, leases: &BTreeMap<String, u64>) -> bool {
+    let process = |lease: &str| lease.rsplit_once('-').map(|(process, _)| process.to_owned());
+    !leases.keys().any(|other| other == lease || process(other) == process(lease))
 }

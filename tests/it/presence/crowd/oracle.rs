@@ -33,9 +33,10 @@ pub(super) fn read_edges(kind: &Kind, backend: &mut Connection) -> Vec<Edge> {
 pub(super) type Arrivals = BTreeMap<String, usize>;
 
 /// The edges of each name begin with one that begins, alternate, and rise in time. Each edge that begins has a cause: the
-/// name has come, or a replica has reported it again under a new lease. Returns the names that are present.
+/// name has come, or a replica has reported it again under a new lease. No lease was buried before it lapsed. Returns the names that are present.
 pub(super) fn check_edges(edges: &[Edge], arrivals: &Arrivals, observed: &Observed) -> Vec<String> {
     assert_eq!(observed.negative_counts, Vec::<String>::new(), "counts below zero");
+    assert_eq!(observed.early_burials, Vec::<String>::new(), "leases that had not lapsed");
     let mut last = BTreeMap::<&str, (&Edge, usize)>::new();
     for edge in edges {
         let (before, begun) = last.get(&*edge.name).map_or((None, 0), |(edge, begun)| (Some(*edge), *begun));
