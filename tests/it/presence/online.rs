@@ -319,3 +319,29 @@ fn a_watcher_ends_at_the_truth_while_connections_are_cut() {
         run_cuts(seed, Duration::from_secs(6));
     }
 }
+
+#[test]
+fn an_edge_that_was_lost_with_the_link_is_in_the_state() {
+    let redis = RedisServer::start();
+    let slow = watchable(&redis)
+        .with("broker.max_reconnect_delay", "2s")
+        .with("broker.min_reconnect_delay", "2s")
+        .spawn();
+    slow.wait_ready();
+    let (mut watcher, ready) = watch(&slow, &["42"]);
+    assert_state(&ready["channels"][2]["presence"], false);
+    let mut backend = redis.client();
+    // Only this replica has a subscriber's connection yet.
+    run_line(&mut backend, "CLIENT KILL TYPE pubsub");
+    slow.wait_not_ready("redis");
+    let gateway = watchable(&redis).spawn();
+    gateway.wait_ready();
+    let _client = gateway.ready_client("42");
+    wait_online(&mut backend, "42", Some(1));
+    assert_eq!(slow.readyz().0, 503, "the edge was published while the link was down");
+    let mut frames = std::iter::repeat_with(|| watcher.next_json());
+    let gap = frames.find(|frame| frame["channel"] == "online:42").unwrap();
+    assert_eq!(gap["op"], 8, "{gap}");
+    let state = frames.find(|frame| frame["channel"] == "online:42").unwrap();
+    assert_state(&state["message"], true);
+}
