@@ -1,5 +1,9 @@
 //! The state in the answer to a subscription to `online:<user>`, and the edges that follow it.
 
+use std::time::Instant;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use super::edges::{Over, over_both};
@@ -246,4 +250,98 @@ fn many_subscriptions_are_read_in_few_calls() {
     let line = stats.lines().find(|line| line.starts_with("cmdstat_hmget:calls=")).unwrap();
     let calls: u32 = line.split(['=', ',']).nth(1).unwrap().parse().unwrap();
     assert!(calls < 100, "{line}");
+}
+
+/// A user comes and leaves on one replica, and a client watches it on another one, whose connections to Redis are cut:
+/// the subscriber's, so that edges are lost, and those for commands, so that reads of the state are.
+fn run_cuts(seed: u64, time: Duration) {
+    let redis = RedisServer::start();
+    let gateways = [watchable(&redis).spawn(), watchable(&redis).spawn()];
+    gateways.iter().for_each(TestGateway::wait_ready);
+    let (mut watcher, ready) = watch(&gateways[0], &["42"]);
+    let mut state = ready["channels"][2]["presence"].clone();
+    let mut random = SmallRng::seed_from_u64(seed);
+    let (mut client, mut gaps) = (None, 0);
+    let mut backend = redis.client();
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        match random.random_range(0..12) {
+            0 => run_line(&mut backend, "CLIENT KILL TYPE pubsub"),
+            1 => run_line(&mut backend, "CLIENT KILL TYPE normal SKIPME yes"),
+            _ => {
+                client = match client {
+                    None => Some(gateways[1].ready_client("42")),
+                    Some(_) => None,
+                }
+            }
+        }
+        // Also the pace of the steps.
+        let pause = Duration::from_millis(random.random_range(1..60));
+        gaps += apply(&mut watcher, &mut state, pause);
+    }
+    let truth = client.is_some();
+    wait_online(&mut backend, "42", truth.then_some(1));
+    let deadline = Instant::now() + BURIAL;
+    while state["online"] != truth && Instant::now() < deadline {
+        gaps += apply(&mut watcher, &mut state, Duration::from_millis(100));
+    }
+    assert_eq!(state["online"], truth, "seed {seed}: {state} after {gaps} gaps");
+    assert!(gaps > 0, "seed {seed}: no cut was noticed");
+}
+
+fn run_line(backend: &mut Connection, line: &str) {
+    let words: Vec<&str> = line.split(' ').collect();
+    redis::cmd(words[0]).arg(&words[1..]).exec(backend).unwrap();
+}
+
+/// Applies each frame until none arrives for `pause`. Returns the number of gaps.
+#[track_caller]
+fn apply(watcher: &mut Client, state: &mut Value, pause: Duration) -> usize {
+    let mut gaps = 0;
+    while let Some(frame) = watcher.next_within(pause) {
+        let frame: Value = serde_json::from_str(&frame).unwrap();
+        if frame["channel"] != "online:42" {
+            continue;
+        }
+        match frame["op"].as_u64().unwrap() {
+            3 => *state = frame["message"].clone(),
+            8 => gaps += 1,
+            _ => panic!("{frame}"),
+        }
+    }
+    gaps
+}
+
+#[test]
+fn a_watcher_ends_at_the_truth_while_connections_are_cut() {
+    let seeds = std::env::var("PRESENCE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    for seed in 1..=seeds {
+        run_cuts(seed, Duration::from_secs(6));
+    }
+}
+
+#[test]
+fn an_edge_that_was_lost_with_the_link_is_in_the_state() {
+    let redis = RedisServer::start();
+    let slow = watchable(&redis)
+        .with("broker.max_reconnect_delay", "2s")
+        .with("broker.min_reconnect_delay", "2s")
+        .spawn();
+    slow.wait_ready();
+    let (mut watcher, ready) = watch(&slow, &["42"]);
+    assert_state(&ready["channels"][2]["presence"], false);
+    let mut backend = redis.client();
+    // Only this replica has a subscriber's connection yet.
+    run_line(&mut backend, "CLIENT KILL TYPE pubsub");
+    slow.wait_not_ready("redis");
+    let gateway = watchable(&redis).spawn();
+    gateway.wait_ready();
+    let _client = gateway.ready_client("42");
+    wait_online(&mut backend, "42", Some(1));
+    assert_eq!(slow.readyz().0, 503, "the edge was published while the link was down");
+    let mut frames = std::iter::repeat_with(|| watcher.next_json());
+    let gap = frames.find(|frame| frame["channel"] == "online:42").unwrap();
+    assert_eq!(gap["op"], 8, "{gap}");
+    let state = frames.find(|frame| frame["channel"] == "online:42").unwrap();
+    assert_state(&state["message"], true);
 }
