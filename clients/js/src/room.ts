@@ -11,6 +11,8 @@ const TIMEOUT_MS = 10_000;
 
 /** The events of a RoomPresence. */
 export type RoomEvents = {
+  /** The subscription has begun, also after a reconnect: earlier joins and leaves were not reported. */
+  subscribed: undefined;
   /** The count has changed, or is known again after a reconnect. */
   count: number;
   /** These users have joined. Not in large rooms, see `presence.max_members` of the gateway. */
@@ -90,6 +92,7 @@ export class RoomPresence extends PresenceHandle<RoomEvents> {
     this.#refusal = event.type === 'refused' ? event.reason : undefined;
     const [join, leave] = event.type === 'presence' ? [strings(event.joined), strings(event.left)] : [[], []];
     return {
+      ...(event.type === 'subscribed' && { subscribed: undefined }),
       ...(this.#count !== undefined && this.#count !== before && { count: this.#count }),
       ...(join.length > 0 && { join }),
       ...(leave.length > 0 && { leave }),

@@ -151,7 +151,7 @@ export class Channel {
    */
   give(event: ChannelEvent, position?: string): void {
     const { moves, lastState } = this;
-    const { message, presence = /^online:/.test(this.name) && message }: any = event;
+    const { message, presence = message?.at >= 0 && /^online:/.test(this.name) && message }: any = event;
     this.giving = position;
     if (isStateEvent(event)) this.lastState = event;
     // Later subscriptions start with the latest presence. The gateway reads it after an earlier edge.

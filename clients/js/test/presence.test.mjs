@@ -108,7 +108,7 @@ describe('whether a user is online', () => {
   it('is told to later users of one subscription', async () => {
     const world = await connected((client) => client.subscribe(ADA), [state(ADA, { online: false, at: 100 })]);
     world.socket.receive(edge(true, 200));
-    world.socket.receive(edge(false, 150));
+    for (const odd of [edge(false, 150), message(ADA, 1), { ...edge(), message: 'odd' }]) world.socket.receive(odd);
     await settled();
     const late = [online(world.client, 'ada'), online(world.client, 'ada')];
     await settled();
@@ -174,7 +174,7 @@ describe('a room', () => {
   it('reports its count, joins and leaves', async () => {
     const world = start();
     const room = presence(world.client, ROOM);
-    const events = record(room, ['count', 'join', 'leave']);
+    const events = record(room, ['subscribed', 'count', 'join', 'leave']);
     world.client.connect();
     await ready(world, [state(ROOM)]);
     assert.deepEqual([room.channel, room.count], [ROOM, undefined]);
@@ -183,6 +183,7 @@ describe('a room', () => {
     world.socket.receive({ op: 14, channel: ROOM, count: 812 });
     await settled();
     assert.deepEqual(events, [
+      ['subscribed', undefined],
       ['count', 2],
       ['join', ['a']],
       ['leave', ['b']],
@@ -207,6 +208,7 @@ describe('a room', () => {
 
   it('keeps its count over a cut, and learns it again', async () => {
     const world = await inRoom();
+    const begins = record(world.room, ['subscribed']);
     await cut(world);
     assert.equal(world.room.count, 3);
     world.socket.receive({ op: 2, user: '42', channels: [state(ROOM, undefined, { recovered: true })] });
@@ -215,7 +217,7 @@ describe('a room', () => {
     const events = record(world.room, ['count']);
     world.socket.receive({ op: 14, channel: ROOM, count: 3 });
     await settled();
-    assert.deepEqual(events, [['count', 3]]);
+    assert.deepEqual([begins.length, events], [1, [['count', 3]]]);
   });
 
   it('ignores a malformed op 14', async () => {
