@@ -205,6 +205,22 @@ labels! {
 }
 
 labels! {
+    /// What became of commands to every replica.
+    ControlResult {
+        /// The command was applied.
+        Applied = "applied",
+        /// The command was applied after the link had been down.
+        Replayed = "replayed",
+        /// The command was not applied, because its handler panicked.
+        Failed = "failed",
+        /// The entry of the stream is not a command that this version knows.
+        Invalid = "invalid",
+        /// Commands before another one were never read: they were trimmed, or Redis lost data.
+        Lost = "lost",
+    }
+}
+
+labels! {
     /// Why the link to Redis was lost.
     LinkLoss {
         /// No connection was made.
@@ -262,14 +278,15 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 17] = [
+const ADMIN_REQUESTS: [(&str, &[u16]); 18] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
-    ("/v1/sessions", &[200, 400, 401, 403, 504]),
-    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 504]),
+    ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
+    ("/v1/sessions", &[200, 400, 401, 403, 502, 503, 504]),
+    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 502, 503, 504]),
     ("/v1/presence", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/users/{user}", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 504]),
+    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/status", &[200, 401, 403]),
     ("/v1/token", &[200, 400, 401, 403, 408, 413]),
     ("/v1/openapi.json", &[200]),
@@ -308,6 +325,7 @@ impl Counters {
         create(&self.gaps, GapReason::ALL);
         create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
         create(&self.recoveries, RecoveryResult::ALL.iter().copied());
+        create(&self.control_commands, ControlResult::ALL.iter().copied());
         create(&self.rejected, RecordResult::ALL.iter().copied());
         create(&self.publications_dropped, PayloadError::ALL.map(DropReason::Payload));
         let dropped = [

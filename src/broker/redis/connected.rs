@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, dataset, function, lease, online, reads, rooms};
+use super::{USERS, control, dataset, function, lease, online, reads, rooms};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -44,6 +44,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = lease::run(state) => match never {},
         never = online::run(state) => match never {},
         never = rooms::run(state) => match never {},
+        never = control::follow(state) => match never {},
         never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }
@@ -101,6 +102,7 @@ async fn run_subscriptions(
     }
     await_confirmation(state, subscriptions.subscribe(&own)).await?;
     rooms::connected(state);
+    subscribe_control(state, &mut subscriptions).await?;
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
     dataset::mark_dataset(state).await;
@@ -137,6 +139,17 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Subscribes to the announcements of commands. A Redis user that may not hear them reads the commands at intervals.
+async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
+    let channel = [state.options.redis_channel(control::COMMANDS)];
+    let subscribed = await_confirmation(state, subscriptions.subscribe(&channel)).await;
+    match subscribed {
+        Err(error) if !error.is_no_permission() => return Err(error),
+        outcome => state.control.set_subscribed(outcome.is_ok()),
+    }
+    Ok(())
 }
 
 /// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.

@@ -29,10 +29,18 @@ pub(super) struct DataSettings {
     /// The most entries of the stream for push, if presence is on. `gateway_publish` refuses push without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) presence_max_edges: Option<usize>,
+    /// How long a revocation is kept if its command does not say it. Older gateways do not write this field.
+    #[serde(default = "default_revocation_ttl")]
+    pub(super) revocation_ttl_ms: u64,
 }
 
 const fn default_depth() -> usize {
     DEFAULT_MAX_DEPTH
+}
+
+/// The default of `auth.max_age` and `auth.leeway`, as in `gateway.lua`.
+const fn default_revocation_ttl() -> u64 {
+    2_592_005_000
 }
 
 impl DataSettings {
@@ -45,6 +53,7 @@ impl DataSettings {
             max_payload_bytes: options.max_payload_bytes,
             max_payload_depth: options.max_payload_depth,
             presence_max_edges: options.presence.as_ref().map(|presence| presence.max_edges),
+            revocation_ttl_ms: milliseconds(options.revocation_ttl),
         }
     }
 
@@ -77,20 +86,19 @@ impl DataSettings {
     /// How these settings, which are in force, differ from the process' own settings.
     pub(super) fn differences(&self, own: &Self) -> Vec<String> {
         let count = |count: usize| count.to_string();
+        let edges = |of: &Self| of.presence_max_edges.map_or_else(|| "off".to_owned(), count);
         let time = |ms: u64| format_duration(Duration::from_millis(ms));
         let pairs = [
-            ("history_size", count(self.history_size), count(own.history_size)),
-            ("history_ttl", time(self.history_ttl_ms), time(own.history_ttl_ms)),
-            ("idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
-            ("max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
-            ("max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
+            ("broker.history_size", count(self.history_size), count(own.history_size)),
+            ("broker.history_ttl", time(self.history_ttl_ms), time(own.history_ttl_ms)),
+            ("broker.idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
+            ("broker.max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
+            ("broker.max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
+            ("auth.max_age + auth.leeway", time(self.revocation_ttl_ms), time(own.revocation_ttl_ms)),
+            ("presence.max_edges", edges(self), edges(own)),
         ];
-        let pairs =
-            pairs.into_iter().map(|(name, in_force, here)| (format!("broker.{name}"), in_force, here));
-        let edges = |of: &Self| of.presence_max_edges.map_or_else(|| "off".to_owned(), count);
-        let presence = ("presence.max_edges".to_owned(), edges(self), edges(own));
         pairs
-            .chain([presence])
+            .into_iter()
             .filter(|(_, in_force, here)| in_force != here)
             .map(|(name, in_force, here)| format!("{name} is {in_force} in force, {here} here"))
             .collect()
@@ -115,7 +123,7 @@ mod tests {
         assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
         let later = text.replace('}', ",\"namespaces\":{}}");
         assert_eq!(DataSettings::parse(later.as_bytes()), Some(settings()));
-        let older = text.replace(",\"max_payload_depth\":128", "");
+        let older = text.replace(",\"max_payload_depth\":128,\"revocation_ttl_ms\":2592005000", "");
         assert_eq!(DataSettings::parse(older.as_bytes()), Some(settings()));
         for bad in ["", "1", "{}", "{\"history_size\":-1}", "\u{fffd}"] {
             assert_eq!(DataSettings::parse(bad.as_bytes()), None, "{bad}");

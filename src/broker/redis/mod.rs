@@ -22,6 +22,7 @@
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `online`: reads which users are online.
+//! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
@@ -43,7 +44,7 @@ mod address;
 mod commands;
 mod connect;
 mod connected;
-mod control_state;
+mod control;
 mod data_settings;
 mod dataset;
 mod downtime;
@@ -90,7 +91,7 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 pub use access::{Credentials, TlsFiles};
-use control_state::ControlState;
+use control::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
@@ -133,6 +134,7 @@ impl RedisBroker {
                     tokio::select! {
                         () = link::run(Arc::clone(&shared), backoff, &address) => {}
                         never = shared.thread_check.run() => match never {},
+                        never = control::apply(&shared) => match never {},
                     }
                 });
             }));
@@ -184,10 +186,9 @@ impl RedisBroker {
     pub(super) async fn issue(
         &self,
         command: &ControlCommand,
-        _deadline: Duration,
+        deadline: Duration,
     ) -> Result<ControlOutcome, ControlError> {
-        command.check()?;
-        Err(ControlError::Unavailable)
+        control::issue(&self.handle.state, command, deadline).await
     }
 
     /// How long there has been no healthy link.
@@ -219,6 +220,15 @@ impl RedisBroker {
 
     pub(super) fn notes(&self) -> Vec<String> {
         self.handle.state.notes()
+    }
+
+    /// Gives up this replica's lease, if there is one and Redis answers.
+    pub(super) async fn end_lease(&self) {
+        let state = &self.handle.state;
+        if let (Some(presence), Some(_)) = (&state.presence, state.commands()) {
+            // Otherwise the lease lapses by itself.
+            let _ = tokio::time::timeout(state.options.response_timeout, presence.end()).await;
+        }
     }
 
     pub(super) fn shutdown(&self) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use redis::Cmd;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::super::presence::{CountReporter, LocalNames, PresenceOptions, RoomEvent, RoomFeed};
 use super::super::{HubId, LocalReport};
@@ -26,6 +26,16 @@ pub(super) struct Presence {
     /// Notified when an event of a room may be due.
     pub(super) rooms_changed: Notify,
     pub(super) leases: Mutex<Leases>,
+    /// Whether this process is to give up its lease, and has done so.
+    pub(super) ending: watch::Sender<Ending>,
+}
+
+/// How far this process has given up its lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    No,
+    Wanted,
+    Done,
 }
 
 /// The names of this process' leases. A name is used once.
@@ -38,9 +48,9 @@ pub(super) struct Leases {
 }
 
 impl Presence {
-    pub(super) fn new(options: PresenceOptions) -> Self {
-        let process = format!("{:016x}", rand::random::<u64>());
-        let leases = Leases { process, count: 0, current: None, previous: None };
+    /// `replica`: the name of this process.
+    pub(super) fn new(options: PresenceOptions, replica: &str) -> Self {
+        let leases = Leases { process: replica.to_owned(), count: 0, current: None, previous: None };
         Self {
             users: Mutex::default(),
             channels: Mutex::default(),
@@ -50,8 +60,34 @@ impl Presence {
             changed: Notify::new(),
             rooms_changed: Notify::new(),
             leases: Mutex::new(leases),
+            ending: watch::Sender::new(Ending::No),
             options,
         }
+    }
+
+    /// Has the lease given up. Returns when it is.
+    pub(super) async fn end(&self) {
+        let mut ending = self.ending.subscribe();
+        self.ending.send_if_modified(|ending| {
+            let is_first = *ending == Ending::No;
+            if is_first {
+                *ending = Ending::Wanted;
+            }
+            is_first
+        });
+        self.changed.notify_one();
+        // The sender is in `self`, so the channel stays open.
+        let _ = ending.wait_for(|ending| *ending == Ending::Done).await;
+    }
+
+    /// Whether the process has given up its lease, so that it takes no other.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ending.borrow() == Ending::Done
+    }
+
+    /// Whether the lease is to be given up.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.ending.borrow() == Ending::Wanted
     }
 
     /// A hub reports what has changed among its sessions. Passes the event that this hub is to receive at once to

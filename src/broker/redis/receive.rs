@@ -43,6 +43,10 @@ impl<'a> PayloadReceiver<'a> {
             }
             return None;
         }
+        if channel == super::control::COMMANDS {
+            self.state.control.announce();
+            return None;
+        }
         let received = Some(Instant::now());
         self.state.metrics.publications_received.inc();
         // A payload that makes the parser panic costs one message, not the link.
