@@ -42,7 +42,7 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
             reports_users: settings.presence.enabled,
             namespaces: settings
                 .namespaces
-                .report_subscribers()
+                .any(NamespaceSettings::reports_subscribers)
                 .then(|| Arc::new(settings.namespaces.clone())),
             ..HubRules::new(recovery, settings.broker.response_timeout)
         },
