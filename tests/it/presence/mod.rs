@@ -2,10 +2,12 @@
 //!
 //! - `edges`: what each edge stands for.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `room_member`: a session in a room.
 //! - `rooms_ws`: rooms on the socket.
 
 mod edges;
 mod faults;
+mod room_member;
 mod rooms_ws;
 
 use std::collections::BTreeMap;
