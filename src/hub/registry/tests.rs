@@ -218,3 +218,10 @@ fn the_last_subscriber_takes_the_index_of_one_that_leaves() {
     fixture.deliver(&plain(1));
     assert_eq!(sessions[3].1.take_messages(), ["1"]);
 }
+
+/// The options and the members of a channel are in `Rooms`, so a channel without them takes no memory for them.
+#[test]
+fn the_entry_of_a_channel_has_no_room_for_options() {
+    let parts = size_of::<Vec<Subscriber<()>>>() + size_of::<Coverage>() + size_of::<Option<BrokerCall>>();
+    assert_eq!(size_of::<ChannelEntry<()>>(), parts);
+}

@@ -35,6 +35,8 @@ impl Conversation {
             .with("session.messages_per_minute", "120")
             .with("limits.subscriptions_per_session", "100")
             .with("drain.delay", "0s")
+            .with("presence.enabled", "true")
+            .with("namespaces.team.presence", "members")
             .spawn();
         gateway.wait_ready();
         Self { redis, gateway, client: None, version, actual: BTreeMap::new(), seen: BTreeSet::new() }
@@ -92,7 +94,7 @@ impl Conversation {
 
     #[track_caller]
     fn send_documented(&mut self, frame: &str) {
-        let token = self.gateway.token(&["--user", "42", "--channel", "room:*"]);
+        let token = self.gateway.token(&["--user", "42", "--channel", "room:*", "--channel", "team:*"]);
         let mut frame = self
             .actual
             .iter()

@@ -98,6 +98,9 @@ fn the_contract_and_version_2_have_the_same_frames() {
         .with("session.heartbeat_interval", "300ms")
         .with("limits.subscriptions_per_session", "2")
         .with("drain.delay", "0s")
+        .with("presence.enabled", "true")
+        .with("channels.public_namespaces", "public,team")
+        .with("namespaces.team.presence", "members")
         .spawn();
     gateway.wait_ready();
     let first = gateway.publish_durably("public:news", "1");
@@ -131,6 +134,17 @@ fn the_contract_and_version_2_have_the_same_frames() {
     }
     client.send_text(r#"{"op":12,"token":"42"}"#);
     client.expect_op(13);
+    for frame in [r#"{"op":5,"channel":"public:a"}"#, r#"{"op":4,"channel":"team:1"}"#] {
+        client.send_text(frame);
+        client.expect_op(6);
+    }
+    assert_eq!(client.expect_op(14)["count"], 1);
+    client.send_text(r#"{"op":15,"id":"m1","channel":"team:1"}"#);
+    assert_eq!(client.expect_op(15)["members"], serde_json::json!(["42"]));
+    client.send_text(r#"{"op":15,"id":"m2","channel":"public:news","after":"42"}"#);
+    assert_eq!(client.expect_op(9)["id"], "m2");
+    client.send_text(r#"{"op":5,"channel":"team:1"}"#);
+    client.expect_op(6);
     ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut redis.client()).unwrap();
     assert_eq!(client.expect_op(8)["reason"], "link_lost");
     gateway.terminate();

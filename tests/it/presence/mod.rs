@@ -7,6 +7,7 @@
 //! - `push`: messages for users that are away.
 //! - `push_worker`: the documented worker.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `room_member`: a session in a room.
 //! - `rooms_ws`: rooms on the socket.
 //! - `functions`: the functions in Redis, called directly.
 //! - `wrong_types`: keys that somebody else has written.
@@ -19,6 +20,7 @@ mod functions;
 mod online;
 mod push;
 mod push_worker;
+mod room_member;
 mod rooms_ws;
 mod wrong_types;
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::room_member::Member;
 use super::*;
-use crate::support::client::Client;
 
 macro_rules! over_both {
     ($($test:ident)*) => {
@@ -73,89 +73,6 @@ fn with_rooms(plan: Plan) -> Plan {
         .with("namespaces.all.presence", "count")
         .with("limits.connections_per_address", "0")
         .with("session.messages_per_minute", "0")
-}
-
-/// One session of a user on one channel.
-struct Member {
-    client: Client,
-    channel: &'static str,
-}
-
-impl Member {
-    #[track_caller]
-    fn enter(gateway: &TestGateway, user: &str, channel: &'static str) -> Self {
-        let mut client = gateway.connect_v2().answering_heartbeats();
-        client.identify(user);
-        client.expect_ready();
-        client.send_text(&json!({"op": 4, "channel": channel}).to_string());
-        let mut member = Self { client, channel };
-        let answer = member.next_but_all();
-        assert_eq!((&answer["op"], &answer["state"]), (&json!(6), &json!("subscribed")), "{answer}");
-        member
-    }
-
-    /// The next frame that is not the count of `all`.
-    #[track_caller]
-    fn next_but_all(&mut self) -> Value {
-        loop {
-            let frame = self.client.next_json();
-            if frame["op"] != 14 || frame["channel"] != "all" {
-                return frame;
-            }
-        }
-    }
-
-    /// Reads op 14 until one has this count. Returns all of them without `op` and `channel`.
-    #[track_caller]
-    fn wait_count(&mut self, count: u64) -> Vec<Value> {
-        let end = Instant::now() + BURIAL;
-        let mut told = Vec::new();
-        loop {
-            assert!(Instant::now() < end, "no count of {count} in {told:?}");
-            let mut frame = self.next_but_all();
-            assert_eq!((&frame["op"], &frame["channel"]), (&json!(14), &json!(self.channel)), "{frame}");
-            let fields = frame.as_object_mut().unwrap();
-            (fields.remove("op"), fields.remove("channel"));
-            told.push(frame);
-            if told.last().unwrap()["count"] == count {
-                return told;
-            }
-        }
-    }
-
-    /// Asks for members; returns the answer to the request, and passes over op 14.
-    #[track_caller]
-    fn ask(&mut self, channel: &str, after: Option<&str>) -> Value {
-        let mut request = json!({"op": 15, "id": "m1", "channel": channel});
-        if let Some(after) = after {
-            request["after"] = after.into();
-        }
-        self.client.send_text(&request.to_string());
-        loop {
-            let frame = self.client.next_json();
-            if frame["op"] != 14 {
-                assert_eq!(frame["id"], "m1", "{frame}");
-                return frame;
-            }
-        }
-    }
-
-    /// All members of the member's channel, by page.
-    #[track_caller]
-    fn members(&mut self) -> Vec<String> {
-        let (mut members, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.ask(self.channel, after.as_deref());
-            assert_eq!((&page["op"], &page["channel"]), (&json!(15), &json!(self.channel)), "{page}");
-            let ids: Vec<String> = serde_json::from_value(page["members"].clone()).unwrap();
-            assert!(ids.len() <= 100);
-            members.extend(ids);
-            match page.get("next") {
-                Some(next) => after = Some(next.as_str().unwrap().to_owned()),
-                None => return members,
-            }
-        }
-    }
 }
 
 /// The users in a field of all op 14.
@@ -343,18 +260,12 @@ fn members_are_unavailable_while_redis_is_down() {
     member.wait_count(1);
     redis.kill();
     gateway.wait_metric("redis_link_up", 0);
-    member.client.send_text(r#"{"op":15,"id":"m1","channel":"team:7"}"#);
-    let answer = loop {
-        let frame = member.client.next_json();
-        // A lost link is a gap.
-        if frame["op"] == 9 {
-            break frame;
-        }
-    };
-    assert_eq!((&answer["code"], &answer["id"]), (&json!("unavailable"), &json!("m1")));
+    let answer = member.ask("team:7", None);
+    assert_eq!((&answer["op"], &answer["code"]), (&json!(9), &json!("unavailable")));
     redis.restart();
     gateway.wait_ready();
-    assert_eq!(member.members(), ["42"]);
+    // The replica reports its members again.
+    eventually_eq(BURIAL, &vec!["42".to_owned()], || member.members());
 }
 
 #[test]
@@ -383,4 +294,25 @@ fn channels_in_use_have_one_pair_of_edges() {
     drop(Member::enter(&gateway, "42", "list:8"));
     eventually_eq(BURIAL, &true, || states().last().is_some_and(|last| last.starts_with("list:8")));
     assert!(states().iter().all(|edge| edge.starts_with("list:")));
+}
+
+#[test]
+fn a_flood_of_requests_for_members_is_refused() {
+    let redis = RedisServer::start();
+    let gateway = with_rooms(TestGateway::redis(&redis)).spawn();
+    gateway.wait_ready();
+    let mut member = Member::enter(&gateway, "42", "team:7");
+    member.wait_count(1);
+    redis.stop();
+    for number in 1..=6 {
+        let request = json!({"op": 15, "id": format!("m{number}"), "channel": "team:7"});
+        member.client.send_text(&request.to_string());
+    }
+    for id in ["m5", "m6"] {
+        let answer = member.next_but_all();
+        assert_eq!((&answer["code"], &answer["id"]), (&json!("unavailable"), &json!(id)));
+    }
+    redis.cont();
+    let answers: BTreeSet<_> = (1..=4).map(|_| member.next_but_all()["id"].to_string()).collect();
+    assert_eq!(answers.len(), 4);
 }
