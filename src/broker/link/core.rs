@@ -66,7 +66,7 @@ pub(crate) struct LinkCore {
     /// The repairs that wait for a read.
     repairs: history::RepairQueue,
     reads: ClientReads,
-    presence_reads: presence::PresenceReads,
+    presence_reads: presence::PresenceQueries,
     /// How many channels are being repaired.
     repairing: usize,
     /// When the link last announced gaps of plain messages, and the number of the connection that lost those messages.
@@ -112,7 +112,7 @@ impl LinkCore {
             numbers: 0,
             repairs: history::RepairQueue::default(),
             reads: ClientReads::new(limits.payload_bytes),
-            presence_reads: presence::PresenceReads::default(),
+            presence_reads: presence::PresenceQueries::default(),
             repairing: 0,
             gaps_announced: None,
             pending_gaps: HashSet::default(),

@@ -9,7 +9,7 @@ use protocol::channel::ChannelName;
 use protocol::presence::UserPresence;
 
 /// The channels `online:<user>` whose users' presence is to be read, the oldest reads of a hub first.
-pub(super) type PresenceReads = BTreeMap<(ReadId, HubId), ChannelName>;
+pub(super) type PresenceQueries = BTreeMap<(ReadId, HubId), ChannelName>;
 
 /// One read of a user's presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
