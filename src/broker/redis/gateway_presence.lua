@@ -169,9 +169,9 @@ local function wrong_type(presence)
       -- Members have no stream.
       local key = presence.base .. (keys[read[2]] or kind.counts)
       local answer = keys[read[2]] and redis.pcall(read[1], key, unpack(read, 4))
-      if type(answer) == 'table' and answer.err then
-        local is_type = string.find(answer.err, 'WRONGTYPE', 1, true)
-        return is_type and redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. read[3]) or answer
+      -- Without the right to read a key, its type is not known.
+      if type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true) then
+        return redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. read[3])
       end
     end
   end

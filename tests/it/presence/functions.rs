@@ -60,7 +60,7 @@ fn repeating_a_report_changes_nothing() {
                 }
             }
         }
-        assert_eq!(call::<u8>(&mut backend, "gateway_settle", &["1000".into(), "0".into()]), 0);
+        assert_eq!(call::<u8>(&mut backend, "gateway_settle", &["1000", "0", "200"].map(str::to_owned)), 0);
         users.iter().for_each(|user| assert_edges(&mut backend, user, &["online", "offline"]));
     }
 }

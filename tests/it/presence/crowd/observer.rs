@@ -98,10 +98,12 @@ impl Shared {
             let counts: BTreeMap<String, i64> =
                 redis::cmd("HGETALL").arg(self.kind.counts).query(&mut backend)?;
             let leases = read_leases(&mut backend)?;
+            let processes: Vec<String> =
+                redis::cmd("ZRANGE").arg("gateway:{presence}:processes").arg(&["0", "-1"]).query(&mut backend)?;
             let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut backend)?;
             let now = seconds * 1_000 + micros / 1_000;
             let mut observed = self.observed.lock().unwrap();
-            let early = before.iter().filter(|(lease, lapses)| **lapses > now && is_gone(lease, &leases));
+            let early = before.iter().filter(|(lease, lapses)| **lapses > now && is_gone(lease, &leases, &processes));
             observed.early_burials.extend(early.map(|(lease, lapses)| format!("{lease}: {lapses} > {now}")));
             observed.leases.extend(leases.keys().cloned());
             before = leases;
@@ -140,8 +142,10 @@ fn read_leases(backend: &mut redis::Connection) -> RedisResult<BTreeMap<String, 
     redis::cmd("ZRANGE").arg("gateway:{presence}:replicas").arg(&["0", "-1", "WITHSCORES"]).query(backend)
 }
 
-/// Whether a lease was removed although its process has no later one, under which it could have given this one up.
-fn is_gone(lease: &str, leases: &BTreeMap<String, u64>) -> bool {
+/// Whether a lease was removed although its process has no later one, under which it could have given this one up. A
+/// process that has ended properly gives up its lease, too, and is none of `processes`.
+fn is_gone(lease: &str, leases: &BTreeMap<String, u64>, processes: &[String]) -> bool {
     let process = |lease: &str| lease.rsplit_once('-').map(|(process, _)| process.to_owned());
-    !leases.keys().any(|other| other == lease || process(other) == process(lease))
+    let has_ended = process(lease).is_none_or(|process| !processes.contains(&process));
+    !has_ended && !leases.keys().any(|other| other == lease || process(other) == process(lease))
 }
