@@ -36,7 +36,7 @@
 //! - `link`: connects again after each loss.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
-//! channels that hubs want, never to a pattern. Its work is always the difference between the wanted and the subscribed
+//! channels that hubs want and to three of its own, never to a pattern. Its work is always the difference between the wanted and the subscribed
 //! channels, so no queue of requests can grow.
 
 mod access;
@@ -99,6 +99,9 @@ use state::RedisState;
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
 /// it has no namespace.
 const USERS: &str = "users";
+
+/// How long a process that ends waits until its lease is given up.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle to the Redis broker; clones share it.
 #[derive(Clone)]
@@ -227,7 +230,7 @@ impl RedisBroker {
         let state = &self.handle.state;
         if let (Some(presence), Some(_)) = (&state.presence, state.commands()) {
             // Otherwise the lease lapses by itself.
-            let _ = tokio::time::timeout(state.options.response_timeout, presence.end()).await;
+            let _ = tokio::time::timeout(END_TIMEOUT, presence.end()).await;
         }
     }
 

@@ -98,12 +98,15 @@ impl Shared {
             let counts: BTreeMap<String, i64> =
                 redis::cmd("HGETALL").arg(self.kind.counts).query(&mut backend)?;
             let leases = read_leases(&mut backend)?;
-            let processes: Vec<String> =
-                redis::cmd("ZRANGE").arg("gateway:{presence}:processes").arg(&["0", "-1"]).query(&mut backend)?;
+            let processes: Vec<String> = redis::cmd("ZRANGE")
+                .arg("gateway:{presence}:processes")
+                .arg(&["0", "-1"])
+                .query(&mut backend)?;
             let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut backend)?;
             let now = seconds * 1_000 + micros / 1_000;
             let mut observed = self.observed.lock().unwrap();
-            let early = before.iter().filter(|(lease, lapses)| **lapses > now && is_gone(lease, &leases, &processes));
+            let early =
+                before.iter().filter(|(lease, lapses)| **lapses > now && is_gone(lease, &leases, &processes));
             observed.early_burials.extend(early.map(|(lease, lapses)| format!("{lease}: {lapses} > {now}")));
             observed.leases.extend(leases.keys().cloned());
             before = leases;
