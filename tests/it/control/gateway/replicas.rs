@@ -44,6 +44,17 @@ fn counts<const N: usize>(counts: [(&TestGateway, u64); N]) -> Value {
     counts.map(|(gateway, count)| (name(gateway), json!(count))).into_iter().collect::<Map<_, _>>().into()
 }
 
+/// Asserts that the gateway closes with `code`, and says before only that the link was lost.
+#[track_caller]
+fn expect_close_after_recovery(client: &mut Client, code: u16) {
+    loop {
+        match client.next_or_code() {
+            Ok(frame) => assert!(frame.contains(r#""op":6"#) || frame.contains(r#""op":8"#), "{frame}"),
+            Err(found) => return assert_eq!(found, Some(code)),
+        }
+    }
+}
+
 #[test]
 fn a_disconnect_answers_for_the_sessions_of_three_replicas() {
     let redis = RedisServer::start();
@@ -103,7 +114,7 @@ fn a_replica_that_was_cut_off_applies_the_command_to_old_sessions() {
     replicas[1].wait_not_ready("redis");
     let (mut new, _) = ready(&replicas[1], &token);
     proxy.heal();
-    old.expect_close(4010);
+    expect_close_after_recovery(&mut old, 4010);
     replicas[1].wait_ready();
     replicas[0].publish("all", "1");
     eventually(SOON, || (new.next_json()["message"] == 1).then_some(()));
@@ -147,12 +158,7 @@ fn a_session_that_used_a_revoked_token_meanwhile_ends_when_the_replica_returns()
     // The replica does not know of the revocation yet.
     let (mut client, _) = ready(&replicas[1], &token);
     proxy.heal();
-    loop {
-        match client.next_or_code() {
-            Ok(frame) => assert!(frame.contains(r#""op":6"#) || frame.contains(r#""op":8"#), "{frame}"),
-            Err(code) => break assert_eq!(code, Some(4009)),
-        }
-    }
+    expect_close_after_recovery(&mut client, 4009);
 }
 
 #[test]
