@@ -209,7 +209,7 @@ impl Gateway {
     }
 
     /// Drains the gateway. It stops being ready at once and continues to serve for `drain.delay`. Then it closes all
-    /// sockets within `drain.window` and stops. Takes `drain.timeout` at most.
+    /// sockets within `drain.window`, gives up the presence lease and stops. Takes `drain.timeout` and a second at most.
     pub async fn drain(self) {
         let settings = &self.settings.drain;
         log::info!(

@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 pub(super) use applier::Applier;
 pub(super) use awaited::{Awaited, LOST_FOR_MS};
 pub use check::{MAX_COMMAND_BYTES, MAX_LISTED};
-pub(super) use command_log::{Begin, CommandLog, Entry, StreamId};
+pub(super) use command_log::{Begin, CommandLog, LogEntry, StreamId};
 pub(super) use redis_clock::RedisClock;
 pub(super) use replica_name::new_replica_name;
 

@@ -261,7 +261,7 @@ impl Broker {
         }
     }
 
-    /// Tells the other replicas that this one ends, so that nobody waits for it. Takes `broker.response_timeout` at most.
+    /// Tells the other replicas that this one ends, so that nobody waits for it. Takes a second at most.
     pub async fn end_lease(&self) {
         match self {
             Self::Memory(_) => {}

@@ -14,15 +14,15 @@ const MAX_KNOWN: usize = 2 * MAX_REVOCATIONS;
 
 /// The revoked tokens; clones share them.
 #[derive(Clone, Default)]
-pub struct Revocations(Arc<RwLock<Known>>);
+pub struct Revocations(Arc<RwLock<KnownRevocations>>);
 
 #[derive(Default)]
-struct Known {
+struct KnownRevocations {
     /// When the revocation of each `jti` may be forgotten.
     tokens: HashMap<Arc<str>, u64>,
     users: HashMap<Arc<str>, Vec<OfUser>>,
     /// Each revocation by the time when it may be forgotten.
-    by_end: BTreeSet<(u64, Key)>,
+    by_end: BTreeSet<(u64, RevocationKey)>,
 }
 
 /// The tokens of a user that were issued before a time.
@@ -33,7 +33,7 @@ struct OfUser {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum RevocationKey {
     Token(Arc<str>),
     User(Arc<str>, u64),
 }
@@ -83,7 +83,7 @@ impl Revocations {
     }
 }
 
-impl Known {
+impl KnownRevocations {
     fn add(&mut self, revocation: &Revocation) {
         let until = revocation.until.unwrap_or(u64::MAX);
         if let Some(jti) = &revocation.jti {
@@ -100,10 +100,10 @@ impl Known {
             return;
         }
         if let Some(before) = before {
-            self.by_end.remove(&(before, Key::Token(Arc::clone(&jti))));
+            self.by_end.remove(&(before, RevocationKey::Token(Arc::clone(&jti))));
         }
         self.tokens.insert(Arc::clone(&jti), until);
-        self.by_end.insert((until, Key::Token(jti)));
+        self.by_end.insert((until, RevocationKey::Token(jti)));
     }
 
     fn add_user(&mut self, user: Arc<str>, new: OfUser) {
@@ -116,12 +116,12 @@ impl Known {
         all.retain(|one| {
             let is_kept = !covers(&new, one);
             if !is_kept {
-                by_end.remove(&(one.until, Key::User(Arc::clone(&user), one.issued_before)));
+                by_end.remove(&(one.until, RevocationKey::User(Arc::clone(&user), one.issued_before)));
             }
             is_kept
         });
         all.push(new);
-        by_end.insert((new.until, Key::User(user, new.issued_before)));
+        by_end.insert((new.until, RevocationKey::User(user, new.issued_before)));
     }
 
     /// Forgets the revocations whose tokens have expired.
@@ -133,8 +133,8 @@ impl Known {
     fn remove_first(&mut self) -> bool {
         let Some((until, key)) = self.by_end.pop_first() else { return false };
         match key {
-            Key::Token(jti) => drop(self.tokens.remove(&jti)),
-            Key::User(user, issued_before) => {
+            RevocationKey::Token(jti) => drop(self.tokens.remove(&jti)),
+            RevocationKey::User(user, issued_before) => {
                 if let Some(all) = self.users.get_mut(&user) {
                     all.retain(|one| *one != OfUser { issued_before, until });
                     if all.is_empty() {

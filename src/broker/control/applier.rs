@@ -26,7 +26,7 @@ impl Applier {
     ) -> Option<ControlAnswer> {
         let handler = self.0.read().clone();
         let Some(handler) = handler else { return Some(ControlAnswer::default()) };
-        let applied = AssertUnwindSafe(handler.apply(command, issued)).catch_unwind().await;
+        let applied = AssertUnwindSafe(async { handler.apply(command, issued).await }).catch_unwind().await;
         if applied.is_err() {
             log::error!("control: a command was not applied, because its handler panicked");
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The id of an entry of a stream: Unix milliseconds by Redis' clock, and a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::broker) struct StreamId {
     pub(in crate::broker) ms: u64,
     pub(in crate::broker) number: u64,
@@ -46,7 +46,7 @@ pub(in crate::broker) enum Begin {
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::broker) enum Entry {
+pub(in crate::broker) enum LogEntry {
     /// It was read before.
     Known,
     /// The next command.
@@ -58,11 +58,11 @@ pub(in crate::broker) enum Entry {
 /// How far this process has read the stream of commands.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct CommandLog {
-    read: Option<Position>,
+    read: Option<ReadUpTo>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Position {
+struct ReadUpTo {
     id: StreamId,
     /// Whether `id` is an entry, or the end of the stream at some time. Otherwise it is only a time.
     is_exact: bool,
@@ -78,13 +78,13 @@ impl CommandLog {
     /// sessions are not older, so earlier commands do not concern it.
     pub(in crate::broker) fn begin(&mut self, last: StreamId, started_ms: u64) -> Begin {
         let (begin, read) = match self.read {
-            None if last.ms < started_ms => (Begin::First, Position { id: last, is_exact: true }),
+            None if last.ms < started_ms => (Begin::First, ReadUpTo { id: last, is_exact: true }),
             None => {
                 let id = StreamId { ms: started_ms.saturating_sub(1), number: u64::MAX };
-                (Begin::First, Position { id, is_exact: false })
+                (Begin::First, ReadUpTo { id, is_exact: false })
             }
             Some(read) if last < read.id && read.is_exact => {
-                (Begin::Rewound, Position { id: last, is_exact: true })
+                (Begin::Rewound, ReadUpTo { id: last, is_exact: true })
             }
             Some(read) => (Begin::Resumed, read),
         };
@@ -93,15 +93,15 @@ impl CommandLog {
     }
 
     /// An entry was read. `after`: the id of the entry before it; `None`: it does not say so.
-    pub(in crate::broker) fn read(&mut self, id: StreamId, after: Option<StreamId>) -> Entry {
-        let before = self.read.unwrap_or(Position { id: StreamId::ZERO, is_exact: false });
+    pub(in crate::broker) fn read(&mut self, id: StreamId, after: Option<StreamId>) -> LogEntry {
+        let before = self.read.unwrap_or(ReadUpTo { id: StreamId::ZERO, is_exact: false });
         if id <= before.id {
-            return Entry::Known;
+            return LogEntry::Known;
         }
-        self.read = Some(Position { id, is_exact: true });
+        self.read = Some(ReadUpTo { id, is_exact: true });
         match after {
-            Some(after) if before.is_exact && after != before.id => Entry::AfterHole,
-            _ => Entry::Next,
+            Some(after) if before.is_exact && after != before.id => LogEntry::AfterHole,
+            _ => LogEntry::Next,
         }
     }
 }
@@ -126,8 +126,8 @@ mod tests {
     fn commands_from_before_the_process_are_skipped() {
         let mut log = CommandLog::default();
         assert_eq!((log.begin(id(50), 100), log.position()), (Begin::First, id(50)));
-        assert_eq!(log.read(id(50), Some(id(40))), Entry::Known);
-        assert_eq!(log.read(id(120), Some(id(50))), Entry::Next);
+        assert_eq!(log.read(id(50), Some(id(40))), LogEntry::Known);
+        assert_eq!(log.read(id(120), Some(id(50))), LogEntry::Next);
     }
 
     #[test]
@@ -135,18 +135,22 @@ mod tests {
         let mut log = CommandLog::default();
         log.begin(id(120), 100);
         assert!(log.position() < id(100) && log.position() > id(99));
-        assert_eq!(log.read(id(100), Some(id(30))), Entry::Next, "nothing before it concerns this process");
-        assert_eq!(log.read(id(120), Some(id(110))), Entry::AfterHole);
+        assert_eq!(
+            log.read(id(100), Some(id(30))),
+            LogEntry::Next,
+            "nothing before it concerns this process"
+        );
+        assert_eq!(log.read(id(120), Some(id(110))), LogEntry::AfterHole);
     }
 
     #[test]
     fn every_command_is_read_once_over_all_links() {
         let mut log = CommandLog::default();
         log.begin(StreamId::ZERO, 100);
-        assert_eq!(log.read(id(120), Some(StreamId::ZERO)), Entry::Next);
+        assert_eq!(log.read(id(120), Some(StreamId::ZERO)), LogEntry::Next);
         assert_eq!(log.begin(id(130), 100), Begin::Resumed);
-        assert_eq!(log.read(id(120), Some(StreamId::ZERO)), Entry::Known);
-        assert_eq!(log.read(id(130), Some(id(120))), Entry::Next);
+        assert_eq!(log.read(id(120), Some(StreamId::ZERO)), LogEntry::Known);
+        assert_eq!(log.read(id(130), Some(id(120))), LogEntry::Next);
     }
 
     #[test]
@@ -154,11 +158,11 @@ mod tests {
         let mut log = CommandLog::default();
         log.begin(id(50), 100);
         assert_eq!(log.begin(id(300), 100), Begin::Resumed);
-        assert_eq!(log.read(id(200), Some(id(190))), Entry::AfterHole, "trimmed");
+        assert_eq!(log.read(id(200), Some(id(190))), LogEntry::AfterHole, "trimmed");
         assert_eq!(log.begin(id(150), 100), Begin::Rewound, "a failover lost the last commands");
-        assert_eq!(log.read(id(210), Some(id(150))), Entry::Next);
+        assert_eq!(log.read(id(210), Some(id(150))), LogEntry::Next);
         assert_eq!(log.begin(StreamId::ZERO, 100), Begin::Rewound, "the stream is gone");
-        assert_eq!(log.read(id(220), Some(StreamId::ZERO)), Entry::Next);
-        assert_eq!(log.read(id(230), Some(StreamId::ZERO)), Entry::AfterHole, "it is gone again");
+        assert_eq!(log.read(id(220), Some(StreamId::ZERO)), LogEntry::Next);
+        assert_eq!(log.read(id(230), Some(StreamId::ZERO)), LogEntry::AfterHole, "it is gone again");
     }
 }

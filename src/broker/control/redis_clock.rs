@@ -13,12 +13,12 @@ const DRIFT_PER_MILLION: i64 = 200;
 pub(in crate::broker) struct RedisClock {
     /// The beginning of this process' times.
     origin: Instant,
-    bounds: Option<Bounds>,
+    bounds: Option<OffsetBounds>,
 }
 
 /// The bounds of "Redis' time minus the time since `origin`", in microseconds.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
+struct OffsetBounds {
     least: i64,
     most: i64,
     /// When they were measured, since `origin`.
@@ -34,7 +34,7 @@ impl RedisClock {
     pub(in crate::broker) fn measured(&mut self, sent: Instant, answered: Instant, redis_us: u64) {
         let redis_us = i64::try_from(redis_us).unwrap_or(i64::MAX);
         let (sent, answered) = (self.since_origin(sent), self.since_origin(answered));
-        let new = Bounds {
+        let new = OffsetBounds {
             least: redis_us.saturating_sub(answered),
             most: redis_us.saturating_sub(sent),
             at_us: answered,
@@ -67,7 +67,7 @@ impl RedisClock {
     }
 }
 
-impl Bounds {
+impl OffsetBounds {
     fn middle(&self) -> i64 {
         self.least.midpoint(self.most)
     }

@@ -1,26 +1,43 @@
 //! Control inside one process: commands go to the handler in their order, without a stream.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::timeout;
 
-use super::super::control::{Applier, new_replica_name};
+use super::super::control::{Applier, StreamId, new_replica_name};
 use super::super::revocations::Revocations;
-use super::super::{ControlCommand, ControlError, ControlOutcome};
+use super::super::{ControlAnswer, ControlCommand, ControlError, ControlOutcome};
 use super::now_ms;
 
 /// How long a revocation is kept if the command does not say it; the default of `auth.max_age`.
 const REVOCATION_TTL_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// A command that is to be applied.
+struct WaitingCommand {
+    command: ControlCommand,
+    issued: Instant,
+    answer: oneshot::Sender<Option<ControlAnswer>>,
+}
+
+/// The commands that are to be applied, and the id of the latest one.
+#[derive(Default)]
+struct CommandQueue {
+    waiting: VecDeque<WaitingCommand>,
+    latest: StreamId,
+}
 
 /// The commands of this process.
 pub(in crate::broker) struct MemoryControl {
     pub(in crate::broker) replica: String,
     pub(in crate::broker) revocations: Revocations,
     pub(in crate::broker) applier: Arc<Applier>,
-    /// The id of the latest command. Locked while a command is applied.
-    latest: Arc<Mutex<(u64, u64)>>,
+    queue: Arc<Mutex<CommandQueue>>,
+    /// Locked while a command is applied.
+    applying: Arc<AsyncMutex<()>>,
 }
 
 impl Default for MemoryControl {
@@ -29,7 +46,8 @@ impl Default for MemoryControl {
             replica: new_replica_name(),
             revocations: Revocations::default(),
             applier: Arc::default(),
-            latest: Arc::default(),
+            queue: Arc::default(),
+            applying: Arc::default(),
         }
     }
 }
@@ -45,27 +63,34 @@ impl MemoryControl {
         command.check()?;
         let (issued, now_ms) = (Instant::now(), now_ms());
         let command = self.with_times(command, now_ms)?;
-        let (applier, latest) = (Arc::clone(&self.applier), Arc::clone(&self.latest));
-        // A task of its own, because a handler must not be interrupted at the deadline.
-        let applying = tokio::spawn(async move {
-            let mut latest = latest.lock().await;
-            *latest = if now_ms > latest.0 { (now_ms, 0) } else { (latest.0, latest.1 + 1) };
-            let id = format!("{}-{}", latest.0, latest.1);
-            (id, applier.apply(command, issued).await)
+        let (answer, answered) = oneshot::channel();
+        let id = self.enqueue(WaitingCommand { command, issued, answer }, now_ms);
+        let (applier, queue, applying) =
+            (Arc::clone(&self.applier), Arc::clone(&self.queue), Arc::clone(&self.applying));
+        // A task of its own, because a handler must not be interrupted at the deadline. Each task applies the command
+        // that is next, which may be another one than that of its caller.
+        tokio::spawn(async move {
+            let _lock = applying.lock().await;
+            let next = queue.lock().waiting.pop_front();
+            if let Some(next) = next {
+                // The caller may have stopped waiting.
+                let _ = next.answer.send(applier.apply(next.command, next.issued).await);
+            }
         });
-        let mut outcome = ControlOutcome::default();
-        match timeout(deadline, applying).await {
-            Ok(Ok((id, Some(answer)))) => {
-                outcome.id = id;
-                outcome.replicas.insert(self.replica.clone(), answer);
-            }
-            Ok(Ok((id, None))) => {
-                outcome.id = id;
-                outcome.missing.push(self.replica.clone());
-            }
-            Ok(Err(_)) | Err(_) => outcome.missing.push(self.replica.clone()),
+        let mut outcome = ControlOutcome { id: id.to_string(), ..ControlOutcome::default() };
+        match timeout(deadline, answered).await {
+            Ok(Ok(Some(answer))) => drop(outcome.replicas.insert(self.replica.clone(), answer)),
+            _ => outcome.missing.push(self.replica.clone()),
         }
         Ok(outcome)
+    }
+
+    /// Queues a command. Returns its id.
+    fn enqueue(&self, command: WaitingCommand, now_ms: u64) -> StreamId {
+        let mut queue = self.queue.lock();
+        queue.latest = queue.latest.next().max(StreamId { ms: now_ms, number: 0 });
+        queue.waiting.push_back(command);
+        queue.latest
     }
 
     /// Records a revocation, and adds the times that the command left out.

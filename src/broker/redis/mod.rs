@@ -94,6 +94,9 @@ use state::RedisState;
 /// it has no namespace.
 const USERS: &str = "users";
 
+/// How long a process that ends waits until its lease is given up.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A handle to the Redis broker; clones share it.
 #[derive(Clone)]
 pub struct RedisBroker {
@@ -201,7 +204,7 @@ impl RedisBroker {
         let state = &self.handle.state;
         if let (Some(presence), Some(_)) = (&state.presence, state.commands()) {
             // Otherwise the lease lapses by itself.
-            let _ = tokio::time::timeout(state.options.response_timeout, presence.end()).await;
+            let _ = tokio::time::timeout(END_TIMEOUT, presence.end()).await;
         }
     }
 

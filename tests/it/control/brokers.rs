@@ -1,6 +1,7 @@
 //! What both brokers guarantee, and several replicas on one Redis.
 
 use super::*;
+use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
 /// Runs a test with both brokers.
@@ -34,6 +35,17 @@ fn an_invalid_command_is_refused_and_not_applied() {
         }
         replica.control(r#"{"sessions":{}}"#, DEADLINE).unwrap();
         assert_eq!(replica.applied().len(), 1);
+    });
+}
+
+#[test]
+fn a_handler_that_panics_stops_no_later_command() {
+    over_both(|replica| {
+        let outcome =
+            replica.control(r#"{"disconnect":{"user":"panic"}}"#, Duration::from_millis(300)).unwrap();
+        assert_eq!((outcome.replicas.len(), outcome.missing.len()), (0, 1));
+        let outcome = replica.control(r#"{"sessions":{}}"#, DEADLINE).unwrap();
+        assert_eq!(affected(&outcome), [(replica.name(), 0)]);
     });
 }
 
@@ -85,6 +97,26 @@ fn a_replica_that_ended_is_not_missed() {
     ending.broker.shutdown();
     let outcome = asker.control(r#"{"sessions":{}}"#, DEADLINE).unwrap();
     assert_eq!((affected(&outcome), outcome.missing), (vec![(asker.name(), 0)], vec![]));
+}
+
+#[test]
+fn a_gateway_that_drains_gives_up_its_lease() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis).with("presence.enabled", "true");
+    let (staying, mut ending) = (plan.spawn(), plan.spawn());
+    let mut backend = redis.client();
+    let count = |backend: &mut Connection, name: &str| -> usize {
+        run(backend, &format!("ZCARD gateway:{{presence}}:{name}"))
+    };
+    for gateway in [&staying, &ending] {
+        gateway.wait_ready();
+        gateway.wait_metric("presence_lease", 1);
+    }
+    assert_eq!(count(&mut backend, "processes"), 2);
+    ending.terminate();
+    ending.wait_exit();
+    assert_eq!([count(&mut backend, "processes"), count(&mut backend, "replicas")], [1, 1]);
+    drop(staying);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Replicas that are cut off, die or lose Redis.
 
 use super::*;
-use crate::support::fault_proxy::{Direction, Fault, FaultProxy, hold};
+use crate::support::fault_proxy::{Direction, Fault, FaultProxy, hold, plan};
 use crate::support::redis_server::RedisServer;
 
 /// Longer than a lease.
@@ -52,6 +52,33 @@ fn a_replica_cut_off_is_missing_and_applies_the_command_later() {
     let outcome = asker.control(ONE, DEADLINE).unwrap();
     assert!(outcome.missing.is_empty(), "{:?}", outcome.missing);
     cut.wait_applied(&[(ONE, 1), (TWO, 1), (ONE, 2)]);
+}
+
+#[test]
+fn every_command_is_applied_once_under_random_faults() {
+    for seed in 0..3 {
+        let redis = RedisServer::start();
+        let replicas = [(); 2].map(|()| proxied(&redis, false));
+        let plans = [seed, seed + 100].map(|seed| plan::random(seed, 8, Duration::from_millis(400)));
+        let mut backend = redis.client();
+        let mut sent = Vec::new();
+        std::thread::scope(|scope| {
+            let faults =
+                replicas.iter().zip(&plans).map(|((proxy, _), plan)| scope.spawn(|| proxy.run(plan)));
+            let faults: Vec<_> = faults.collect();
+            while faults.iter().any(|fault| !fault.is_finished()) {
+                sent.push(format!(r#"{{"disconnect":{{"user":"{}"}}}}"#, sent.len()));
+                fcall(&mut backend, sent.last().unwrap()).unwrap();
+                hold(Duration::from_millis(2));
+            }
+        });
+        for (_, replica) in &replicas {
+            eventually_eq(LEASE_LAPSES, &sent.len(), || replica.applied().len());
+            let applied: Vec<_> = replica.applied().into_iter().map(|(text, _)| text).collect();
+            assert_eq!(applied, sent, "seed {seed}");
+            assert_eq!(replica.counted(ControlResult::Lost), 0);
+        }
+    }
 }
 
 #[test]

@@ -45,6 +45,8 @@ impl ControlHandler for Stub {
         command: ControlCommand,
         issued: Instant,
     ) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send + '_>> {
+        let text = serde_json::to_string(&command).unwrap();
+        assert!(!text.contains("panic"), "the test wants this handler to panic");
         let opened = self.opened.lock().unwrap();
         let affected = opened.iter().filter(|opened| **opened <= issued).count();
         self.applied.lock().unwrap().push((command, affected));

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::time::sleep;
 
-use super::super::super::control::{Begin, Entry, StreamId};
+use super::super::super::control::{Begin, LogEntry, StreamId};
 use super::super::super::{ControlCommand, Revocation};
 use super::super::link_error::describe;
 use super::super::state::RedisState;
@@ -56,7 +56,7 @@ pub(in super::super) async fn run(state: &RedisState) -> Infallible {
     let interval = if is_subscribed { CHECK_INTERVAL } else { POLL_INTERVAL };
     loop {
         let Some(commands) = state.commands() else { return std::future::pending().await };
-        let wait = match (Follower { state, commands }).run(interval).await {
+        let wait = match (CommandFollower { state, commands }).run(interval).await {
             Ok(never) => match never {},
             Err(FollowError::Unavailable) => RECONNECT_INTERVAL,
             Err(FollowError::Refused(reason)) => {
@@ -78,12 +78,12 @@ fn loaded(state: &RedisState) {
     }
 }
 
-struct Follower<'a> {
+struct CommandFollower<'a> {
     state: &'a RedisState,
     commands: MultiplexedConnection,
 }
 
-impl Follower<'_> {
+impl CommandFollower<'_> {
     async fn run(&mut self, interval: Duration) -> Result<Infallible, FollowError> {
         let control = &self.state.control;
         for _ in 0..CLOCK_SAMPLES {
@@ -190,9 +190,9 @@ impl Follower<'_> {
         let field = |name: &str| fields.get(name.as_bytes());
         let after = field("after").and_then(|text| StreamId::parse(std::str::from_utf8(text).ok()?));
         match control.log.lock().read(id, after) {
-            Entry::Known => return None,
-            Entry::Next => {}
-            Entry::AfterHole => self.lost("commands are missing before the next one"),
+            LogEntry::Known => return None,
+            LogEntry::Next => {}
+            LogEntry::AfterHole => self.lost("commands are missing before the next one"),
         }
         let command = field("command").and_then(|text| serde_json::from_slice(text).ok());
         if command.is_none() {
