@@ -50,9 +50,13 @@ impl AdminState {
         let mut outcome = self.broker.control(command, CONTROL_TIMEOUT).await?;
         let is_late =
             |detail: &RawValue| serde_json::from_str::<&str>(detail.get()).ok() == Some(WORKER_TIMEOUT);
-        let late = outcome.replicas.extract_if(.., |_, answer| answer.detail.as_deref().is_some_and(is_late));
-        let late: Vec<_> = late.map(|(replica, _)| replica).collect();
-        outcome.missing.extend(late);
+        outcome.replicas.retain(|replica, answer| {
+            let is_answered = !answer.detail.as_deref().is_some_and(is_late);
+            if !is_answered {
+                outcome.missing.push(replica.clone());
+            }
+            is_answered
+        });
         outcome.missing.sort_unstable();
         Ok(outcome)
     }
