@@ -2,9 +2,15 @@
 //!
 //! - `edges`: what each edge stands for.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `occupancy`: channels in use.
+//! - `rooms`: counts and members of channels.
+//! - `replica`: a broker whose hubs report what a test wants.
 
 mod edges;
 mod faults;
+mod occupancy;
+pub(crate) mod replica;
+mod rooms;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
