@@ -37,6 +37,13 @@ pub(super) struct Leases {
     pub(super) previous: Option<String>,
 }
 
+impl Leases {
+    /// The name of this process.
+    pub(super) fn process(&self) -> &str {
+        &self.process
+    }
+}
+
 impl Presence {
     pub(super) fn new(options: PresenceOptions) -> Self {
         let process = format!("{:016x}", rand::random::<u64>());

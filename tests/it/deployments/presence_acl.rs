@@ -12,7 +12,10 @@ use crate::support::redis_server::RedisServer;
 
 const PRESENCE_PAGE: &str = include_str!("../../../docs/presence.md");
 const REDIS_PAGE: &str = include_str!("../../../docs/operations/redis.md");
-const FUNCTIONS: &str = include_str!("../../../src/broker/redis/gateway_presence.lua");
+const FUNCTIONS: &str = concat!(
+    include_str!("../../../src/broker/redis/gateway_presence.lua"),
+    include_str!("../../../src/broker/redis/gateway_rooms.lua")
+);
 /// A lease lapses after 5 s, and its burial follows within a second.
 const BURIAL: std::time::Duration = std::time::Duration::from_secs(15);
 

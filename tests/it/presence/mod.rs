@@ -2,12 +2,18 @@
 //!
 //! - `edges`: what each edge stands for.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `occupancy`: channels in use.
+//! - `rooms`: counts and members of channels.
+//! - `replica`: a broker whose hubs report what a test wants.
 //! - `room_member`: a session in a room.
 //! - `rooms_ws`: rooms on the socket.
 
 mod edges;
 mod faults;
+mod occupancy;
+pub(crate) mod replica;
 mod room_member;
+mod rooms;
 mod rooms_ws;
 
 use std::collections::BTreeMap;
