@@ -3,6 +3,7 @@
 //! # Layout
 //! - `publish`: publishing, for backends without Redis access
 //! - `presence`: which users are online
+//! - `channels`: which channels are in use, and who is in a room
 //! - `control`: commands to every replica; `sessions`: their short forms; `session_page`: pages of sessions
 //! - `status`: the state of this replica, for the console
 //! - `token`: mints tokens in development
@@ -16,6 +17,7 @@
 mod api_error;
 mod auth;
 mod body;
+mod channels;
 mod console;
 mod control;
 mod health;
@@ -88,6 +90,8 @@ pub const BACKLOG: i32 = 128;
 pub const MAX_BATCH: usize = 1_000;
 /// The most users of one request about presence.
 pub const MAX_USERS: usize = 1_000;
+/// The most entries of a page of channels or members.
+pub const MAX_PAGE: usize = 1_000;
 /// The longest request body, in bytes: a full batch of short messages, or one message of the maximum length in JSON.
 fn body_limit(max_payload_bytes: usize) -> usize {
     max_payload_bytes.saturating_mul(2).max(1_048_576)
@@ -112,6 +116,9 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(resource("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
             .service(resource("/v1/presence", web::post().to(presence::users)))
             .service(resource("/v1/users/{user}", web::get().to(presence::user)))
+            .service(resource("/v1/channels", web::get().to(channels::list)))
+            .service(resource("/v1/channels/{channel}", web::get().to(channels::one)))
+            .service(resource("/v1/channels/{channel}/members", web::get().to(channels::members)))
             .service(resource("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
             .service(resource("/v1/token", web::post().to(token::mint)))
             .service(resource("/", web::get().to(console::redirect)))

@@ -190,26 +190,19 @@ impl RoomFeed {
         }
     }
 
-    /// The rooms to read now, at most [`MAX_REPORTED`], and whether each has members. Each call is followed by
-    /// [`Self::read`], or by [`Self::repeat_reads`] or [`Self::connected`].
-    pub(crate) fn next_read(&mut self) -> Vec<(ChannelName, bool)> {
+    /// The rooms to read now, at most [`MAX_REPORTED`]. What is read is a change, in order with the others. Each call is
+    /// followed by a change of each room, or by [`Self::repeat_reads`] or [`Self::connected`].
+    pub(crate) fn next_read(&mut self) -> Vec<ChannelName> {
         let mut rooms = Vec::new();
         while rooms.len() < MAX_REPORTED
             && let Some(name) = self.unread.pop_first()
         {
             if let Some(room) = self.rooms.get_mut(&name).filter(|room| room.read == RoomRead::Needed) {
                 room.read = RoomRead::Sent;
-                rooms.push((name, room.has_members));
+                rooms.push(name);
             }
         }
         rooms
-    }
-
-    /// The count of a room that was read. It is ignored if a change arrived meanwhile, which may be newer.
-    pub(crate) fn read(&mut self, name: &ChannelName, count: u64, now: Instant) {
-        if self.rooms.get(name).is_some_and(|room| room.read == RoomRead::Sent) {
-            self.change(name.as_str(), RoomChange { count, ..RoomChange::default() }, now);
-        }
     }
 }
 

@@ -97,9 +97,7 @@ async fn run_subscriptions(
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
     let mut own = vec![state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    if rooms::is_subscribed(state) {
-        own.push(state.options.redis_channel(rooms::ROOMS));
-    }
+    own.extend(rooms::own_channels(state));
     await_confirmation(state, subscriptions.subscribe(&own)).await?;
     rooms::connected(state);
     subscribe_control(state, &mut subscriptions).await?;

@@ -146,7 +146,7 @@ local function missing_right(presence)
       return right[1] .. ' on ' .. presence.base .. right[2]
     end
   end
-  for _, channel in ipairs({ presence.prefix .. ':online:x', presence.base .. 'rooms' }) do
+  for _, channel in ipairs({ presence.prefix .. ':online:x', presence.base .. 'rooms', presence.base .. 'rooms:x' }) do
     if not redis.acl_check_cmd('PUBLISH', channel, '1') then
       return 'PUBLISH on ' .. channel
     end

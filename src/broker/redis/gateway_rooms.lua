@@ -165,21 +165,41 @@ function rooms.bury(presence, replica, limit, now)
   return #names
 end
 
--- FCALL gateway_rooms 1 <prefix>:{presence}:replicas <channel> …
+-- The sessions of a room on replicas whose lease lives, its members, and the number of values that were read.
+local function read_room(presence, room, now, alive)
+  local sessions, _, values = sum_room(presence, presence.base .. 'room:' .. room, now, alive)
+  return sessions, redis.call('ZCARD', presence.base .. 'members:' .. room), values
+end
+
+-- FCALL gateway_rooms 1 <prefix>:{presence}:replicas <process> <room> …
 --
--- Returns for each channel: on how many replicas it is in use (-1: it is not), its sessions, and its members.
-local function read_rooms(keys, args)
+-- Publishes the sessions and the members of each room on `<prefix>:{presence}:rooms:<process>`. A subscriber of both
+-- channels receives them in the order of the changes.
+local function tell_rooms(keys, args)
   local presence, now, alive = presence_of(keys), now_ms(), {}
-  if not presence or #args < 1 or #args > MAX_REPORTED then
-    return refuse(string.format('give the key of the replicas, and 1 to %d channels', MAX_REPORTED))
+  if not presence or #args < 2 or #args > MAX_REPORTED + 1 then
+    return refuse(string.format('give the key of the replicas, a process, and 1 to %d rooms', MAX_REPORTED))
   end
-  local replicas, found = redis.call('HMGET', presence.base .. KINDS.channels.counts, unpack(args)), {}
-  for at, channel in ipairs(args) do
-    found[#found + 1] = tonumber(replicas[at] or '-1')
-    found[#found + 1] = sum_room(presence, presence.base .. 'room:' .. channel, now, alive)
-    found[#found + 1] = redis.call('ZCARD', presence.base .. 'members:' .. channel)
+  local found = {}
+  for at = 2, #args do
+    local sessions, members = read_room(presence, args[at], now, alive)
+    found[#found + 1] = { channel = args[at], sessions = sessions, members = members }
   end
-  return found
+  redis.call('PUBLISH', presence.base .. 'rooms:' .. args[1], cjson.encode(found))
+  return 1
+end
+
+-- FCALL gateway_channel 1 <prefix>:{presence}:replicas <channel>
+--
+-- Returns on how many replicas a channel is in use (-1: it is not), its sessions, and its members.
+local function read_channel(keys, args)
+  local presence = presence_of(keys)
+  if not presence or #args ~= 1 then
+    return refuse('give the key of the replicas, and a channel')
+  end
+  local replicas = redis.call('HMGET', presence.base .. KINDS.channels.counts, args[1])[1]
+  local sessions, members = read_room(presence, args[1], now_ms(), {})
+  return { tonumber(replicas or '-1'), sessions, members }
 end
 
 -- The range of a page of names: those after `after` that begin with `prefix`.
@@ -194,7 +214,7 @@ end
 
 -- FCALL gateway_channels 1 <prefix>:{presence}:replicas <namespace, or empty> <after, or empty> <limit>
 --
--- Returns 1 if more channels follow, and for each channel in use: its name, its replicas, its sessions, its members.
+-- Returns 1 if more channels follow, and a list with the name, the replicas, the sessions and the members of each channel.
 local function read_channels(keys, args)
   local presence, now, limit = presence_of(keys), now_ms(), tonumber(args[3])
   if not presence or #args ~= 3 or not limit or limit < 1 or limit > MAX_PAGE then
@@ -206,12 +226,11 @@ local function read_channels(keys, args)
     first, last = args[2] < 'all' and '[all' or '(all', '[all'
   end
   local names = redis.call('ZRANGEBYLEX', presence.base .. 'in-use', first, last, 'LIMIT', 0, limit + 1)
-  local has_more, found, alive, counts = #names > limit, { 0 }, {}, 0
+  local has_more, found, alive, counts = #names > limit, {}, {}, 0
   names[limit + 1] = nil
   local replicas = #names > 0 and redis.call('HMGET', presence.base .. KINDS.channels.counts, unpack(names))
   for at, channel in ipairs(names) do
-    local sessions, _, values = sum_room(presence, presence.base .. 'room:' .. channel, now, alive)
-    local members = redis.call('ZCARD', presence.base .. 'members:' .. channel)
+    local sessions, members, values = read_room(presence, channel, now, alive)
     for _, value in ipairs({ channel, tonumber(replicas[at] or '0'), sessions, members }) do
       found[#found + 1] = value
     end
@@ -221,13 +240,12 @@ local function read_channels(keys, args)
       break
     end
   end
-  found[1] = has_more and 1 or 0
-  return found
+  return { has_more and 1 or 0, found }
 end
 
 -- FCALL gateway_members 1 <prefix>:{presence}:replicas <channel> <after, or empty> <limit>
 --
--- Returns how many members a channel has, 1 if more follow on this page, and their ids in byte order.
+-- Returns how many members a channel has, 1 if more follow this page, and the ids of the page in byte order.
 local function read_members(keys, args)
   local presence, limit = presence_of(keys), tonumber(args[3])
   if not presence or #args ~= 3 or not limit or limit < 1 or limit > MAX_PAGE then
@@ -237,10 +255,11 @@ local function read_members(keys, args)
   local users = redis.call('ZRANGEBYLEX', key, first, last, 'LIMIT', 0, limit + 1)
   local has_more = #users > limit and 1 or 0
   users[limit + 1] = nil
-  return { redis.call('ZCARD', key), has_more, unpack(users) }
+  return { redis.call('ZCARD', key), has_more, users }
 end
 
 redis.register_function('gateway_count', count)
-redis.register_function('gateway_rooms', read_rooms)
+redis.register_function('gateway_rooms', tell_rooms)
+redis.register_function('gateway_channel', read_channel)
 redis.register_function('gateway_channels', read_channels)
 redis.register_function('gateway_members', read_members)

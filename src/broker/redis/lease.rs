@@ -16,7 +16,6 @@ use super::super::presence::LocalNames;
 use super::function;
 use super::link_error::describe;
 use super::presence::{Ending, Presence, function_call};
-use super::rooms::RoomState;
 use super::state::RedisState;
 use protocol::channel::ChannelName;
 
@@ -200,24 +199,19 @@ impl Lease<'_> {
         Ok(true)
     }
 
-    /// Reads rooms whose state is not known. Returns whether there were any.
+    /// Asks for the rooms whose state is not known; they are received in order with the changes. Returns whether there
+    /// were any.
     async fn read_rooms(&mut self) -> Result<bool, LeaseEnd> {
         let rooms = self.presence.rooms.lock().next_read();
         if rooms.is_empty() {
             return Ok(false);
         }
         let mut call = self.function("gateway_rooms");
-        for (room, _) in &rooms {
+        call.arg(self.presence.leases.lock().process());
+        for room in &rooms {
             call.arg(room.as_str());
         }
-        let answer = self.call::<Vec<i64>>(&call).await?;
-        let (now, mut feed) = (Instant::now(), self.presence.rooms.lock());
-        for ((room, has_members), found) in rooms.iter().zip(RoomState::of_answer(&answer)) {
-            feed.read(room, if *has_members { found.members } else { found.sessions }, now);
-        }
-        drop(feed);
-        self.presence.rooms_changed.notify_one();
-        Ok(true)
+        self.call::<u8>(&call).await.map(|_| true)
     }
 
     /// When the next count may be reported.

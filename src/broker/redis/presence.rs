@@ -47,6 +47,13 @@ pub(super) struct Leases {
     pub(super) previous: Option<String>,
 }
 
+impl Leases {
+    /// The name of this process.
+    pub(super) fn process(&self) -> &str {
+        &self.process
+    }
+}
+
 impl Presence {
     /// `replica`: the name of this process.
     pub(super) fn new(options: PresenceOptions, replica: &str) -> Self {

@@ -37,8 +37,8 @@ impl<'a> PayloadReceiver<'a> {
         if channel == self.state.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
         }
-        if channel == rooms::ROOMS {
-            if !rooms::receive(self.state, payload) {
+        if channel.starts_with(rooms::ROOMS) {
+            if rooms::receive(self.state, channel, payload).is_err() {
                 self.drop_payload(DropReason::Payload(PayloadError::NotJson), channel, payload);
             }
             return None;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use redis::{RedisResult, Value, from_redis_value};
 use serde::Deserialize;
 use tokio::time::sleep_until;
 
@@ -14,7 +13,8 @@ use super::presence::{Presence, function_call};
 use super::state::RedisState;
 use protocol::channel::ChannelName;
 
-/// The channel, after the prefix, of the changes of all rooms. No session can subscribe to it, because of its braces.
+/// The channel, after the prefix, of the changes of all rooms. No session can subscribe to it, because of its braces. With
+/// a colon and the name of a process, it is the channel of the rooms that this process reads.
 pub(super) const ROOMS: &str = "{presence}:rooms";
 
 /// A change of a room, as the functions publish it.
@@ -26,6 +26,14 @@ struct PublishedChange {
     left: Option<Vec<Box<str>>>,
 }
 
+/// A room that this process has asked for.
+#[derive(Debug, Deserialize)]
+struct ReadRoom {
+    channel: String,
+    sessions: u64,
+    members: u64,
+}
+
 /// A hub reports what has changed among its sessions.
 pub(super) fn report(state: &RedisState, hub: HubId, report: LocalReport) {
     if let Some(presence) = &state.presence {
@@ -33,9 +41,14 @@ pub(super) fn report(state: &RedisState, hub: HubId, report: LocalReport) {
     }
 }
 
-/// Whether this process receives the changes of rooms.
-pub(super) fn is_subscribed(state: &RedisState) -> bool {
-    state.presence.as_ref().is_some_and(|presence| presence.options.has_rooms())
+/// The channels on which this process learns of rooms; none if no namespace has rooms.
+pub(super) fn own_channels(state: &RedisState) -> Vec<String> {
+    let Some(presence) = state.presence.as_ref().filter(|presence| presence.options.has_rooms()) else {
+        return Vec::new();
+    };
+    let changes = state.options.redis_channel(ROOMS);
+    let reads = format!("{changes}:{}", presence.leases.lock().process());
+    vec![changes, reads]
 }
 
 /// Changes are received from now on.
@@ -53,20 +66,36 @@ pub(super) fn disconnected(state: &RedisState) {
     }
 }
 
-/// Receives the changes that one call of a function has published. Returns whether the payload is valid.
-pub(super) fn receive(state: &RedisState, payload: &[u8]) -> bool {
-    let Some(presence) = &state.presence else { return true };
-    let Ok(changes) = serde_json::from_slice::<Vec<PublishedChange>>(payload) else { return false };
-    let now = Instant::now();
-    let mut rooms = presence.rooms.lock();
+/// Receives what one call of a function has published.
+///
+/// # Errors
+/// The payload is not valid.
+pub(super) fn receive(state: &RedisState, channel: &str, payload: &[u8]) -> serde_json::Result<()> {
+    let Some(presence) = &state.presence else { return Ok(()) };
+    if channel == ROOMS {
+        receive_changes(presence, serde_json::from_slice(payload)?);
+    } else {
+        receive_read(presence, serde_json::from_slice(payload)?);
+    }
+    presence.rooms_changed.notify_one();
+    Ok(())
+}
+
+fn receive_changes(presence: &Presence, changes: Vec<PublishedChange>) {
+    let (now, mut rooms) = (Instant::now(), presence.rooms.lock());
     for PublishedChange { channel, count, joined, left } in changes {
         let is_partial = joined.is_none() && left.is_none() && has_members(presence, &channel);
         let (joined, left) = (joined.unwrap_or_default(), left.unwrap_or_default());
         rooms.change(&channel, RoomChange { count, joined, left, is_partial }, now);
     }
-    drop(rooms);
-    presence.rooms_changed.notify_one();
-    true
+}
+
+fn receive_read(presence: &Presence, found: Vec<ReadRoom>) {
+    let (now, mut rooms) = (Instant::now(), presence.rooms.lock());
+    for ReadRoom { channel, sessions, members } in found {
+        let count = if has_members(presence, &channel) { members } else { sessions };
+        rooms.change(&channel, RoomChange { count, ..RoomChange::default() }, now);
+    }
 }
 
 fn has_members(presence: &Presence, channel: &str) -> bool {
@@ -101,29 +130,6 @@ fn offer(state: &RedisState, (hubs, event): RoomEvent) {
     hubs.into_iter().for_each(|hub| link.notify(hub, event.clone()));
 }
 
-/// A channel as `gateway_rooms` and `gateway_channels` describe it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RoomState {
-    /// On how many replicas the channel is in use; `None`: it is not.
-    pub(super) replicas: Option<u32>,
-    pub(super) sessions: u64,
-    pub(super) members: u64,
-}
-
-impl RoomState {
-    /// The states in the answer of `gateway_rooms`.
-    pub(super) fn of_answer(answer: &[i64]) -> Vec<Self> {
-        let (states, _) = answer.as_chunks::<3>();
-        let count = |number: i64| u64::try_from(number).unwrap_or_default();
-        let state = |[replicas, sessions, members]: &[i64; 3]| Self {
-            replicas: u32::try_from(*replicas).ok(),
-            sessions: count(*sessions),
-            members: count(*members),
-        };
-        states.iter().map(state).collect()
-    }
-}
-
 pub(super) async fn members(
     state: &RedisState,
     room: &ChannelName,
@@ -134,17 +140,9 @@ pub(super) async fn members(
     presence.options.check_members(room)?;
     let mut call = function_call(&state.options, "gateway_members");
     call.arg(room.as_str()).arg(after.unwrap_or_default()).arg(limit);
-    let answer: Vec<Value> = ask(state, &call).await?;
-    members_page(answer).map_err(|_| unreadable())
-}
-
-fn members_page(answer: Vec<Value>) -> RedisResult<MembersPage> {
-    let mut values = answer.into_iter();
-    let mut number = || from_redis_value::<u64>(values.next().unwrap_or(Value::Nil));
-    let (count, has_more) = (number()?, number()? == 1);
-    let members = values.map(|id| from_redis_value::<String>(id).map(String::into_boxed_str));
-    let members = members.collect::<Result<Vec<_>, _>>()?;
-    let next = members.last().filter(|_| has_more).cloned();
+    let (count, has_more, ids): (u64, u8, Vec<String>) = ask(state, &call).await?;
+    let members: Vec<Box<str>> = ids.into_iter().map(String::into_boxed_str).collect();
+    let next = members.last().filter(|_| has_more == 1).cloned();
     Ok(MembersPage { count, members, next })
 }
 
@@ -158,25 +156,12 @@ pub(super) async fn channels(
     presence.options.check_occupancy(namespace)?;
     let mut call = function_call(&state.options, "gateway_channels");
     call.arg(namespace.unwrap_or_default()).arg(after.unwrap_or_default()).arg(limit);
-    let answer: Vec<Value> = ask(state, &call).await?;
-    channels_page(presence, answer).map_err(|_| unreadable())
-}
-
-fn channels_page(presence: &Presence, answer: Vec<Value>) -> RedisResult<ChannelsPage> {
-    let mut values = answer.into_iter();
-    let has_more = from_redis_value::<u64>(values.next().unwrap_or(Value::Nil))? == 1;
-    let (mut channels, mut last) = (Vec::new(), None);
-    while let Some(name) = values.next() {
-        let mut number = || from_redis_value(values.next().unwrap_or(Value::Nil));
-        let (replicas, sessions, members): (u64, u64, u64) = (number()?, number()?, number()?);
-        let name: String = from_redis_value(name)?;
-        if let Ok(channel) = ChannelName::parse(&name) {
-            let found = RoomState { replicas: u32::try_from(replicas).ok(), sessions, members };
-            channels.extend(in_use(presence, &channel, found));
-        }
-        last = Some(name.into_boxed_str());
-    }
-    Ok(ChannelsPage { channels, next: last.filter(|_| has_more) })
+    let (has_more, found): (u8, Vec<(String, i64, u64, u64)>) = ask(state, &call).await?;
+    let next = found.last().filter(|_| has_more == 1).map(|(name, ..)| name.as_str().into());
+    let in_use = |(name, replicas, sessions, members): (String, _, _, _)| {
+        in_use(presence, &ChannelName::parse(&name).ok()?, (replicas, sessions, members))
+    };
+    Ok(ChannelsPage { channels: found.into_iter().filter_map(in_use).collect(), next })
 }
 
 pub(super) async fn channel(
@@ -185,18 +170,17 @@ pub(super) async fn channel(
 ) -> Result<Option<ChannelInUse>, PresenceError> {
     let presence = state.presence.as_ref().ok_or(PresenceError::Disabled)?;
     presence.options.check_occupancy(Some(channel.namespace()))?;
-    let mut call = function_call(&state.options, "gateway_rooms");
+    let mut call = function_call(&state.options, "gateway_channel");
     call.arg(channel.as_str());
-    let answer: Vec<i64> = ask(state, &call).await?;
-    Ok(RoomState::of_answer(&answer).first().and_then(|found| in_use(presence, channel, *found)))
+    Ok(in_use(presence, channel, ask(state, &call).await?))
 }
 
-fn in_use(presence: &Presence, channel: &ChannelName, found: RoomState) -> Option<ChannelInUse> {
-    let RoomState { replicas, sessions, members } = found;
+/// A channel, by its replicas (-1: it is not in use), sessions and members.
+fn in_use(
+    presence: &Presence,
+    channel: &ChannelName,
+    (replicas, sessions, members): (i64, u64, u64),
+) -> Option<ChannelInUse> {
     let count = presence.options.choose_count(channel, sessions, members);
-    Some(ChannelInUse { channel: channel.clone(), replicas: replicas?, count })
-}
-
-fn unreadable() -> PresenceError {
-    PresenceError::Refused("the answer of the function cannot be read".into())
+    Some(ChannelInUse { channel: channel.clone(), replicas: u32::try_from(replicas).ok()?, count })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jsonschema::Draft;
 use serde_json::{Value, json};
 
-use super::{control, operators, presence};
+use super::{channels, control, operators, presence};
 use crate::support::contract::{document, resolve, validator};
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
@@ -135,7 +135,8 @@ impl Coverage {
             if self.document["paths"][&path][&method]["security"].is_null() {
                 continue;
             }
-            let request_path = path.replace("{id}", &"0".repeat(32)).replace("{user}", "42");
+            let request_path =
+                path.replace("{id}", &"0".repeat(32)).replace("{user}", "42").replace("{channel}", "room:7");
             let head = format!("{} {request_path} HTTP/1.1\nconnection: close", method.to_uppercase());
             for key in ["", "\nauthorization: Bearer wrong"] {
                 let answer = http::request(gateway.admin, &format!("{head}{key}"), "");
@@ -275,6 +276,7 @@ fn every_path_status_and_error_code_is_answered_as_documented() {
     operators::exercise_refused_minting(&mut coverage);
     presence::exercise_presence(&mut coverage);
     presence::exercise_presence_without_redis(&mut coverage);
+    channels::exercise_channels(&mut coverage);
     control::exercise_commands(&mut coverage);
     control::exercise_commands_without_redis(&mut coverage);
     coverage.assert_complete();

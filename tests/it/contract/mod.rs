@@ -2,6 +2,7 @@
 //! `docs/openapi.yaml` for the admin port.
 //!
 //! - `admin`: paths, statuses and error codes of the admin port
+//! - `channels`: which channels are in use, and their members
 //! - `control`: commands to every replica
 //! - `operators`: sessions, status, tokens and the console
 //! - `page`: the conversations of `docs/protocol.md`
@@ -10,6 +11,7 @@
 //! - `sockets`: frames of both versions
 
 mod admin;
+mod channels;
 mod control;
 mod operators;
 mod page;

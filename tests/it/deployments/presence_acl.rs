@@ -14,7 +14,8 @@ const PRESENCE_PAGE: &str = include_str!("../../../docs/presence.md");
 const REDIS_PAGE: &str = include_str!("../../../docs/operations/redis.md");
 const FUNCTIONS: &str = concat!(
     include_str!("../../../src/broker/redis/gateway_presence.lua"),
-    include_str!("../../../src/broker/redis/gateway_push.lua")
+    include_str!("../../../src/broker/redis/gateway_push.lua"),
+    include_str!("../../../src/broker/redis/gateway_rooms.lua")
 );
 /// A lease lapses after 5 s, and its burial follows within a second.
 const BURIAL: std::time::Duration = std::time::Duration::from_secs(15);

@@ -7,6 +7,9 @@
 //! - `push`: messages for users that are away.
 //! - `push_worker`: the documented worker.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
+//! - `occupancy`: channels in use.
+//! - `rooms`: counts and members of channels.
+//! - `replica`: a broker whose hubs report what a test wants.
 //! - `room_member`: a session in a room.
 //! - `rooms_ws`: rooms on the socket.
 //! - `functions`: the functions in Redis, called directly.
@@ -17,10 +20,13 @@ mod crowd;
 mod edges;
 mod faults;
 mod functions;
+mod occupancy;
 mod online;
 mod push;
 mod push_worker;
+pub(crate) mod replica;
 mod room_member;
+mod rooms;
 mod rooms_ws;
 mod wrong_types;
 
