@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { existsSync, readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { SOON } from "./gateway.mjs";
+import { interim } from "./interim.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -31,6 +32,7 @@ export async function openConsole(browser, gateway, options = {}) {
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
+  await interim(page, gateway);
   await page.goto(`${gateway.admin}/console`);
   return page;
 }
@@ -53,6 +55,12 @@ export async function waitForText(page, selector, text) {
   await page.locator(selector).filter({ hasText: text }).first().waitFor();
 }
 
+// Waits until the page has refreshed its status several times, which it does every two seconds. Other requests with that
+// interval would have been sent meanwhile.
+export async function waitForRefreshes(page) {
+  for (let count = 0; count < 3; count++) await page.waitForResponse((response) => response.url().endsWith("/v1/status"));
+}
+
 export async function connect(page, user, channels = "") {
   await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
   await page.getByLabel("Additional channels").fill(channels);
@@ -61,7 +69,7 @@ export async function connect(page, user, channels = "") {
 }
 
 export async function publish(page, channel, message, durable) {
-  await page.getByLabel("Channel", { exact: true }).fill(channel);
+  await page.locator("#publish-form").getByLabel("Channel", { exact: true }).fill(channel);
   await page.getByLabel("Message (any JSON)").fill(message);
   await page.getByLabel("Durable: stored").setChecked(durable);
   await page.getByRole("button", { name: "Publish" }).click();
