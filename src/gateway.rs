@@ -1,10 +1,11 @@
 //! Composes all parts of a gateway; starts, reloads and drains it.
 //!
-//! - `broker`: the broker from the settings. `announce`: log lines and warnings at the start. `limits`: the limits of
+//! - `broker`: the broker from the settings. `control`: applies its commands to the sessions. `announce`: log lines and warnings at the start. `limits`: the limits of
 //!   the parts. `running_time`: the time in which the process ran, for the drain.
 
 mod announce;
 mod broker;
+mod control;
 mod limits;
 mod running_time;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, interval};
 use tokio::time::MissedTickBehavior;
 
+use self::control::SessionControl;
 use self::limits::{caps, export_limits, hub_limits, raise_fd_limit, rules, session_caps, socket_options};
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator, ReloadableAuthenticator};
@@ -28,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::SessionLimits;
+use crate::session::staleness::Staleness;
 use crate::settings::{AuthKind, Profile, Settings, SettingsErrors, format_duration, plain_io};
 use crate::socket::limits::ConnectionLimiter;
 use crate::socket::listener;
@@ -105,11 +108,14 @@ impl Gateway {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hubs, drain) = (Hubs::default(), DrainSwitch::default());
+        broker.set_control_handler(Arc::new(SessionControl(hubs.clone())));
+        let staleness = Staleness::new(broker.clone(), settings.control);
         let connections = ConnectionLimiter::new(caps(&settings, fd_limit));
         let sessions = {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let (rules, tokens) = (Arc::new(rules(&settings)), tokens.clone());
+            let staleness = staleness.clone();
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(session_caps(&settings));
@@ -119,6 +125,8 @@ impl Gateway {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
                     tokens: tokens.clone(),
+                    broker: broker.clone(),
+                    staleness: staleness.clone(),
                     hub: hubs.start_here(&broker, hub_limits, &metrics),
                     metrics: metrics.clone(),
                 }),
@@ -139,6 +147,7 @@ impl Gateway {
                 metrics,
                 readiness: Readiness {
                     broker: broker.clone(),
+                    staleness,
                     drain: drain.clone(),
                     connections: connections.clone(),
                     max_connections: settings.server.max_connections,

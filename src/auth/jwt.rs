@@ -1,8 +1,8 @@
 //! Verifies JSON Web Tokens. The settings define algorithms and key; a token cannot select others.
 //!
-//! `sub` is the user id, a string or an integer. `exp` is required, `nbf` is optional, `iat` is ignored. `aud` and
-//! `iss` are required if the settings have a value for them, and ignored otherwise. `channels` may list channels. A
-//! claim of the wrong type is refused: an ignored `"nbf":"9999999999"` would make the token valid too early.
+//! `sub` is the user id, a string or an integer. `exp` is required, `nbf` is optional. `iat` and `jti` are
+//! optional and matter only for revocations. `aud` and `iss` are required if the settings have a value for them, and
+//! ignored otherwise. `channels` may list channels. A claim of the wrong type is refused: an ignored `"nbf":"9999999999"` would make the token valid too early.
 
 use std::{
     path::Path,
@@ -49,6 +49,8 @@ struct Claims {
     sub: Value,
     exp: Value,
     nbf: Value,
+    iat: Value,
+    jti: Value,
     aud: Value,
     iss: Value,
     channels: Value,
@@ -56,8 +58,8 @@ struct Claims {
 
 impl Default for Claims {
     fn default() -> Self {
-        let [sub, exp, nbf, aud, iss, channels] = [const { Value::Null }; 6];
-        Self { sub, exp, nbf, aud, iss, channels }
+        let [sub, exp, nbf, iat, jti, aud, iss, channels] = [const { Value::Null }; 8];
+        Self { sub, exp, nbf, iat, jti, aud, iss, channels }
     }
 }
 
@@ -66,6 +68,8 @@ impl Default for Claims {
 pub(super) struct MintedClaims<'a> {
     pub(super) sub: &'a str,
     pub(super) exp: u64,
+    pub(super) iat: u64,
+    pub(super) jti: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) aud: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +121,8 @@ impl JwtVerifier {
                 let claims = MintedClaims {
                     sub: "self-test",
                     exp: 1,
+                    iat: 0,
+                    jti: "self-test",
                     aud: self.audience.as_deref(),
                     iss: self.issuer.as_deref(),
                     channels: &[],
@@ -149,6 +155,7 @@ impl JwtVerifier {
         let claims = data.claims;
         let expires = parse_numeric_date(&claims.exp)?.ok_or(AuthError::NoExpiry)?;
         let not_before = parse_numeric_date(&claims.nbf)?;
+        let (issued, token_id) = (parse_numeric_date(&claims.iat)?, parse_token_id(claims.jti)?);
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if now >= expires.saturating_add(self.leeway) {
             return Err(AuthError::Expired);
@@ -162,6 +169,8 @@ impl JwtVerifier {
         if self.issuer.as_deref().is_some_and(|expected| claims.iss.as_str() != Some(expected)) {
             return Err(AuthError::WrongIssuer);
         }
+        // A time in the future is wrong. The token would outlast a revocation of all tokens issued before now.
+        let issued = issued.filter(|issued| *issued <= now.saturating_add(self.leeway));
         let (user, channels) = (parse_subject(&claims.sub)?, parse_channels(claims.channels)?);
         if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {
             return Err(AuthError::ForeignUser);
@@ -171,6 +180,8 @@ impl JwtVerifier {
             // A token is valid within its leeway, so its session lasts as long.
             expires_at: UNIX_EPOCH.checked_add(expires.saturating_add(self.leeway)),
             channels,
+            token_id,
+            issued_at: issued.and_then(|issued| UNIX_EPOCH.checked_add(issued)),
         })
     }
 }
@@ -242,6 +253,16 @@ fn parse_numeric_date(claim: &Value) -> Result<Option<Duration>, AuthError> {
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if time.as_secs() <= LATEST_SECONDS => Ok(Some(time)),
+        _ => Err(AuthError::Malformed),
+    }
+}
+
+/// The id of a token: a string, or a number as some issuers use.
+fn parse_token_id(claim: Value) -> Result<Option<String>, AuthError> {
+    match claim {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) => Ok(Some(number.to_string())),
         _ => Err(AuthError::Malformed),
     }
 }

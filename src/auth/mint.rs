@@ -93,9 +93,12 @@ pub fn mint(
                 .checked_add(ttl)
                 .filter(|at| at.as_secs() <= LATEST_SECONDS)
                 .ok_or(MintError::LifetimeTooLong)?;
+            let token_id = format!("{:032x}", rand::random::<u128>());
             let claims = MintedClaims {
                 sub: user,
                 exp: expires.as_secs(),
+                iat: now.as_secs(),
+                jti: &token_id,
                 aud: settings.audience.as_deref(),
                 iss: settings.issuer.as_deref(),
                 channels,

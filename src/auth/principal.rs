@@ -21,6 +21,10 @@ pub struct Principal {
     pub expires_at: Option<SystemTime>,
     /// The channels that the user may subscribe to, besides its own: names (`room:7`) or whole namespaces (`room:*`).
     pub channels: Vec<String>,
+    /// The id of the token, by which it can be revoked. `None`: it can be revoked with all tokens of its user only.
+    pub token_id: Option<String>,
+    /// When the token was issued. `None`: unknown, so it counts as issued before any other time.
+    pub issued_at: Option<SystemTime>,
 }
 
 /// Whether a channel name may contain the byte, as in the protocol and in Redis keys.

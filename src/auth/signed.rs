@@ -58,10 +58,10 @@ impl TimestampSigner {
 
         let user = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Malformed)?;
         // A token is valid within its leeway, so its session lasts as long.
-        let expires_at = UNIX_EPOCH
-            .checked_add(Duration::from_secs(issued))
-            .and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
-        Ok(Principal { user: parse_user_id(&user)?, expires_at, channels: Vec::new() })
+        let issued_at = UNIX_EPOCH.checked_add(Duration::from_secs(issued));
+        let expires_at = issued_at.and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
+        let user = parse_user_id(&user)?;
+        Ok(Principal { user, expires_at, channels: Vec::new(), token_id: None, issued_at })
     }
 
     /// A token for `user` with the issue time `issued`, in seconds since 1970.
@@ -138,6 +138,7 @@ mod tests {
                     "{}",
                     case.name
                 );
+                assert_eq!(principal.issued_at, Some(at(case.issued.unwrap())), "{}", case.name);
                 assert!(principal.channels.is_empty());
             }
         }

@@ -252,3 +252,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_id_and_issue_time_of_a_jwt_are_read() {
+    let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
+    let key = jsonwebtoken::EncodingKey::from_secret(settings.secret.as_ref().unwrap().expose().as_bytes());
+    let authenticator = Authenticator::new(&settings).unwrap();
+    let verify = |iat: serde_json::Value, jti: serde_json::Value| {
+        let claims = serde_json::json!({"sub": "42", "exp": 2000, "iat": iat, "jti": jti});
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        authenticator.verify(&token, at(1000)).map(|principal| (principal.issued_at, principal.token_id))
+    };
+    let null = serde_json::Value::Null;
+    assert_eq!(verify(null.clone(), null.clone()), Ok((None, None)));
+    assert_eq!(verify(900.into(), "a".into()), Ok((Some(at(900)), Some("a".to_owned()))));
+    assert_eq!(verify(null.clone(), 7.into()), Ok((None, Some("7".to_owned()))));
+    // A token from the future would outlast a revocation.
+    assert_eq!(verify(1001.into(), null.clone()), Ok((None, None)));
+    assert_eq!(verify("900".into(), null.clone()), Err(AuthError::Malformed));
+    assert_eq!(verify(null, true.into()), Err(AuthError::Malformed));
+}
+
+#[test]
+fn minted_tokens_have_their_own_id_and_the_issue_time() {
+    let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
+    let authenticator = Authenticator::new(&settings).unwrap();
+    let verified = [(); 2].map(|()| {
+        let token = mint(&settings, "42", &[], Duration::from_secs(60), at(1000)).unwrap();
+        authenticator.verify(&token, at(1000)).unwrap()
+    });
+    assert!(verified[0].token_id.is_some() && verified[0].token_id != verified[1].token_id);
+    assert_eq!(verified[0].issued_at, Some(at(1000)));
+}

@@ -2,6 +2,10 @@
 //!
 //! A command is JSON with one member, its name: `{"disconnect":{"user":"42"}}`.
 
+mod applier;
+mod check;
+mod replica_name;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,6 +13,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+pub(super) use applier::Applier;
+pub use check::{MAX_COMMAND_BYTES, MAX_LISTED};
+pub(super) use replica_name::new_replica_name;
 
 /// A command to every replica.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]

@@ -10,7 +10,7 @@
 //!
 //! - `types`: the messages between hubs and the broker.
 //! - `history`: the limits of histories.
-//! - `control`: commands to every replica, and their answers.
+//! - `control`: commands to every replica, and their answers. `revocations`: the revoked tokens.
 //! - `page_size`: how many entries of a history to read at once.
 //! - `recovery`: collects the messages that one client missed.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been
@@ -26,6 +26,7 @@ mod page_size;
 mod presence;
 mod recovery;
 pub mod redis;
+mod revocations;
 mod types;
 
 use std::sync::Arc;
@@ -40,13 +41,14 @@ use protocol::position::Position;
 
 pub use control::{
     ChannelChange, ControlAnswer, ControlCommand, ControlError, ControlHandler, ControlOutcome,
-    Disconnection, Revocation, SessionQuery,
+    Disconnection, MAX_COMMAND_BYTES, MAX_LISTED, Revocation, SessionQuery,
 };
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
 pub use presence::{PresenceError, PresenceOptions};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
+pub use revocations::{MAX_REVOCATIONS, Revocations};
 pub use types::{
     BrokerCallId, BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull,
     PublishError, PublishOutcome, PublishRequest, Published, ReadId, Retry, SubscribeAck,
@@ -123,6 +125,54 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.online(users),
             Self::Redis(broker) => broker.online(users).await,
+        }
+    }
+
+    /// Sets what applies commands to the sessions of this process. Until then, commands are applied to nothing.
+    pub fn set_control_handler(&self, handler: Arc<dyn ControlHandler>) {
+        match self {
+            Self::Memory(broker) => broker.control().applier.set(handler),
+            Self::Redis(broker) => broker.control().applier.set(handler),
+        }
+    }
+
+    /// Issues a command to every replica, and waits for their answers until `deadline`.
+    ///
+    /// # Errors
+    /// The command was not issued, or it is not known whether it was.
+    pub async fn control(
+        &self,
+        command: &ControlCommand,
+        deadline: Duration,
+    ) -> Result<ControlOutcome, ControlError> {
+        match self {
+            Self::Memory(broker) => broker.issue(command, deadline).await,
+            Self::Redis(broker) => broker.issue(command, deadline).await,
+        }
+    }
+
+    /// The revoked tokens.
+    pub fn revocations(&self) -> &Revocations {
+        match self {
+            Self::Memory(broker) => &broker.control().revocations,
+            Self::Redis(broker) => &broker.control().revocations,
+        }
+    }
+
+    /// The name of this replica: that of its host, and eight random digits.
+    pub fn replica(&self) -> &str {
+        match self {
+            Self::Memory(broker) => &broker.control().replica,
+            Self::Redis(broker) => &broker.control().replica,
+        }
+    }
+
+    /// How long this replica has been without Redis, so that it may not know the latest commands and revocations; `None`
+    /// while the link is healthy.
+    pub fn stale_for(&self) -> Option<Duration> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(broker) => broker.stale_for(),
         }
     }
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Failure, print};
 use crate::auth::{AuthError, Authenticator, Principal, longest_lifetime, mint};
-use crate::settings::{Settings, parse_duration};
+use crate::settings::{Settings, one_line, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -68,7 +68,15 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
         Some(at) => format!("in {} s", at.duration_since(now).unwrap_or_default().as_secs()),
         None => "never".to_owned(),
     };
-    format!("user: {}\nchannels: {channels}\nexpires: {expires}", identity.user)
+    let token_id = identity.token_id.as_deref().map_or_else(|| "none".to_owned(), one_line);
+    let issued = match identity.issued_at {
+        Some(at) => format!("{} s ago", now.duration_since(at).unwrap_or_default().as_secs()),
+        None => "unknown".to_owned(),
+    };
+    format!(
+        "user: {}\nchannels: {channels}\nexpires: {expires}\nissued: {issued}\nid: {token_id}",
+        identity.user
+    )
 }
 
 /// How the token's issuer can correct the error.

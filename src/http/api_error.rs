@@ -5,7 +5,7 @@ use actix_web::http::header::WWW_AUTHENTICATE;
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde_json::json;
 
-use crate::broker::{PresenceError, PublishError};
+use crate::broker::{ControlError, PresenceError, PublishError};
 
 /// Why a request to the admin API failed. The text is `detail` in the response.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +28,8 @@ pub(super) enum ApiError {
     BadQuery(String),
     #[error("the user id is not valid in a channel name")]
     BadUser,
-    #[error("this session is not on this replica, or has ended")]
+    #[error("this session is on no replica, or has ended")]
     NoSuchSession,
-    #[error(transparent)]
-    HubTimeout(#[from] crate::hub::HubTimeout),
     #[error("the body did not arrive within admin.request_timeout")]
     BodyTimeout,
     #[error("the body is too long")]
@@ -48,6 +46,8 @@ pub(super) enum ApiError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Presence(#[from] PresenceError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
 }
 
 impl ApiError {
@@ -64,7 +64,6 @@ impl ApiError {
             Self::BadQuery(_) => "bad_query",
             Self::BadUser => "bad_user",
             Self::NoSuchSession => "no_such_session",
-            Self::HubTimeout(_) => "worker_timeout",
             Self::BodyTimeout => "request_body_timeout",
             Self::BadBody(_) => "bad_body",
             Self::BadChannel(_) => "bad_channel",
@@ -75,12 +74,16 @@ impl ApiError {
             // The arms are apart because a test reads the codes from this source.
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
             Self::Presence(PresenceError::Unavailable) => "broker_unavailable",
+            Self::Control(ControlError::Unavailable) => "broker_unavailable",
             Self::Publish(
                 PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
             ) => "broker_timeout",
             Self::Presence(PresenceError::Timeout) => "broker_timeout",
+            Self::Control(ControlError::Timeout) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Presence(PresenceError::Refused(_)) => "broker_refused",
+            Self::Control(ControlError::Refused(_)) => "broker_refused",
+            Self::Control(ControlError::BadCommand(_)) => "bad_command",
             Self::Presence(PresenceError::Disabled) => "presence_disabled",
             Self::Publish(PublishError::HistoryUnavailable(_)) => "history_unavailable",
             Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
@@ -109,6 +112,7 @@ impl ResponseError for ApiError {
             | Self::BadUser
             | Self::BatchTooLong
             | Self::KeyWithoutDurable
+            | Self::Control(ControlError::BadCommand(_))
             | Self::Publish(PublishError::BadIdempotencyKey | PublishError::BadMessage(_)) => {
                 StatusCode::BAD_REQUEST
             }
@@ -120,15 +124,16 @@ impl ResponseError for ApiError {
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
             )
-            | Self::Presence(PresenceError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HubTimeout(_)
-            | Self::Publish(
+            | Self::Presence(PresenceError::Unavailable)
+            | Self::Control(ControlError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Publish(
                 PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
             )
-            | Self::Presence(PresenceError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Publish(PublishError::Refused(_)) | Self::Presence(PresenceError::Refused(_)) => {
-                StatusCode::BAD_GATEWAY
-            }
+            | Self::Presence(PresenceError::Timeout)
+            | Self::Control(ControlError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Publish(PublishError::Refused(_))
+            | Self::Presence(PresenceError::Refused(_))
+            | Self::Control(ControlError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }
     }
 

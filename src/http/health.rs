@@ -10,6 +10,7 @@ use serde_json::json;
 use super::AdminState;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
+use crate::session::staleness::Staleness;
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::limits::ConnectionLimiter;
 
@@ -18,6 +19,8 @@ use crate::socket::limits::ConnectionLimiter;
 pub struct Readiness {
     /// The broker must be healthy.
     pub broker: Broker,
+    /// Whether revocations may be unknown.
+    pub staleness: Staleness,
     /// A draining replica is not ready.
     pub drain: DrainSwitch,
     /// A replica without room for a connection is not ready.
@@ -42,6 +45,11 @@ impl Readiness {
             reasons.push("file descriptors are nearly used up".to_owned());
         }
         reasons
+    }
+
+    /// Warnings for operators that do not affect readiness.
+    pub fn notes(&self) -> Vec<String> {
+        self.broker.notes().into_iter().chain(self.staleness.note()).collect()
     }
 }
 
@@ -70,7 +78,7 @@ pub(super) async fn readyz(admin: web::Data<AdminState>) -> HttpResponse {
     let reasons = admin.readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = json!({"ready": reasons.is_empty(), "reasons": reasons});
-    let notes = admin.readiness.broker.notes();
+    let notes = admin.readiness.notes();
     if !notes.is_empty() {
         response["notes"] = json!(notes);
     }

@@ -3,7 +3,7 @@
 //! # Layout
 //! - `publish`: publishing, for backends without Redis access
 //! - `presence`: which users are online
-//! - `sessions`: lists and ends sessions
+//! - `control`: commands to every replica; `sessions`: their short forms; `session_page`: pages of sessions
 //! - `status`: the state of this replica, for the console
 //! - `token`: mints tokens in development
 //! - `health`: liveness, readiness and metrics
@@ -17,10 +17,12 @@ mod api_error;
 mod auth;
 mod body;
 mod console;
+mod control;
 mod health;
 mod openapi;
 mod presence;
 mod publish;
+mod session_page;
 mod sessions;
 mod status;
 mod token;
@@ -39,7 +41,9 @@ use actix_web::{App, HttpServer, Resource, Route};
 
 use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
+pub use self::control::worker_timeout_detail;
 pub use self::health::Readiness;
+pub use self::session_page::SessionPage;
 pub use self::status::InstanceInfo;
 use self::unread_body::{ResponseBody, UnreadBody};
 use crate::broker::Broker;
@@ -103,6 +107,7 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(resource("/v1/publish/batch", web::post().to(publish::batch)))
             .service(resource("/v1/openapi.json", web::get().to(openapi::document)))
             .service(resource("/v1/status", web::get().to(status::status)))
+            .service(resource("/v1/control", web::post().to(control::control)))
             .service(resource("/v1/sessions", web::get().to(sessions::list)))
             .service(resource("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
             .service(resource("/v1/presence", web::post().to(presence::users)))

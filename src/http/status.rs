@@ -58,6 +58,7 @@ pub(super) async fn status(
     let reasons = admin.readiness.reasons();
     Ok(HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "replica": admin.broker.replica(),
         "profile": instance.profile.to_string(),
         "auth": instance.auth,
         "broker": instance.broker,
@@ -67,7 +68,7 @@ pub(super) async fn status(
         "uptime_ms": instance.started.elapsed().as_millis() as u64,
         "ready": reasons.is_empty(),
         "reasons": reasons,
-        "notes": admin.readiness.broker.notes(),
+        "notes": admin.readiness.notes(),
         "draining": admin.readiness.drain.is_draining(),
         "link": {
             "up": admin.readiness.broker.health().is_ready,

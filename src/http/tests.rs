@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::broker::{HistoryOptions, HubEvent, Inbox, InboxFull};
 use crate::session::admission::DrainSwitch;
+use crate::session::staleness::Staleness;
+use crate::settings::{ControlSettings, WhenStale};
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::limits::ConnectionLimiter;
 use protocol::channel::ChannelName;
@@ -28,8 +30,10 @@ impl Inbox for RecordingInbox {
 fn admin(key: ApiKey) -> AdminState {
     let metrics = Metrics::default();
     let broker = Broker::memory(1_000, HistoryOptions::of_size(10), None, &metrics);
+    let settings = ControlSettings { max_stale: Duration::from_secs(60), when_stale: WhenStale::Accept };
     let readiness = Readiness {
         broker: broker.clone(),
+        staleness: Staleness::new(broker.clone(), settings),
         drain: DrainSwitch::default(),
         connections: ConnectionLimiter::default(),
         max_connections: 0,

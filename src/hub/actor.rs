@@ -1,14 +1,14 @@
 //! The actor of a hub: performs the decisions of its core.
 
+use std::hash::RandomState;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix::{
-    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
-};
+use actix::{Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, WrapFuture as _};
 use actix_rt::task::yield_now;
 use bytes::Bytes;
 
+use super::connected::{ConnectedSession, OpenedAt, TokenMark};
 use super::core::{HubAction, HubCore, HubRules};
 use super::drain::DrainSchedule;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
@@ -24,12 +24,14 @@ use protocol::close::CloseCode;
 #[derive(Debug)]
 pub struct Hub {
     id: HubId,
-    broker: Broker,
+    pub(super) broker: Broker,
     pub(super) core: HubCore<Outbox>,
     /// A reused buffer for the actions of the core.
     actions: Vec<HubAction>,
     /// The recipients of control messages, indexed by session key.
-    recipients: Vec<Option<ConnectedSession>>,
+    pub(super) recipients: Vec<Option<ConnectedSession>>,
+    /// Hashes the ids of tokens. Nobody outside can make two ids with one hash.
+    pub(super) token_hasher: RandomState,
     is_turn_scheduled: bool,
     /// The deadline that a timer is set for.
     armed_deadline: Option<Instant>,
@@ -49,31 +51,6 @@ pub struct HubLimits {
     pub rules: HubRules,
 }
 
-/// The part of a session that only the actor needs.
-#[derive(Debug)]
-pub(super) struct ConnectedSession {
-    recipient: Recipient<SessionEvent>,
-    pub(super) opened: OpenedAt,
-}
-
-/// The time at which a session was opened, in tenths of a second since its hub started. Four bytes hold 13 years; an
-/// `Instant` takes more memory per session.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OpenedAt(u32);
-
-impl OpenedAt {
-    const TENTH: Duration = Duration::from_millis(100);
-
-    pub(super) fn new(at: Instant, started: Instant) -> Self {
-        let tenths = at.saturating_duration_since(started).as_millis() / Self::TENTH.as_millis();
-        Self(u32::try_from(tenths).unwrap_or(u32::MAX))
-    }
-
-    pub(super) fn age(self, started: Instant, now: Instant) -> Duration {
-        now.saturating_duration_since(started).saturating_sub(Self::TENTH * self.0)
-    }
-}
-
 impl Hub {
     pub(super) fn new(
         context: &mut Context<Self>,
@@ -89,6 +66,7 @@ impl Hub {
             core: HubCore::new(limits.rules, budget, metrics),
             actions: Vec::new(),
             recipients: Vec::new(),
+            token_hasher: RandomState::new(),
             is_turn_scheduled: false,
             armed_deadline: None,
             draining: None,
@@ -126,6 +104,10 @@ impl Hub {
 
     pub(super) fn connected(&self, session: SessionKey) -> Option<&ConnectedSession> {
         self.recipients.get(session.index())?.as_ref()
+    }
+
+    pub(super) fn connected_mut(&mut self, session: SessionKey) -> Option<&mut ConnectedSession> {
+        self.recipients.get_mut(session.index())?.as_mut()
     }
 
     /// Schedules the next part of a long fan-out after other work on this thread.
@@ -188,7 +170,8 @@ impl Handler<Connect> for Hub {
             self.recipients.resize_with(session.index() + 1, || None);
         }
         let opened = OpenedAt::new(message.opened, self.started);
-        self.recipients[session.index()] = Some(ConnectedSession { recipient: message.recipient, opened });
+        let (recipient, token) = (message.recipient, TokenMark::NONE);
+        self.recipients[session.index()] = Some(ConnectedSession { recipient, opened, token });
         if self.draining.is_some() {
             self.notify(session, DrainSchedule::event());
         }
@@ -230,20 +213,6 @@ impl Drop for AbortOnPanic {
             log::logger().flush();
             // EX_SOFTWARE in sysexits.h.
             std::process::exit(70);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_is_accurate_to_a_tenth_of_a_second() {
-        let started = Instant::now();
-        let at = |ms| started + Duration::from_millis(ms);
-        for (opened, now, age) in [(0, 0, 0), (1_250, 1_250, 50), (1_250, 61_200, 60_000), (500, 400, 0)] {
-            assert_eq!(OpenedAt::new(at(opened), started).age(started, at(now)).as_millis(), age);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Lists and ends sessions for operators. Runs on the hubs' threads, between deliveries, and costs them little.
+//! The hubs of the process. Lists sessions for operators. Runs on the hubs' threads, between deliveries, and costs them little.
 
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,9 @@ use futures_util::future::{join_all, try_join_all};
 use parking_lot::Mutex;
 
 use super::actor::{Hub, HubLimits};
+use super::control::ApplyCommand;
 use super::drain::{self, DrainSchedule};
-use super::messages::{
-    Disconnect, Drain, HubCheck, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
-};
+use super::messages::{Drain, HubCheck, ListSessions, MAX_CHANNELS_LISTED, SessionList, SessionSummary};
 use super::registry::SessionKey;
 use crate::broker::Broker;
 use crate::metrics::Metrics;
@@ -43,8 +43,7 @@ impl Hubs {
         }
     }
 
-    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them, an arbitrary selection
-    /// if more match.
+    /// Lists the sessions on all threads in the order of their ids. Describes at most `query.limit` of them.
     ///
     /// # Errors
     /// A hub did not answer within `deadline`.
@@ -53,19 +52,20 @@ impl Hubs {
         let mut all = SessionList::default();
         for list in self.query(query, deadline).await? {
             all.total += list.total;
+            all.later += list.later;
             all.sessions.extend(list.sessions);
         }
-        all.sessions.sort_by_key(|summary| (summary.age, summary.session));
+        all.sessions.sort_unstable_by_key(|summary| summary.session);
         all.sessions.truncate(limit);
         Ok(all)
     }
 
-    /// Ends sessions with close code 4010. Returns the number of ended sessions.
+    /// Applies a command to the sessions on all threads. Returns the number of affected sessions.
     ///
     /// # Errors
-    /// A hub did not answer within `deadline`. Other hubs may have ended their sessions.
-    pub async fn disconnect(&self, target: Disconnect, deadline: Duration) -> Result<usize, HubTimeout> {
-        Ok(self.query(target, deadline).await?.into_iter().sum())
+    /// A hub did not answer within `deadline`. It still applies the command.
+    pub async fn apply(&self, command: ApplyCommand, deadline: Duration) -> Result<usize, HubTimeout> {
+        Ok(self.query(command, deadline).await?.into_iter().sum())
     }
 
     /// Checks every hub. Returns the numbers, from 0, of the hubs that do not answer within `deadline`.
@@ -100,28 +100,43 @@ impl Handler<ListSessions> for Hub {
 
     fn handle(&mut self, query: ListSessions, _: &mut Context<Self>) -> Self::Result {
         let registry = self.core.registry();
-        let (total, chosen): (_, Vec<_>) = match &query.user {
-            None => (registry.session_count(), self.core.sessions().take(query.limit).collect()),
-            Some(user) => {
-                let sessions = registry.sessions_of(user);
-                (sessions.len(), self.with_ids(&sessions).take(query.limit).collect())
+        let mut list = SessionList::default();
+        // The greatest chosen id is on top.
+        let mut chosen =
+            BinaryHeap::with_capacity(query.limit.saturating_add(1).min(self.core.sessions().len()));
+        let mut choose = |(session, key): (SessionId, SessionKey)| {
+            list.total += 1;
+            if query.after.is_some_and(|after| session <= after) {
+                return;
+            }
+            list.later += 1;
+            if chosen.len() < query.limit || chosen.peek().is_some_and(|(last, _)| session < *last) {
+                chosen.push((session, key));
+                if chosen.len() > query.limit {
+                    chosen.pop();
+                }
             }
         };
-        let sessions = chosen.into_iter().filter_map(|entry| self.summary(entry, query.now)).collect();
-        MessageResult(SessionList { total, sessions })
-    }
-}
-
-impl Handler<Disconnect> for Hub {
-    type Result = usize;
-
-    fn handle(&mut self, target: Disconnect, _: &mut Context<Self>) -> usize {
-        let ended: Vec<SessionKey> = match &target {
-            Disconnect::Session(session) => self.core.key(*session).into_iter().collect(),
-            Disconnect::User(user) => self.core.registry().sessions_of(user),
-        };
-        ended.iter().for_each(|session| self.notify(*session, SessionEvent::Disconnect));
-        ended.len()
+        let is_listed = |key: &SessionKey| self.connected(*key).is_some();
+        match (&query.user, &query.channel) {
+            (None, None) => self.core.sessions().filter(|(_, key)| is_listed(key)).for_each(&mut choose),
+            (user, channel) => {
+                let mut keys = match user {
+                    Some(user) => registry.sessions_of(user),
+                    None => {
+                        channel.as_ref().map(|channel| registry.subscribers_of(channel)).unwrap_or_default()
+                    }
+                };
+                keys.retain(|key| {
+                    is_listed(key)
+                        && channel.as_ref().is_none_or(|one| registry.channels_of(*key).any(|of| of == one))
+                });
+                self.with_ids(&keys).for_each(&mut choose);
+            }
+        }
+        let chosen = chosen.into_sorted_vec();
+        list.sessions = chosen.into_iter().filter_map(|entry| self.summary(entry, query.now)).collect();
+        MessageResult(list)
     }
 }
 

@@ -188,7 +188,7 @@ impl<S: FrameSink> HubCore<S> {
                 let flushed = self.fanouts.flush(session, &channel);
                 self.count_fanout(flushed);
                 let ended = self.registry.unsubscribe(session, &channel);
-                self.registry.send(session, answer);
+                answer.into_iter().for_each(|answer| self.registry.send(session, answer));
                 ended.into_iter().for_each(|ended| self.on_subscription_end(ended, actions));
             }
             HubInput::GoLive { session, channel } => {

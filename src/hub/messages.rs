@@ -1,5 +1,6 @@
 //! The messages that a hub receives, and those it sends to sessions.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Message, Recipient};
@@ -54,8 +55,9 @@ pub enum HubInput {
         session: SessionId,
         /// The channel to leave.
         channel: ChannelName,
-        /// The frame that answers the client, sent after the channel's last message.
-        answer: Bytes,
+        /// The frame for the client, sent after the channel's last message; `None` if the client does not know of
+        /// subscriptions.
+        answer: Option<Bytes>,
     },
     /// The session has queued its answer to the client. Makes the answered subscriptions live: held publications follow.
     GoLive {
@@ -96,6 +98,10 @@ pub struct HubCheck;
 pub struct ListSessions {
     /// Lists only the sessions of the user with this channel; `None` lists all.
     pub user: Option<ChannelName>,
+    /// Lists only the sessions that are subscribed to this channel; `None` lists all.
+    pub channel: Option<ChannelName>,
+    /// Lists only sessions with a greater id; `None` lists all.
+    pub after: Option<SessionId>,
     /// The maximum number of sessions to describe.
     pub limit: usize,
     /// The time at which the sessions' ages are measured.
@@ -105,9 +111,11 @@ pub struct ListSessions {
 /// The sessions that match a query.
 #[derive(Debug, Default)]
 pub struct SessionList {
-    /// The number of matching sessions, which may exceed the limit.
+    /// The number of sessions of the user and channel, whatever their ids.
     pub total: usize,
-    /// The described sessions: at most as many as the limit, in no particular order.
+    /// The number of those with an id after the one of the query, which may exceed the limit.
+    pub later: usize,
+    /// The described sessions: those with the smallest ids, at most as many as the limit, in the order of their ids.
     pub sessions: Vec<SessionSummary>,
 }
 
@@ -124,7 +132,7 @@ pub struct SessionSummary {
     pub channels: Vec<ChannelName>,
     /// The number of subscriptions, including those that `channels` omits.
     pub subscriptions: usize,
-    /// The time since the socket was opened, accurate to a tenth of a second.
+    /// The time since the socket was opened.
     pub age: Duration,
     /// The number of bytes in the session's outbox.
     pub queued_bytes: usize,
@@ -134,16 +142,6 @@ pub struct SessionSummary {
 
 /// The maximum number of channels listed for one session.
 pub const MAX_CHANNELS_LISTED: usize = 50;
-
-/// Ends sessions with close code 4010. Answered with the number of ended sessions.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "usize")]
-pub enum Disconnect {
-    /// The session with this id.
-    Session(SessionId),
-    /// Every session of the user with this channel.
-    User(ChannelName),
-}
 
 /// An event for a session.
 #[derive(Debug, Clone, Message)]
@@ -165,6 +163,15 @@ pub enum SessionEvent {
         /// The delay before the client should reconnect, in milliseconds.
         after_ms: u64,
     },
-    /// The backend or an operator ends the session.
-    Disconnect,
+    /// The backend or an operator ends the session, with this reason for the client.
+    Disconnect(Option<Arc<str>>),
+    /// The token that the session used is revoked.
+    TokenRevoked,
+    /// The backend or an operator subscribes the session to a channel, or ends its subscription.
+    SetSubscription {
+        /// The channel.
+        channel: ChannelName,
+        /// Whether the session is subscribed from now on.
+        is_subscribed: bool,
+    },
 }

@@ -9,11 +9,14 @@
 //! - [`core`]: decides what a hub does, including the recovery of missed messages.
 //! - [`actor`]: performs the decisions of the core.
 //! - `drain`: schedules the closing of sessions during a drain.
-//! - [`admin`]: lists and ends sessions for operators.
+//! - `connected`: the part of a session that only the actor needs.
+//! - [`admin`]: the hubs of the process; lists sessions. [`control`]: applies the backend's commands to sessions.
 //! - `recorder`: a frame sink for tests.
 
 pub mod actor;
 pub mod admin;
+mod connected;
+pub mod control;
 pub mod core;
 mod drain;
 mod fanout;

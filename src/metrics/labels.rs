@@ -118,6 +118,10 @@ labels! {
         BadChannels = "bad_channels",
         /// It grants access to another user's channel.
         ForeignUser = "foreign_user",
+        /// It is revoked.
+        Revoked = "revoked",
+        /// The replica has been without Redis for too long to know whether it is revoked; it was not checked.
+        RevocationsUnknown = "revocations_unknown",
         /// The user has as many sessions as it may have.
         TooManySessions = "too_many_sessions",
         /// The user's tokens came too fast.

@@ -17,6 +17,7 @@ use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::services::Services;
+use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
@@ -70,9 +71,18 @@ impl Session {
     fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
         let now = now();
         let session = self.conversation.session();
-        let mut ports =
-            ActorPorts { services: &self.services, session, outbox: &self.outbox, permit: &mut self.permit };
+        let mut ports = ActorPorts {
+            services: &self.services,
+            session,
+            outbox: &self.outbox,
+            permit: &mut self.permit,
+            accepted: None,
+        };
         drive(&mut self.conversation, now, input, &mut ports);
+        // After the Join, so that the hub knows the user of the token.
+        if let Some(token) = ports.accepted {
+            self.services.hub.do_send(TokenAccepted { session, token });
+        }
         self.arm_heartbeat(now, context);
     }
 
@@ -102,6 +112,8 @@ struct ActorPorts<'a> {
     session: SessionId,
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
+    /// The token that the session uses from now on.
+    accepted: Option<AcceptedToken>,
 }
 
 impl SessionPorts for ActorPorts<'_> {
@@ -113,12 +125,19 @@ impl SessionPorts for ActorPorts<'_> {
         self.outbox.close(code);
     }
 
+    fn close_with(&mut self, code: CloseCode, reason: &str) {
+        self.outbox.close_with(code, reason);
+    }
+
     fn send_to_hub(&mut self, input: HubInput) {
         self.services.hub.do_send(input);
     }
 
     fn authenticate(&mut self, token: &Token) -> Input<'static> {
-        authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0)
+        let (answer, accepted) =
+            authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0);
+        self.accepted = accepted;
+        answer
     }
 }
 

@@ -7,16 +7,34 @@ use super::clock::unix_ms;
 use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
 use crate::auth::{AuthError, Principal};
+use crate::hub::control::AcceptedToken;
 use crate::metrics::{IdentifyResult, Label as _, Metrics};
 use crate::socket::client_prefix::ClientPrefix;
 use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
 
-/// The input for the conversation, and the result for the metrics.
-type CheckedToken = (Input<'static>, IdentifyResult);
+/// A checked token.
+struct CheckedToken {
+    /// The input for the conversation.
+    answer: Input<'static>,
+    /// The result for the metrics.
+    result: IdentifyResult,
+    /// What the hub notes of the token. `None` if the session does not use it.
+    accepted: Option<AcceptedToken>,
+}
+
+/// The contents of a token that is not refused, and what the hub notes of it.
+type VerifiedToken = (Identity, AcceptedToken);
+
+impl CheckedToken {
+    fn refused(answer: Input<'static>, result: IdentifyResult) -> Self {
+        Self { answer, result, accepted: None }
+    }
+}
 
 /// Verifies the token and counts the result. A session that identifies gets a user's permit for its unidentified one.
+/// Also returns what the hub notes of the token if the session uses it from now on.
 ///
 /// Verifying a signature takes up to milliseconds, so no token of an address or a user over its limit is verified.
 pub(super) fn authenticate(
@@ -25,9 +43,9 @@ pub(super) fn authenticate(
     client: Option<ClientPrefix>,
     permit: &mut SessionPermit,
     token: &str,
-) -> Input<'static> {
+) -> (Input<'static>, Option<AcceptedToken>) {
     let now = Instant::now();
-    let (identified, (answer, result)) = match permit {
+    let (identified, CheckedToken { answer, result, accepted }) = match permit {
         SessionPermit::Unidentified(unidentified) => identify(services, unidentified, client, token, now),
         SessionPermit::User(user) => (None, refresh(services, user, token, now)),
     };
@@ -39,7 +57,7 @@ pub(super) fn authenticate(
     if result != IdentifyResult::Accepted {
         log::debug!(target: LOG_TARGET, session:%; "token refused: {}", result.label());
     }
-    answer
+    (answer, accepted)
 }
 
 /// Verifies the token of an Identify. A failure counts for the client's address, a success for the user.
@@ -51,39 +69,66 @@ fn identify(
     now: Instant,
 ) -> (Option<UserSessionPermit>, CheckedToken) {
     let limits = unidentified.limits();
-    if !limits.can_identify(client, now) {
-        return (None, (Input::OverLimit, IdentifyResult::TooManyFailures));
+    if services.staleness.refuses_sessions() {
+        let unknown = CheckedToken::refused(Input::RevocationsUnknown, IdentifyResult::RevocationsUnknown);
+        return (None, unknown);
     }
-    let (verified, result) = verify(services, token);
-    let admitted = match &verified {
-        Err(NotIdentified) => Err((Input::Verified(Err(NotIdentified)), result)),
-        Ok(identity) => limits.acquire_session(&identity.user, now).map_err(|refusal| match refusal {
-            IdentifyRefusal::Sessions => (Input::OverLimit, IdentifyResult::TooManySessions),
-            IdentifyRefusal::Rate => (Input::OverLimit, IdentifyResult::TooManyIdentifies),
-        }),
+    if !limits.can_identify(client, now) {
+        return (None, CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyFailures));
+    }
+    let refused = match verify(services, token) {
+        Err(result) => CheckedToken::refused(Input::Verified(Err(NotIdentified)), result),
+        Ok((identity, token)) => match limits.acquire_session(&identity.user, now) {
+            Ok(user) => return (Some(user), accepted(identity, token)),
+            Err(IdentifyRefusal::Sessions) => {
+                CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManySessions)
+            }
+            Err(IdentifyRefusal::Rate) => {
+                CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyIdentifies)
+            }
+        },
     };
-    match admitted {
-        Ok(user) => (Some(user), (Input::Verified(verified), result)),
-        Err(outcome) => {
-            limits.record_failure(client, now);
-            (None, outcome)
-        }
+    limits.record_failure(client, now);
+    (None, refused)
+}
+
+fn accepted(identity: Identity, token: AcceptedToken) -> CheckedToken {
+    CheckedToken {
+        answer: Input::Verified(Ok(identity)),
+        result: IdentifyResult::Accepted,
+        accepted: Some(token),
     }
 }
 
 /// Verifies the token of a Refresh, which counts for the session's user.
 fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
     if !user.acquire_refresh(now) {
-        return (Input::OverLimit, IdentifyResult::TooManyIdentifies);
+        return CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyIdentifies);
     }
-    let (verified, result) = verify(services, token);
-    (Input::Verified(verified), result)
+    match verify(services, token) {
+        Err(result) => CheckedToken::refused(Input::Verified(Err(NotIdentified)), result),
+        Ok((identity, token)) => {
+            // The conversation refuses the token of another user, and the session keeps the one it has.
+            let is_used = identity.user.user_id() == Some(user.user());
+            let checked = accepted(identity, token);
+            CheckedToken { accepted: checked.accepted.filter(|_| is_used), ..checked }
+        }
+    }
 }
 
-fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, IdentifyResult) {
-    let outcome = services.tokens.verify(token, SystemTime::now());
-    let result = outcome.as_ref().map_or_else(|error| result_of(*error), |_| IdentifyResult::Accepted);
-    (outcome.map_err(|_| NotIdentified).and_then(to_identity), result)
+/// Verifies a token and looks it up among the revoked ones.
+fn verify(services: &Services, token: &str) -> Result<VerifiedToken, IdentifyResult> {
+    let now = SystemTime::now();
+    let principal = services.tokens.verify(token, now).map_err(result_of)?;
+    let (user, token_id, issued_at_ms) =
+        (&principal.user, principal.token_id.as_deref(), principal.issued_at.map(unix_ms));
+    if services.broker.revocations().is_revoked(user, token_id, issued_at_ms, unix_ms(now)) {
+        return Err(IdentifyResult::Revoked);
+    }
+    let token = AcceptedToken { id: token_id.map(Into::into), issued_at_ms };
+    // `auth` has checked the user id, so that a channel can have its name.
+    let identity = to_identity(principal).map_err(|NotIdentified| IdentifyResult::UserNotAllowed)?;
+    Ok((identity, token))
 }
 
 /// The result in metrics of a token that was refused.
@@ -132,6 +177,8 @@ mod tests {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],
+            token_id: None,
+            issued_at: None,
         };
         let expected = Identity {
             user: ChannelName::of_user("42").unwrap(),

@@ -15,6 +15,8 @@ pub(crate) trait SessionPorts {
     fn send(&mut self, frame: Bytes);
     /// Sends Close as the last frame.
     fn close(&mut self, code: CloseCode);
+    /// Sends Close as the last frame, with a reason of at most 123 bytes.
+    fn close_with(&mut self, code: CloseCode, reason: &str);
     /// Sends an input to the hub.
     fn send_to_hub(&mut self, input: HubInput);
     /// Verifies a token. The result is an input of the conversation.
@@ -50,11 +52,12 @@ pub(crate) fn perform(
     match action {
         Action::Send(event) => ports.send(event.to_frame(version)),
         Action::Close(code) => ports.close(code),
+        Action::CloseWith(code, reason) => ports.close_with(code, &reason),
         Action::Authenticate(token) => return Some(ports.authenticate(&token)),
         Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
         Action::Subscribe(wanted) => ports.send_to_hub(HubInput::Subscribe { session, wanted }),
         Action::Unsubscribe { channel, answer } => {
-            let answer = answer.to_frame(version);
+            let answer = answer.map(|answer| answer.to_frame(version));
             ports.send_to_hub(HubInput::Unsubscribe { session, channel, answer });
         }
         Action::GoLive(channel) => ports.send_to_hub(HubInput::GoLive { session, channel }),
@@ -70,7 +73,11 @@ impl From<SessionEvent> for Input<'static> {
                 Self::Subscribed { channel, request_id, state }
             }
             SessionEvent::Drain { after_ms } => Self::Drain { after_ms },
-            SessionEvent::Disconnect => Self::Disconnected,
+            SessionEvent::Disconnect(reason) => Self::Disconnected(reason),
+            SessionEvent::TokenRevoked => Self::TokenRevoked,
+            SessionEvent::SetSubscription { channel, is_subscribed } => {
+                Self::SetSubscription { channel, is_subscribed }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
+//! - [`staleness`]: whether revocations may be unknown.
 //! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
@@ -19,6 +20,7 @@ pub(crate) mod drive;
 pub mod heartbeat;
 pub mod limits;
 mod services;
+pub mod staleness;
 
 pub use self::services::Services;
 

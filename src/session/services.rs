@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use actix::Addr;
 
+use super::staleness::Staleness;
 use crate::auth::ReloadableAuthenticator;
+use crate::broker::Broker;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
@@ -16,6 +18,10 @@ pub struct Services {
     pub rules: Arc<Rules>,
     /// Verifies tokens.
     pub tokens: ReloadableAuthenticator,
+    /// Knows the revoked tokens.
+    pub broker: Broker,
+    /// Decides whether revocations may be unknown.
+    pub staleness: Staleness,
     /// The hub of the same thread.
     pub hub: Addr<Hub>,
     /// The metrics of the process.

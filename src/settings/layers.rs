@@ -271,6 +271,7 @@ impl Layers {
             }
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("namespaces.default.presence", _) => "must be off, count or members",
+            ("control.when_stale", _) => "must be accept or refuse",
             ("log.format", _) => "must be text or json",
             (_, Some(SettingType::Integer)) => "must be at most 4294967295",
             _ => "has an invalid value",

@@ -44,8 +44,9 @@ pub use self::{
     namespaces::{NamespaceSettings, Namespaces, RoomPresence},
     secret::{Secret, mask_url},
     sections::{
-        AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, DrainSettings, LimitSettings,
-        LogFormat, LogSettings, PresenceSettings, ServerSettings, SessionSettings,
+        AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, ControlSettings,
+        DrainSettings, LimitSettings, LogFormat, LogSettings, PresenceSettings, ServerSettings,
+        SessionSettings, WhenStale,
     },
     sources::Sources,
 };
@@ -101,6 +102,8 @@ pub struct Settings {
     pub presence: PresenceSettings,
     /// `[namespaces.<name>]`
     pub namespaces: Namespaces,
+    /// `[control]`
+    pub control: ControlSettings,
     /// `[channels]`
     pub channels: ChannelSettings,
     /// `[log]`

@@ -301,6 +301,27 @@ pub struct PresenceSettings {
     pub max_members: usize,
 }
 
+/// `[control]`: commands to every replica.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlSettings {
+    /// A replica that has been without Redis for longer may not know that a token was revoked.
+    #[serde(with = "duration")]
+    pub max_stale: Duration,
+    /// What such a replica does with new sessions.
+    pub when_stale: WhenStale,
+}
+
+/// `control.when_stale`: what a replica that may not know all revocations does with new sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenStale {
+    /// It accepts them.
+    Accept,
+    /// It refuses them with close code 1013.
+    Refuse,
+}
+
 /// `[channels]`: the channels that every user may subscribe to, besides those in the token.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

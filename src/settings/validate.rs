@@ -44,6 +44,7 @@ impl Settings {
             self.validate_drain(),
             self.validate_presence(),
             self.validate_namespaces(),
+            failures([check_duration("control.max_stale", self.control.max_stale, SECOND..=24 * HOUR)]),
             self.validate_channels(),
             failures([self.validate_log()]),
             self.validate_secrets(),

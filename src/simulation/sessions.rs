@@ -32,6 +32,10 @@ impl SessionPorts for SimulatedPorts<'_> {
         self.socket.close();
     }
 
+    fn close_with(&mut self, code: CloseCode, _: &str) {
+        self.close(code);
+    }
+
     fn send_to_hub(&mut self, input: HubInput) {
         self.hub.send(input);
     }

@@ -151,6 +151,11 @@ impl Outbox {
 
     /// Sends Close as the last frame. Later calls have no effect.
     pub fn close(&self, code: CloseCode) {
+        self.close_with(code, code.reason());
+    }
+
+    /// Sends Close with a reason of at most 123 bytes as the last frame. Later calls have no effect.
+    pub fn close_with(&self, code: CloseCode, reason: &str) {
         let state = match code {
             // No answer is expected from a peer that breaks the framing rules, does not read or is silent.
             CloseCode::TooSlow
@@ -167,7 +172,7 @@ impl Outbox {
                 self.discard_queued();
             }
         }
-        self.send_close(state, Some(code.code()), code.reason());
+        self.send_close(state, Some(code.code()), reason);
     }
 
     /// Answers the peer's Close with the same code.

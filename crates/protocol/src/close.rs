@@ -17,6 +17,8 @@ pub enum CloseCode {
     InternalError,
     /// 1012: this replica is draining.
     ServiceRestart,
+    /// 1013: this replica does not know which tokens are revoked.
+    TryAgainLater,
     /// 4001: not JSON, not an object, an unknown op, a wrong type.
     Malformed,
     /// 4002: silent for `heartbeat_interval` + `heartbeat_grace`.
@@ -33,7 +35,7 @@ pub enum CloseCode {
     RateLimited,
     /// 4008: the outbound queue exceeded its limit, or a write made no progress.
     TooSlow,
-    /// 4009: the token expired.
+    /// 4009: the token expired, or was revoked.
     SessionExpired,
     /// 4010: the backend or an operator ended the session.
     Disconnected,
@@ -41,7 +43,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, for metrics and the test of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ProtocolError,
         Self::UnsupportedData,
         Self::InvalidUtf8,
@@ -49,6 +51,7 @@ impl CloseCode {
         Self::MessageTooBig,
         Self::InternalError,
         Self::ServiceRestart,
+        Self::TryAgainLater,
         Self::Malformed,
         Self::HeartbeatTimedOut,
         Self::IdentifyFailed,
@@ -72,6 +75,7 @@ impl CloseCode {
             Self::MessageTooBig => (1009, "message too big", true),
             Self::InternalError => (1011, "internal error", true),
             Self::ServiceRestart => (1012, "service restart", true),
+            Self::TryAgainLater => (1013, "revocations unknown, try again later", true),
             Self::Malformed => (4001, "malformed payload", true),
             Self::HeartbeatTimedOut => (4002, "heartbeat timed out", true),
             Self::IdentifyFailed => (4003, "identify failed", false),

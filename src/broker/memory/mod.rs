@@ -1,8 +1,10 @@
 //! The broker inside one process. It delivers a publication before `publish` returns.
 //!
+//! - `control`: commands to this process.
 //! - `history`: the stored messages and the idempotency keys.
 //! - `presence`: the users that are not away, and their edges.
 
+mod control;
 mod history;
 mod presence;
 
@@ -18,8 +20,9 @@ use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    BrokerCallId, Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PresenceError,
-    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, SubscribeAck,
+    BrokerCallId, ControlCommand, ControlError, ControlOutcome, Cut, Health, HistoryOptions, HistoryRequest,
+    HubEvent, HubId, Inbox, PresenceError, PresenceOptions, PublishError, PublishOutcome, PublishRequest,
+    Published, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -27,6 +30,7 @@ use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
+use control::MemoryControl;
 use history::{Appended, KeyReused, MemoryHistory};
 use presence::{Edge, OnlineUsers};
 
@@ -43,6 +47,7 @@ struct MemoryShared {
     state: Mutex<MemoryState>,
     metrics: Metrics,
     limits: PayloadLimits,
+    control: MemoryControl,
     stopped: AtomicBool,
 }
 
@@ -77,6 +82,7 @@ impl MemoryBroker {
                 state: Mutex::new(state),
                 metrics: metrics.clone(),
                 limits,
+                control: MemoryControl::default(),
                 stopped: AtomicBool::new(false),
             }),
         }
@@ -194,6 +200,21 @@ impl MemoryBroker {
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
+    }
+
+    pub(in crate::broker) fn control(&self) -> &MemoryControl {
+        &self.shared.control
+    }
+
+    pub(super) async fn issue(
+        &self,
+        command: &ControlCommand,
+        deadline: Duration,
+    ) -> Result<ControlOutcome, ControlError> {
+        if self.is_stopped() {
+            return Err(ControlError::Unavailable);
+        }
+        self.shared.control.issue(command, deadline).await
     }
 
     pub(super) fn health(&self) -> Health {

@@ -13,6 +13,7 @@
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
+//! - `control_state`: this replica's name, its handler of commands, and the revoked tokens.
 //! - `presence`: the users and the leases of this process.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
@@ -41,6 +42,7 @@ mod address;
 mod commands;
 mod connect;
 mod connected;
+mod control_state;
 mod data_settings;
 mod dataset;
 mod downtime;
@@ -77,12 +79,13 @@ use tokio::runtime;
 
 use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
-use super::{BrokerSetupError, Health, PresenceError, Retry};
+use super::{BrokerSetupError, ControlCommand, ControlError, ControlOutcome, Health, PresenceError, Retry};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 pub use access::{Credentials, TlsFiles};
+use control_state::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
@@ -147,6 +150,24 @@ impl RedisBroker {
 
     pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
         online::read(&self.handle.state, users).await
+    }
+
+    pub(super) fn control(&self) -> &ControlState {
+        &self.handle.state.control
+    }
+
+    pub(super) async fn issue(
+        &self,
+        command: &ControlCommand,
+        _deadline: Duration,
+    ) -> Result<ControlOutcome, ControlError> {
+        command.check()?;
+        Err(ControlError::Unavailable)
+    }
+
+    /// How long there has been no healthy link.
+    pub(super) fn stale_for(&self) -> Option<Duration> {
+        self.handle.state.stale_for()
     }
 
     pub(super) fn link(&self) -> &SharedLink {

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::super::Health;
 use super::super::link::SharedLink;
 use super::commands::Commands;
+use super::control_state::ControlState;
 use super::downtime::Downtime;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
@@ -51,6 +52,7 @@ pub(super) struct RedisState {
     refused: RefusedChannels,
     /// `None`: presence is off.
     pub(super) presence: Option<Presence>,
+    pub(super) control: ControlState,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -95,6 +97,7 @@ impl RedisState {
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
             presence: options.presence.map(Presence::new),
+            control: ControlState::default(),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
@@ -149,9 +152,18 @@ impl RedisState {
         (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
     }
 
+    /// How long there has been no healthy link; `None`: it is healthy.
+    pub(super) fn stale_for(&self) -> Option<Duration> {
+        if matches!(&*self.link_state.borrow(), LinkState::Ready { .. }) && self.stalled().is_none() {
+            return None;
+        }
+        Some(self.control.since_healthy())
+    }
+
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.redis_link_up.set(1);
+        self.control.note_healthy();
         self.change(|state| match state {
             LinkState::Probing { commands, .. } => {
                 Some(LinkState::Ready { commands: commands.clone(), since: Instant::now() })

@@ -106,7 +106,11 @@ impl TestHub {
 
     fn unsubscribe(&mut self, session: u128, name: &str) -> Vec<String> {
         let answer = protocol::frame::encode(protocol::frame::FrameKind::Text, br#"{"op":6}"#);
-        self.on(HubInput::Unsubscribe { session: SessionId(session), channel: channel(name), answer })
+        self.on(HubInput::Unsubscribe {
+            session: SessionId(session),
+            channel: channel(name),
+            answer: Some(answer),
+        })
     }
 
     fn leave(&mut self, session: u128) -> Vec<String> {

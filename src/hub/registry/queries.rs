@@ -34,6 +34,14 @@ impl<S: FrameSink> Registry<S> {
         sessions
     }
 
+    /// The sessions that are subscribed to a channel, sorted by key.
+    pub fn subscribers_of(&self, channel: &ChannelName) -> Vec<SessionKey> {
+        let subscribers = self.channels.get(channel).map_or(&[][..], |channel| &channel.subscribers);
+        let mut sessions: Vec<_> = subscribers.iter().map(|subscriber| subscriber.session).collect();
+        sessions.sort_unstable();
+        sessions
+    }
+
     /// A session's sink and protocol version.
     pub fn sink(&self, session: SessionKey) -> Option<(&S, Version)> {
         self.sessions.get(session.index()).map(|session| (&session.sink, session.variant.version))

@@ -21,6 +21,7 @@ fn every_range_has_two_ends() {
         ("presence.grace", "0s", "10m", "-1s", "601s"),
         ("presence.max_edges", "1000", "10000000", "999", "10000001"),
         ("presence.max_members", "0", "10000", "-1", "10001"),
+        ("control.max_stale", "1s", "1d", "999ms", "25h"),
         ("broker.history_size", "1", "1000000", "0", "1000001"),
         ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
         ("broker.idempotency_window", "1s", "7d", "999ms", "8d"),

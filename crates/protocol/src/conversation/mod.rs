@@ -5,8 +5,10 @@
 //!
 //! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
+//! - `by_server.rs`: what the backend decides: subscriptions, disconnects, revocations.
 //! - `on_system.rs`: all other inputs.
 
+mod by_server;
 mod on_client;
 mod on_system;
 mod verified;
@@ -120,8 +122,20 @@ pub enum Input<'a> {
         /// The time after which the client should reconnect, in milliseconds.
         after_ms: u64,
     },
-    /// The backend or an operator ended the session.
-    Disconnected,
+    /// The backend or an operator ended the session, with this reason for the client.
+    Disconnected(Option<Arc<str>>),
+    /// The token of the session is revoked.
+    TokenRevoked,
+    /// Instead of [`Input::Verified`]: it is unknown whether the token of an Identify is revoked.
+    RevocationsUnknown,
+    /// The backend or an operator subscribes the session to a channel, or ends its subscription. The token's grants do
+    /// not matter.
+    SetSubscription {
+        /// The channel.
+        channel: ChannelName,
+        /// Whether the session is subscribed from now on.
+        is_subscribed: bool,
+    },
     /// The time of [`Conversation::next_deadline`] has passed.
     DeadlinePassed,
 }
@@ -144,14 +158,16 @@ pub enum Action {
     Unsubscribe {
         /// A channel that the session is subscribed to.
         channel: ChannelName,
-        /// The event to send afterwards.
-        answer: Event,
+        /// The event to send afterwards; `None` if the client does not know of subscriptions.
+        answer: Option<Event>,
     },
     /// The event about the subscription is sent: deliver the held publications, then each new one directly. `None`
     /// means all channels of the Join that Ready reported as live; those that are recovering follow one by one.
     GoLive(Option<ChannelName>),
     /// Send Close. It is the last action.
     Close(CloseCode),
+    /// Send Close with a reason of its own, of at most 123 bytes. It is the last action.
+    CloseWith(CloseCode, Arc<str>),
 }
 
 /// A token to verify. The `Debug` output hides its text.
@@ -205,6 +221,8 @@ struct Joining {
     refusals: Vec<Event>,
     /// Frames that wait for Ready, in order.
     waiting: Vec<Box<str>>,
+    /// The backend's changes of subscriptions that wait for Ready, each channel once.
+    changes: Vec<(ChannelName, bool)>,
 }
 
 impl std::fmt::Debug for Joining {
@@ -260,7 +278,12 @@ impl Conversation {
                 self.on_subscribed(channel, request_id, state, actions)
             }
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
-            Input::Disconnected => self.close(CloseCode::Disconnected, actions),
+            Input::Disconnected(reason) => self.on_disconnected(reason, actions),
+            Input::TokenRevoked => self.on_token_revoked(actions),
+            Input::RevocationsUnknown => self.on_revocations_unknown(actions),
+            Input::SetSubscription { channel, is_subscribed } => {
+                self.on_set_subscription(channel, is_subscribed, actions)
+            }
             Input::DeadlinePassed => self.on_deadline(now, actions),
         }
     }

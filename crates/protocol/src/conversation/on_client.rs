@@ -116,7 +116,7 @@ impl Conversation {
             outcome: SubscriptionOutcome::Unsubscribed { reason: None },
         };
         actions.push(if verified.unsubscribe(&channel) {
-            Action::Unsubscribe { channel, answer }
+            Action::Unsubscribe { channel, answer: Some(answer) }
         } else {
             // The session is not subscribed, so the requested state is reached.
             Action::Send(answer)

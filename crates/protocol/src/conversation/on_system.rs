@@ -68,7 +68,7 @@ impl Conversation {
         else {
             return;
         };
-        let Joining { mut verified, channels, refusals, waiting } = *joining;
+        let Joining { mut verified, channels, refusals, waiting, changes } = *joining;
         let mut refused = Vec::new();
         let mut listed = Vec::new();
         for (channel, state) in channels.into_iter().zip(states) {
@@ -92,6 +92,9 @@ impl Conversation {
         actions.push(Action::GoLive(None));
         actions.extend(refusals.into_iter().chain(refused).map(Action::Send));
         self.state = ConversationState::Ready(Box::new(verified));
+        for (channel, is_subscribed) in changes {
+            self.on_set_subscription(channel, is_subscribed, actions);
+        }
         for text in waiting {
             if !self.is_closed() {
                 self.on_text(&text, actions);
@@ -189,7 +192,7 @@ impl Joining {
             }
         }
         let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();
-        (Self { verified, channels, refusals, waiting: Vec::new() }, subscriptions)
+        (Self { verified, channels, refusals, waiting: Vec::new(), changes: Vec::new() }, subscriptions)
     }
 }
 
@@ -199,5 +202,5 @@ fn unsubscribe_disallowed(channel: ChannelName, actions: &mut Vec<Action>) {
         channel: channel.as_str().into(),
         outcome: SubscriptionOutcome::Unsubscribed { reason: Some(RefusalReason::NotAllowed.label()) },
     };
-    actions.push(Action::Unsubscribe { channel, answer });
+    actions.push(Action::Unsubscribe { channel, answer: Some(answer) });
 }

@@ -35,6 +35,8 @@ pub(super) struct ChannelSubscription {
     pub(super) channel: ChannelName,
     pub(super) request_id: u32,
     pub(super) is_live: bool,
+    /// Whether the backend subscribed the session, so that the subscription needs no grant.
+    pub(super) by_server: bool,
 }
 
 impl VerifiedSession {
@@ -97,7 +99,7 @@ impl VerifiedSession {
         self.grants = identity.grants.into();
         let (kept, lost) = std::mem::take(&mut self.subscriptions)
             .into_iter()
-            .partition(|subscription| self.allows(rules, &subscription.channel));
+            .partition(|subscription| subscription.by_server || self.allows(rules, &subscription.channel));
         self.subscriptions = kept;
         lost.into_iter().map(|subscription| subscription.channel).collect()
     }
@@ -125,8 +127,15 @@ impl VerifiedSession {
     /// Adds a subscription that waits for the hub. Returns the id of its request.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
         let request_id = self.next_request_id();
-        self.subscriptions.push(ChannelSubscription { channel, request_id, is_live: false });
+        let subscription = ChannelSubscription { channel, request_id, is_live: false, by_server: false };
+        self.subscriptions.push(subscription);
         request_id
+    }
+
+    /// Marks a subscription as one of the backend, which needs no grant. Returns false if the session is not subscribed.
+    pub(super) fn mark_by_server(&mut self, channel: &ChannelName) -> bool {
+        let found = self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel);
+        found.map(|subscription| subscription.by_server = true).is_some()
     }
 
     /// Returns a new id for a request to the hub.

@@ -22,6 +22,8 @@ pub(super) struct CheckedConversation {
     subscribed: HashSet<ChannelName>,
     /// The two channels that the session never leaves.
     own: Vec<ChannelName>,
+    /// The channels that the backend has subscribed the session to, or ended.
+    by_server: HashSet<ChannelName>,
     /// The live channels.
     live: HashSet<ChannelName>,
     /// The channels that Ready listed as live and that have not gone live.
@@ -51,6 +53,7 @@ impl CheckedConversation {
             readys: 0,
             subscribed: HashSet::new(),
             own: Vec::new(),
+            by_server: HashSet::new(),
             live: HashSet::new(),
             listed: HashSet::new(),
             recovering: HashMap::new(),
@@ -79,7 +82,17 @@ impl CheckedConversation {
             PropertyStep::Subscribed { channel, request_id, is_live } => {
                 self.answer_subscribe(channel, *request_id, *is_live)
             }
-            PropertyStep::Disconnected => self.handle(Input::Disconnected),
+            PropertyStep::Disconnected => self.handle(Input::Disconnected(None)),
+            PropertyStep::TokenRevoked => self.handle(Input::TokenRevoked),
+            PropertyStep::RevocationsUnknown => self.handle(Input::RevocationsUnknown),
+            PropertyStep::SetSubscription { channel, is_subscribed } => {
+                // The limit is for clients.
+                self.by_server.insert(channel.clone());
+                self.handle(Input::SetSubscription {
+                    channel: channel.clone(),
+                    is_subscribed: *is_subscribed,
+                });
+            }
             PropertyStep::Drain(after_ms) => self.handle(Input::Drain { after_ms: *after_ms }),
             PropertyStep::Answered => self.answer(true),
             PropertyStep::AnsweredRecovering => self.answer(false),
@@ -180,7 +193,8 @@ impl CheckedConversation {
             }
             Action::Unsubscribe { channel, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
-                self.check_event(answer);
+                assert_eq!(answer.is_some(), self.conversation.version() == Version::V2, "{answer:?}");
+                answer.iter().for_each(|answer| self.check_event(answer));
                 assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
                 assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
                 self.live.remove(channel);
@@ -191,10 +205,12 @@ impl CheckedConversation {
                 self.live = std::mem::take(&mut self.listed);
             }
             Action::GoLive(Some(live)) => self.check_going_live(before, live),
-            Action::Close(_) => self.closed = true,
+            Action::Close(_) | Action::CloseWith(..) => self.closed = true,
         }
         let limit = self.rules.max_subscriptions as usize;
-        let subscribed = self.subscribed.len() - self.own.len();
+        let by_client =
+            |channel: &&ChannelName| !self.own.contains(channel) && !self.by_server.contains(*channel);
+        let subscribed = self.subscribed.iter().filter(by_client).count();
         assert!(
             limit == 0 || subscribed <= limit,
             "more subscriptions than the limit: {:?}",

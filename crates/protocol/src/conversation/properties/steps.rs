@@ -23,6 +23,12 @@ pub(super) enum PropertyStep {
     },
     Drain(u64),
     Disconnected,
+    TokenRevoked,
+    RevocationsUnknown,
+    SetSubscription {
+        channel: ChannelName,
+        is_subscribed: bool,
+    },
     /// The hub or the authenticator answers the last request correctly.
     Answered,
     /// The hub answers the last request: the channels are recovering. The authenticator answers correctly.
@@ -126,6 +132,12 @@ fn subscribed() -> impl Strategy<Value = PropertyStep> {
     })
 }
 
+fn set_subscription() -> impl Strategy<Value = PropertyStep> {
+    let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
+    (channel, any::<bool>())
+        .prop_map(|(channel, is_subscribed)| PropertyStep::SetSubscription { channel, is_subscribed })
+}
+
 fn step() -> impl Strategy<Value = PropertyStep> {
     let ms = |range| Strategy::prop_map(range, Duration::from_millis);
     prop_oneof![
@@ -142,6 +154,9 @@ fn step() -> impl Strategy<Value = PropertyStep> {
         8 => subscribed(),
         1 => any::<u64>().prop_map(PropertyStep::Drain),
         1 => Just(PropertyStep::Disconnected),
+        1 => Just(PropertyStep::TokenRevoked),
+        1 => Just(PropertyStep::RevocationsUnknown),
+        4 => set_subscription(),
         12 => Just(PropertyStep::Answered),
         4 => Just(PropertyStep::AnsweredRecovering),
         4 => Just(PropertyStep::Recovered),

@@ -88,7 +88,7 @@ fn a_backend_disconnect_closes_with_4010_in_every_state() {
         ScriptedClient::ready_as(Version::V1, token_of("42")),
         ScriptedClient::ready(),
     ] {
-        assert_eq!(client.handle(Input::Disconnected), ["close 4010"]);
+        assert_eq!(client.handle(Input::Disconnected(None)), ["close 4010"]);
         assert_stays_silent(client);
     }
 }
@@ -182,7 +182,10 @@ fn assert_stays_silent(mut client: ScriptedClient) {
         Input::Joined(vec![state, state]),
         Input::Subscribed { channel: ChannelName::all(), request_id: 1, state },
         Input::Drain { after_ms: 1 },
-        Input::Disconnected,
+        Input::Disconnected(None),
+        Input::TokenRevoked,
+        Input::RevocationsUnknown,
+        Input::SetSubscription { channel: room(), is_subscribed: true },
         Input::DeadlinePassed,
     ];
     for (number, input) in inputs.into_iter().enumerate() {

@@ -1,5 +1,6 @@
 //! Tests of the conversation in virtual time, without a socket and without a hub.
 //!
+//! - `by_server.rs`: subscriptions, disconnects and revocations of the backend.
 //! - `closing.rs`: how a conversation ends, except by a deadline or at Identify.
 //! - `expiry.rs`: expiring tokens, and clocks that are set.
 //! - `heartbeat.rs`: ops 10 and 11, and silent clients.
@@ -10,6 +11,7 @@
 
 use super::*;
 
+mod by_server;
 mod closing;
 mod expiry;
 mod heartbeat;
@@ -198,11 +200,14 @@ fn line(version: Version, action: &Action) -> String {
             format!("subscribe {} with request id {}", describe(request), request.request_id)
         }
         Action::Unsubscribe { channel, answer } => {
-            format!("unsubscribe {channel}, then {}", answer.to_json(version))
+            let answer =
+                answer.as_ref().map_or_else(|| "nothing".to_owned(), |answer| answer.to_json(version));
+            format!("unsubscribe {channel}, then {answer}")
         }
         Action::GoLive(None) => "go live".to_owned(),
         Action::GoLive(Some(channel)) => format!("go live on {channel}"),
         Action::Close(code) => format!("close {}", code.code()),
+        Action::CloseWith(code, reason) => format!("close {} {reason}", code.code()),
     }
 }
 

@@ -126,7 +126,7 @@ fn a_narrower_token_unsubscribes_a_recovering_channel() {
 #[test]
 fn no_recovery_result_follows_close() {
     let (mut client, _) = recovering();
-    assert_eq!(client.handle(Input::Disconnected), ["close 4010"]);
+    assert_eq!(client.handle(Input::Disconnected(None)), ["close 4010"]);
     assert_eq!(client.subscribed(2), no_actions());
 }
 

@@ -1,0 +1,79 @@
+//! What the backend decides: subscriptions, disconnects and revocations.
+
+use std::sync::Arc;
+
+use super::{Action, Conversation, ConversationState, SubscribeRequest};
+use crate::Version;
+use crate::channel::ChannelName;
+use crate::close::CloseCode;
+use crate::event::{Event, SubscriptionOutcome};
+
+/// The reason in op 6 when the backend ends a subscription.
+const BY_SERVER: &str = "by_server";
+/// The reason in the Close of a session whose token is revoked.
+const TOKEN_REVOKED: &str = "token revoked";
+
+impl Conversation {
+    pub(super) fn on_disconnected(&mut self, reason: Option<Arc<str>>, actions: &mut Vec<Action>) {
+        match reason {
+            Some(reason) => self.close_with(CloseCode::Disconnected, reason, actions),
+            None => self.close(CloseCode::Disconnected, actions),
+        }
+    }
+
+    /// Closes as if the token had expired: the client needs another token, and may not get one.
+    pub(super) fn on_token_revoked(&mut self, actions: &mut Vec<Action>) {
+        self.close_with(CloseCode::SessionExpired, TOKEN_REVOKED.into(), actions);
+    }
+
+    pub(super) fn on_revocations_unknown(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.state, ConversationState::Verifying { .. }) {
+            self.close(CloseCode::TryAgainLater, actions);
+        }
+    }
+
+    /// Subscribes the session to a channel, or ends its subscription. Before Ready, the change waits for Ready. A session
+    /// never leaves its own channels.
+    pub(super) fn on_set_subscription(
+        &mut self,
+        channel: ChannelName,
+        is_subscribed: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let verified = match &mut self.state {
+            ConversationState::Ready(verified) => verified,
+            ConversationState::Joining(joining) => {
+                joining.changes.retain(|(changed, _)| *changed != channel);
+                return joining.changes.push((channel, is_subscribed));
+            }
+            ConversationState::Unidentified { .. }
+            | ConversationState::Verifying { .. }
+            | ConversationState::Closed => return,
+        };
+        if verified.is_own(&channel) {
+            return;
+        }
+        if !is_subscribed {
+            if verified.unsubscribe(&channel) {
+                let answer = (self.version == Version::V2).then(|| unsubscribed(&channel));
+                actions.push(Action::Unsubscribe { channel, answer });
+            }
+        } else if !verified.mark_by_server(&channel) {
+            let request_id = verified.subscribe(channel.clone());
+            verified.mark_by_server(&channel);
+            actions.push(Action::Subscribe(SubscribeRequest { channel, since: None, request_id }));
+        }
+    }
+
+    fn close_with(&mut self, code: CloseCode, reason: Arc<str>, actions: &mut Vec<Action>) {
+        self.state = ConversationState::Closed;
+        actions.push(Action::CloseWith(code, reason));
+    }
+}
+
+fn unsubscribed(channel: &ChannelName) -> Event {
+    Event::Subscription {
+        channel: channel.as_str().into(),
+        outcome: SubscriptionOutcome::Unsubscribed { reason: Some(BY_SERVER) },
+    }
+}
