@@ -5,7 +5,6 @@ import { createRequire } from "node:module";
 import { existsSync, readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { SOON } from "./gateway.mjs";
-import { interim } from "./interim.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -32,7 +31,6 @@ export async function openConsole(browser, gateway, options = {}) {
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
-  await interim(page, gateway);
   await page.goto(`${gateway.admin}/console`);
   return page;
 }
@@ -73,6 +71,26 @@ export async function publish(page, channel, message, durable) {
   await page.getByLabel("Message (any JSON)").fill(message);
   await page.getByLabel("Durable: stored").setChecked(durable);
   await page.getByRole("button", { name: "Publish" }).click();
+}
+
+// Opens sockets of the page's own as a user who may subscribe to the channels, and subscribes each to them. Returns a
+// function that closes the sockets.
+export async function openSockets(page, gateway, count, user, channels) {
+  const { token } = await gateway.post("/v1/token", { user, channels });
+  const sockets = await page.evaluateHandle(async ([count, token, names]) => {
+    const { socket_url: url } = await (await fetch("v1/status")).json();
+    const channels = names.map((channel) => ({ channel }));
+    return Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
+      const socket = new WebSocket(`${url}?v=2`);
+      socket.onclose = ({ code, reason }) => reject(new Error(`closed: ${code} ${reason}`));
+      socket.onmessage = ({ data }) => {
+        const { op } = JSON.parse(data);
+        if (op === 0) socket.send(JSON.stringify({ op: 1, token, channels }));
+        if (op === 2) resolve(socket);
+      };
+    })));
+  }, [count, token, channels]);
+  return () => sockets.evaluate((all) => all.forEach((socket) => socket.close()));
 }
 
 // Replaces the gateway's socket by a scripted one. `ready` maps the channels of Identify to those of Ready.

@@ -36,6 +36,8 @@ test("the charts show current values and a lost link", async () => {
     await waitForText(other, "#health", "Not ready");
     await waitForText(other, "#notice", "redis: cannot connect");
     assert.match(await other.locator("#chart-link svg").getAttribute("aria-label"), /^Link to the broker: down/);
+    // The list of sessions needs Redis.
+    other.faults = other.faults.filter((fault) => !fault.includes("503"));
     await close(other);
   } finally {
     await notReady.stop();
