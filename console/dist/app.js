@@ -157,6 +157,9 @@ const markFeedsStale = () => feeds.forEach((feed) => feed.markStale());
 
 document.addEventListener("visibilitychange", refreshFeeds);
 
+// A request that the gateway refuses is not repeated until the operator changes something.
+const isRefusal = ({ status }) => status >= 400 && status < 500;
+
 class Feed {
   #name;
   #interval;
@@ -208,8 +211,7 @@ class Feed {
     if (number !== this.#latestRequest) return;
     if (error) {
       this.markStale(error);
-      // A request that the gateway refuses is not repeated until the operator changes something.
-      if (error.status >= 400 && error.status < 500) return;
+      if (isRefusal(error)) return;
     } else {
       this.#since = new Date();
       this.#setStale(false);
@@ -220,13 +222,14 @@ class Feed {
   }
 
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
-  markStale(error) {
+  markStale(error = {}) {
     if (!this.#isActive) return;
-    const detail = !error?.status ? "" : error.status === 409 && this.#whatToSet ? this.#whatToSet : error.message;
-    const stale = this.#since && `Stale, as of ${formatTime(this.#since)}`;
+    const isOff = error.status === 409 && this.#whatToSet !== "";
+    const detail = isOff ? this.#whatToSet : error.status ? error.message : "";
+    const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
-    this.#setStale(stale !== null);
-    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && error.status !== 409 ? "bad" : "warn");
+    this.#setStale(true);
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
   }
 
   #setStale(isStale) {
@@ -362,7 +365,8 @@ class Table {
   #rows = new Map();
 
   // `name`: the table's body `<name>` and its region `<name>-region`. A column is a function that returns the text for
-  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each row, its label, and what it does.
+  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each
+  // row, its label, and what it does.
   constructor(name, columns, action = null) {
     [this.#body, this.#region] = [byId(name), byId(`${name}-region`)];
     [this.#columns, this.#action] = [columns, action];
@@ -387,7 +391,7 @@ class Table {
 
   // Focuses the button of an item, or the table if it is no longer listed.
   focus(key) {
-    (this.#rows.get(key)?.querySelector("button:enabled") ?? this.#region).focus();
+    (this.#rows.get(key)?.querySelector("button") ?? this.#region).focus();
   }
 
   #row({ key, item, mark, isGone = false }) {
@@ -403,7 +407,6 @@ class Table {
       const button = row.querySelector("button");
       button.setAttribute("aria-label", this.#action.label(item));
       button.onclick = () => this.#action.run(item);
-      button.disabled = isGone;
     }
     return row;
   }
@@ -1021,6 +1024,7 @@ class Presence {
   async #watch() {
     const field = byId("presence-users");
     const entered = field.value.split(/[\s,]+/).filter((user) => user && !this.#users.has(user));
+    if (entered.length === 0) return;
     try {
       if (this.#users.size + entered.length > MAX_WATCHED) throw new Error(`At most ${MAX_WATCHED} users can be watched.`);
       const users = await ask(entered);

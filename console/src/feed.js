@@ -9,6 +9,9 @@ export const markFeedsStale = () => feeds.forEach((feed) => feed.markStale());
 
 document.addEventListener("visibilitychange", refreshFeeds);
 
+// A request that the gateway refuses is not repeated until the operator changes something.
+const isRefusal = ({ status }) => status >= 400 && status < 500;
+
 export class Feed {
   #name;
   #interval;
@@ -60,8 +63,7 @@ export class Feed {
     if (number !== this.#latestRequest) return;
     if (error) {
       this.markStale(error);
-      // A request that the gateway refuses is not repeated until the operator changes something.
-      if (error.status >= 400 && error.status < 500) return;
+      if (isRefusal(error)) return;
     } else {
       this.#since = new Date();
       this.#setStale(false);
@@ -72,13 +74,14 @@ export class Feed {
   }
 
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
-  markStale(error) {
+  markStale(error = {}) {
     if (!this.#isActive) return;
-    const detail = !error?.status ? "" : error.status === 409 && this.#whatToSet ? this.#whatToSet : error.message;
-    const stale = this.#since && `Stale, as of ${formatTime(this.#since)}`;
+    const isOff = error.status === 409 && this.#whatToSet !== "";
+    const detail = isOff ? this.#whatToSet : error.status ? error.message : "";
+    const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
-    this.#setStale(stale !== null);
-    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && error.status !== 409 ? "bad" : "warn");
+    this.#setStale(true);
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
   }
 
   #setStale(isStale) {

@@ -33,6 +33,7 @@ export class Presence {
   async #watch() {
     const field = byId("presence-users");
     const entered = field.value.split(/[\s,]+/).filter((user) => user && !this.#users.has(user));
+    if (entered.length === 0) return;
     try {
       if (this.#users.size + entered.length > MAX_WATCHED) throw new Error(`At most ${MAX_WATCHED} users can be watched.`);
       const users = await ask(entered);

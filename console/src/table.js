@@ -10,7 +10,8 @@ export class Table {
   #rows = new Map();
 
   // `name`: the table's body `<name>` and its region `<name>-region`. A column is a function that returns the text for
-  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each row, its label, and what it does.
+  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each
+  // row, its label, and what it does.
   constructor(name, columns, action = null) {
     [this.#body, this.#region] = [byId(name), byId(`${name}-region`)];
     [this.#columns, this.#action] = [columns, action];
@@ -35,7 +36,7 @@ export class Table {
 
   // Focuses the button of an item, or the table if it is no longer listed.
   focus(key) {
-    (this.#rows.get(key)?.querySelector("button:enabled") ?? this.#region).focus();
+    (this.#rows.get(key)?.querySelector("button") ?? this.#region).focus();
   }
 
   #row({ key, item, mark, isGone = false }) {
@@ -51,7 +52,6 @@ export class Table {
       const button = row.querySelector("button");
       button.setAttribute("aria-label", this.#action.label(item));
       button.onclick = () => this.#action.run(item);
-      button.disabled = isGone;
     }
     return row;
   }
