@@ -1,11 +1,12 @@
 //! The command line of the gateway: one file for each command.
 //!
-//! - `run`, `check`, `token`, `publish`, `tail`, `health`, `bench`: the commands.
+//! - `run`, `check`, `token`, `publish`, `control`, `tail`, `health`, `bench`: the commands.
 //! - `client`: the HTTP and WebSocket client of the commands that connect to a running gateway. `log`: the log.
 
 mod bench;
 mod check;
 mod client;
+mod control;
 mod health;
 mod log;
 mod publish;
@@ -92,6 +93,8 @@ enum CliCommand {
     Token(CommandArgs<token::TokenArgs>),
     /// Publish a message through the admin port of a running gateway
     Publish(CommandArgs<publish::PublishArgs>),
+    /// Send a command to every replica: end, change, revoke or list sessions
+    Control(CommandArgs<control::ControlArgs>),
     /// Connect as a client and print received messages
     Tail(CommandArgs<tail::TailArgs>),
     /// Check the health of a running gateway; for container health checks
@@ -107,10 +110,15 @@ impl CliCommand {
         | Self::Check(CommandArgs { overrides, .. })
         | Self::Token(CommandArgs { overrides, .. })
         | Self::Publish(CommandArgs { overrides, .. })
+        | Self::Control(CommandArgs { overrides, .. })
         | Self::Tail(CommandArgs { overrides, .. })
         | Self::Health(CommandArgs { overrides, .. })
         | Self::Bench(CommandArgs { overrides, .. })) = self;
-        std::mem::take(&mut overrides.set)
+        let mut taken = std::mem::take(&mut overrides.set);
+        if let Self::Control(CommandArgs { args, .. }) = self {
+            taken.extend(args.action.take_overrides());
+        }
+        taken
     }
 }
 
@@ -190,6 +198,7 @@ impl Cli {
                 CliCommand::Check(_) => check::check(&settings),
                 CliCommand::Token(CommandArgs { args, .. }) => token::token(&settings, &args),
                 CliCommand::Publish(CommandArgs { args, .. }) => publish::publish(&settings, args),
+                CliCommand::Control(CommandArgs { args, .. }) => control::control(&settings, args),
                 CliCommand::Tail(CommandArgs { args, .. }) => tail::tail(&settings, args),
                 CliCommand::Health(CommandArgs { args, .. }) => health::health(&settings, args),
                 CliCommand::Bench(CommandArgs { args, .. }) => bench::bench(settings, forwarded, &args),

@@ -262,14 +262,15 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 17] = [
+const ADMIN_REQUESTS: [(&str, &[u16]); 18] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
-    ("/v1/sessions", &[200, 400, 401, 403, 504]),
-    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 504]),
+    ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
+    ("/v1/sessions", &[200, 400, 401, 403, 502, 503, 504]),
+    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 502, 503, 504]),
     ("/v1/presence", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/users/{user}", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 504]),
+    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/status", &[200, 401, 403]),
     ("/v1/token", &[200, 400, 401, 403, 408, 413]),
     ("/v1/openapi.json", &[200]),

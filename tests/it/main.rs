@@ -14,6 +14,7 @@ mod cli_peers;
 mod commands;
 mod compression;
 mod contract;
+mod control;
 mod corpus;
 mod counting;
 mod delivery;

@@ -1,5 +1,7 @@
 //! One request over plain HTTP/1.1 on its own connection, with the codec that the server links as well.
 
+use std::time::Duration;
+
 use actix_codec::{BytesCodec, Framed};
 use actix_http::body::BodySize;
 use actix_http::h1::{ClientCodec, Message, MessageType};
@@ -24,6 +26,7 @@ const MAX_BODY_BYTES: usize = 2 << 20;
 pub(in crate::cli) struct OutgoingRequest {
     pub(super) head: RequestHead,
     body: Option<Bytes>,
+    timeout: Duration,
 }
 
 impl OutgoingRequest {
@@ -43,7 +46,7 @@ impl OutgoingRequest {
         let host = uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut head = RequestHead::default();
         (head.method, head.uri) = (method, uri);
-        Self { head, body }.header(header::HOST, &host)
+        Self { head, body, timeout: ANSWER_TIMEOUT }.header(header::HOST, &host)
     }
 
     /// Adds a header.
@@ -52,11 +55,17 @@ impl OutgoingRequest {
         Ok(self)
     }
 
+    /// Sets the maximum time until the response is complete.
+    pub(in crate::cli) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Sends the request; returns the status and the body of the response. Redirects are not followed, so the API key
     /// is sent only to the server that the user named.
     pub(in crate::cli) async fn send(mut self) -> Result<(StatusCode, String), HttpError> {
         self.head.set_connection_type(ConnectionType::Close);
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let deadline = Instant::now() + self.timeout;
         let heads = timeout_at(deadline, self.exchange_heads()).await;
         let (head, connection) = heads.map_err(|_| HttpError::Timeout)??;
         let body = timeout_at(deadline, read_body(&head, connection)).await;

@@ -31,6 +31,8 @@ pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
     version: Version,
     answers_heartbeats: bool,
+    /// The reason of the Close that was read.
+    close_reason: String,
 }
 
 /// One event read from the gateway.
@@ -67,7 +69,9 @@ impl Client {
             .body(())
             .unwrap();
         match tungstenite::client(request, stream) {
-            Ok((socket, _)) => Ok(Self { socket, version, answers_heartbeats: false }),
+            Ok((socket, _)) => {
+                Ok(Self { socket, version, answers_heartbeats: false, close_reason: String::new() })
+            }
             Err(HandshakeError::Failure(Error::Http(answer))) => Err(Refused {
                 status: answer.status().as_u16(),
                 retry_after: answer
@@ -210,6 +214,13 @@ impl Client {
         }
     }
 
+    /// Asserts that the gateway closes with `code` and sends only heartbeats before; returns the reason.
+    #[track_caller]
+    pub(crate) fn expect_close_reason(&mut self, code: u16) -> String {
+        self.expect_close(code);
+        std::mem::take(&mut self.close_reason)
+    }
+
     /// Reads the next frame that is no heartbeat, or the code with which the gateway closes.
     #[track_caller]
     pub(crate) fn next_or_code(&mut self) -> Result<String, Option<u16>> {
@@ -257,6 +268,8 @@ impl Client {
                     // Reading on sends the answering Close, after which the gateway ends the connection.
                     while self.socket.read().is_ok() {}
                     let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+                    self.close_reason =
+                        close.as_ref().map(|close| close.reason.to_string()).unwrap_or_default();
                     Incoming::Closed(close.map(|close| close.code.into()))
                 }
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,

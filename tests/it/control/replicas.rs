@@ -1,0 +1,1 @@
+//! Several replicas with one Redis.
