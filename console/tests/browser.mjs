@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { SOON } from "./gateway.mjs";
 
@@ -12,6 +14,13 @@ const CHROMIUM_PATHS = [
   "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/snap/bin/chromium",
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
+
+// Where the pictures of the documentation are, if SCREENSHOTS is set.
+export const images = process.env.SCREENSHOTS && join(dirname(fileURLToPath(import.meta.url)), "..", "..", "docs", "images");
+if (images) mkdirSync(images, { recursive: true });
+
+// Takes a picture of a page or of a part of it, if SCREENSHOTS is set.
+export const picture = (part, name, options) => images && part.screenshot({ path: join(images, `${name}.png`), ...options });
 
 export function launch() {
   const executablePath = [process.env.CHROMIUM, ...CHROMIUM_PATHS].find((path) => path && existsSync(path));
@@ -73,14 +82,14 @@ export async function publish(page, channel, message, durable) {
   await page.getByRole("button", { name: "Publish" }).click();
 }
 
-// Opens sockets of the page's own as a user who may subscribe to the channels, and subscribes each to them. Returns a
-// function that closes the sockets.
-export async function openSockets(page, gateway, count, user, channels) {
-  const { token } = await gateway.post("/v1/token", { user, channels });
-  const sockets = await page.evaluateHandle(async ([count, token, names]) => {
+// Opens a socket of the page's own for each of the users, and subscribes it to the channels. Returns a function that
+// closes the sockets.
+export async function openSockets(page, gateway, users, channels) {
+  const tokens = await Promise.all(users.map(async (user) => (await gateway.post("/v1/token", { user, channels: gateway.isInsecure ? [] : channels })).token));
+  const sockets = await page.evaluateHandle(async ([tokens, names]) => {
     const { socket_url: url } = await (await fetch("v1/status")).json();
     const channels = names.map((channel) => ({ channel }));
-    return Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
+    return Promise.all(tokens.map((token) => new Promise((resolve, reject) => {
       const socket = new WebSocket(`${url}?v=2`);
       socket.onclose = ({ code, reason }) => reject(new Error(`closed: ${code} ${reason}`));
       socket.onmessage = ({ data }) => {
@@ -89,7 +98,7 @@ export async function openSockets(page, gateway, count, user, channels) {
         if (op === 2) resolve(socket);
       };
     })));
-  }, [count, token, channels]);
+  }, [tokens, channels]);
   return () => sockets.evaluate((all) => all.forEach((socket) => socket.close()));
 }
 

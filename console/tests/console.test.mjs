@@ -1,16 +1,13 @@
 // The console in Chromium, with a real gateway.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { assertAccessible, close, connect, launch, openConsole, publish, waitForText, scriptSocket } from "./browser.mjs";
+import {
+  assertAccessible, close, connect, images, launch, openConsole, picture, publish, scriptSocket, waitForText,
+} from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 const KEY = "the-key-of-the-admin-api";
-const images = process.env.SCREENSHOTS && join(dirname(fileURLToPath(import.meta.url)), "..", "..", "docs", "images");
-if (images) mkdirSync(images, { recursive: true });
 
 let browser;
 let gateway;
@@ -21,9 +18,6 @@ after(async () => {
   await browser?.close();
   await gateway?.stop();
 });
-
-// Takes a picture for docs/images if SCREENSHOTS is set.
-const picture = (page, name, options) => images && page.screenshot({ path: join(images, `${name}.png`), ...options });
 
 // Gives the charts of a picture some values: time passes while another user receives messages.
 async function fillCharts() {
@@ -159,7 +153,7 @@ test("sessions are listed and disconnected, singly and by user", async () => {
   await waitForText(page, "#sessions-status", "2 sessions");
   const row = page.locator("#sessions tr").first();
   assert.match(await row.innerText(), /^47\s+user:47, all, public:news\s+\d+ s\s+0 B\s+127\.0\.0\.1\s+2\s/);
-  if (images) await page.locator("section:has(#sessions)").screenshot({ path: join(images, "console-sessions.png") });
+  await picture(page.locator("section:has(#sessions)"), "console-sessions");
   await row.getByRole("button").click();
   await page.locator("#confirm-dialog").getByRole("button", { name: "Cancel" }).click();
   await row.getByRole("button").click();
