@@ -228,6 +228,7 @@ impl Gateway {
                 self.connections.count()
             );
         }
+        self.broker.end_lease().await;
         self.broker.shutdown();
         for server in &self.servers {
             server.stop(false).await;

@@ -24,8 +24,8 @@ mod per_thread;
 mod process;
 
 pub use self::labels::{
-    AdminRequest, Code, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason, RecordResult,
-    RecoveryResult, ResultLabel,
+    AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason,
+    RecordResult, RecoveryResult, ResultLabel,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -124,6 +124,12 @@ pub struct Counters {
     pub presence_reports: Counter,
     /// Slices of dead replicas that this replica buried.
     pub presence_burials: Counter,
+    /// Commands from Redis, by what became of them.
+    pub control_commands: Family<ResultLabel<ControlResult>, Counter>,
+    /// Replicas that did not answer a command of this replica in time.
+    pub control_answers_missing: Counter,
+    /// Revocations that this replica keeps.
+    pub control_revocations: Gauge,
     /// Losses of the link to the broker, by reason.
     pub redis_link_losses: Family<Reason<LinkLoss>, Counter>,
     /// Time from publishing a probe to receiving it, in seconds.

@@ -1,9 +1,17 @@
 //! Control: commands that reach every replica, and their answers.
 //!
 //! A command is JSON with one member, its name: `{"disconnect":{"user":"42"}}`.
+//!
+//! - `check`: the rules for a command.
+//! - `applier`: passes commands to the handler. `replica_name`: the name of this replica.
+//! - `command_log`: decides which commands of the stream to apply. `redis_clock`: when they were sent.
+//! - `awaited`: decides which replicas must answer.
 
 mod applier;
+mod awaited;
 mod check;
+mod command_log;
+mod redis_clock;
 mod replica_name;
 
 use std::collections::BTreeMap;
@@ -15,7 +23,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use applier::Applier;
+pub(super) use awaited::{Awaited, LOST_FOR_MS};
 pub use check::{MAX_COMMAND_BYTES, MAX_LISTED};
+pub(super) use command_log::{Begin, CommandLog, Entry, StreamId};
+pub(super) use redis_clock::RedisClock;
 pub(super) use replica_name::new_replica_name;
 
 /// A command to every replica.

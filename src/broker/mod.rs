@@ -261,6 +261,14 @@ impl Broker {
         }
     }
 
+    /// Tells the other replicas that this one ends, so that nobody waits for it. Takes `broker.response_timeout` at most.
+    pub async fn end_lease(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(broker) => broker.end_lease().await,
+        }
+    }
+
     /// Stops the broker: it delivers and publishes nothing from then on.
     pub fn shutdown(&self) {
         match self {

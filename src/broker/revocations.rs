@@ -10,7 +10,6 @@ use super::Revocation;
 /// The most revocations of a deployment. Beyond it, `revoke` is refused.
 pub const MAX_REVOCATIONS: usize = 100_000;
 /// The most revocations in memory: after Redis lost its data, the new ones are added to the old ones.
-#[allow(dead_code)] // Until the follower adds revocations.
 const MAX_KNOWN: usize = 2 * MAX_REVOCATIONS;
 
 /// The revoked tokens; clones share them.
@@ -76,7 +75,6 @@ impl Revocations {
     }
 
     /// Adds revocations that Redis has, with their times.
-    #[allow(dead_code)]
     pub(super) fn add_all<'a>(&self, revocations: impl IntoIterator<Item = &'a Revocation>, now_ms: u64) {
         let mut known = self.0.write();
         known.prune(now_ms);

@@ -90,6 +90,7 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
         max_payload_bytes: broker.max_payload_bytes,
         max_payload_depth: broker.max_payload_depth,
         history: history_options(settings),
+        revocation_ttl: settings.auth.max_age.saturating_add(settings.auth.leeway),
         presence: presence_options(settings),
     })
 }

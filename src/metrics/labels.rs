@@ -205,6 +205,22 @@ labels! {
 }
 
 labels! {
+    /// What became of commands to every replica.
+    ControlResult {
+        /// The command was applied.
+        Applied = "applied",
+        /// The command was applied after the link had been down.
+        Replayed = "replayed",
+        /// The command was not applied, because its handler panicked.
+        Failed = "failed",
+        /// The entry of the stream is not a command that this version knows.
+        Invalid = "invalid",
+        /// Commands before another one were never read: they were trimmed, or Redis lost data.
+        Lost = "lost",
+    }
+}
+
+labels! {
     /// Why the link to Redis was lost.
     LinkLoss {
         /// No connection was made.
@@ -309,6 +325,7 @@ impl Counters {
         create(&self.gaps, GapReason::ALL);
         create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
         create(&self.recoveries, RecoveryResult::ALL.iter().copied());
+        create(&self.control_commands, ControlResult::ALL.iter().copied());
         create(&self.rejected, RecordResult::ALL.iter().copied());
         create(&self.publications_dropped, PayloadError::ALL.map(DropReason::Payload));
         let dropped = [

@@ -122,6 +122,14 @@ impl Counters {
             presence_reports: all.register_new("presence_reports", "Reports of users that Redis applied"),
             presence_burials: all
                 .register_new("presence_burials", "Slices of dead replicas that this replica buried"),
+            control_commands: all
+                .register_new("control_commands", "Commands to every replica, by what became of them"),
+            control_answers_missing: all.register_new(
+                "control_answers_missing",
+                "Replicas that did not answer a command of this replica in time",
+            ),
+            control_revocations: all
+                .register_new("control_revocations", "Revocations that this replica keeps"),
             redis_link_losses: all
                 .register_new("redis_link_losses", "Losses of the broker's link, by reason"),
             probe_latency: all.register_seconds(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod broker;
+mod control;
 mod durable;
 mod support;
 
@@ -14,7 +15,6 @@ mod cli_peers;
 mod commands;
 mod compression;
 mod contract;
-mod control;
 mod corpus;
 mod counting;
 mod delivery;

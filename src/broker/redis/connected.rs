@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, dataset, function, lease, reads};
+use super::{USERS, control, dataset, function, lease, reads};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -42,6 +42,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = reads::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
         never = lease::run(state) => match never {},
+        never = control::follow(state) => match never {},
         never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }
@@ -95,6 +96,7 @@ async fn run_subscriptions(
 ) -> Result<Infallible, LinkError> {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
     await_confirmation(state, subscriptions.subscribe(&own)).await?;
+    subscribe_control(state, &mut subscriptions).await?;
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
     dataset::mark_dataset(state).await;
@@ -131,6 +133,17 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Subscribes to the announcements of commands. A Redis user that may not hear them reads the commands at intervals.
+async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
+    let channel = [state.options.redis_channel(control::COMMANDS)];
+    let subscribed = await_confirmation(state, subscriptions.subscribe(&channel)).await;
+    match subscribed {
+        Err(error) if !error.is_no_permission() => return Err(error),
+        outcome => state.control.set_subscribed(outcome.is_ok()),
+    }
+    Ok(())
 }
 
 /// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.

@@ -26,10 +26,18 @@ pub(super) struct DataSettings {
     /// Messages with deeper nesting are refused or dropped. Older gateways do not write this field.
     #[serde(default = "default_depth")]
     pub(super) max_payload_depth: usize,
+    /// How long a revocation is kept if its command does not say it. Older gateways do not write this field.
+    #[serde(default = "default_revocation_ttl")]
+    pub(super) revocation_ttl_ms: u64,
 }
 
 const fn default_depth() -> usize {
     DEFAULT_MAX_DEPTH
+}
+
+/// The default of `auth.max_age` and `auth.leeway`, as in `gateway.lua`.
+const fn default_revocation_ttl() -> u64 {
+    2_592_005_000
 }
 
 impl DataSettings {
@@ -41,6 +49,7 @@ impl DataSettings {
             idempotency_window_ms: milliseconds(options.history.idempotency_window),
             max_payload_bytes: options.max_payload_bytes,
             max_payload_depth: options.max_payload_depth,
+            revocation_ttl_ms: milliseconds(options.revocation_ttl),
         }
     }
 
@@ -75,16 +84,17 @@ impl DataSettings {
         let count = |count: usize| count.to_string();
         let time = |ms: u64| format_duration(Duration::from_millis(ms));
         let pairs = [
-            ("history_size", count(self.history_size), count(own.history_size)),
-            ("history_ttl", time(self.history_ttl_ms), time(own.history_ttl_ms)),
-            ("idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
-            ("max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
-            ("max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
+            ("broker.history_size", count(self.history_size), count(own.history_size)),
+            ("broker.history_ttl", time(self.history_ttl_ms), time(own.history_ttl_ms)),
+            ("broker.idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
+            ("broker.max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
+            ("broker.max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
+            ("auth.max_age + auth.leeway", time(self.revocation_ttl_ms), time(own.revocation_ttl_ms)),
         ];
         pairs
             .into_iter()
             .filter(|(_, in_force, here)| in_force != here)
-            .map(|(name, in_force, here)| format!("broker.{name} is {in_force} in force, {here} here"))
+            .map(|(name, in_force, here)| format!("{name} is {in_force} in force, {here} here"))
             .collect()
     }
 }
@@ -107,7 +117,7 @@ mod tests {
         assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
         let later = text.replace('}', ",\"namespaces\":{}}");
         assert_eq!(DataSettings::parse(later.as_bytes()), Some(settings()));
-        let older = text.replace(",\"max_payload_depth\":128", "");
+        let older = text.replace(",\"max_payload_depth\":128,\"revocation_ttl_ms\":2592005000", "");
         assert_eq!(DataSettings::parse(older.as_bytes()), Some(settings()));
         for bad in ["", "1", "{}", "{\"history_size\":-1}", "\u{fffd}"] {
             assert_eq!(DataSettings::parse(bad.as_bytes()), None, "{bad}");

@@ -25,7 +25,8 @@ pub(super) const CODE: &str = concat!(
     include_str!("gateway_json.lua"),
     include_str!("gateway_publish.lua"),
     include_str!("gateway_mark.lua"),
-    include_str!("gateway_presence.lua")
+    include_str!("gateway_presence.lua"),
+    include_str!("gateway_control.lua")
 );
 /// How often to check that Redis has the library: the functions may have been flushed, or a missing permission granted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
@@ -192,6 +193,7 @@ mod tests {
             ("idempotency_window_ms = '600000',", "idempotency_window = \"10m\""),
             ("max_payload_bytes = 1048576,", "max_payload_bytes = 1048576"),
             ("max_payload_depth = 128,", "max_payload_depth = 128"),
+            ("revocation_ttl_ms = 2592005000,", "max_age = \"30d\""),
         ] {
             assert!(CODE.lines().any(|line| line.trim() == library), "{library}");
             assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");

@@ -15,6 +15,8 @@
 -- - gateway_json.lua: checks that a message is JSON.
 -- - gateway_publish.lua: gateway_publish.
 -- - gateway_mark.lua: gateway_mark, which maintains the settings and the dataset marker. Only gateways call it.
+-- - gateway_presence.lua: who is online. Only gateways call it.
+-- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers.
 --
 -- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --
@@ -31,6 +33,7 @@ local DEFAULTS = {
   idempotency_window_ms = '600000',
   max_payload_bytes = 1048576,
   max_payload_depth = 128,
+  revocation_ttl_ms = 2592005000,
 }
 
 -- A prefix of 64 bytes, a colon and a channel name of 255 bytes.
@@ -91,8 +94,9 @@ local function parse_settings(text)
   if not (size and ttl and window and max_bytes) then
     return nil
   end
-  -- Older gateways do not write this one.
+  -- Older gateways do not write these two.
   local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
+  local revocation_ttl = count_of(found.revocation_ttl_ms) or DEFAULTS.revocation_ttl_ms
   return {
     text = text,
     history_size = string.format('%.0f', size),
@@ -100,6 +104,7 @@ local function parse_settings(text)
     idempotency_window_ms = string.format('%.0f', window),
     max_payload_bytes = max_bytes,
     max_payload_depth = math.min(max_depth, MAX_DEPTH),
+    revocation_ttl_ms = revocation_ttl,
   }
 end
 

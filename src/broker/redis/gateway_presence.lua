@@ -5,6 +5,8 @@
 -- last session of a user, and its own first and last subscriber of a channel. All keys share one slot of a cluster:
 --
 --   replicas                    a sorted set: each replica and when its lease lapses, in Unix milliseconds
+--   processes                   a sorted set: each process and when the latest of its leases lapses; those that ended
+--                               properly are removed, the others after a minute
 --   <kind>:<replica>            a set: what this replica has reported; kind is `users` or `channels`
 --   online, occupied            hashes: each user and each channel, and on how many replicas it is
 --   leaving:<kind>              a sorted set: what has count 0, and when its edge is due
@@ -75,6 +77,7 @@ end
 -- What the functions run: the command, a key after the base, and as many arguments as the check needs.
 local RIGHTS = {
   { 'EXISTS', 'leaving:users' },
+  { 'ZREMRANGEBYSCORE', 'processes', '1', '1' },
   { 'SADD', 'users:x', '1' },
   { 'SREM', 'users:x', '1' },
   { 'SPOP', 'users:x', '1' },
@@ -101,28 +104,39 @@ local function missing_right(presence)
   end
 end
 
--- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew or retire>
+-- How long a process without a lease is still named among those that should answer a command, in milliseconds.
+local LOST_FOR_MS = 60000
+
+-- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew, retire or end>
 --
--- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once. Returns 1 and a replica that is to
+-- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once; `end` ends the process too.
+-- Returns 1 and a replica that is to
 -- be buried (empty: none), or 0 when the lease has lapsed: the replica must enter again under another name.
 local function beat(keys, args)
   local presence, now = presence_of(keys), now_ms()
   local replica, lease_ms, step = args[1], tonumber(args[2]), args[3]
   if not presence or #args ~= 3 or not lease_ms then
-    return refuse('give the key of the replicas, a replica, the length of a lease, and enter, renew or retire')
+    return refuse('give the key of the replicas, a replica, the length of a lease, and enter, renew, retire or end')
   end
   local missing = missing_right(presence)
   if missing then
     return redis.error_reply('NOPERM gateway: this user may not run ' .. missing)
   end
-  if step == 'retire' then
+  -- The names of the leases of a process are its own name and a number.
+  local processes, process = presence.base .. 'processes', string.match(replica, '^(.+)%-%d+$') or replica
+  if step == 'retire' or step == 'end' then
     redis.call('ZADD', presence.replicas, 'XX', 'LT', now, replica)
+    if step == 'end' then
+      redis.call('ZREM', processes, process)
+    end
     return { 1, '' }
   end
   if step ~= 'enter' and not is_alive(presence, replica, now) then
     return { 0, '' }
   end
   redis.call('ZADD', presence.replicas, string.format('%.0f', now + lease_ms), replica)
+  redis.call('ZADD', processes, string.format('%.0f', now + lease_ms), process)
+  redis.call('ZREMRANGEBYSCORE', processes, '-inf', string.format('%.0f', now - LOST_FOR_MS))
   -- A clock that was set back must not keep a dead replica alive for longer than a lease.
   local latest = string.format('%.0f', now + lease_ms)
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', presence.replicas, '(' .. latest, '+inf', 'LIMIT', 0, 10)) do

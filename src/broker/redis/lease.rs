@@ -13,7 +13,7 @@ use tokio::time::{sleep, sleep_until};
 use super::super::presence::PresenceReport;
 use super::function;
 use super::link_error::describe;
-use super::presence::Presence;
+use super::presence::{Ending, Presence};
 use super::state::RedisState;
 
 /// How long a replica counts as alive after its latest beat.
@@ -33,6 +33,8 @@ enum LeaseEnd {
     Refused(String),
     /// The connection for commands broke.
     Disconnected,
+    /// The process ends, and has given up the lease.
+    Ended,
 }
 
 /// Keeps a lease and sends the reports, while the link is connected.
@@ -44,6 +46,9 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     let quiet_until = Instant::now() + options.max_reconnect_delay + options.connect_timeout + BEAT_INTERVAL;
     loop {
         let Some(commands) = state.commands() else { return std::future::pending().await };
+        if presence.has_ended() {
+            return std::future::pending().await;
+        }
         let name = presence.begin_lease();
         let ended = Lease { state, presence, commands, name, quiet_until }.keep().await;
         match ended {
@@ -51,6 +56,7 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
             Err(LeaseEnd::Lapsed) => {
                 log::warn!("redis: the presence lease of this replica lapsed; reporting its users again");
             }
+            Err(LeaseEnd::Ended) => return std::future::pending().await,
             Err(LeaseEnd::Disconnected) => {
                 sleep(RECONNECT_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
             }
@@ -100,6 +106,9 @@ impl Lease<'_> {
             let has_reported = self.send_report().await?;
             if !has_reported {
                 self.retire_previous().await?;
+                if self.presence.is_ending() {
+                    return Err(self.end().await?);
+                }
             }
             if let Some(replica) = lapsed.take() {
                 lapsed = self.bury_slice(&replica).await?;
@@ -151,6 +160,18 @@ impl Lease<'_> {
         call.arg(&name).arg(LEASE.as_millis() as u64).arg("retire");
         // If this fails, the lease lapses by itself.
         self.call::<(u8, String)>(&call).await.map(drop)
+    }
+
+    /// Gives up the lease of a process that ends, and buries it. Its users have left, or are counted down now.
+    async fn end(&mut self) -> Result<LeaseEnd, LeaseEnd> {
+        let mut call = self.function("gateway_beat");
+        call.arg(&self.name).arg(LEASE.as_millis() as u64).arg("end");
+        self.call::<(u8, String)>(&call).await?;
+        let mut call = self.function("gateway_bury");
+        call.arg(&self.name).arg(self.grace_ms());
+        while self.call::<u8>(&call).await? == 1 {}
+        self.presence.ending.send_replace(Ending::Done);
+        Ok(LeaseEnd::Ended)
     }
 
     /// Begins or renews the lease. Returns a replica to bury, if there is one.

@@ -13,7 +13,6 @@
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
-//! - `control_state`: this replica's name, its handler of commands, and the revoked tokens.
 //! - `presence`: the users and the leases of this process.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
@@ -23,6 +22,7 @@
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `lease`: keeps a lease, and reports the users of this process under it.
 //! - `online`: reads which users are online.
+//! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
@@ -42,7 +42,7 @@ mod address;
 mod commands;
 mod connect;
 mod connected;
-mod control_state;
+mod control;
 mod data_settings;
 mod dataset;
 mod downtime;
@@ -85,7 +85,7 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 pub use access::{Credentials, TlsFiles};
-use control_state::ControlState;
+use control::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
@@ -128,6 +128,7 @@ impl RedisBroker {
                     tokio::select! {
                         () = link::run(Arc::clone(&shared), backoff, &address) => {}
                         never = shared.thread_check.run() => match never {},
+                        never = control::apply(&shared) => match never {},
                     }
                 });
             }));
@@ -159,10 +160,9 @@ impl RedisBroker {
     pub(super) async fn issue(
         &self,
         command: &ControlCommand,
-        _deadline: Duration,
+        deadline: Duration,
     ) -> Result<ControlOutcome, ControlError> {
-        command.check()?;
-        Err(ControlError::Unavailable)
+        control::issue(&self.handle.state, command, deadline).await
     }
 
     /// How long there has been no healthy link.
@@ -194,6 +194,15 @@ impl RedisBroker {
 
     pub(super) fn notes(&self) -> Vec<String> {
         self.handle.state.notes()
+    }
+
+    /// Gives up this replica's lease, if there is one and Redis answers.
+    pub(super) async fn end_lease(&self) {
+        let state = &self.handle.state;
+        if let (Some(presence), Some(_)) = (&state.presence, state.commands()) {
+            // Otherwise the lease lapses by itself.
+            let _ = tokio::time::timeout(state.options.response_timeout, presence.end()).await;
+        }
     }
 
     pub(super) fn shutdown(&self) {

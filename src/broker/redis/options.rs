@@ -45,6 +45,8 @@ pub struct RedisOptions {
     pub max_payload_depth: usize,
     /// The limits of histories.
     pub history: HistoryOptions,
+    /// How long a revocation is kept if its command does not say it: the longest life of a token.
+    pub revocation_ttl: Duration,
     /// `None`: presence is off.
     pub presence: Option<PresenceOptions>,
 }
@@ -126,6 +128,7 @@ impl RedisOptions {
             max_payload_bytes: 65_536,
             max_payload_depth: protocol::payload_limits::DEFAULT_MAX_DEPTH,
             history: HistoryOptions::of_size(1000),
+            revocation_ttl: Duration::from_secs(2_592_005),
             presence: None,
         }
     }

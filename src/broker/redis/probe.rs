@@ -34,7 +34,8 @@ impl HealthProbe<'_> {
         tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
         loop {
             let started = Instant::now();
-            let was_complete = state.link.lock().is_complete();
+            let is_repaired = state.link.lock().is_complete();
+            let was_complete = is_repaired && state.control.is_loaded();
             if let Err(error) = self.probe_while_awake().await {
                 return error;
             }
@@ -44,7 +45,7 @@ impl HealthProbe<'_> {
             tokio::select! {
                 () = sleep_until((started + state.options.probe_interval).into()) => {}
                 () = state.probe_now.notified() => {}
-                () = state.link.until(LinkCore::is_complete), if !was_complete => {}
+                () = state.link.until(LinkCore::is_complete), if !is_repaired => {}
             }
         }
     }

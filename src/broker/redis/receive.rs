@@ -36,6 +36,10 @@ impl<'a> PayloadReceiver<'a> {
         if channel == self.state.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
         }
+        if channel == super::control::COMMANDS {
+            self.state.control.announce();
+            return None;
+        }
         let received = Some(Instant::now());
         self.state.metrics.publications_received.inc();
         // A payload that makes the parser panic costs one message, not the link.

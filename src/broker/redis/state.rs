@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::super::Health;
 use super::super::link::SharedLink;
 use super::commands::Commands;
-use super::control_state::ControlState;
+use super::control::ControlState;
 use super::downtime::Downtime;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
@@ -82,6 +82,7 @@ pub(super) enum LinkState {
 impl RedisState {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         metrics.presence_enabled.set(options.presence.is_some().into());
+        let control = ControlState::default();
         Self {
             metrics: metrics.clone(),
             link: SharedLink::new(options.max_payload_bytes, metrics),
@@ -96,8 +97,8 @@ impl RedisState {
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            presence: options.presence.map(Presence::new),
-            control: ControlState::default(),
+            presence: options.presence.map(|options| Presence::new(options, &control.replica)),
+            control,
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
@@ -118,6 +119,7 @@ impl RedisState {
     /// The link is connected; `commands` is its connection for commands.
     pub(super) fn connected(&self, commands: MultiplexedConnection) {
         let commands = Commands::new(commands);
+        self.control.connected();
         self.change(|state| {
             let before = match state {
                 LinkState::Down(error) => Some(error.clone()),
@@ -206,7 +208,8 @@ impl RedisState {
         let function = self.function.borrow().clone();
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
         let refused = self.refused.recent(Instant::now());
-        unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
+        let notes = unavailable.into_iter().chain(self.dataset.notes()).chain(refused);
+        notes.chain(self.control.note()).collect()
     }
 
     /// Notes channels that the Redis user may not subscribe to.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jsonschema::Draft;
 use serde_json::{Value, json};
 
-use super::{operators, presence};
+use super::{control, operators, presence};
 use crate::support::contract::{document, resolve, validator};
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
@@ -210,7 +210,7 @@ fn exercise_healthy_gateway(coverage: &mut Coverage) {
     coverage.post(&gateway, "/v1/publish/batch", &batch(vec![GOOD; 1001]));
     let long = |bytes| format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(bytes));
     coverage.post(&gateway, "/v1/publish", &long(1_100_000));
-    for path in ["/v1/publish", "/v1/publish/batch", "/v1/presence", "/v1/token"] {
+    for path in ["/v1/publish", "/v1/publish/batch", "/v1/presence", "/v1/control", "/v1/token"] {
         assert_eq!(coverage.post(&gateway, path, &long(3_000_000)).status, 413);
         let head =
             format!("POST {path} HTTP/1.1\nconnection: close\nauthorization: {key}\ncontent-length: 10");
@@ -275,6 +275,8 @@ fn every_path_status_and_error_code_is_answered_as_documented() {
     operators::exercise_refused_minting(&mut coverage);
     presence::exercise_presence(&mut coverage);
     presence::exercise_presence_without_redis(&mut coverage);
+    control::exercise_commands(&mut coverage);
+    control::exercise_commands_without_redis(&mut coverage);
     coverage.assert_complete();
 }
 

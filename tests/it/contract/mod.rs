@@ -2,6 +2,7 @@
 //! `docs/openapi.yaml` for the admin port.
 //!
 //! - `admin`: paths, statuses and error codes of the admin port
+//! - `control`: commands to every replica
 //! - `operators`: sessions, status, tokens and the console
 //! - `page`: the conversations of `docs/protocol.md`
 //! - `presence`: which users are online
@@ -9,6 +10,7 @@
 //! - `sockets`: frames of both versions
 
 mod admin;
+mod control;
 mod operators;
 mod page;
 mod presence;

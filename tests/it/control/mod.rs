@@ -1,58 +1,168 @@
-//! Commands to every replica: what they do to sessions, and what the admin port and the command line answer.
+//! Control over a real Redis: commands reach every replica, and the answers say which ones.
 //!
-//! - `disconnecting`, `subscribing`, `revoking`, `listing`: each command on one replica.
-//! - `command_line`: `emagine-gateway control`.
-//! - `replicas`: several replicas with one Redis.
-//! - `staleness`: a replica without Redis.
+//! - `brokers`: what both brokers guarantee, and several replicas on one Redis.
+//! - `cut_off`: replicas that are cut off, die or lose Redis.
+//! - `function`: what backends may call.
+//! - `gateway`: what commands do to sessions, the admin port and the command line.
+//! - `revocations`: how long they are kept, and who knows them.
 
-mod command_line;
-mod disconnecting;
-mod listing;
-mod replicas;
-mod revoking;
-mod staleness;
-mod subscribing;
+mod brokers;
+mod cut_off;
+mod function;
+mod gateway;
+mod revocations;
 
-use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::support::client::Client;
-use crate::support::gateway::{Plan, TestGateway};
+use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
+use emagine_gateway::broker::{
+    Broker, ControlAnswer, ControlCommand, ControlError, ControlHandler, ControlOutcome, HistoryOptions,
+    PresenceOptions,
+};
+use emagine_gateway::metrics::{ControlResult, Metrics};
+use redis::{Connection, FromRedisValue, RedisResult, cmd};
+use serde_json::value::RawValue;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+use crate::support::deadline::eventually_eq;
+use crate::support::process::SOON;
 
-fn jwt() -> Plan {
-    TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET)
+/// The deadline of a command whose answers all arrive.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A handler with sessions that were opened at some times. It affects all of them that are old enough.
+#[derive(Default)]
+struct Stub {
+    opened: Mutex<Vec<Instant>>,
+    applied: Mutex<Vec<(ControlCommand, usize)>>,
 }
 
-/// Issues a command; returns the response.
-#[track_caller]
-fn control(gateway: &TestGateway, command: &Value) -> Value {
-    let answer = gateway.post("/v1/control", &command.to_string());
-    assert_eq!(answer.status, 200, "{command}: {}", answer.body);
-    answer.json()
+impl ControlHandler for Stub {
+    fn apply(
+        &self,
+        command: ControlCommand,
+        issued: Instant,
+    ) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send + '_>> {
+        let opened = self.opened.lock().unwrap();
+        let affected = opened.iter().filter(|opened| **opened <= issued).count();
+        self.applied.lock().unwrap().push((command, affected));
+        let detail = Some(RawValue::from_string("[1]".into()).unwrap());
+        Box::pin(std::future::ready(ControlAnswer { affected, detail }))
+    }
 }
 
-/// Issues a command that all replicas answer; returns the number of affected sessions on all of them.
-#[track_caller]
-fn affected(gateway: &TestGateway, command: &Value) -> u64 {
-    let answer = control(gateway, command);
-    assert_eq!(answer["missing"], Value::Array(Vec::new()), "{command}: {answer}");
-    let replicas = answer["replicas"].as_object().unwrap();
-    assert!(!replicas.is_empty(), "{answer}");
-    replicas.values().map(|affected| affected.as_u64().unwrap()).sum()
+/// A broker with a stub of its sessions.
+struct Replica {
+    broker: Broker,
+    stub: Arc<Stub>,
+    metrics: Metrics,
 }
 
-/// Connects a client of version 2 with this token; returns the id of its session.
-#[track_caller]
-fn ready(gateway: &TestGateway, token: &str) -> (Client, String) {
-    let mut client = gateway.connect_v2();
-    client.identify(token);
-    let session = client.expect_ready()["session"].as_str().unwrap().to_owned();
-    (client, session)
+impl Replica {
+    fn memory() -> Self {
+        let metrics = Metrics::default();
+        Self::with(Broker::memory(1_000, HistoryOptions::of_size(10), None, &metrics), metrics)
+    }
+
+    /// A replica over Redis. Waits until it is ready.
+    fn redis(url: &str, has_presence: bool) -> Self {
+        let replica = Self::started(options(url, has_presence));
+        replica.wait_ready();
+        eventually_eq(SOON, &i64::from(has_presence), || replica.metrics.presence_lease.get());
+        replica
+    }
+
+    fn started(options: RedisOptions) -> Self {
+        let metrics = Metrics::default();
+        Self::with(Broker::redis(options, &metrics).unwrap(), metrics)
+    }
+
+    fn with(broker: Broker, metrics: Metrics) -> Self {
+        let stub = Arc::new(Stub::default());
+        broker.set_control_handler(Arc::clone(&stub) as Arc<dyn ControlHandler>);
+        Self { broker, stub, metrics }
+    }
+
+    #[track_caller]
+    fn wait_ready(&self) {
+        eventually_eq(SOON, &(true, Vec::new()), || {
+            let health = self.broker.health();
+            (health.is_ready, health.reasons)
+        });
+    }
+
+    fn name(&self) -> String {
+        self.broker.replica().to_owned()
+    }
+
+    fn open_session(&self) {
+        self.stub.opened.lock().unwrap().push(Instant::now());
+    }
+
+    fn control(&self, text: &str, deadline: Duration) -> Result<ControlOutcome, ControlError> {
+        let command: ControlCommand = serde_json::from_str(text).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.broker.control(&command, deadline))
+    }
+
+    /// The commands that were applied, as JSON, each with the number of affected sessions.
+    fn applied(&self) -> Vec<(String, usize)> {
+        let applied = self.stub.applied.lock().unwrap();
+        applied.iter().map(|(command, count)| (serde_json::to_string(command).unwrap(), *count)).collect()
+    }
+
+    #[track_caller]
+    fn wait_applied(&self, expected: &[(&str, usize)]) {
+        let expected: Vec<_> = expected.iter().map(|(text, count)| ((*text).to_owned(), *count)).collect();
+        eventually_eq(SOON, &expected, || self.applied());
+    }
+
+    fn counted(&self, result: ControlResult) -> u64 {
+        self.metrics.control_commands.get_or_create(&result.into()).get()
+    }
 }
 
+fn options(url: &str, has_presence: bool) -> RedisOptions {
+    RedisOptions {
+        url: url.into(),
+        credentials: Credentials::default(),
+        sentinel_credentials: Credentials::default(),
+        tls: TlsFiles::default(),
+        prefix: "gateway".into(),
+        connect_timeout: Duration::from_secs(1),
+        response_timeout: Duration::from_secs(1),
+        probe_interval: Duration::from_millis(100),
+        probe_timeout: Duration::from_secs(1),
+        min_reconnect_delay: Duration::from_millis(20),
+        max_reconnect_delay: Duration::from_millis(200),
+        history_check_interval: Duration::from_secs(30),
+        max_payload_bytes: 1_000,
+        max_payload_depth: 128,
+        history: HistoryOptions::of_size(100),
+        revocation_ttl: Duration::from_secs(3600),
+        presence: has_presence.then_some(PresenceOptions { grace: Duration::from_secs(1), max_edges: 1_000 }),
+    }
+}
+
+/// Sends a command as a backend does. Returns its id.
+fn fcall(backend: &mut Connection, command: &str) -> RedisResult<String> {
+    cmd("FCALL").arg("gateway_control").arg(1).arg("gateway:{control}:commands").arg(command).query(backend)
+}
+
+/// Runs a command whose words are separated by spaces.
 #[track_caller]
-fn subscribe(client: &mut Client, channel: &str) {
-    client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
-    assert_eq!(client.next_json()["state"], "subscribed");
+fn run<T: FromRedisValue>(backend: &mut Connection, line: &str) -> T {
+    let mut words = line.split(' ');
+    let mut command = cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query(backend).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// The replicas that answered, each with its number of affected sessions.
+fn affected(outcome: &ControlOutcome) -> Vec<(String, usize)> {
+    outcome.replicas.iter().map(|(name, answer)| (name.clone(), answer.affected)).collect()
 }

@@ -127,6 +127,7 @@ fn options(url: &str) -> RedisOptions {
         max_payload_bytes: MAX_PAYLOAD_BYTES,
         max_payload_depth: 128,
         history: HistoryOptions::of_size(HISTORY_SIZE),
+        revocation_ttl: Duration::from_secs(3600),
         presence: None,
     }
 }

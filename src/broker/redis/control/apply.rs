@@ -1,0 +1,69 @@
+//! Applies commands in their order, and answers them. It goes on while the link is down, because a handler must not be
+//! interrupted.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::super::super::ControlAnswer;
+use super::super::link_error::describe;
+use super::super::state::RedisState;
+use super::super::{MultiplexedConnection, function};
+use super::answers_key;
+use super::state::QueuedCommand;
+use crate::metrics::{ControlResult, Metrics};
+
+/// How long to try to answer. Nobody waits longer, and the answers expire then.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The wait before an answer is sent again over a broken connection.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Applies the commands that were read, one after the other.
+pub(in super::super) async fn run(state: &RedisState) -> Infallible {
+    let mut queued = state.control.queued.lock().await;
+    loop {
+        // The sender is in the state, so the channel stays open.
+        let Some(next) = queued.recv().await else { return std::future::pending().await };
+        let QueuedCommand { id, command, issued, is_replayed } = next;
+        let Some(answer) = state.control.applier.apply(command, issued).await else {
+            Metrics::count(&state.metrics.control_commands, ControlResult::Failed);
+            continue;
+        };
+        let result = if is_replayed { ControlResult::Replayed } else { ControlResult::Applied };
+        Metrics::count(&state.metrics.control_commands, result);
+        // While the link is down no commands are read, so it is no harm that the next one waits.
+        let _ = timeout(ANSWER_TIMEOUT, send(state, &id.to_string(), &answer)).await;
+    }
+}
+
+/// Sends an answer until Redis has it or refuses it. Sending it twice changes nothing.
+async fn send(state: &RedisState, id: &str, answer: &ControlAnswer) {
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_answer").arg(1).arg(answers_key(&state.options, id));
+    call.arg(&state.control.replica).arg(answer.affected);
+    if let Some(detail) = &answer.detail {
+        call.arg(detail.get());
+    }
+    loop {
+        let mut commands = connection(state).await;
+        match function::call::<u8>(state, &mut commands, &call).await {
+            Ok(_) => return,
+            Err(error) if error.code().is_some() => {
+                log::warn!("redis: control: a command was applied, but not answered: {}", describe(&error));
+                return;
+            }
+            Err(_) => sleep(RETRY_INTERVAL).await,
+        }
+    }
+}
+
+/// Waits for a connection.
+async fn connection(state: &RedisState) -> MultiplexedConnection {
+    loop {
+        if let Some(commands) = state.watch().borrow().publishing() {
+            return commands.connection();
+        }
+        sleep(RETRY_INTERVAL).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! Commands to the admin port.
+
+use serde_json::json;
+
+use super::admin::{Coverage, plan};
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+use crate::support::http::Answer;
+use crate::support::process::SOON;
+use crate::support::redis_server::RedisServer;
+
+const COMMAND: &str = r#"{"disconnect":{"user":"42"}}"#;
+
+/// Issues a command over each route.
+#[track_caller]
+fn issue(coverage: &mut Coverage, gateway: &TestGateway) -> [Answer; 4] {
+    [
+        coverage.post(gateway, "/v1/control", COMMAND),
+        coverage.get(gateway, "/v1/sessions"),
+        coverage.post(gateway, &format!("/v1/sessions/{}/disconnect", "0".repeat(32)), ""),
+        coverage.post(gateway, "/v1/users/42/disconnect", ""),
+    ]
+}
+
+#[track_caller]
+fn assert_code(answers: &[Answer], status: u16, code: &str) {
+    for answer in answers {
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["code"]),
+            (status, &json!(code)),
+            "{}",
+            answer.body
+        );
+    }
+}
+
+/// Issues each command, with each choice of its sessions.
+pub(super) fn exercise_commands(coverage: &mut Coverage) {
+    let gateway = plan().spawn();
+    let _client = gateway.ready_client("42");
+    let id = "0".repeat(32);
+    for command in [
+        json!({"subscribe": {"user": "42", "channel": "room:7"}}),
+        json!({"unsubscribe": {"session": id, "channel": "room:7"}}),
+        json!({"revoke": {"jti": "a", "until": 4_000_000_000_000_u64}}),
+        json!({"revoke": {"user": "42", "issued_before": 1}}),
+        json!({"sessions": {}}),
+        json!({"sessions": {"user": "42", "channel": "room:7", "after": id, "limit": 1}}),
+        json!({"disconnect": {"channel": "room:7"}}),
+        json!({"disconnect": {"session": id, "reason": "banned"}}),
+        json!({"disconnect": {"user": "42"}}),
+    ] {
+        let answer = coverage.post(&gateway, "/v1/control", &command.to_string());
+        assert_eq!(answer.status, 200, "{command}: {}", answer.body);
+    }
+    assert_code(&[coverage.post(&gateway, "/v1/control", "{")], 400, "bad_body");
+    assert_code(&[coverage.post(&gateway, "/v1/control", r#"{"revoke":{}}"#)], 400, "bad_command");
+}
+
+/// Issues commands while Redis refuses them, stalls, and is down.
+pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
+    let redis = RedisServer::start();
+    let gateway = plan().redis(&redis).with("broker.response_timeout", "500ms").spawn();
+    gateway.wait_ready();
+    let mut backend = redis.client();
+    eventually(SOON, || (coverage.post(&gateway, "/v1/control", COMMAND).status == 200).then_some(()));
+    redis::cmd("SET").arg("gateway:{control}:commands").arg("no stream").exec(&mut backend).unwrap();
+    assert_code(&issue(coverage, &gateway), 502, "broker_refused");
+    redis.stop();
+    assert_code(&issue(coverage, &gateway), 504, "broker_timeout");
+    redis.cont();
+    let gateway = plan().redis(&RedisServer::reserve(&[])).spawn();
+    assert_code(&issue(coverage, &gateway), 503, "broker_unavailable");
+}
+
+/// The gateway accepts exactly the commands that the document allows, except for lengths in bytes.
+#[test]
+fn the_contract_and_the_gateway_agree_on_commands() {
+    let coverage = Coverage::new();
+    let gateway = TestGateway::spawn();
+    let schema = json!({"$ref": "#/components/schemas/Command"});
+    let id = "0123456789abcdef".repeat(2);
+    for command in [
+        json!({}),
+        json!({"disconnect": {}}),
+        json!({"disconnect": {"user": "42"}}),
+        json!({"disconnect": {"user": ""}}),
+        json!({"disconnect": {"user": "42", "session": id}}),
+        json!({"disconnect": {"session": id.to_uppercase()}}),
+        json!({"disconnect": {"channel": "room"}}),
+        json!({"disconnect": {"channel": "all"}}),
+        json!({"disconnect": {"channel": "all", "reason": "x".repeat(123)}}),
+        json!({"disconnect": {"channel": "all", "reason": "x".repeat(124)}}),
+        json!({"disconnect": {"user": "42"}, "subscribe": {"user": "42", "channel": "all"}}),
+        json!({"subscribe": {"user": "42"}}),
+        json!({"subscribe": {"user": "42", "channel": "room:7"}}),
+        json!({"unsubscribe": {"channel": "room:7"}}),
+        json!({"revoke": {"jti": "a", "user": "42"}}),
+        json!({"revoke": {"jti": ""}}),
+        json!({"revoke": {"jti": "x".repeat(255)}}),
+        json!({"revoke": {"jti": "x".repeat(256)}}),
+        json!({"revoke": {"jti": "a", "issued_before": 1}}),
+        json!({"revoke": {"user": "42", "issued_before": 999_999_999_999_999_u64}}),
+        json!({"revoke": {"user": "42", "issued_before": 1_000_000_000_000_000_u64}}),
+        json!({"revoke": {"user": "42", "until": -1}}),
+        json!({"sessions": {"limit": 0}}),
+        json!({"sessions": {"limit": 1000, "after": id}}),
+        json!({"sessions": {"limit": 1001}}),
+        json!({"sessions": {"user": null, "after": null}}),
+        json!({"sessions": {"page": 1}}),
+    ] {
+        let is_allowed = coverage.matches(&schema, &command);
+        let answer = gateway.post("/v1/control", &command.to_string());
+        assert_eq!(is_allowed, answer.status == 200, "{command}: {}", answer.body);
+    }
+}
