@@ -39,7 +39,7 @@ fn every_reason_to_refuse_a_token_is_explained() {
 
 #[test]
 fn every_refusal_of_the_function_is_explained() {
-    let files = ["gateway", "gateway_json", "gateway_publish", "gateway_mark"];
+    let files = ["gateway", "gateway_json", "gateway_publish", "gateway_mark", "gateway_control"];
     let source: String = files.iter().map(|name| read(&format!("src/broker/redis/{name}.lua"))).collect();
     let faults = source.split("local function find_fault").nth(1).unwrap().split("\nend\n").next().unwrap();
     let refusals = ["refuse('", "refuse(string.format('"].map(|beginning| literals(&source, beginning));

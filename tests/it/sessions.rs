@@ -9,7 +9,7 @@ use crate::support::http::request;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// Waits until a user has `count` sessions; lists them, youngest first.
+/// Waits until a user has `count` sessions; lists them.
 #[track_caller]
 fn sessions_of(gateway: &TestGateway, user: &str, count: usize) -> Vec<Value> {
     eventually(SOON, || {
@@ -60,7 +60,9 @@ fn the_list_has_users_channels_and_start_times() {
     assert_eq!(channels[..2], [json!("user:42"), json!("all")]);
     channels.sort_by_key(ToString::to_string);
     assert_eq!(channels, ["all", "public:2", "public:3", "user:42"]);
+    let replica = gateway.get("/v1/status").json()["replica"].clone();
     let expected = json!({
+        "replica": replica,
         "id": session, "user": "42", "version": 2, "subscriptions": 4, "queued_bytes": 0, "address": "127.0.0.1",
     });
     assert_eq!(found, expected);

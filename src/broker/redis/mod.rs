@@ -34,7 +34,7 @@
 //! - `link`: connects again after each loss.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
-//! channels that hubs want, never to a pattern. Its work is always the difference between the wanted and the subscribed
+//! channels that hubs want and to three of its own, never to a pattern. Its work is always the difference between the wanted and the subscribed
 //! channels, so no queue of requests can grow.
 
 mod access;

@@ -135,14 +135,19 @@ fn redis_has_exactly_the_subscribed_channels() {
     let mut client = test.server().client();
     eventually_eq(
         SOON,
-        &vec!["gateway:all".to_owned(), "gateway:room:1".into(), "gateway:users".into()],
+        &vec![
+            "gateway:all".to_owned(),
+            "gateway:room:1".into(),
+            "gateway:users".into(),
+            "gateway:{control}:commands".into(),
+        ],
         || {
             let mut channels = subscribed_channels(&mut client);
             channels.retain(|channel| !channel.starts_with("gateway:probe/"));
             channels
         },
     );
-    assert_eq!(subscribed_channels(&mut client).len(), 4, "three channels and one for the probes");
+    assert_eq!(subscribed_channels(&mut client).len(), 5, "four channels and one for the probes");
     let patterns: i64 = cmd("PUBSUB").arg("NUMPAT").query(&mut client).unwrap();
     assert_eq!(patterns, 0);
 }
@@ -155,16 +160,16 @@ fn thousands_of_channels_need_few_commands_and_survive_a_crash() {
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     hub.subscribe(&users);
     let mut client = test.server().client();
-    assert_eq!(subscribed_channels(&mut client).len(), 5002);
+    assert_eq!(subscribed_channels(&mut client).len(), 5003);
     assert!(calls(&mut client, "subscribe") <= 12, "5000 channels, 512 a command");
     test.server().restart();
     test.wait_not_ready("");
     test.wait_ready();
     let mut client = test.server().client();
-    assert_eq!(subscribed_channels(&mut client).len(), 5002);
+    assert_eq!(subscribed_channels(&mut client).len(), 5003);
     assert!(calls(&mut client, "subscribe") <= 12);
     hub.unsubscribe(&users);
-    eventually_eq(SOON, &2, || subscribed_channels(&mut client).len());
+    eventually_eq(SOON, &3, || subscribed_channels(&mut client).len());
     assert!(calls(&mut client, "unsubscribe") <= 12);
 }
 

@@ -11,15 +11,17 @@ use crate::support::redis_server::RedisServer;
 
 const COMMAND: &str = r#"{"disconnect":{"user":"42"}}"#;
 
-/// Issues a command over each route.
+/// Each route that issues a command, with its method and body.
+const ROUTES: [(&str, &str, &str); 4] = [
+    ("POST", "/v1/control", COMMAND),
+    ("GET", "/v1/sessions", ""),
+    ("POST", "/v1/sessions/00000000000000000000000000000000/disconnect", ""),
+    ("POST", "/v1/users/42/disconnect", ""),
+];
+
 #[track_caller]
-fn issue(coverage: &mut Coverage, gateway: &TestGateway) -> [Answer; 4] {
-    [
-        coverage.post(gateway, "/v1/control", COMMAND),
-        coverage.get(gateway, "/v1/sessions"),
-        coverage.post(gateway, &format!("/v1/sessions/{}/disconnect", "0".repeat(32)), ""),
-        coverage.post(gateway, "/v1/users/42/disconnect", ""),
-    ]
+fn ask(coverage: &mut Coverage, gateway: &TestGateway, (method, path, body): (&str, &str, &str)) -> Answer {
+    if method == "GET" { coverage.get(gateway, path) } else { coverage.post(gateway, path, body) }
 }
 
 #[track_caller]
@@ -65,12 +67,19 @@ pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
     let mut backend = redis.client();
     eventually(SOON, || (coverage.post(&gateway, "/v1/control", COMMAND).status == 200).then_some(()));
     redis::cmd("SET").arg("gateway:{control}:commands").arg("no stream").exec(&mut backend).unwrap();
-    assert_code(&issue(coverage, &gateway), 502, "broker_refused");
-    redis.stop();
-    assert_code(&issue(coverage, &gateway), 504, "broker_timeout");
-    redis.cont();
+    for route in ROUTES {
+        assert_code(&[ask(coverage, &gateway, route)], 502, "broker_refused");
+    }
+    for route in ROUTES {
+        gateway.wait_ready();
+        redis.stop();
+        assert_code(&[ask(coverage, &gateway, route)], 504, "broker_timeout");
+        redis.cont();
+    }
     let gateway = plan().redis(&RedisServer::reserve(&[])).spawn();
-    assert_code(&issue(coverage, &gateway), 503, "broker_unavailable");
+    for route in ROUTES {
+        assert_code(&[ask(coverage, &gateway, route)], 503, "broker_unavailable");
+    }
 }
 
 /// The gateway accepts exactly the commands that the document allows, except for lengths in bytes.

@@ -8,6 +8,7 @@
 //! - `unix_socket`: Unix sockets
 
 mod acl;
+mod control_acl;
 mod failover;
 mod half_open;
 mod presence_acl;

@@ -30,7 +30,8 @@ fn the_documented_rights_suffice() {
 fn the_documented_rights_of_the_gateway_suffice() {
     const RIGHTS: &str = "~gateway:* &gateway:* -@all +subscribe +unsubscribe +publish +ping +time \
                           +function|list +function|load +fcall +exists +xinfo|stream +xadd +xrange +xrevrange \
-                          +pexpire +get +set +multi +exec +info";
+                          +pexpire +get +set +multi +exec +info +zadd +zcard +zrangebyscore \
+                          +zremrangebyscore";
     let server = RedisServer::start();
     run::<()>(&mut server.client(), &format!("ACL SETUSER gateway on >secret {RIGHTS}")).unwrap();
     let mut redis = Prepared::over_as(server, "gateway:secret");
