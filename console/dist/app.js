@@ -174,9 +174,9 @@ class Feed {
   #since = null;
 
   // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
-  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` is the text for data
-  // that the settings turn off.
-  constructor(name, interval, load, show, whatToSet = "") {
+  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` returns the text for
+  // data that the settings turn off.
+  constructor(name, interval, load, show, whatToSet = null) {
     [this.#name, this.#interval, this.#load, this.#show, this.#whatToSet] = [name, interval, load, show, whatToSet];
     feeds.push(this);
   }
@@ -224,8 +224,8 @@ class Feed {
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
   markStale(error = {}) {
     if (!this.#isActive) return;
-    const isOff = error.status === 409 && this.#whatToSet !== "";
-    const detail = isOff ? this.#whatToSet : error.status ? error.message : "";
+    const isOff = error.status === 409 && this.#whatToSet !== null;
+    const detail = isOff ? this.#whatToSet() : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);
@@ -246,9 +246,9 @@ class Feed {
 const MARKED_MS = 10_000;
 
 class Marks {
-  // The items of the previous answer by key, or null before the first one, and the greatest key that it can have shown.
+  // The items of the previous answer by key, or null before the first one, and the end of its page.
   #shown = null;
-  #end = "";
+  #end = null;
   // The recent changes by key: when, and the item if it has gone.
   #changes = new Map();
 
@@ -258,12 +258,11 @@ class Marks {
     this.#changes.clear();
   }
 
-  // Takes the items of a page by key, in the order of the keys. `isLast`: no page follows. Returns what to show, in the
-  // same order: the items, and for a short time those that have gone.
-  update(items, isLast) {
+  // Takes the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or null.
+  // Returns what to show, in the same order: the items, and for a short time those that have gone.
+  update(items, end) {
     const keys = [...items.keys()];
     // An item beyond the end of a page has not come or gone, but moved between two pages.
-    const end = isLast ? null : keys.at(-1);
     const isWithin = (key, bound) => bound === null || key <= bound;
     const at = Date.now();
     if (this.#shown !== null) {
@@ -428,21 +427,26 @@ class Table {
 
 
 const CHANNEL_INTERVAL_MS = 2_000;
-const COUNT_OFF = "Subscribers of this namespace are not recorded. Set presence.enabled = true, and in [namespaces.<name>] "
-  + "occupancy = true, or presence = \"count\" or \"members\".";
-const MEMBERS_OFF = "Members of this namespace are not recorded. Set presence.enabled = true, and in [namespaces.<name>] "
-  + "presence = \"members\".";
+
+const whatToSet = (what, setting, channel) =>
+  `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${channel.split(":")[0]}].`;
 
 const describeChannel = ({ occupied, replicas, count }) =>
-  [occupied ? `${count ?? "?"} subscribed, on ${plural(replicas, "replica")}` : "no subscribers"];
+  [occupied ? `${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}` : "no subscribers"];
 
 class Channel {
   #name = "";
   #marks = new Marks();
   #pager = new Pager("members", "members", () => this.#openMembers());
   #table = new Table("members", [[(user) => user, "name"]]);
-  #feed = new Feed("channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel, COUNT_OFF);
-  #members = new Feed("members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer), MEMBERS_OFF);
+  #feed = new Feed(
+    "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
+    () => whatToSet("use", "occupancy = true", this.#name),
+  );
+  #members = new Feed(
+    "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
+    () => whatToSet("membership", 'presence = "members"', this.#name),
+  );
   #closed;
 
   // `closed` is called with the name when the operator closes the channel.
@@ -492,7 +496,7 @@ class Channel {
 
   #showMembers({ count, members, next }) {
     byId("members-list").hidden = false;
-    this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), !next));
+    this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), next));
     this.#pager.update(next);
     return [plural(count, "member") + this.#pager.text];
   }
@@ -512,10 +516,10 @@ class Channels {
   #pager = new Pager("in-use", "channels", () => this.#open());
   #table = new Table(
     "in-use",
-    [[({ channel }) => channel, "code name"], [({ count }) => count ?? "unknown", "number"], [({ replicas }) => replicas, "number"]],
+    [[({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"], [({ replicas }) => replicas, "number"]],
     { text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`, run: ({ channel }) => this.#channel.open(channel) },
   );
-  #feed = new Feed("in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), OCCUPANCY_OFF);
+  #feed = new Feed("in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF);
   #channel;
 
   constructor(control) {
@@ -552,7 +556,7 @@ class Channels {
   }
 
   #show({ channels, next }) {
-    this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), !next));
+    this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), next));
     this.#pager.update(next);
     const isWhole = !next && this.#pager.text === "";
     return [`${plural(channels.length, "channel")} in use${isWhole ? "" : " on this page"}${this.#pager.text}`];
@@ -1013,7 +1017,7 @@ class Presence {
     [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
-  #feed = new Feed("presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), PRESENCE_OFF);
+  #feed = new Feed("presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF);
 
   constructor() {
     onSubmit("presence-form", () => this.#watch());
@@ -1030,7 +1034,8 @@ class Presence {
       const users = await ask(entered);
       for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
     } catch (error) {
-      return setStatus("presence-status", error.status === 409 ? PRESENCE_OFF : error.message, error.status === 409 ? "warn" : "bad");
+      const isOff = error.status === 409;
+      return setStatus("presence-status", isOff ? PRESENCE_OFF : error.message, isOff ? "warn" : "bad");
     }
     field.value = "";
     byId("presence-watched").hidden = false;

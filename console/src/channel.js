@@ -8,21 +8,26 @@ import { Pager } from "./pager.js";
 import { Table } from "./table.js";
 
 const CHANNEL_INTERVAL_MS = 2_000;
-const COUNT_OFF = "Subscribers of this namespace are not recorded. Set presence.enabled = true, and in [namespaces.<name>] "
-  + "occupancy = true, or presence = \"count\" or \"members\".";
-const MEMBERS_OFF = "Members of this namespace are not recorded. Set presence.enabled = true, and in [namespaces.<name>] "
-  + "presence = \"members\".";
+
+const whatToSet = (what, setting, channel) =>
+  `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${channel.split(":")[0]}].`;
 
 const describeChannel = ({ occupied, replicas, count }) =>
-  [occupied ? `${count ?? "?"} subscribed, on ${plural(replicas, "replica")}` : "no subscribers"];
+  [occupied ? `${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}` : "no subscribers"];
 
 export class Channel {
   #name = "";
   #marks = new Marks();
   #pager = new Pager("members", "members", () => this.#openMembers());
   #table = new Table("members", [[(user) => user, "name"]]);
-  #feed = new Feed("channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel, COUNT_OFF);
-  #members = new Feed("members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer), MEMBERS_OFF);
+  #feed = new Feed(
+    "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
+    () => whatToSet("use", "occupancy = true", this.#name),
+  );
+  #members = new Feed(
+    "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
+    () => whatToSet("membership", 'presence = "members"', this.#name),
+  );
   #closed;
 
   // `closed` is called with the name when the operator closes the channel.
@@ -72,7 +77,7 @@ export class Channel {
 
   #showMembers({ count, members, next }) {
     byId("members-list").hidden = false;
-    this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), !next));
+    this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), next));
     this.#pager.update(next);
     return [plural(count, "member") + this.#pager.text];
   }

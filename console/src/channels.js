@@ -17,10 +17,10 @@ export class Channels {
   #pager = new Pager("in-use", "channels", () => this.#open());
   #table = new Table(
     "in-use",
-    [[({ channel }) => channel, "code name"], [({ count }) => count ?? "unknown", "number"], [({ replicas }) => replicas, "number"]],
+    [[({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"], [({ replicas }) => replicas, "number"]],
     { text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`, run: ({ channel }) => this.#channel.open(channel) },
   );
-  #feed = new Feed("in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), OCCUPANCY_OFF);
+  #feed = new Feed("in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF);
   #channel;
 
   constructor(control) {
@@ -57,7 +57,7 @@ export class Channels {
   }
 
   #show({ channels, next }) {
-    this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), !next));
+    this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), next));
     this.#pager.update(next);
     const isWhole = !next && this.#pager.text === "";
     return [`${plural(channels.length, "channel")} in use${isWhole ? "" : " on this page"}${this.#pager.text}`];

@@ -26,9 +26,9 @@ export class Feed {
   #since = null;
 
   // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
-  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` is the text for data
-  // that the settings turn off.
-  constructor(name, interval, load, show, whatToSet = "") {
+  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` returns the text for
+  // data that the settings turn off.
+  constructor(name, interval, load, show, whatToSet = null) {
     [this.#name, this.#interval, this.#load, this.#show, this.#whatToSet] = [name, interval, load, show, whatToSet];
     feeds.push(this);
   }
@@ -76,8 +76,8 @@ export class Feed {
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
   markStale(error = {}) {
     if (!this.#isActive) return;
-    const isOff = error.status === 409 && this.#whatToSet !== "";
-    const detail = isOff ? this.#whatToSet : error.status ? error.message : "";
+    const isOff = error.status === 409 && this.#whatToSet !== null;
+    const detail = isOff ? this.#whatToSet() : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);

@@ -6,9 +6,9 @@ import { formatTime } from "./page.js";
 const MARKED_MS = 10_000;
 
 export class Marks {
-  // The items of the previous answer by key, or null before the first one, and the greatest key that it can have shown.
+  // The items of the previous answer by key, or null before the first one, and the end of its page.
   #shown = null;
-  #end = "";
+  #end = null;
   // The recent changes by key: when, and the item if it has gone.
   #changes = new Map();
 
@@ -18,12 +18,11 @@ export class Marks {
     this.#changes.clear();
   }
 
-  // Takes the items of a page by key, in the order of the keys. `isLast`: no page follows. Returns what to show, in the
-  // same order: the items, and for a short time those that have gone.
-  update(items, isLast) {
+  // Takes the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or null.
+  // Returns what to show, in the same order: the items, and for a short time those that have gone.
+  update(items, end) {
     const keys = [...items.keys()];
     // An item beyond the end of a page has not come or gone, but moved between two pages.
-    const end = isLast ? null : keys.at(-1);
     const isWithin = (key, bound) => bound === null || key <= bound;
     const at = Date.now();
     if (this.#shown !== null) {

@@ -22,7 +22,7 @@ export class Presence {
     [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
-  #feed = new Feed("presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), PRESENCE_OFF);
+  #feed = new Feed("presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF);
 
   constructor() {
     onSubmit("presence-form", () => this.#watch());
@@ -39,7 +39,8 @@ export class Presence {
       const users = await ask(entered);
       for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
     } catch (error) {
-      return setStatus("presence-status", error.status === 409 ? PRESENCE_OFF : error.message, error.status === 409 ? "warn" : "bad");
+      const isOff = error.status === 409;
+      return setStatus("presence-status", isOff ? PRESENCE_OFF : error.message, isOff ? "warn" : "bad");
     }
     field.value = "";
     byId("presence-watched").hidden = false;
