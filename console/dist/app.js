@@ -915,11 +915,13 @@ class Control {
   }
 }
 
-// The text about replicas that did not answer, and what that means for one or for several; empty if all did.
+// The text about replicas that did not answer, and what that means for one or for several; empty if all did. Without
+// presence, the gateway knows only their number.
 function describeMissing(missing = [], one, several) {
   if (missing.length === 0) return "";
-  const [which, meaning] = missing.length === 1 ? ["This replica", one] : ["These replicas", several];
-  return `${which} did not answer: ${missing.join(", ")}. ${meaning}`;
+  const names = missing.filter((name) => name !== "unnamed").join(", ");
+  const which = plural(missing.length, "replica") + " did not answer" + (names && `: ${names}`);
+  return `${which}. ${missing.length === 1 ? one : several}`;
 }
 
 function describeOutcome({ replicas, missing }) {

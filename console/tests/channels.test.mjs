@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { assertAccessible, close, launch, openConsole, openSockets, waitForRefreshes, waitForText } from "./browser.mjs";
+import {
+  assertAccessible, close, images, launch, openConsole, openSockets, picture, waitForRefreshes, waitForText,
+} from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 const ROOMS = {
@@ -96,6 +98,33 @@ test("channels and members are listed by page", async () => {
   assert.equal(await page.locator("#members tr.new").count(), 0);
   await page.getByRole("button", { name: "Previous page of channels" }).click();
   await waitForText(page, "#in-use-status", "page 1");
+  await close(other);
+  await close(page);
+});
+
+test("the picture of the documentation is taken", { skip: !images }, async () => {
+  const [page, other] = [await openConsole(browser, gateway), await openConsole(browser, gateway)];
+  await openSockets(other, gateway, ["42", "43", "44"], ["room:7", "room:8"]);
+  await openSockets(other, gateway, ["42", "50"], ["room:lobby"]);
+  await page.getByLabel("Users to watch").fill("42 45 46");
+  await page.getByRole("button", { name: "Watch" }).click();
+  await waitForText(page, "#presence-status", "1 of 3 users online");
+  await list(page, "room");
+  await page.getByRole("button", { name: "Open room:7" }).click();
+  await waitForText(page, "#members-status", "3 members");
+  const leave = await openSockets(other, gateway, ["45"], ["room:7"]);
+  await waitForText(page, "#members tr.new", "45");
+  await waitForText(page, "#presence-changes", "45 came online");
+  await page.locator("#control-target").fill("50");
+  await page.getByRole("button", { name: "Send…" }).click();
+  await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect", exact: true }).click();
+  await waitForText(page, "#control-outcome", "1 session affected");
+  const [top, bottom] = await page.evaluate(() => {
+    const box = (id) => document.getElementById(id).closest("section").getBoundingClientRect();
+    return [box("presence-title").top + scrollY, box("in-use-region").bottom + scrollY];
+  });
+  await picture(page, "console-presence", { fullPage: true, clip: { x: 0, y: top - 16, width: 1200, height: bottom - top + 32 } });
+  await leave();
   await close(other);
   await close(page);
 });

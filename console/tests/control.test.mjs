@@ -100,11 +100,14 @@ test("missing replicas are named, with what they will do", async () => {
     await confirm(page, "Disconnect");
   };
   await send();
-  await waitForText(page, "#control-outcome .warn", "This replica did not answer: c-3. It applies the command when it is back.");
+  await waitForText(page, "#control-outcome .warn", "1 replica did not answer: c-3. It applies the command when it is back.");
   await assertAccessible(page, "a missing replica");
   missing.push("d-4");
   await send();
-  await waitForText(page, "#control-outcome .warn", "These replicas did not answer: c-3, d-4. They apply the command when they are back.");
+  await waitForText(page, "#control-outcome .warn", "2 replicas did not answer: c-3, d-4. They apply the command when they are back.");
+  missing.splice(0, 2, "unnamed");
+  await send();
+  await waitForText(page, "#control-outcome .warn", "1 replica did not answer. It applies");
   await close(page);
 });
 
@@ -157,7 +160,7 @@ test("the list of sessions names replicas that did not answer", async () => {
     queued_bytes: 0, address: null, replica: "a-1",
   };
   await stub(page, "/v1/sessions", () => ({ sessions: [session], total: 1, truncated: false, next: null, missing: ["c-3"] }));
-  await waitForText(page, "#sessions-status.warn", "1 session. This replica did not answer: c-3. Its sessions are not listed.");
+  await waitForText(page, "#sessions-status.warn", "1 session. 1 replica did not answer: c-3. Its sessions are not listed.");
   await waitForText(page, "#sessions tr", "a-1");
   await assertAccessible(page, "a missing replica");
   await close(page);
