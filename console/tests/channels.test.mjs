@@ -123,7 +123,7 @@ test("the picture of the documentation is taken", { skip: !images }, async () =>
     const box = (id) => document.getElementById(id).closest("section").getBoundingClientRect();
     return [box("presence-title").top + scrollY, box("in-use-region").bottom + scrollY];
   });
-  await picture(page, "console-presence", { fullPage: true, clip: { x: 0, y: top - 16, width: 1200, height: bottom - top + 32 } });
+  await picture(page, "console-presence", { fullPage: true, clip: { x: 0, y: top - 8, width: 1200, height: bottom - top + 16 } });
   await leave();
   await close(other);
   await close(page);
