@@ -281,9 +281,10 @@ class Marks {
   #apply(entries, now) {
     const marked = new Map(entries.map((entry) => [entry.key, entry]));
     for (const [key, { at, gone }] of this.#changes) {
+      const time = formatTime(new Date(at));
       if (now - at >= MARKED_MS) this.#changes.delete(key);
-      else if (gone !== undefined) marked.set(key, { key, item: gone, isGone: true, mark: `gone at ${formatTime(new Date(at))}` });
-      else if (marked.has(key)) marked.get(key).mark = `new at ${formatTime(new Date(at))}`;
+      else if (gone !== undefined) marked.set(key, { key, item: gone, isGone: true, mark: `gone at ${time}` });
+      else if (marked.has(key)) marked.get(key).mark = `new at ${time}`;
     }
     return [...marked.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
@@ -291,7 +292,7 @@ class Marks {
 
 // pager.js
 
-// The buttons to the next and the previous page of a list. The gateway returns the key after which the next page begins.
+// The buttons to the next and the previous page of a list. The gateway returns where the next page begins.
 
 
 const PAGE_SIZE = 100;
@@ -303,22 +304,27 @@ class Pager {
   #buttons;
   #area;
 
-  // `name`: the element `<name>-pages`. `changed` is called when another page is selected.
+  // `name`: the element `<name>-pages`. `what`: the items of the list. `changed` is called when another page is selected.
   constructor(name, what, changed) {
     this.#area = byId(`${name}-pages`);
-    this.#buttons = [["Previous page", () => this.#afters.pop()], ["Next page", () => this.#afters.push(this.#next)]].map(([text, move]) => {
-      const button = element("button", { type: "button", class: "quiet small", "aria-label": `${text} of ${what}` }, text);
-      button.addEventListener("click", () => {
-        if (button.getAttribute("aria-disabled") === "true") return;
-        move();
-        // Until the answer is there, no further page can be selected.
-        this.#enable(false, false);
-        changed();
-      });
-      return button;
-    });
+    this.#buttons = [
+      this.#button("Previous page", what, () => this.#afters.pop(), changed),
+      this.#button("Next page", what, () => this.#afters.push(this.#next), changed),
+    ];
     this.#area.replaceChildren(...this.#buttons);
     this.reset();
+  }
+
+  #button(text, what, move, changed) {
+    const button = element("button", { type: "button", class: "quiet small", "aria-label": `${text} of ${what}` }, text);
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      move();
+      // Until the answer is there, no further page can be selected.
+      this.#enable(false, false);
+      changed();
+    });
+    return button;
   }
 
   // The parameters of a request for the current page.
@@ -411,7 +417,9 @@ class Table {
   }
 
   #newRow(key, item, hasMark) {
-    const cells = this.#columns.map(([, kind = "", title]) => element("td", { class: kind, ...(title && { title: title(item) }) }));
+    const cells = this.#columns.map(([, kind = "", title]) => {
+      return element("td", title ? { class: kind, title: title(item) } : { class: kind });
+    });
     if (hasMark) cells.push(element("td", { class: "mark" }));
     if (this.#action) {
       const { text, kind = "" } = this.#action;
@@ -428,11 +436,15 @@ class Table {
 
 const CHANNEL_INTERVAL_MS = 2_000;
 
-const whatToSet = (what, setting, channel) =>
-  `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${channel.split(":")[0]}].`;
+function whatToSet(what, setting, channel) {
+  const [namespace] = channel.split(":");
+  return `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
+}
 
-const describeChannel = ({ occupied, replicas, count }) =>
-  [occupied ? `${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}` : "no subscribers"];
+function describeChannel({ occupied, replicas, count }) {
+  if (!occupied) return ["no subscribers"];
+  return [`${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}`];
+}
 
 class Channel {
   #name = "";
@@ -508,7 +520,8 @@ class Channel {
 
 
 const CHANNELS_INTERVAL_MS = 2_000;
-const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = true, and occupancy = true in [namespaces.<name>].";
+const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = true, and occupancy = true in "
+  + "[namespaces.<name>].";
 
 class Channels {
   #namespace = "";
@@ -516,10 +529,18 @@ class Channels {
   #pager = new Pager("in-use", "channels", () => this.#open());
   #table = new Table(
     "in-use",
-    [[({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"], [({ replicas }) => replicas, "number"]],
-    { text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`, run: ({ channel }) => this.#channel.open(channel) },
+    [
+      [({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"],
+      [({ replicas }) => replicas, "number"],
+    ],
+    {
+      text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`,
+      run: ({ channel }) => this.#channel.open(channel),
+    },
   );
-  #feed = new Feed("in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF);
+  #feed = new Feed(
+    "in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF,
+  );
   #channel;
 
   constructor(control) {
@@ -872,14 +893,15 @@ class Connection {
 
 
 const CLOSES = "with code 4010, on every replica. The client does not reconnect by itself.";
+const ENDS = "on every replica, and ends the sessions that use";
 
 // The commands by the value of their option: the label of the target, and a text for the confirmation.
 const COMMANDS = {
   "disconnect session": ["Session", (session) => `This closes session ${session} ${CLOSES}`],
   "disconnect user": ["User", (user) => `This closes all sessions of user ${user} ${CLOSES}`],
   "disconnect channel": ["Channel", (channel) => `This closes all sessions that are subscribed to ${channel} ${CLOSES}`],
-  "revoke user": ["User", (user) => `This refuses all tokens of user ${user} that were issued until now, and ends the sessions that use them.`],
-  "revoke jti": ["Token id (jti)", (jti) => `This refuses the token with the id ${jti}, and ends the sessions that use it.`],
+  "revoke user": ["User", (user) => `This refuses all tokens of user ${user} that were issued until now, ${ENDS} them.`],
+  "revoke jti": ["Token id (jti)", (jti) => `This refuses the token with the id ${jti}, ${ENDS} it.`],
 };
 
 class Control {
@@ -898,7 +920,8 @@ class Control {
   async run(command, target, panel, { name = target, answered = () => {} } = {}) {
     const [action, kind] = command.split(" ");
     const isDisconnect = action === "disconnect";
-    const reason = await confirmAction(isDisconnect ? "Disconnect" : "Revoke", COMMANDS[command][1](name), isDisconnect);
+    const [, describe] = COMMANDS[command];
+    const reason = await confirmAction(isDisconnect ? "Disconnect" : "Revoke", describe(name), isDisconnect);
     answered();
     if (reason === null) return;
     const outcome = byId(`${panel}-outcome`);
@@ -927,8 +950,9 @@ function describeMissing(missing = [], one, several) {
 function describeOutcome({ replicas, missing }) {
   const answers = Object.entries(replicas).sort();
   const total = answers.reduce((sum, [, affected]) => sum + affected, 0);
-  const items = answers.map(([replica, affected]) => element("li", {}, element("code", {}, replica), `: ${affected}`));
-  const lacking = describeMissing(missing, "It applies the command when it is back.", "They apply the command when they are back.");
+  const items = answers.map(([name, affected]) => element("li", {}, element("code", {}, name), `: ${affected}`));
+  const [one, several] = ["It applies the command when it is back.", "They apply the command when they are back."];
+  const lacking = describeMissing(missing, one, several);
   const warning = lacking ? [element("p", { class: "warn" }, lacking)] : [];
   return [element("p", {}, `${plural(total, "session")} affected, by replica:`), element("ul", {}, ...items), ...warning];
 }
@@ -1009,7 +1033,11 @@ const MAX_CHANGES = 50;
 const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
 
 const ask = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
-const describeState = ({ online, replicas }) => (!online ? "away" : replicas > 0 ? "online" : "online, within the grace");
+
+function describeState({ online, replicas }) {
+  if (!online) return "away";
+  return replicas > 0 ? "online" : "online, within the grace";
+}
 
 class Presence {
   // The watched users, each with its state and the text of its last change.
@@ -1019,7 +1047,9 @@ class Presence {
     [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
-  #feed = new Feed("presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF);
+  #feed = new Feed(
+    "presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF,
+  );
 
   constructor() {
     onSubmit("presence-form", () => this.#watch());
@@ -1031,13 +1061,16 @@ class Presence {
     const field = byId("presence-users");
     const entered = field.value.split(/[\s,]+/).filter((user) => user && !this.#users.has(user));
     if (entered.length === 0) return;
+    if (this.#users.size + entered.length > MAX_WATCHED) {
+      return setStatus("presence-status", `At most ${MAX_WATCHED} users can be watched.`, "bad");
+    }
     try {
-      if (this.#users.size + entered.length > MAX_WATCHED) throw new Error(`At most ${MAX_WATCHED} users can be watched.`);
       const users = await ask(entered);
       for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
     } catch (error) {
       const isOff = error.status === 409;
-      return setStatus("presence-status", isOff ? PRESENCE_OFF : error.message, isOff ? "warn" : "bad");
+      const text = error.status ? error.message : "The admin port does not answer.";
+      return setStatus("presence-status", isOff ? PRESENCE_OFF : text, isOff ? "warn" : "bad");
     }
     field.value = "";
     byId("presence-watched").hidden = false;
@@ -1159,11 +1192,15 @@ class Sessions {
     this.#table = new Table(
       "sessions",
       [
-        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"], [({ age_ms }) => formatDuration(age_ms), "number"],
-        [({ queued_bytes }) => formatBytes(queued_bytes), "number"], [({ address }) => address ?? "unknown"],
-        [({ version }) => version], [({ replica }) => replica ?? "", "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
+        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"],
+        [({ age_ms }) => formatDuration(age_ms), "number"], [({ queued_bytes }) => formatBytes(queued_bytes), "number"],
+        [({ address }) => address ?? "unknown"], [({ version }) => version],
+        [({ replica }) => replica, "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
       ],
-      { text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`, run: (session) => this.#disconnect(session) },
+      {
+        text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`,
+        run: (session) => this.#disconnect(session),
+      },
     );
     onSubmit("sessions-form", () => this.#applyFilter());
     byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());

@@ -9,11 +9,15 @@ import { Table } from "./table.js";
 
 const CHANNEL_INTERVAL_MS = 2_000;
 
-const whatToSet = (what, setting, channel) =>
-  `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${channel.split(":")[0]}].`;
+function whatToSet(what, setting, channel) {
+  const [namespace] = channel.split(":");
+  return `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
+}
 
-const describeChannel = ({ occupied, replicas, count }) =>
-  [occupied ? `${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}` : "no subscribers"];
+function describeChannel({ occupied, replicas, count }) {
+  if (!occupied) return ["no subscribers"];
+  return [`${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}`];
+}
 
 export class Channel {
   #name = "";

@@ -9,7 +9,8 @@ import { Pager } from "./pager.js";
 import { Table } from "./table.js";
 
 const CHANNELS_INTERVAL_MS = 2_000;
-const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = true, and occupancy = true in [namespaces.<name>].";
+const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = true, and occupancy = true in "
+  + "[namespaces.<name>].";
 
 export class Channels {
   #namespace = "";
@@ -17,10 +18,18 @@ export class Channels {
   #pager = new Pager("in-use", "channels", () => this.#open());
   #table = new Table(
     "in-use",
-    [[({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"], [({ replicas }) => replicas, "number"]],
-    { text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`, run: ({ channel }) => this.#channel.open(channel) },
+    [
+      [({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"],
+      [({ replicas }) => replicas, "number"],
+    ],
+    {
+      text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`,
+      run: ({ channel }) => this.#channel.open(channel),
+    },
   );
-  #feed = new Feed("in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF);
+  #feed = new Feed(
+    "in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF,
+  );
   #channel;
 
   constructor(control) {

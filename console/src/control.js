@@ -4,14 +4,15 @@ import { request } from "./api.js";
 import { byId, confirmAction, element, onSubmit, plural } from "./page.js";
 
 const CLOSES = "with code 4010, on every replica. The client does not reconnect by itself.";
+const ENDS = "on every replica, and ends the sessions that use";
 
 // The commands by the value of their option: the label of the target, and a text for the confirmation.
 const COMMANDS = {
   "disconnect session": ["Session", (session) => `This closes session ${session} ${CLOSES}`],
   "disconnect user": ["User", (user) => `This closes all sessions of user ${user} ${CLOSES}`],
   "disconnect channel": ["Channel", (channel) => `This closes all sessions that are subscribed to ${channel} ${CLOSES}`],
-  "revoke user": ["User", (user) => `This refuses all tokens of user ${user} that were issued until now, and ends the sessions that use them.`],
-  "revoke jti": ["Token id (jti)", (jti) => `This refuses the token with the id ${jti}, and ends the sessions that use it.`],
+  "revoke user": ["User", (user) => `This refuses all tokens of user ${user} that were issued until now, ${ENDS} them.`],
+  "revoke jti": ["Token id (jti)", (jti) => `This refuses the token with the id ${jti}, ${ENDS} it.`],
 };
 
 export class Control {
@@ -30,7 +31,8 @@ export class Control {
   async run(command, target, panel, { name = target, answered = () => {} } = {}) {
     const [action, kind] = command.split(" ");
     const isDisconnect = action === "disconnect";
-    const reason = await confirmAction(isDisconnect ? "Disconnect" : "Revoke", COMMANDS[command][1](name), isDisconnect);
+    const [, describe] = COMMANDS[command];
+    const reason = await confirmAction(isDisconnect ? "Disconnect" : "Revoke", describe(name), isDisconnect);
     answered();
     if (reason === null) return;
     const outcome = byId(`${panel}-outcome`);
@@ -59,8 +61,9 @@ export function describeMissing(missing = [], one, several) {
 function describeOutcome({ replicas, missing }) {
   const answers = Object.entries(replicas).sort();
   const total = answers.reduce((sum, [, affected]) => sum + affected, 0);
-  const items = answers.map(([replica, affected]) => element("li", {}, element("code", {}, replica), `: ${affected}`));
-  const lacking = describeMissing(missing, "It applies the command when it is back.", "They apply the command when they are back.");
+  const items = answers.map(([name, affected]) => element("li", {}, element("code", {}, name), `: ${affected}`));
+  const [one, several] = ["It applies the command when it is back.", "They apply the command when they are back."];
+  const lacking = describeMissing(missing, one, several);
   const warning = lacking ? [element("p", { class: "warn" }, lacking)] : [];
   return [element("p", {}, `${plural(total, "session")} affected, by replica:`), element("ul", {}, ...items), ...warning];
 }

@@ -41,9 +41,10 @@ export class Marks {
   #apply(entries, now) {
     const marked = new Map(entries.map((entry) => [entry.key, entry]));
     for (const [key, { at, gone }] of this.#changes) {
+      const time = formatTime(new Date(at));
       if (now - at >= MARKED_MS) this.#changes.delete(key);
-      else if (gone !== undefined) marked.set(key, { key, item: gone, isGone: true, mark: `gone at ${formatTime(new Date(at))}` });
-      else if (marked.has(key)) marked.get(key).mark = `new at ${formatTime(new Date(at))}`;
+      else if (gone !== undefined) marked.set(key, { key, item: gone, isGone: true, mark: `gone at ${time}` });
+      else if (marked.has(key)) marked.get(key).mark = `new at ${time}`;
     }
     return [...marked.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }

@@ -1,4 +1,4 @@
-// The buttons to the next and the previous page of a list. The gateway returns the key after which the next page begins.
+// The buttons to the next and the previous page of a list. The gateway returns where the next page begins.
 
 import { byId, element } from "./page.js";
 
@@ -11,22 +11,27 @@ export class Pager {
   #buttons;
   #area;
 
-  // `name`: the element `<name>-pages`. `changed` is called when another page is selected.
+  // `name`: the element `<name>-pages`. `what`: the items of the list. `changed` is called when another page is selected.
   constructor(name, what, changed) {
     this.#area = byId(`${name}-pages`);
-    this.#buttons = [["Previous page", () => this.#afters.pop()], ["Next page", () => this.#afters.push(this.#next)]].map(([text, move]) => {
-      const button = element("button", { type: "button", class: "quiet small", "aria-label": `${text} of ${what}` }, text);
-      button.addEventListener("click", () => {
-        if (button.getAttribute("aria-disabled") === "true") return;
-        move();
-        // Until the answer is there, no further page can be selected.
-        this.#enable(false, false);
-        changed();
-      });
-      return button;
-    });
+    this.#buttons = [
+      this.#button("Previous page", what, () => this.#afters.pop(), changed),
+      this.#button("Next page", what, () => this.#afters.push(this.#next), changed),
+    ];
     this.#area.replaceChildren(...this.#buttons);
     this.reset();
+  }
+
+  #button(text, what, move, changed) {
+    const button = element("button", { type: "button", class: "quiet small", "aria-label": `${text} of ${what}` }, text);
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      move();
+      // Until the answer is there, no further page can be selected.
+      this.#enable(false, false);
+      changed();
+    });
+    return button;
   }
 
   // The parameters of a request for the current page.

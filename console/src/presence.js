@@ -12,7 +12,11 @@ const MAX_CHANGES = 50;
 const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
 
 const ask = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
-const describeState = ({ online, replicas }) => (!online ? "away" : replicas > 0 ? "online" : "online, within the grace");
+
+function describeState({ online, replicas }) {
+  if (!online) return "away";
+  return replicas > 0 ? "online" : "online, within the grace";
+}
 
 export class Presence {
   // The watched users, each with its state and the text of its last change.
@@ -22,7 +26,9 @@ export class Presence {
     [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
-  #feed = new Feed("presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF);
+  #feed = new Feed(
+    "presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF,
+  );
 
   constructor() {
     onSubmit("presence-form", () => this.#watch());
@@ -34,13 +40,16 @@ export class Presence {
     const field = byId("presence-users");
     const entered = field.value.split(/[\s,]+/).filter((user) => user && !this.#users.has(user));
     if (entered.length === 0) return;
+    if (this.#users.size + entered.length > MAX_WATCHED) {
+      return setStatus("presence-status", `At most ${MAX_WATCHED} users can be watched.`, "bad");
+    }
     try {
-      if (this.#users.size + entered.length > MAX_WATCHED) throw new Error(`At most ${MAX_WATCHED} users can be watched.`);
       const users = await ask(entered);
       for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
     } catch (error) {
       const isOff = error.status === 409;
-      return setStatus("presence-status", isOff ? PRESENCE_OFF : error.message, isOff ? "warn" : "bad");
+      const text = error.status ? error.message : "The admin port does not answer.";
+      return setStatus("presence-status", isOff ? PRESENCE_OFF : text, isOff ? "warn" : "bad");
     }
     field.value = "";
     byId("presence-watched").hidden = false;

@@ -27,11 +27,15 @@ export class Sessions {
     this.#table = new Table(
       "sessions",
       [
-        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"], [({ age_ms }) => formatDuration(age_ms), "number"],
-        [({ queued_bytes }) => formatBytes(queued_bytes), "number"], [({ address }) => address ?? "unknown"],
-        [({ version }) => version], [({ replica }) => replica ?? "", "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
+        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"],
+        [({ age_ms }) => formatDuration(age_ms), "number"], [({ queued_bytes }) => formatBytes(queued_bytes), "number"],
+        [({ address }) => address ?? "unknown"], [({ version }) => version],
+        [({ replica }) => replica, "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
       ],
-      { text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`, run: (session) => this.#disconnect(session) },
+      {
+        text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`,
+        run: (session) => this.#disconnect(session),
+      },
     );
     onSubmit("sessions-form", () => this.#applyFilter());
     byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());

@@ -57,7 +57,9 @@ export class Table {
   }
 
   #newRow(key, item, hasMark) {
-    const cells = this.#columns.map(([, kind = "", title]) => element("td", { class: kind, ...(title && { title: title(item) }) }));
+    const cells = this.#columns.map(([, kind = "", title]) => {
+      return element("td", title ? { class: kind, title: title(item) } : { class: kind });
+    });
     if (hasMark) cells.push(element("td", { class: "mark" }));
     if (this.#action) {
       const { text, kind = "" } = this.#action;
