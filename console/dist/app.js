@@ -52,13 +52,20 @@ const formatDuration = (ms) => {
 
 const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
 
+const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
 let questions = 0;
 
-// Asks for confirmation. Resolves to true if the user confirms.
-function confirmAction(text) {
+// Asks for confirmation of an action, such as "Disconnect". Resolves to the entered reason if the user confirms, and
+// otherwise to null.
+function confirmAction(action, text, hasReason) {
   const dialog = byId("confirm-dialog");
   const number = ++questions;
+  byId("confirm-title").textContent = `${action}?`;
+  byId("confirm-button").textContent = action;
   byId("confirm-text").textContent = text;
+  byId("confirm-reason-label").hidden = !hasReason;
+  byId("confirm-reason").value = "";
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -66,7 +73,8 @@ function confirmAction(text) {
       // The close event arrives later than the close itself. By then the dialog may show the next question.
       if (dialog.open && number === questions) return;
       dialog.removeEventListener("close", onClose);
-      resolve(number === questions && dialog.returnValue === "yes");
+      const isConfirmed = number === questions && dialog.returnValue === "yes";
+      resolve(isConfirmed ? byId("confirm-reason").value.trim() : null);
     };
     dialog.addEventListener("close", onClose);
   });
@@ -95,7 +103,7 @@ class ApiError extends Error {
   }
 }
 
-// The gateway answers within two seconds, even if a worker does not respond.
+// The gateway answers within five seconds, even if a replica does not respond.
 const REQUEST_TIMEOUT_MS = 10_000;
 
 async function request(method, path, body) {
@@ -135,6 +143,445 @@ function initKeyDialog(changed) {
   // After "Cancel" the dialog does not reopen with the next request.
   byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "entered"));
   byId("key-button").addEventListener("click", showKeyDialog);
+}
+
+// feed.js
+
+// Data that the page asks for again and again, while the page is visible.
+
+
+const feeds = [];
+
+const refreshFeeds = () => feeds.forEach((feed) => feed.refresh());
+const markFeedsStale = () => feeds.forEach((feed) => feed.markStale());
+
+document.addEventListener("visibilitychange", refreshFeeds);
+
+// A request that the gateway refuses is not repeated until the operator changes something.
+const isRefusal = ({ status }) => status >= 400 && status < 500;
+
+class Feed {
+  #name;
+  #interval;
+  #load;
+  #show;
+  #whatToSet;
+  #timer = 0;
+  #isActive = false;
+  // Only the answer to the latest request is used.
+  #latestRequest = 0;
+  // The time of the latest answer.
+  #since = null;
+
+  // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
+  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` returns the text for
+  // data that the settings turn off.
+  constructor(name, interval, load, show, whatToSet = null) {
+    [this.#name, this.#interval, this.#load, this.#show, this.#whatToSet] = [name, interval, load, show, whatToSet];
+    feeds.push(this);
+  }
+
+  start() {
+    this.#isActive = true;
+    this.refresh();
+  }
+
+  // Stops, and forgets the state of the data.
+  stop() {
+    this.#isActive = false;
+    this.#latestRequest += 1;
+    this.#since = null;
+    clearTimeout(this.#timer);
+    this.#setStale(false);
+    setStatus(`${this.#name}-status`, "");
+  }
+
+  // Refreshes after a short delay, so that a session that has just begun or ended is shown correctly.
+  refreshSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.refresh(), 300);
+  }
+
+  // Refreshes now, and then regularly.
+  async refresh() {
+    clearTimeout(this.#timer);
+    if (document.hidden || !this.#isActive) return;
+    const number = ++this.#latestRequest;
+    const [answer, error] = await this.#load().then((answer) => [answer], (error) => [null, error]);
+    if (number !== this.#latestRequest) return;
+    if (error) {
+      this.markStale(error);
+      if (isRefusal(error)) return;
+    } else {
+      this.#since = new Date();
+      this.#setStale(false);
+      setStatus(`${this.#name}-status`, ...this.#show(answer));
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.refresh(), this.#interval);
+  }
+
+  // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
+  markStale(error = {}) {
+    if (!this.#isActive) return;
+    const isOff = error.status === 409 && this.#whatToSet !== null;
+    const detail = isOff ? this.#whatToSet() : error.status ? error.message : "";
+    const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
+    if (!stale && !detail) return;
+    this.#setStale(true);
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
+  }
+
+  #setStale(isStale) {
+    byId(`${this.#name}-region`).classList.toggle("stale", isStale);
+  }
+}
+
+// marks.js
+
+// Finds out which items of a list have come and gone since the operator opened its page.
+
+
+// How long a change stays marked.
+const MARKED_MS = 10_000;
+
+class Marks {
+  // The items of the previous answer by key, or null before the first one, and the end of its page.
+  #shown = null;
+  #end = null;
+  // The recent changes by key: when, and the item if it has gone.
+  #changes = new Map();
+
+  // Forgets all, because another page is opened.
+  reset() {
+    this.#shown = null;
+    this.#changes.clear();
+  }
+
+  // Takes the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or null.
+  // Returns what to show, in the same order: the items, and for a short time those that have gone.
+  update(items, end) {
+    const keys = [...items.keys()];
+    // An item beyond the end of a page has not come or gone, but moved between two pages.
+    const isWithin = (key, bound) => bound === null || key <= bound;
+    const at = Date.now();
+    if (this.#shown !== null) {
+      for (const key of keys) {
+        if (!this.#shown.has(key) && isWithin(key, this.#end)) this.#changes.set(key, { at });
+      }
+      for (const [key, item] of this.#shown) {
+        if (!items.has(key) && isWithin(key, end)) this.#changes.set(key, { at, gone: item });
+      }
+    }
+    [this.#shown, this.#end] = [items, end];
+    const entries = keys.map((key) => ({ key, item: items.get(key), mark: "" }));
+    return this.#apply(entries, at);
+  }
+
+  #apply(entries, now) {
+    const marked = new Map(entries.map((entry) => [entry.key, entry]));
+    for (const [key, { at, gone }] of this.#changes) {
+      const time = formatTime(new Date(at));
+      if (now - at >= MARKED_MS) this.#changes.delete(key);
+      else if (gone !== undefined) marked.set(key, { key, item: gone, isGone: true, mark: `gone at ${time}` });
+      else if (marked.has(key)) marked.get(key).mark = `new at ${time}`;
+    }
+    return [...marked.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+}
+
+// pager.js
+
+// The buttons to the next and the previous page of a list. The gateway returns where the next page begins.
+
+
+const PAGE_SIZE = 100;
+
+class Pager {
+  // The keys after which the pages up to the current one begin. The first page has none.
+  #afters = [];
+  #next = null;
+  #buttons;
+  #area;
+
+  // `name`: the element `<name>-pages`. `what`: the items of the list. `changed` is called when another page is selected.
+  constructor(name, what, changed) {
+    this.#area = byId(`${name}-pages`);
+    this.#buttons = [
+      this.#button("Previous page", what, () => this.#afters.pop(), changed),
+      this.#button("Next page", what, () => this.#afters.push(this.#next), changed),
+    ];
+    this.#area.replaceChildren(...this.#buttons);
+    this.reset();
+  }
+
+  #button(text, what, move, changed) {
+    const button = element("button", { type: "button", class: "quiet small", "aria-label": `${text} of ${what}` }, text);
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      move();
+      // Until the answer is there, no further page can be selected.
+      this.#enable(false, false);
+      changed();
+    });
+    return button;
+  }
+
+  // The parameters of a request for the current page.
+  get query() {
+    const after = this.#afters.at(-1);
+    return after === undefined ? { limit: PAGE_SIZE } : { limit: PAGE_SIZE, after };
+  }
+
+  // What the status says about the current page.
+  get text() {
+    return this.#area.hidden ? "" : `, page ${this.#afters.length + 1}`;
+  }
+
+  reset() {
+    this.#afters = [];
+    this.update(null);
+  }
+
+  // Takes the key after which the next page begins, or null on the last page.
+  update(next = null) {
+    this.#next = next;
+    const hasPrevious = this.#afters.length > 0;
+    this.#area.hidden = !hasPrevious && next === null;
+    this.#enable(hasPrevious, next !== null);
+  }
+
+  // A disabled button keeps the focus.
+  #enable(...isEnabled) {
+    this.#buttons.forEach((button, index) => button.setAttribute("aria-disabled", String(!isEnabled[index])));
+  }
+}
+
+// table.js
+
+// The rows of a table. A row is reused while its item is listed, so that a click or the focus is not lost.
+
+
+class Table {
+  #body;
+  #region;
+  #columns;
+  #action;
+  #rows = new Map();
+
+  // `name`: the table's body `<name>` and its region `<name>-region`. A column is a function that returns the text for
+  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each
+  // row, its label, and what it does.
+  constructor(name, columns, action = null) {
+    [this.#body, this.#region] = [byId(name), byId(`${name}-region`)];
+    [this.#columns, this.#action] = [columns, action];
+  }
+
+  // Shows entries: a key, an item, and for a list with marks the text of the mark and whether the item has gone.
+  show(entries) {
+    // The keyboard focus stays on the same item.
+    const focused = document.activeElement?.closest("tr")?.dataset.key;
+    const hadFocus = focused !== undefined && this.#body.contains(document.activeElement);
+    this.#rows = new Map(entries.map((entry) => [entry.key, this.#row(entry)]));
+    const rows = [...this.#rows.values()];
+    const { children } = this.#body;
+    if (children.length === rows.length && rows.every((row, index) => children[index] === row)) return;
+    this.#body.replaceChildren(...rows);
+    if (hadFocus) this.focus(focused);
+  }
+
+  clear() {
+    this.show([]);
+  }
+
+  // Focuses the button of an item, or the table if it is no longer listed.
+  focus(key) {
+    (this.#rows.get(key)?.querySelector("button") ?? this.#region).focus();
+  }
+
+  #row({ key, item, mark, isGone = false }) {
+    const row = this.#rows.get(key) ?? this.#newRow(key, item, mark !== undefined);
+    const texts = this.#columns.map(([text]) => String(text(item)));
+    if (mark !== undefined) texts.push(mark);
+    texts.forEach((text, index) => {
+      const cell = row.children[index];
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+    row.className = isGone ? "gone" : mark ? "new" : "";
+    if (this.#action) {
+      const button = row.querySelector("button");
+      button.setAttribute("aria-label", this.#action.label(item));
+      button.onclick = () => this.#action.run(item);
+    }
+    return row;
+  }
+
+  #newRow(key, item, hasMark) {
+    const cells = this.#columns.map(([, kind = "", title]) => {
+      return element("td", title ? { class: kind, title: title(item) } : { class: kind });
+    });
+    if (hasMark) cells.push(element("td", { class: "mark" }));
+    if (this.#action) {
+      const { text, kind = "" } = this.#action;
+      cells.push(element("td", {}, element("button", { type: "button", class: `small ${kind}` }, text)));
+    }
+    return element("tr", { "data-key": key }, ...cells);
+  }
+}
+
+// channel.js
+
+// One channel: its subscribers on all replicas, and its members by page.
+
+
+const CHANNEL_INTERVAL_MS = 2_000;
+
+function whatToSet(what, setting, channel) {
+  const [namespace] = channel.split(":");
+  return `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
+}
+
+function describeChannel({ occupied, replicas, count }) {
+  if (!occupied) return ["no subscribers"];
+  return [`${count === null ? "in use" : `${count} subscribed`}, on ${plural(replicas, "replica")}`];
+}
+
+class Channel {
+  #name = "";
+  #marks = new Marks();
+  #pager = new Pager("members", "members", () => this.#openMembers());
+  #table = new Table("members", [[(user) => user, "name"]]);
+  #feed = new Feed(
+    "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
+    () => whatToSet("use", "occupancy = true", this.#name),
+  );
+  #members = new Feed(
+    "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
+    () => whatToSet("membership", 'presence = "members"', this.#name),
+  );
+  #closed;
+
+  // `closed` is called with the name when the operator closes the channel.
+  constructor(control, closed) {
+    this.#closed = closed;
+    byId("channel-close").addEventListener("click", () => this.#close());
+    byId("channel-disconnect").addEventListener("click", () => control.run("disconnect channel", this.#name, "channel"));
+  }
+
+  open(name) {
+    this.#stop();
+    byId("members-list").hidden = true;
+    this.#name = name;
+    byId("channel-title").textContent = name;
+    byId("channel-region").hidden = false;
+    byId("channel-title").focus();
+    this.#feed.start();
+    this.#openMembers();
+  }
+
+  #openMembers() {
+    this.#marks.reset();
+    this.#members.start();
+  }
+
+  #stop() {
+    this.#feed.stop();
+    this.#members.stop();
+    this.#table.clear();
+    this.#pager.reset();
+    byId("channel-outcome").replaceChildren();
+  }
+
+  #close() {
+    this.#stop();
+    byId("channel-region").hidden = true;
+    this.#closed(this.#name);
+  }
+
+  #path() {
+    return `v1/channels/${encodeURIComponent(this.#name)}`;
+  }
+
+  #loadMembers() {
+    return request("GET", `${this.#path()}/members?${new URLSearchParams(this.#pager.query)}`);
+  }
+
+  #showMembers({ count, members, next }) {
+    byId("members-list").hidden = false;
+    this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), next));
+    this.#pager.update(next);
+    return [plural(count, "member") + this.#pager.text];
+  }
+}
+
+// channels.js
+
+// Lists the channels that have subscribers on any replica.
+
+
+const CHANNELS_INTERVAL_MS = 2_000;
+const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = true, and occupancy = true in "
+  + "[namespaces.<name>].";
+
+class Channels {
+  #namespace = "";
+  #marks = new Marks();
+  #pager = new Pager("in-use", "channels", () => this.#open());
+  #table = new Table(
+    "in-use",
+    [
+      [({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"],
+      [({ replicas }) => replicas, "number"],
+    ],
+    {
+      text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`,
+      run: ({ channel }) => this.#channel.open(channel),
+    },
+  );
+  #feed = new Feed(
+    "in-use", CHANNELS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer), () => OCCUPANCY_OFF,
+  );
+  #channel;
+
+  constructor(control) {
+    this.#channel = new Channel(control, (channel) => this.#table.focus(channel));
+    onSubmit("in-use-form", () => {
+      this.#namespace = byId("in-use-namespace").value.trim();
+      this.#pager.reset();
+      byId("in-use-list").hidden = false;
+      byId("in-use-stop").disabled = false;
+      this.#open();
+    });
+    onSubmit("channel-form", () => this.#channel.open(byId("channel-name").value.trim()));
+    byId("in-use-stop").addEventListener("click", () => this.#stop());
+  }
+
+  // Opens a page of the list.
+  #open() {
+    this.#marks.reset();
+    this.#feed.start();
+  }
+
+  #stop() {
+    this.#feed.stop();
+    this.#table.clear();
+    this.#pager.reset();
+    byId("in-use-list").hidden = true;
+    byId("in-use-stop").disabled = true;
+    byId("in-use-namespace").focus();
+  }
+
+  #load() {
+    const filter = this.#namespace ? { namespace: this.#namespace } : {};
+    return request("GET", `v1/channels?${new URLSearchParams({ ...filter, ...this.#pager.query })}`);
+  }
+
+  #show({ channels, next }) {
+    this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), next));
+    this.#pager.update(next);
+    const isWhole = !next && this.#pager.text === "";
+    return [`${plural(channels.length, "channel")} in use${isWhole ? "" : " on this page"}${this.#pager.text}`];
+  }
 }
 
 // client.js
@@ -440,6 +887,76 @@ class Connection {
   }
 }
 
+// control.js
+
+// Commands to all replicas: disconnects sessions and revokes tokens, after a confirmation, and shows the answers.
+
+
+const CLOSES = "with code 4010, on every replica. The client does not reconnect by itself.";
+const ENDS = "on every replica, and ends the sessions that use";
+
+// The commands by the value of their option: the label of the target, and a text for the confirmation.
+const COMMANDS = {
+  "disconnect session": ["Session", (session) => `This closes session ${session} ${CLOSES}`],
+  "disconnect user": ["User", (user) => `This closes all sessions of user ${user} ${CLOSES}`],
+  "disconnect channel": ["Channel", (channel) => `This closes all sessions that are subscribed to ${channel} ${CLOSES}`],
+  "revoke user": ["User", (user) => `This refuses all tokens of user ${user} that were issued until now, ${ENDS} them.`],
+  "revoke jti": ["Token id (jti)", (jti) => `This refuses the token with the id ${jti}, ${ENDS} it.`],
+};
+
+class Control {
+  #applied;
+
+  // `applied` is called after each command.
+  constructor(applied) {
+    this.#applied = applied;
+    const choice = byId("control-command");
+    choice.addEventListener("change", () => (byId("control-label").textContent = COMMANDS[choice.value][0]));
+    onSubmit("control-form", () => this.run(choice.value, byId("control-target").value.trim(), "control"));
+  }
+
+  // Asks for confirmation, sends a command, and shows its outcome in `<panel>-outcome`. `name` is that of the target in
+  // the question, and `answered` is called when the operator has answered it.
+  async run(command, target, panel, { name = target, answered = () => {} } = {}) {
+    const [action, kind] = command.split(" ");
+    const isDisconnect = action === "disconnect";
+    const [, describe] = COMMANDS[command];
+    const reason = await confirmAction(isDisconnect ? "Disconnect" : "Revoke", describe(name), isDisconnect);
+    answered();
+    if (reason === null) return;
+    const outcome = byId(`${panel}-outcome`);
+    outcome.replaceChildren(element("p", {}, "Waiting for the replicas…"));
+    try {
+      const body = { [action]: { [kind]: target, ...(reason && { reason }) } };
+      outcome.replaceChildren(...describeOutcome(await request("POST", "v1/control", JSON.stringify(body))));
+    } catch (error) {
+      const text = error.status ? error.message : "The admin port did not answer. The command may have been issued.";
+      outcome.replaceChildren(element("p", { class: "bad" }, text));
+      return;
+    }
+    this.#applied();
+  }
+}
+
+// The text about replicas that did not answer, and what that means for one or for several; empty if all did. Without
+// presence, the gateway knows only their number.
+function describeMissing(missing = [], one, several) {
+  if (missing.length === 0) return "";
+  const names = missing.filter((name) => name !== "unnamed").join(", ");
+  const which = plural(missing.length, "replica") + " did not answer" + (names && `: ${names}`);
+  return `${which}. ${missing.length === 1 ? one : several}`;
+}
+
+function describeOutcome({ replicas, missing }) {
+  const answers = Object.entries(replicas).sort();
+  const total = answers.reduce((sum, [, affected]) => sum + affected, 0);
+  const items = answers.map(([name, affected]) => element("li", {}, element("code", {}, name), `: ${affected}`));
+  const [one, several] = ["It applies the command when it is back.", "They apply the command when they are back."];
+  const lacking = describeMissing(missing, one, several);
+  const warning = lacking ? [element("p", { class: "warn" }, lacking)] : [];
+  return [element("p", {}, `${plural(total, "session")} affected, by replica:`), element("ul", {}, ...items), ...warning];
+}
+
 // frames.js
 
 // The list of frames of the console's socket, in both directions, newest first.
@@ -504,6 +1021,100 @@ class Frames {
   }
 }
 
+// presence.js
+
+// Shows whether users are online, on any replica, and each change. Needs only the admin key.
+
+
+const PRESENCE_INTERVAL_MS = 2_000;
+const MAX_WATCHED = 100;
+const MAX_CHANGES = 50;
+
+const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
+
+const ask = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
+
+function describeState({ online, replicas }) {
+  if (!online) return "away";
+  return replicas > 0 ? "online" : "online, within the grace";
+}
+
+class Presence {
+  // The watched users, each with its state and the text of its last change.
+  #users = new Map();
+  #table = new Table(
+    "presence",
+    [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
+    { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
+  );
+  #feed = new Feed(
+    "presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF,
+  );
+
+  constructor() {
+    onSubmit("presence-form", () => this.#watch());
+    byId("presence-clear").addEventListener("click", () => this.#clear());
+  }
+
+  // Asks for the entered users, and watches them if the gateway accepts their names.
+  async #watch() {
+    const field = byId("presence-users");
+    const entered = field.value.split(/[\s,]+/).filter((user) => user && !this.#users.has(user));
+    if (entered.length === 0) return;
+    if (this.#users.size + entered.length > MAX_WATCHED) {
+      return setStatus("presence-status", `At most ${MAX_WATCHED} users can be watched.`, "bad");
+    }
+    try {
+      const users = await ask(entered);
+      for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
+    } catch (error) {
+      const isOff = error.status === 409;
+      const text = error.status ? error.message : "The admin port does not answer.";
+      return setStatus("presence-status", isOff ? PRESENCE_OFF : text, isOff ? "warn" : "bad");
+    }
+    field.value = "";
+    byId("presence-watched").hidden = false;
+    byId("presence-clear").disabled = false;
+    this.#feed.start();
+  }
+
+  #show(users) {
+    for (const [user, before] of this.#users) {
+      // A user that was added after the request has no answer yet.
+      const now = Object.hasOwn(users, user) ? users[user] : before;
+      if (now.online !== before.online) before.change = this.#addChange(user, now.online);
+      Object.assign(before, { online: now.online, replicas: now.replicas });
+    }
+    this.#table.show([...this.#users].map(([key, item]) => ({ key, item })));
+    const online = [...this.#users.values()].filter((user) => user.online).length;
+    return [`${online} of ${plural(this.#users.size, "user")} online`];
+  }
+
+  #addChange(user, isOnline) {
+    const text = `${isOnline ? "came online" : "went away"} at ${formatTime(new Date())}`;
+    const list = byId("presence-changes");
+    list.prepend(element("li", {}, element("code", {}, user), ` ${text}`));
+    if (list.children.length > MAX_CHANGES) list.lastElementChild.remove();
+    return text;
+  }
+
+  #remove(user) {
+    this.#users.delete(user);
+    if (this.#users.size === 0) return this.#clear();
+    this.#feed.refresh();
+  }
+
+  #clear() {
+    this.#users.clear();
+    this.#table.clear();
+    this.#feed.stop();
+    byId("presence-changes").replaceChildren();
+    byId("presence-watched").hidden = true;
+    byId("presence-clear").disabled = true;
+    byId("presence-users").focus();
+  }
+}
+
 // publish.js
 
 // Publishes messages, and shows the time until the console received them.
@@ -558,134 +1169,79 @@ class Publish {
 
 // sessions.js
 
-// Lists the sessions of this replica and disconnects them.
+// Lists the sessions of all replicas and disconnects them.
 
 
-const MAX_SESSIONS = 200;
 const SESSIONS_INTERVAL_MS = 5_000;
+const nameOf = ({ id, user }) => `${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
+
+function formatChannels({ channels, subscriptions }) {
+  const hidden = subscriptions - channels.length;
+  return (channels.join(", ") || "none") + (hidden > 0 ? ` and ${hidden} more` : "");
+}
 
 class Sessions {
-  #timer = 0;
-  // Only the answer to the latest request is used.
-  #latestRequest = 0;
-  // The rows by session id. Rows are reused, so that a click during a refresh is not lost.
-  #rows = new Map();
+  #control;
+  #filter = {};
+  #pager = new Pager("sessions", "sessions", () => this.#feed.refresh());
+  #table;
+  #feed = new Feed("sessions", SESSIONS_INTERVAL_MS, () => this.#load(), (answer) => this.#show(answer));
 
-  constructor() {
-    onSubmit("sessions-form", () => this.refresh());
-    document.addEventListener("visibilitychange", () => this.refresh());
+  constructor(control) {
+    this.#control = control;
+    this.#table = new Table(
+      "sessions",
+      [
+        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"],
+        [({ age_ms }) => formatDuration(age_ms), "number"], [({ queued_bytes }) => formatBytes(queued_bytes), "number"],
+        [({ address }) => address ?? "unknown"], [({ version }) => version],
+        [({ replica }) => replica, "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
+      ],
+      {
+        text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`,
+        run: (session) => this.#disconnect(session),
+      },
+    );
+    onSubmit("sessions-form", () => this.#applyFilter());
     byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
     });
+    this.#feed.start();
   }
 
-  // Refreshes after a short delay, so that a session that has just begun or ended is listed correctly.
   refreshSoon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.refresh(), 300);
+    this.#feed.refreshSoon();
   }
 
-  // Refreshes now, and regularly while the page is visible.
-  async refresh() {
-    clearTimeout(this.#timer);
-    if (document.hidden) return;
-    const number = ++this.#latestRequest;
-    const user = this.#user();
-    try {
-      const query = new URLSearchParams(user ? { limit: MAX_SESSIONS, user } : { limit: MAX_SESSIONS });
-      const { sessions, total, truncated } = await request("GET", `v1/sessions?${query}`);
-      if (number !== this.#latestRequest) return;
-      setStatus("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
-      byId("sessions-region").classList.remove("stale");
-      this.#render(sessions);
-    } catch (error) {
-      if (number !== this.#latestRequest) return;
-      // The status panel reports an unreachable gateway.
-      if (error.status) setStatus("sessions-count", error.message, "bad");
-      if (error.status === 401) return;
-    }
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.refresh(), SESSIONS_INTERVAL_MS);
+  #applyFilter() {
+    const entered = ["user", "channel"].map((name) => [name, byId(`sessions-${name}`).value.trim()]);
+    this.#filter = Object.fromEntries(entered.filter(([, value]) => value));
+    this.#pager.reset();
+    this.#feed.refresh();
   }
 
-  // Marks the list as stale, as of `since`, because the gateway does not answer.
-  markStale(since) {
-    if (since === null) return;
-    byId("sessions-region").classList.add("stale");
-    setStatus("sessions-count", `Stale, as of ${formatTime(since)}`, "warn");
+  #load() {
+    return request("GET", `v1/sessions?${new URLSearchParams({ ...this.#filter, ...this.#pager.query })}`);
   }
 
-  #user() {
-    return byId("sessions-user").value.trim();
+  #show({ sessions, total, next, missing }) {
+    this.#table.show(sessions.map((session) => ({ key: session.id, item: session })));
+    this.#pager.update(next);
+    const count = plural(total, "session") + this.#pager.text;
+    const lacking = describeMissing(missing, "Its sessions are not listed.", "Their sessions are not listed.");
+    return lacking ? [`${count}. ${lacking}`, "warn"] : [count];
   }
 
-  #render(sessions) {
-    // The keyboard focus stays on the same session.
-    const focused = document.activeElement?.dataset?.session;
-    const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
-    this.#rows = rows;
-    const table = byId("sessions");
-    const isSame = table.children.length === rows.size && [...rows.values()].every((row, index) => table.children[index] === row);
-    if (isSame) return;
-    table.replaceChildren(...rows.values());
-    if (focused) this.#focus(focused);
-  }
-
-  // The row of a session, reused if it exists.
-  #row(session) {
-    const hidden = session.subscriptions - session.channels.length;
-    const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
-    const texts = [
-      session.user ?? "not identified", channels || "none", formatDuration(session.age_ms), formatBytes(session.queued_bytes),
-      session.address ?? "unknown", String(session.version),
-    ];
-    const kinds = ["", "wrap", "number", "number", "", ""];
-    const row = this.#rows.get(session.id) ?? this.#newRow(session, kinds);
-    texts.forEach((text, index) => {
-      const cell = row.children[index];
-      if (cell.textContent !== text) cell.textContent = text;
-    });
-    const button = row.querySelector("button");
-    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "an unidentified user"}`);
-    button.onclick = () => this.#disconnect(session);
-    return row;
-  }
-
-  #newRow({ id }, kinds) {
-    const button = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
-    const cells = kinds.map((kind) => element("td", { class: kind }));
-    const name = element("td", {}, element("code", { title: id }, id.slice(0, 8)));
-    return element("tr", {}, ...cells, name, element("td", {}, button));
-  }
-
-  // Focuses a session, or the table if the session has ended.
-  #focus(session) {
-    (document.querySelector(`[data-session="${session}"]`) ?? byId("sessions-region")).focus();
-  }
-
-  async #disconnect({ id, user }) {
-    const name = `session ${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
-    const isConfirmed = await confirmAction(`This closes ${name} with code 4010. The client does not reconnect by itself.`);
+  #disconnect(session) {
     // The list may have been refreshed while the dialog was open.
-    this.#focus(id);
-    if (isConfirmed) await this.#post(`v1/sessions/${id}/disconnect`);
+    const answered = () => this.#table.focus(session.id);
+    this.#control.run("disconnect session", session.id, "sessions", { name: nameOf(session), answered });
   }
 
-  async #disconnectUser() {
-    const user = this.#user();
-    if (!(await confirmAction(`This closes all sessions of ${user} on this replica with code 4010.`))) return;
-    await this.#post(`v1/users/${encodeURIComponent(user)}/disconnect`);
-  }
-
-  async #post(path) {
-    try {
-      await request("POST", path);
-    } catch (error) {
-      setStatus("sessions-count", error.message, "bad");
-      return;
-    }
-    this.refreshSoon();
+  #disconnectUser() {
+    this.#applyFilter();
+    this.#control.run("disconnect user", this.#filter.user, "sessions");
   }
 }
 
@@ -852,8 +1408,7 @@ class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is called with each status, and `failed` with the time of the latest status when the gateway does not
-  // answer. `roundTrip` returns the latency of the console's own socket.
+  // `changed` is called with each status, and `failed` when the gateway does not answer. `roundTrip` returns the latency of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
@@ -905,7 +1460,7 @@ class Status {
   #showError(error) {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
-    this.#failed(this.#since);
+    this.#failed();
     const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
       showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
@@ -935,12 +1490,14 @@ function showHealth(text, kind, reasons) {
 initDialogs();
 const frames = new Frames();
 const publish = new Publish();
-const sessions = new Sessions();
-const status = new Status((now) => connection.updateStatus(now), (since) => sessions.markStale(since), () => connection.roundTrip);
+const control = new Control(() => sessions.refreshSoon());
+const sessions = new Sessions(control);
+new Channels(control);
+new Presence();
+const status = new Status((now) => connection.updateStatus(now), markFeedsStale, () => connection.roundTrip);
 const connection = new Connection(frames, () => status.latest, (channel, text) => publish.handleMessage(channel, text), () => sessions.refreshSoon());
 initKeyDialog(() => {
   status.refresh();
-  sessions.refresh();
+  refreshFeeds();
 });
 status.refresh();
-sessions.refresh();

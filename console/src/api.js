@@ -13,7 +13,7 @@ export class ApiError extends Error {
   }
 }
 
-// The gateway answers within two seconds, even if a worker does not respond.
+// The gateway answers within five seconds, even if a replica does not respond.
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export async function request(method, path, body) {

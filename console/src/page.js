@@ -48,13 +48,20 @@ export const formatDuration = (ms) => {
 
 export const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
 
+export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
 let questions = 0;
 
-// Asks for confirmation. Resolves to true if the user confirms.
-export function confirmAction(text) {
+// Asks for confirmation of an action, such as "Disconnect". Resolves to the entered reason if the user confirms, and
+// otherwise to null.
+export function confirmAction(action, text, hasReason) {
   const dialog = byId("confirm-dialog");
   const number = ++questions;
+  byId("confirm-title").textContent = `${action}?`;
+  byId("confirm-button").textContent = action;
   byId("confirm-text").textContent = text;
+  byId("confirm-reason-label").hidden = !hasReason;
+  byId("confirm-reason").value = "";
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -62,7 +69,8 @@ export function confirmAction(text) {
       // The close event arrives later than the close itself. By then the dialog may show the next question.
       if (dialog.open && number === questions) return;
       dialog.removeEventListener("close", onClose);
-      resolve(number === questions && dialog.returnValue === "yes");
+      const isConfirmed = number === questions && dialog.returnValue === "yes";
+      resolve(isConfirmed ? byId("confirm-reason").value.trim() : null);
     };
     dialog.addEventListener("close", onClose);
   });

@@ -25,8 +25,7 @@ export class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is called with each status, and `failed` with the time of the latest status when the gateway does not
-  // answer. `roundTrip` returns the latency of the console's own socket.
+  // `changed` is called with each status, and `failed` when the gateway does not answer. `roundTrip` returns the latency of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
@@ -78,7 +77,7 @@ export class Status {
   #showError(error) {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
-    this.#failed(this.#since);
+    this.#failed();
     const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
       showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);

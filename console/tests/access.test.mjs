@@ -7,11 +7,15 @@ import { startGateway } from "./gateway.mjs";
 
 const DESKTOP = { width: 1200, height: 900 };
 const PHONE = { width: 360, height: 740 };
+const ROOMS = {
+  "presence.enabled": "true", "namespaces.room.presence": "members", "namespaces.room.occupancy": "true",
+  "channels.public_namespaces": "public,room",
+};
 
 let browser;
 let gateway;
 before(async () => {
-  [browser, gateway] = await Promise.all([launch(), startGateway()]);
+  [browser, gateway] = await Promise.all([launch(), startGateway(ROOMS)]);
 });
 after(async () => {
   await browser?.close();
@@ -39,7 +43,7 @@ async function viewsOfASession(page, user) {
   await page.getByLabel("Hide heartbeats").uncheck();
   await waitForText(page, "#frames li", '{"op":10');
   await assertUsable(page, "with heartbeats");
-  await page.getByLabel("Subscribe to").fill("room:7");
+  await page.getByLabel("Subscribe to").fill("private:7");
   await button(page, "Subscribe").click();
   await waitForText(page, "#connection-state", "refused (not_allowed)");
   await publish(page, "public:news", "{", false);
@@ -57,8 +61,39 @@ async function viewsOfASession(page, user) {
   await assertUsable(page, "confirming");
   await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
   await waitForText(page, "#connection-state", "Closed: 4010");
-  await waitForText(page, "#sessions-count", "0 on this replica");
+  await waitForText(page, "#sessions-status", "0 sessions");
   await assertUsable(page, "disconnected");
+}
+
+// Checks each view of the parts that show and control all replicas.
+async function viewsOfADeployment(page, user) {
+  const room = `room:${user}-${"x".repeat(100)}`;
+  await connect(page, user, room);
+  await page.getByLabel("Users to watch").fill(`${user} ${"x".repeat(100)}`);
+  await button(page, "Watch").click();
+  await waitForText(page, "#presence-status", "1 of 2 users online");
+  await page.getByLabel("Namespace").fill("room");
+  await button(page, "List").click();
+  await waitForText(page, "#in-use tr", room);
+  await assertUsable(page, "presence, and channels in use");
+  await button(page, `Open ${room}`).click();
+  await waitForText(page, "#channel-status", "1 subscribed, on 1 replica");
+  await waitForText(page, "#members tr", user);
+  await assertUsable(page, "an open channel");
+  await page.locator("#control-target").fill(user);
+  await button(page, "Send…").click();
+  await assertUsable(page, "confirming a command");
+  await page.locator("#confirm-button").click();
+  await waitForText(page, "#connection-state", "Closed: 4010");
+  await waitForText(page, "#control-outcome", "1 session affected");
+  await waitForText(page, "#members tr.gone", user);
+  await page.locator("#control-target").fill("x".repeat(200));
+  await button(page, "Send…").click();
+  await page.locator("#confirm-reason").fill("x".repeat(123));
+  await page.locator("#confirm-button").click();
+  await waitForText(page, "#control-outcome", "0 sessions affected");
+  await waitForText(page, "#presence-changes li", `${user} went away`);
+  await assertUsable(page, "after a command");
 }
 
 // Checks each view without the key, and of a gateway that is not ready.
@@ -74,13 +109,14 @@ async function viewsOfTrouble(page, key) {
   await button(page, "Use key").click();
   await waitForText(page, "#health", "Not ready");
   await waitForText(page, "#chart-link .value", "down");
+  await waitForText(page, "#sessions-status.bad", "there is no connection to Redis");
   await assertUsable(page, "not ready");
   await page.context().setOffline(true);
   await waitForText(page, "#health", "No answer");
   await assertUsable(page, "no answer");
   await page.context().setOffline(false);
   await waitForText(page, "#health", "Not ready");
-  page.faults = page.faults.filter((fault) => !/401|ERR_INTERNET_DISCONNECTED/.test(fault));
+  page.faults = page.faults.filter((fault) => !/401|503|ERR_INTERNET_DISCONNECTED/.test(fault));
 }
 
 describe("every view is accessible and fits the screen", { concurrency: 2 }, () => {
@@ -88,8 +124,12 @@ describe("every view is accessible and fits the screen", { concurrency: 2 }, () 
     for (const colorScheme of ["light", "dark"]) {
       test(`on ${screen}, ${colorScheme}`, async () => {
         const page = await openConsole(browser, gateway, { viewport, colorScheme });
-        await viewsOfASession(page, `${screen} ${colorScheme}`.replaceAll(" ", "-"));
+        const user = `${screen} ${colorScheme}`.replaceAll(" ", "-");
+        await viewsOfASession(page, user);
         await close(page);
+        const operator = await openConsole(browser, gateway, { viewport, colorScheme });
+        await viewsOfADeployment(operator, user);
+        await close(operator);
         // No server listens on port 1.
         const notReady = await startGateway({ "admin.api_key": "the-key-of-the-admin-api", "broker.url": "redis://127.0.0.1:1" });
         try {
@@ -106,7 +146,7 @@ describe("every view is accessible and fits the screen", { concurrency: 2 }, () 
 
 // Presses Tab until the element with this id or name has the focus, and checks that each focus is visible.
 async function tabTo(page, wanted) {
-  for (let step = 0; step < 60; step++) {
+  for (let step = 0; step < 90; step++) {
     await page.keyboard.press("Tab");
     const { names, outline, isBody } = await page.evaluate(() => {
       const { activeElement: focused } = document;
@@ -135,6 +175,9 @@ test("every action can be done by keyboard", async () => {
   await tabTo(page, "connect");
   await keyboard.press("Enter");
   await waitForText(page, "#connection-state", "Connected as 48");
+  await type("subscribe-channel", "room:48");
+  await keyboard.press("Enter");
+  await waitForText(page, "#channel-list", "room:48");
   await type("subscribe-channel", "public:news");
   await keyboard.press("Enter");
   await waitForText(page, "#channel-list", "public:news");
@@ -145,13 +188,40 @@ test("every action can be done by keyboard", async () => {
   await tabTo(page, "Publish");
   await keyboard.press("Enter");
   await waitForText(page, "#last-message", '"by keyboard"');
-  // Both scrollable regions can be focused.
+  // All scrollable regions can be focused.
   await tabTo(page, "Frames, newest first");
+  await type("presence-users", "48 49");
+  await keyboard.press("Enter");
+  await waitForText(page, "#presence-status", "1 of 2 users online");
+  await tabTo(page, "Watched users");
+  await tabTo(page, "Remove 49");
+  await keyboard.press("Enter");
+  await waitForText(page, "#presence-status", "1 of 1 user online");
+  // The row is removed, and the focus moves to the table.
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Watched users");
+  await tabTo(page, "Changes, newest first");
+  await tabTo(page, "control-command");
+  await keyboard.press("End");
+  await waitForText(page, "#control-label", "Token id (jti)");
+  await type("control-target", "no-such-token");
+  await keyboard.press("Enter");
+  await page.locator("#confirm-dialog[open]").waitFor();
+  await keyboard.press("Enter");
+  await waitForText(page, "#control-outcome", "0 sessions affected");
+  await type("in-use-namespace", "room");
+  await keyboard.press("Enter");
+  await tabTo(page, "Open room:48");
+  await keyboard.press("Enter");
+  await waitForText(page, "#members tr", "48");
+  await tabTo(page, "Members");
+  await tabTo(page, "channel-close");
+  await keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Open room:48");
   await type("sessions-user", "48");
   await keyboard.press("Enter");
-  await waitForText(page, "#sessions-count", "1 on this replica");
+  await waitForText(page, "#sessions-status", "1 session");
   await tabTo(page, "List of sessions");
-  const session = await page.locator("#sessions code").getAttribute("title");
+  const session = await page.locator("#sessions tr").getAttribute("data-key");
   // After the last element, Tab continues at the top of the page.
   await tabTo(page, "cut");
   await keyboard.press("Space");
@@ -162,8 +232,8 @@ test("every action can be done by keyboard", async () => {
   await tabTo(page, /^Unsubscribe from public:news$/);
   await keyboard.press("Enter");
   await waitForText(page, "#connection-state", "public:news: unsubscribed");
-  await page.locator(`#sessions code[title="${session}"]`).waitFor({ state: "detached" });
-  await waitForText(page, "#sessions-count", "1 on this replica");
+  await page.locator(`#sessions tr[data-key="${session}"]`).waitFor({ state: "detached" });
+  await waitForText(page, "#sessions-status", "1 session");
   // After a cancelled confirmation, the focus returns to the same button.
   await tabTo(page, /^Disconnect session .* of 48$/);
   await keyboard.press("Enter");

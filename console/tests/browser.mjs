@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { SOON } from "./gateway.mjs";
 
@@ -12,6 +14,13 @@ const CHROMIUM_PATHS = [
   "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/snap/bin/chromium",
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
+
+// Where the pictures of the documentation are, if SCREENSHOTS is set.
+export const images = process.env.SCREENSHOTS && join(dirname(fileURLToPath(import.meta.url)), "..", "..", "docs", "images");
+if (images) mkdirSync(images, { recursive: true });
+
+// Takes a picture of a page or of a part of it, if SCREENSHOTS is set.
+export const picture = (part, name, options) => images && part.screenshot({ path: join(images, `${name}.png`), ...options });
 
 export function launch() {
   const executablePath = [process.env.CHROMIUM, ...CHROMIUM_PATHS].find((path) => path && existsSync(path));
@@ -53,6 +62,12 @@ export async function waitForText(page, selector, text) {
   await page.locator(selector).filter({ hasText: text }).first().waitFor();
 }
 
+// Waits until the page has refreshed its status several times, which it does every two seconds. Other requests with that
+// interval would have been sent meanwhile.
+export async function waitForRefreshes(page) {
+  for (let count = 0; count < 3; count++) await page.waitForResponse((response) => response.url().endsWith("/v1/status"));
+}
+
 export async function connect(page, user, channels = "") {
   await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
   await page.getByLabel("Additional channels").fill(channels);
@@ -61,10 +76,30 @@ export async function connect(page, user, channels = "") {
 }
 
 export async function publish(page, channel, message, durable) {
-  await page.getByLabel("Channel", { exact: true }).fill(channel);
+  await page.locator("#publish-form").getByLabel("Channel", { exact: true }).fill(channel);
   await page.getByLabel("Message (any JSON)").fill(message);
   await page.getByLabel("Durable: stored").setChecked(durable);
   await page.getByRole("button", { name: "Publish" }).click();
+}
+
+// Opens a socket of the page's own for each of the users, and subscribes it to the channels. Returns a function that
+// closes the sockets.
+export async function openSockets(page, gateway, users, channels) {
+  const tokens = await Promise.all(users.map(async (user) => (await gateway.post("/v1/token", { user, channels: gateway.isInsecure ? [] : channels })).token));
+  const sockets = await page.evaluateHandle(async ([tokens, names]) => {
+    const { socket_url: url } = await (await fetch("v1/status")).json();
+    const channels = names.map((channel) => ({ channel }));
+    return Promise.all(tokens.map((token) => new Promise((resolve, reject) => {
+      const socket = new WebSocket(`${url}?v=2`);
+      socket.onclose = ({ code, reason }) => reject(new Error(`closed: ${code} ${reason}`));
+      socket.onmessage = ({ data }) => {
+        const { op } = JSON.parse(data);
+        if (op === 0) socket.send(JSON.stringify({ op: 1, token, channels }));
+        if (op === 2) resolve(socket);
+      };
+    })));
+  }, [tokens, channels]);
+  return () => sockets.evaluate((all) => all.forEach((socket) => socket.close()));
 }
 
 // Replaces the gateway's socket by a scripted one. `ready` maps the channels of Identify to those of Ready.

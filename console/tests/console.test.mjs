@@ -1,16 +1,13 @@
 // The console in Chromium, with a real gateway.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { assertAccessible, close, connect, launch, openConsole, publish, waitForText, scriptSocket } from "./browser.mjs";
+import {
+  assertAccessible, close, connect, images, launch, openConsole, picture, publish, scriptSocket, waitForText,
+} from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 const KEY = "the-key-of-the-admin-api";
-const images = process.env.SCREENSHOTS && join(dirname(fileURLToPath(import.meta.url)), "..", "..", "docs", "images");
-if (images) mkdirSync(images, { recursive: true });
 
 let browser;
 let gateway;
@@ -21,9 +18,6 @@ after(async () => {
   await browser?.close();
   await gateway?.stop();
 });
-
-// Takes a picture for docs/images if SCREENSHOTS is set.
-const picture = (page, name, options) => images && page.screenshot({ path: join(images, `${name}.png`), ...options });
 
 // Gives the charts of a picture some values: time passes while another user receives messages.
 async function fillCharts() {
@@ -156,19 +150,19 @@ test("sessions are listed and disconnected, singly and by user", async () => {
   const form = page.locator("#sessions-form");
   await form.getByLabel("User", { exact: true }).fill("47");
   await form.getByRole("button", { name: "Show" }).click();
-  await waitForText(page, "#sessions-count", "2 on this replica");
+  await waitForText(page, "#sessions-status", "2 sessions");
   const row = page.locator("#sessions tr").first();
   assert.match(await row.innerText(), /^47\s+user:47, all, public:news\s+\d+ s\s+0 B\s+127\.0\.0\.1\s+2\s/);
-  if (images) await page.locator("section:has(#sessions)").screenshot({ path: join(images, "console-sessions.png") });
+  await picture(page.locator("section:has(#sessions)"), "console-sessions");
   await row.getByRole("button").click();
   await page.locator("#confirm-dialog").getByRole("button", { name: "Cancel" }).click();
   await row.getByRole("button").click();
   await assertAccessible(page, "confirming");
   await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
-  await waitForText(page, "#sessions-count", "1 on this replica");
+  await waitForText(page, "#sessions-status", "1 session");
   await page.getByRole("button", { name: "Disconnect this user" }).click();
   await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
-  await waitForText(page, "#sessions-count", "0 on this replica");
+  await waitForText(page, "#sessions-status", "0 sessions");
   for (const other of others) {
     await waitForText(other, "#connection-state", "Closed: 4010 disconnected by the backend");
     await close(other);
@@ -183,7 +177,7 @@ test("a confirmation that reopens at once gets its own answer", async () => {
   const form = page.locator("#sessions-form");
   await form.getByLabel("User", { exact: true }).fill("56");
   await form.getByRole("button", { name: "Show" }).click();
-  await waitForText(page, "#sessions-count", "1 on this replica");
+  await waitForText(page, "#sessions-status", "1 session");
   // In one task, so that the close event of the first dialog arrives while the second is open.
   await page.evaluate(() => {
     const button = document.querySelector("#sessions button");
@@ -256,7 +250,7 @@ test("production requires a token, and only allowed origins get a socket", async
     await page.locator("#key").fill(KEY);
     await page.getByRole("button", { name: "Use key" }).click();
     await waitForText(page, "#token-hint", "from your login service");
-    await page.getByLabel("Token").fill("x.y.z");
+    await page.locator("#connect-form").getByLabel("Token").fill("x.y.z");
     await page.getByRole("button", { name: "Connect", exact: true }).click();
     await waitForText(page, "#connection-state", "server.allowed_origins");
     page.faults = page.faults.filter((fault) => !/401|403/.test(fault));
@@ -295,16 +289,16 @@ test("the list of sessions refreshes itself and keeps existing rows", async () =
   const page = await openConsole(browser, gateway);
   await page.locator("#sessions-form").getByLabel("User", { exact: true }).fill("58");
   await page.locator("#sessions-form").getByRole("button", { name: "Show" }).click();
-  await waitForText(page, "#sessions-count", "0 on this replica");
+  await waitForText(page, "#sessions-status", "0 sessions");
   const other = await openConsole(browser, gateway);
   await connect(other, "58");
-  await waitForText(page, "#sessions-count", "1 on this replica");
+  await waitForText(page, "#sessions-status", "1 session");
   await page.evaluate(() => (document.querySelector("#sessions button").marked = true));
   const age = await page.locator("#sessions td.number").first().innerText();
   await page.waitForFunction((age) => document.querySelector("#sessions td.number")?.textContent !== age, age);
   assert.equal(await page.evaluate(() => document.querySelector("#sessions button").marked), true);
   await close(other);
-  await waitForText(page, "#sessions-count", "0 on this replica");
+  await waitForText(page, "#sessions-status", "0 sessions");
   await close(page);
 });
 

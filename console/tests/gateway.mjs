@@ -17,6 +17,7 @@ export async function startGateway(settings = {}, environment = {}) {
   return {
     public: publicAddress,
     admin: `http://${admin}`,
+    isInsecure: !all["auth.kind"],
     post: async (path, body) => {
       const answer = await fetch(`http://${admin}${path}`, { method: "POST", body: body && JSON.stringify(body) });
       if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);

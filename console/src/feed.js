@@ -1,0 +1,90 @@
+// Data that the page asks for again and again, while the page is visible.
+
+import { byId, formatTime, setStatus } from "./page.js";
+
+const feeds = [];
+
+export const refreshFeeds = () => feeds.forEach((feed) => feed.refresh());
+export const markFeedsStale = () => feeds.forEach((feed) => feed.markStale());
+
+document.addEventListener("visibilitychange", refreshFeeds);
+
+// A request that the gateway refuses is not repeated until the operator changes something.
+const isRefusal = ({ status }) => status >= 400 && status < 500;
+
+export class Feed {
+  #name;
+  #interval;
+  #load;
+  #show;
+  #whatToSet;
+  #timer = 0;
+  #isActive = false;
+  // Only the answer to the latest request is used.
+  #latestRequest = 0;
+  // The time of the latest answer.
+  #since = null;
+
+  // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
+  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` returns the text for
+  // data that the settings turn off.
+  constructor(name, interval, load, show, whatToSet = null) {
+    [this.#name, this.#interval, this.#load, this.#show, this.#whatToSet] = [name, interval, load, show, whatToSet];
+    feeds.push(this);
+  }
+
+  start() {
+    this.#isActive = true;
+    this.refresh();
+  }
+
+  // Stops, and forgets the state of the data.
+  stop() {
+    this.#isActive = false;
+    this.#latestRequest += 1;
+    this.#since = null;
+    clearTimeout(this.#timer);
+    this.#setStale(false);
+    setStatus(`${this.#name}-status`, "");
+  }
+
+  // Refreshes after a short delay, so that a session that has just begun or ended is shown correctly.
+  refreshSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.refresh(), 300);
+  }
+
+  // Refreshes now, and then regularly.
+  async refresh() {
+    clearTimeout(this.#timer);
+    if (document.hidden || !this.#isActive) return;
+    const number = ++this.#latestRequest;
+    const [answer, error] = await this.#load().then((answer) => [answer], (error) => [null, error]);
+    if (number !== this.#latestRequest) return;
+    if (error) {
+      this.markStale(error);
+      if (isRefusal(error)) return;
+    } else {
+      this.#since = new Date();
+      this.#setStale(false);
+      setStatus(`${this.#name}-status`, ...this.#show(answer));
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.refresh(), this.#interval);
+  }
+
+  // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
+  markStale(error = {}) {
+    if (!this.#isActive) return;
+    const isOff = error.status === 409 && this.#whatToSet !== null;
+    const detail = isOff ? this.#whatToSet() : error.status ? error.message : "";
+    const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
+    if (!stale && !detail) return;
+    this.#setStale(true);
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
+  }
+
+  #setStale(isStale) {
+    byId(`${this.#name}-region`).classList.toggle("stale", isStale);
+  }
+}
