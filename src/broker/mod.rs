@@ -324,7 +324,7 @@ impl Broker {
         }
     }
 
-    /// Tells the other replicas that this one ends, so that nobody waits for it. Takes a second at most.
+    /// Gives up this replica's presence lease, so that no command waits for its answer. Takes a second at most.
     pub async fn end_lease(&self) {
         match self {
             Self::Memory(_) => {}

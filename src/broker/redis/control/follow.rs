@@ -207,7 +207,7 @@ impl CommandFollower<'_> {
 
     fn add_revocations(&self, revocations: &[Revocation]) {
         let control = &self.state.control;
-        // A clock that is behind keeps them longer.
+        // A slow clock keeps them longer.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         control.revocations.add_all(revocations, u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         let count = i64::try_from(control.revocations.count()).unwrap_or(i64::MAX);
