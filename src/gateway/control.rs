@@ -8,7 +8,7 @@ use crate::broker::{
     ChannelChange, ControlAnswer, ControlCommand, ControlHandler, Disconnection, Revocation, SessionQuery,
 };
 use crate::http::{SessionPage, worker_timeout_detail};
-use crate::hub::control::{ApplyCommand, HubCommand, RevokedTokens, Target};
+use crate::hub::control::{ApplyCommand, HubCommand, RevokedTokens, SessionTarget};
 use crate::hub::messages::ListSessions;
 use crate::hub::{HubTimeout, Hubs};
 use protocol::SessionId;
@@ -85,11 +85,11 @@ fn hub_command(command: ControlCommand) -> Option<HubCommand> {
     }
 }
 
-fn target(user: Option<&str>, session: Option<&str>, name: Option<&str>) -> Option<Target> {
+fn target(user: Option<&str>, session: Option<&str>, name: Option<&str>) -> Option<SessionTarget> {
     match (user, session, name) {
-        (Some(user), None, None) => user_channel(user).map(Target::User),
-        (None, Some(session), None) => session_id(session).map(Target::Session),
-        (None, None, Some(name)) => channel(name).map(Target::Channel),
+        (Some(user), None, None) => user_channel(user).map(SessionTarget::User),
+        (None, Some(session), None) => session_id(session).map(SessionTarget::Session),
+        (None, None, Some(name)) => channel(name).map(SessionTarget::Channel),
         _ => None,
     }
 }

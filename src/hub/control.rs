@@ -19,14 +19,14 @@ pub enum HubCommand {
     /// Ends sessions with close code 4010.
     Disconnect {
         /// The sessions.
-        target: Target,
+        target: SessionTarget,
         /// The reason in the Close frame, at most 123 bytes; `None`: the usual one.
         reason: Option<Arc<str>>,
     },
     /// Subscribes sessions to a channel, or ends their subscriptions.
     SetSubscription {
         /// The sessions.
-        target: Target,
+        target: SessionTarget,
         /// The channel.
         channel: ChannelName,
         /// Whether the sessions are subscribed from now on.
@@ -38,7 +38,7 @@ pub enum HubCommand {
 
 /// The sessions that a command is for.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub enum SessionTarget {
     /// The sessions of the user with this channel.
     User(ChannelName),
     /// One session.
@@ -136,12 +136,12 @@ impl Handler<TokenAccepted> for Hub {
 
 impl Hub {
     /// The sessions that a command is for: opened by `issued`, and not ending.
-    fn targeted(&self, target: &Target, issued: Instant) -> Vec<SessionKey> {
+    fn targeted(&self, target: &SessionTarget, issued: Instant) -> Vec<SessionKey> {
         let registry = self.core.registry();
         let mut keys = match target {
-            Target::Session(session) => self.core.key(*session).into_iter().collect(),
-            Target::User(user) => registry.sessions_of(user),
-            Target::Channel(channel) => registry.subscribers_of(channel),
+            SessionTarget::Session(session) => self.core.key(*session).into_iter().collect(),
+            SessionTarget::User(user) => registry.sessions_of(user),
+            SessionTarget::Channel(channel) => registry.subscribers_of(channel),
         };
         keys.retain(|key| {
             self.is_open(*key)

@@ -23,7 +23,7 @@ fn wait_note(gateway: &TestGateway, text: &str) {
 }
 
 #[test]
-fn a_stale_replica_refuses_new_sessions_if_told_so() {
+fn a_stale_replica_refuses_new_sessions_if_set() {
     let redis = RedisServer::start();
     let gateway = plan(&redis, "refuse").spawn();
     gateway.wait_ready();
