@@ -286,16 +286,16 @@ pub struct LimitSettings {
     pub failed_identifies_per_minute_per_address: u32,
 }
 
-/// `[presence]`: who is online.
+/// `[presence]`: who is online, and who is in a room.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresenceSettings {
-    /// Whether replicas report their users.
+    /// Whether replicas report their users, channels and rooms.
     pub enabled: bool,
     /// A user is away after this time without a session.
     #[serde(with = "duration")]
     pub grace: Duration,
-    /// The most entries of the stream of edges, approximately.
+    /// The most entries of each stream of edges, approximately.
     pub max_edges: usize,
     /// The most members of a channel of which joins and leaves are sent to clients.
     pub max_members: usize,

@@ -6,14 +6,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::reporter::MAX_REPORTED;
+use super::reporter::MAX_ROOMS;
 use crate::broker::HubId;
 use protocol::channel::ChannelName;
 
 /// The shortest time between two reports of a room.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The rooms of one report, at most [`MAX_REPORTED`], and the number of sessions in each.
+/// The rooms of one report, at most [`MAX_ROOMS`], and the number of sessions in each.
 pub(crate) type CountReport = Vec<(ChannelName, usize)>;
 
 /// How much each hub has of something; hubs with nothing are left out.
@@ -83,7 +83,7 @@ impl CountReporter {
             return None;
         }
         let mut report = CountReport::new();
-        while report.len() < MAX_REPORTED && self.due.first().is_some_and(|(due, _)| *due <= now) {
+        while report.len() < MAX_ROOMS && self.due.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, room)) = self.due.pop_first() else { break };
             let Some(counted) = self.rooms.get_mut(&room) else { continue };
             counted.due = None;

@@ -8,6 +8,8 @@ use std::hash::Hash;
 
 /// The most names in one report. One call blocks Redis for a few milliseconds at this length.
 pub(crate) const MAX_REPORTED: usize = 500;
+/// The most rooms in one report or read, for the same reason: a room takes longer, because Redis adds up its counts.
+pub(crate) const MAX_ROOMS: usize = 100;
 
 /// What has to be reported of the names of one kind, such as all users, and what was.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::counts::HubSizes;
-use super::reporter::MAX_REPORTED;
+use super::reporter::MAX_ROOMS;
 use crate::broker::{HubEvent, HubId};
 use protocol::channel::ChannelName;
 
@@ -144,10 +144,10 @@ impl RoomFeed {
         }
     }
 
-    /// The events that are due, of at most [`MAX_REPORTED`] rooms.
+    /// The events that are due, of at most [`MAX_ROOMS`] rooms.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<RoomEvent> {
         let mut events = Vec::new();
-        for _ in 0..MAX_REPORTED {
+        for _ in 0..MAX_ROOMS {
             if self.next_due().is_none_or(|due| due > now) {
                 break;
             }
@@ -190,11 +190,11 @@ impl RoomFeed {
         }
     }
 
-    /// The rooms to read now, at most [`MAX_REPORTED`]. What is read is a change, in order with the others. Each call is
+    /// The rooms to read now, at most [`MAX_ROOMS`]. What is read is a change, in order with the others. Each call is
     /// followed by a change of each room, or by [`Self::repeat_reads`] or [`Self::connected`].
     pub(crate) fn next_read(&mut self) -> Vec<ChannelName> {
         let mut rooms = Vec::new();
-        while rooms.len() < MAX_REPORTED
+        while rooms.len() < MAX_ROOMS
             && let Some(name) = self.unread.pop_first()
         {
             if let Some(room) = self.rooms.get_mut(&name).filter(|room| room.read == RoomRead::Needed) {

@@ -15,6 +15,8 @@
 -- - gateway_json.lua: checks that a message is JSON.
 -- - gateway_publish.lua: gateway_publish.
 -- - gateway_mark.lua: gateway_mark, which maintains the settings and the dataset marker. Only gateways call it.
+-- - gateway_presence.lua: leases, and which users, channels and members each replica has. Only gateways call it.
+-- - gateway_rooms.lua: counts, members and channels in use. Only gateways call it.
 --
 -- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --

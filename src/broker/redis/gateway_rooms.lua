@@ -5,22 +5,24 @@
 -- A replica reports its own number of sessions in a room, at most once a second and only when it has changed. Its own
 -- members and its own channels are reported as its users are. All keys share the slot of the leases:
 --
---   room:<channel>              a hash: each process, and its number of sessions, as `<number of its lease> <sessions>`
+--   room:<channel>              a hash: each replica, and its number of sessions
 --   rooms:<replica>             a set: the rooms that this replica has counted
 --   members:<channel>           a sorted set of users, for pages
 --   in-use                      a sorted set of channels, for pages
 --
--- The name of a replica is that of its process, a hyphen and the number of its lease. So a new lease of a process
--- replaces its count, and the count of a lease that has lapsed is not added.
+-- The name of a replica is that of its process, a hyphen and the number of its lease. A count replaces those of earlier
+-- leases of the process in the same step, and a count whose lease has lapsed is not added.
 --
 -- Changes are published on `<prefix>:{presence}:rooms`, once for each call of a function: a list of
 -- `{"channel":…,"count":…,"joined":[…],"left":[…]}`. Counts of sessions have no users. A room of members without users
 -- has more than `presence.max_members`.
 
+-- The most rooms of one call. A room takes longer than a name, because all its counts are read.
+local MAX_ROOMS = 100
 -- The most entries of a page.
 local MAX_PAGE = 1000
 -- The most counts that a page adds up. A longer page ends early.
-local MAX_COUNTS = 20000
+local MAX_COUNTS = 5000
 
 local function publish_rooms(presence, updates)
   if #updates > 0 then
@@ -63,45 +65,53 @@ function rooms.write_members(presence, names, is_begin, max_members)
   publish_rooms(presence, updates)
 end
 
--- The sessions in a room on replicas whose lease lives, without those of `except`, and the value of `except`. `alive`
--- holds what is known of leases. The third result is the number of values.
-local function sum_room(presence, key, now, alive, except)
-  local values, sum, own = redis.call('HGETALL', key), 0, nil
-  for at = 1, #values, 2 do
-    local lease, sessions = string.match(values[at + 1], '^(%d+) (%d+)$')
-    if values[at] == except then
-      own = lease and { lease = tonumber(lease), sessions = tonumber(sessions) }
-    elseif lease then
-      local replica = values[at] .. '-' .. lease
-      if alive[replica] == nil then
-        alive[replica] = is_alive(presence, replica, now) or false
-      end
-      sum = sum + (alive[replica] and tonumber(sessions) or 0)
-    end
-  end
-  return sum, own, #values / 2
-end
-
--- The name of the process of a replica, and the number of its lease.
+-- The name of the process of a replica with a hyphen, and the number of its lease.
 local function process_of(replica)
-  local process, lease = string.match(replica or '', '^(.+)%-(%d+)$')
+  local process, lease = string.match(replica or '', '^(.+%-)(%d+)$')
   return process, tonumber(lease)
 end
 
--- Writes the sessions of this process in a room. Returns how many there are on all replicas, if that has changed.
+-- The sessions in a room on replicas whose lease lives, and the number of counts. With `process`, its own counts are not
+-- added, and the third result has them. `alive` holds what is known of leases. This runs for each replica of each room,
+-- so it must stay cheap.
+local function sum_room(presence, key, now, alive, process)
+  local values, sum, own = redis.call('HGETALL', key), 0, nil
+  for at = 1, #values, 2 do
+    local replica = values[at]
+    if alive[replica] == nil then
+      alive[replica] = is_alive(presence, replica, now) or false
+    end
+    if process and string.sub(replica, 1, #process) == process then
+      own = own or {}
+      own[replica] = tonumber(values[at + 1])
+    elseif alive[replica] then
+      sum = sum + values[at + 1]
+    end
+  end
+  return sum, #values / 2, own
+end
+
+-- Writes the sessions of this replica in a room. Returns how many there are on all replicas, if that has changed.
 local function write_count(presence, room, sessions, replica, now, alive)
   local key, process, lease = presence.base .. 'room:' .. room, process_of(replica)
-  local others, own = sum_room(presence, key, now, alive, process)
-  -- A late call under an earlier lease.
-  if own and own.lease > lease then
-    return nil
+  local others, _, own = sum_room(presence, key, now, alive, process)
+  local before = 0
+  for other, counted in pairs(own or {}) do
+    local _, number = process_of(other)
+    -- A late call under an earlier lease.
+    if number and number > lease then
+      return nil
+    end
+    before = before + (alive[other] and counted or 0)
+    if other ~= replica then
+      redis.call('HDEL', key, other)
+    end
   end
   if sessions > 0 then
-    redis.call('HSET', key, process, string.format('%.0f %.0f', lease, sessions))
+    redis.call('HSET', key, replica, string.format('%.0f', sessions))
   else
-    redis.call('HDEL', key, process)
+    redis.call('HDEL', key, replica)
   end
-  local before = own and is_alive(presence, process .. '-' .. string.format('%.0f', own.lease), now) and own.sessions or 0
   return before ~= sessions and others + sessions or nil
 end
 
@@ -112,9 +122,9 @@ end
 local function count(keys, args)
   local presence, now = presence_of(keys), now_ms()
   if not presence or not process_of(args[1]) or #args < 4 or #args % 3 ~= 1 then
-    return refuse('give the key of the replicas, a replica, and rooms, each with its sessions and 1 or 0')
-  elseif #args > 3 * MAX_REPORTED + 1 then
-    return refuse(string.format('name at most %d at a time', MAX_REPORTED))
+    return refuse('give the key of the replicas, a replica with the number of its lease, and rooms, each with its sessions and 1 or 0')
+  elseif #args > 3 * MAX_ROOMS + 1 then
+    return refuse(string.format('name at most %d at a time', MAX_ROOMS))
   end
   for at = 3, #args, 3 do
     if not string.match(args[at], '^%d+$') or #args[at] > 9 then
@@ -145,30 +155,29 @@ local function count(keys, args)
   return 1
 end
 
--- Takes the counts of at most `limit` rooms of a replica without a lease. Returns how many it took. A count that the
--- process has reported under a later lease stays.
+-- Takes the counts of a replica without a lease. `limit`: how many names the caller may still take; a room weighs as
+-- much as several. Returns the weight of what it took.
 function rooms.bury(presence, replica, limit, now)
-  local process, lease = process_of(replica)
-  if not process or limit < 1 then
-    return 0
+  local weight = MAX_REPORTED / MAX_ROOMS
+  if limit < weight then
+    return limit
   end
-  local names, alive, updates = redis.call('SPOP', presence.base .. 'rooms:' .. replica, limit), {}, {}
+  local key_of_room, alive, updates = presence.base .. 'room:', {}, {}
+  local names = redis.call('SPOP', presence.base .. 'rooms:' .. replica, math.floor(limit / weight))
   for _, room in ipairs(names) do
-    local key = presence.base .. 'room:' .. room
-    local sum, own = sum_room(presence, key, now, alive, process)
-    if own and own.lease == lease then
-      redis.call('HDEL', key, process)
-      updates[#updates + 1] = { channel = room, count = sum }
+    -- A later lease of the process has replaced the other counts.
+    if redis.call('HDEL', key_of_room .. room, replica) == 1 then
+      updates[#updates + 1] = { channel = room, count = (sum_room(presence, key_of_room .. room, now, alive)) }
     end
   end
   publish_rooms(presence, updates)
-  return #names
+  return weight * #names
 end
 
--- The sessions of a room on replicas whose lease lives, its members, and the number of values that were read.
+-- The sessions of a room on replicas whose lease lives, its members, and the number of counts that were read.
 local function read_room(presence, room, now, alive)
-  local sessions, _, values = sum_room(presence, presence.base .. 'room:' .. room, now, alive)
-  return sessions, redis.call('ZCARD', presence.base .. 'members:' .. room), values
+  local sessions, counts = sum_room(presence, presence.base .. 'room:' .. room, now, alive)
+  return sessions, redis.call('ZCARD', presence.base .. 'members:' .. room), counts
 end
 
 -- FCALL gateway_rooms 1 <prefix>:{presence}:replicas <process> <room> …
@@ -177,8 +186,8 @@ end
 -- channels receives them in the order of the changes.
 local function tell_rooms(keys, args)
   local presence, now, alive = presence_of(keys), now_ms(), {}
-  if not presence or #args < 2 or #args > MAX_REPORTED + 1 then
-    return refuse(string.format('give the key of the replicas, a process, and 1 to %d rooms', MAX_REPORTED))
+  if not presence or #args < 2 or #args > MAX_ROOMS + 1 then
+    return refuse(string.format('give the key of the replicas, a process, and 1 to %d rooms', MAX_ROOMS))
   end
   local found = {}
   for at = 2, #args do
@@ -230,11 +239,11 @@ local function read_channels(keys, args)
   names[limit + 1] = nil
   local replicas = #names > 0 and redis.call('HMGET', presence.base .. KINDS.channels.counts, unpack(names))
   for at, channel in ipairs(names) do
-    local sessions, members, values = read_room(presence, channel, now, alive)
+    local sessions, members, read = read_room(presence, channel, now, alive)
     for _, value in ipairs({ channel, tonumber(replicas[at] or '0'), sessions, members }) do
       found[#found + 1] = value
     end
-    counts = counts + values
+    counts = counts + read
     if counts > MAX_COUNTS and at < #names then
       has_more = true
       break

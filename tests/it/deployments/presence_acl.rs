@@ -1,11 +1,13 @@
 //! The rights in Redis that presence needs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use redis::{Connection, cmd};
 
 use super::acl::{as_documented, refusals, set_user, user_of_page};
 use super::assert_delivers;
+use crate::presence::replica::Replica;
 use crate::support::deadline::eventually_eq;
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
@@ -17,7 +19,7 @@ const FUNCTIONS: &str = concat!(
     include_str!("../../../src/broker/redis/gateway_rooms.lua")
 );
 /// A lease lapses after 5 s, and its burial follows within a second.
-const BURIAL: std::time::Duration = std::time::Duration::from_secs(15);
+const BURIAL: Duration = Duration::from_secs(15);
 
 /// On how many replicas the user 42 is, over HTTP.
 fn replicas(gateway: &TestGateway) -> Option<u64> {
@@ -46,6 +48,31 @@ fn the_documented_acl_is_enough_for_presence() {
     drop(sessions);
     eventually_eq(BURIAL, &None, || replicas(&gateway));
     assert_delivers(&gateway, &mut client);
+    assert_eq!(refusals(&mut client), Vec::<String>::new());
+}
+
+#[test]
+fn the_documented_acl_is_enough_for_rooms_and_channels() {
+    let redis = RedisServer::start();
+    let mut client = redis.client();
+    set_user(&mut client, &user_of_page(PRESENCE_PAGE, "gateway"));
+    cmd("ACL").arg("LOG").arg("RESET").exec(&mut client).unwrap();
+    let url = redis.url().replace("redis://", "redis://gateway:change-this-password@");
+    let [replica, dying] = [(); 2].map(|()| Replica::over(&url, Duration::ZERO));
+    let (hub, other) = (replica.hub(), dying.hub());
+    for hub in [&hub, &other] {
+        hub.count("count:1", 1);
+        hub.count("occupancy:1", 1);
+        hub.occupied("occupancy:1", true);
+    }
+    hub.member("members:1", "1", true);
+    other.member("members:1", "2", true);
+    eventually_eq(BURIAL, &Some((2, Some(2))), || replica.channel("occupancy:1"));
+    eventually_eq(BURIAL, &(2, "1 2".into(), None), || replica.members("members:1", None, 9));
+    drop(dying);
+    eventually_eq(BURIAL, &(1, "1".into(), None), || replica.members("members:1", None, 9));
+    eventually_eq(BURIAL, &(vec!["occupancy:1 1 1".into()], None), || replica.channels(None, None, 9));
+    hub.wait_for("members:1 1 -2");
     assert_eq!(refusals(&mut client), Vec::<String>::new());
 }
 

@@ -119,7 +119,7 @@ impl Replica {
                 "{} {} {}",
                 found.channel,
                 found.replicas,
-                found.count.map_or("-".into(), |count| count.to_string())
+                found.count.map_or_else(|| "-".into(), |count| count.to_string())
             )
         });
         (lines.collect(), page.next.map(String::from))

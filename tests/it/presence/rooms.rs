@@ -55,7 +55,6 @@ fn a_count_is_offered_at_most_once_a_second() {
         (2..=100).for_each(|sessions| hub.count("count:1", sessions));
         assert_eq!(hub.next(), "count:1 100");
         assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
-        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
 }
 
