@@ -16,10 +16,9 @@
 -- - gateway_push.lua: hands a message to push if its user is away.
 -- - gateway_publish.lua: gateway_publish.
 -- - gateway_mark.lua: gateway_mark, which maintains the settings and the dataset marker. Only gateways call it.
--- - gateway_presence.lua: who is online. Only gateways call it.
--- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers.
 -- - gateway_presence.lua: leases, and which users, channels and members each replica has. Only gateways call it.
 -- - gateway_rooms.lua: counts, members and channels in use. Only gateways call it.
+-- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers.
 --
 -- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --
