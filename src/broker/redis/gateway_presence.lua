@@ -99,11 +99,17 @@ local function count_down(presence, kind_name, names, due)
   end
 end
 
+local function write_roster(roster, is_addition, ...)
+  if is_addition then
+    return redis.call('SADD', roster, ...)
+  end
+  return redis.call('SREM', roster, ...)
+end
+
 -- Adds the names of a report to the roster, or removes them. Returns those that were not there, or that were, each once.
 local function change_roster(roster, args, is_addition)
-  local command = is_addition and 'SADD' or 'SREM'
   if #args == 4 then
-    return redis.call(command, roster, args[4]) == 1 and { args[4] } or {}
+    return write_roster(roster, is_addition, args[4]) == 1 and { args[4] } or {}
   end
   local names, seen = { unpack(args, 4) }, {}
   local found, chosen, wanted = redis.call('SMISMEMBER', roster, unpack(names)), {}, is_addition and 0 or 1
@@ -114,7 +120,7 @@ local function change_roster(roster, args, is_addition)
     end
   end
   if #chosen > 0 then
-    redis.call(command, roster, unpack(chosen))
+    write_roster(roster, is_addition, unpack(chosen))
   end
   return chosen
 end

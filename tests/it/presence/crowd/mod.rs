@@ -24,7 +24,7 @@ use super::BURIAL;
 use crate::support::deadline::eventually_eq;
 
 /// Most of a run is waiting, so several share the machine.
-const PARALLEL_RUNS: u64 = 10;
+const PARALLEL_RUNS: u64 = 7;
 
 /// Runs one seed: its disturbances begin 2 s apart, and the first differs in nine seeds after each other.
 fn run(kind: &'static Kind, seed: u64) {
