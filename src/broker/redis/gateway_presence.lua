@@ -188,9 +188,9 @@ local LOST_FOR_MS = 60000
 
 -- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew, retire or end>
 --
--- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once; `end` ends the process too.
--- Returns 1 and a replica that is to
--- be buried (empty: none), or 0 when the lease has lapsed: the replica must enter again under another name.
+-- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once; `end` ends the process too. Returns
+-- 1 and a replica that is to be buried (empty: none), or 0 when the lease has lapsed: the replica must enter again under
+-- another name.
 local function beat(keys, args)
   local presence, now = presence_of(keys), now_ms()
   local replica, lease_ms, step = args[1], tonumber(args[2]), args[3]

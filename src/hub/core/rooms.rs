@@ -22,11 +22,11 @@ use protocol::event::Event;
 pub(super) struct Rooms {
     /// `None`: no namespace has presence or occupancy.
     namespaces: Option<Arc<Namespaces>>,
-    rooms: HashMap<ChannelName, Room>,
+    rooms: HashMap<ChannelName, HubRoom>,
 }
 
 #[derive(Debug)]
-struct Room {
+struct HubRoom {
     /// The options of the channel's namespace.
     options: NamespaceSettings,
     /// The number of subscribed sessions.
@@ -60,7 +60,7 @@ impl Rooms {
                 if options.occupancy {
                     report(LocalReport::Channel { channel: channel.clone(), is_occupied: true }, actions);
                 }
-                vacant.insert(Room { options, sessions: 0, users: HashMap::new(), count: None })
+                vacant.insert(HubRoom { options, sessions: 0, users: HashMap::new(), count: None })
             }
         };
         room.sessions += 1;
@@ -96,7 +96,7 @@ impl Rooms {
     }
 }
 
-impl Room {
+impl HubRoom {
     fn report_count(&self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         if self.options.reports_count() {
             report(LocalReport::Count { channel: channel.clone(), sessions: self.sessions }, actions);

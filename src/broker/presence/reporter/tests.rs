@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use protocol::channel::ChannelName;
 
-type Reporter = super::Reporter<ChannelName>;
-type PresenceReport = super::PresenceReport<ChannelName>;
+type UserReporter = Reporter<ChannelName>;
+type UserReport = PresenceReport<ChannelName>;
 
 fn user(number: usize) -> ChannelName {
     ChannelName::of_user(&number.to_string()).unwrap()
@@ -17,7 +17,7 @@ fn user(number: usize) -> ChannelName {
 struct Roster(BTreeSet<ChannelName>);
 
 impl Roster {
-    fn apply(&mut self, report: &PresenceReport) {
+    fn apply(&mut self, report: &UserReport) {
         for name in &report.names {
             if report.is_present {
                 self.0.insert(name.clone())
@@ -28,7 +28,7 @@ impl Roster {
     }
 
     /// Takes all reports that are due, as a driver with a healthy link does.
-    fn drain(&mut self, reporter: &mut Reporter) {
+    fn drain(&mut self, reporter: &mut UserReporter) {
         while let Some(report) = reporter.next_report() {
             assert!((1..=MAX_REPORTED).contains(&report.names.len()));
             self.apply(&report);
@@ -39,16 +39,16 @@ impl Roster {
 
 #[test]
 fn a_user_is_reported_once_until_it_leaves() {
-    let (mut reporter, mut roster) = (Reporter::default(), Roster::default());
+    let (mut reporter, mut roster) = (UserReporter::default(), Roster::default());
     reporter.set(&user(1), true);
     let report = reporter.next_report().unwrap();
-    assert_eq!(report, PresenceReport { is_present: true, names: vec![user(1)] });
+    assert_eq!(report, UserReport { is_present: true, names: vec![user(1)] });
     assert_eq!(reporter.next_report(), None, "one at a time");
     roster.apply(&report);
     reporter.answered(true);
     assert_eq!(reporter.next_report(), None);
     reporter.set(&user(1), false);
-    assert_eq!(reporter.next_report().unwrap(), PresenceReport { is_present: false, names: vec![user(1)] });
+    assert_eq!(reporter.next_report().unwrap(), UserReport { is_present: false, names: vec![user(1)] });
     reporter.answered(true);
     assert_eq!(reporter.next_report(), None);
     assert!(reporter.names.is_empty(), "nothing is kept for it");
@@ -56,7 +56,7 @@ fn a_user_is_reported_once_until_it_leaves() {
 
 #[test]
 fn a_user_that_came_and_left_between_reports_is_not_reported() {
-    let mut reporter = Reporter::default();
+    let mut reporter = UserReporter::default();
     reporter.set(&user(1), true);
     reporter.set(&user(1), false);
     assert_eq!(reporter.next_report(), None);
@@ -65,7 +65,7 @@ fn a_user_that_came_and_left_between_reports_is_not_reported() {
 
 #[test]
 fn a_report_without_an_answer_is_sent_again() {
-    let mut reporter = Reporter::default();
+    let mut reporter = UserReporter::default();
     reporter.set(&user(1), true);
     let report = reporter.next_report();
     reporter.answered(false);
@@ -77,7 +77,7 @@ fn a_report_without_an_answer_is_sent_again() {
 
 #[test]
 fn everyone_is_reported_again_under_a_new_lease() {
-    let (mut reporter, mut roster) = (Reporter::default(), Roster::default());
+    let (mut reporter, mut roster) = (UserReporter::default(), Roster::default());
     (0..1_200).for_each(|number| reporter.set(&user(number), true));
     roster.drain(&mut reporter);
     reporter.set(&user(0), false);
@@ -91,7 +91,7 @@ proptest! {
     /// Whatever is lost on the way, Redis has the truth once the reports are answered.
     #[test]
     fn reports_converge_to_the_truth(steps in prop::collection::vec((0..6usize, 0..5usize, any::<bool>()), 0..200)) {
-        let (mut reporter, mut roster, mut present) = (Reporter::default(), Roster::default(), BTreeSet::new());
+        let (mut reporter, mut roster, mut present) = (UserReporter::default(), Roster::default(), BTreeSet::new());
         for (kind, number, flag) in steps {
             match kind {
                 0..=2 => {
