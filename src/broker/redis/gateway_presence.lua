@@ -6,7 +6,7 @@
 --
 --   replicas                    a sorted set: each replica and when its lease lapses, in Unix milliseconds
 --   users:, channels:, joined:<replica>   sets: what this replica has reported of each kind
---   online, occupied, joined    hashes: each user, channel and member (`<channel> <user>`), and on how many replicas it is
+--   online, occupied, joined    hashes: each user, channel and member (`<channel> <user>`), and its number of replicas
 --   leaving:<kind>              a sorted set: what has count 0, and when its edge is due
 --   edges, channels             streams of edges
 --

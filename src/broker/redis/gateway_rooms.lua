@@ -122,7 +122,7 @@ end
 local function count(keys, args)
   local presence, now = presence_of(keys), now_ms()
   if not presence or not process_of(args[1]) or #args < 4 or #args % 3 ~= 1 then
-    return refuse('give the key of the replicas, a replica with the number of its lease, and rooms, each with its sessions and 1 or 0')
+    return refuse('give the key of the replicas, a replica, and rooms, each with its sessions and 1 or 0')
   elseif #args > 3 * MAX_ROOMS + 1 then
     return refuse(string.format('name at most %d at a time', MAX_ROOMS))
   end
@@ -223,7 +223,7 @@ end
 
 -- FCALL gateway_channels 1 <prefix>:{presence}:replicas <namespace, or empty> <after, or empty> <limit>
 --
--- Returns 1 if more channels follow, and a list with the name, the replicas, the sessions and the members of each channel.
+-- Returns 1 if more channels follow, and a list with the name, the replicas, the sessions and the members of each.
 local function read_channels(keys, args)
   local presence, now, limit = presence_of(keys), now_ms(), tonumber(args[3])
   if not presence or #args ~= 3 or not limit or limit < 1 or limit > MAX_PAGE then

@@ -13,8 +13,8 @@ use super::presence::{Presence, function_call};
 use super::state::RedisState;
 use protocol::channel::ChannelName;
 
-/// The channel, after the prefix, of the changes of all rooms. No session can subscribe to it, because of its braces. With
-/// a colon and the name of a process, it is the channel of the rooms that this process reads.
+/// The channel, after the prefix, of the changes of all rooms. No session can subscribe to it, because of its braces.
+/// With a colon and the name of a process, it is the channel of the rooms that this process reads.
 pub(super) const ROOMS: &str = "{presence}:rooms";
 
 /// A change of a room, as the functions publish it.

@@ -100,17 +100,20 @@ fn edges_of_channels_stay_exact_while_replicas_are_killed() {
         (replica, hub, [false; CHANNELS])
     };
     replicas.extend((0..3).map(|_| start()));
-    let end = Instant::now() + Duration::from_secs(8);
-    let mut steps = 0;
-    while Instant::now() < end {
-        steps += 1;
+    let (begin, mut kills) = (Instant::now(), [5, 11].map(Duration::from_secs).into_iter().peekable());
+    while begin.elapsed() < Duration::from_secs(12) {
         let at = random.random_range(0..replicas.len());
-        if steps % 1_000 == 500 {
+        if kills.next_if(|kill| begin.elapsed() > *kill).is_some() {
             replicas[at] = start();
             continue;
         }
         let channel = random.random_range(0..CHANNELS);
         let (replica, hub, occupied) = &mut replicas[at];
+        // Every two seconds another channel loses its subscribers, so that it has an edge.
+        let is_vacant = channel == (begin.elapsed().as_secs() / 2) as usize % CHANNELS;
+        if is_vacant && !occupied[channel] {
+            continue;
+        }
         occupied[channel] = !occupied[channel];
         let reports = replica.metrics.presence_reports.get();
         hub.occupied(&format!("occupancy:{channel}"), occupied[channel]);
