@@ -45,7 +45,7 @@ pub use control::{
 };
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
-pub use presence::{ChannelInUse, ChannelsPage, LocalReport, MembersPage, PresenceError, PresenceOptions};
+pub use presence::{ChannelInUse, ChannelsPage, LocalReport, PresenceError, PresenceOptions, RoomMembers};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use revocations::{MAX_REVOCATIONS, Revocations};
@@ -137,7 +137,7 @@ impl Broker {
         channel: &ChannelName,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<MembersPage, PresenceError> {
+    ) -> Result<RoomMembers, PresenceError> {
         match self {
             Self::Memory(broker) => broker.members(channel, after, limit),
             Self::Redis(broker) => broker.members(channel, after, limit).await,

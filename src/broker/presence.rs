@@ -131,7 +131,7 @@ pub enum LocalReport {
 
 /// A page of the members of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MembersPage {
+pub struct RoomMembers {
     /// How many members the channel has.
     pub count: u64,
     /// The ids of users, in byte order.

@@ -23,8 +23,8 @@ use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
     BrokerCallId, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Cut, Health,
-    HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, LocalReport, MembersPage, PresenceError,
-    PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published, ReadId, SubscribeAck,
+    HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, LocalReport, PresenceError, PresenceOptions,
+    PublishError, PublishOutcome, PublishRequest, Published, ReadId, RoomMembers, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -189,7 +189,7 @@ impl MemoryBroker {
         room: &ChannelName,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<MembersPage, PresenceError> {
+    ) -> Result<RoomMembers, PresenceError> {
         self.ask(|presence| presence.members_page(room, after, limit))
     }
 

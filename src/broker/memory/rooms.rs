@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::presence::{Edge, PresentNames};
 use crate::broker::presence::{HubSizes, RoomChange, RoomEvent, RoomFeed};
 use crate::broker::{
-    ChannelInUse, ChannelsPage, HubId, LocalReport, MembersPage, PresenceError, PresenceOptions,
+    ChannelInUse, ChannelsPage, HubId, LocalReport, PresenceError, PresenceOptions, RoomMembers,
 };
 use protocol::channel::ChannelName;
 
@@ -122,7 +122,7 @@ impl MemoryPresence {
         room: &ChannelName,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<MembersPage, PresenceError> {
+    ) -> Result<RoomMembers, PresenceError> {
         self.options.check_members(room)?;
         let after = after.unwrap_or_default();
         // Any valid name of a user comes after this one.
@@ -138,7 +138,7 @@ impl MemoryPresence {
         let has_more = members.len() > limit;
         members.truncate(limit);
         let next = members.last().filter(|_| has_more).cloned();
-        Ok(MembersPage { count: self.member_counts.get(room).copied().unwrap_or_default(), members, next })
+        Ok(RoomMembers { count: self.member_counts.get(room).copied().unwrap_or_default(), members, next })
     }
 
     pub(super) fn channels_page(

@@ -84,7 +84,7 @@ use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
 use super::{
     BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Health,
-    HubId, LocalReport, MembersPage, PresenceError, Retry,
+    HubId, LocalReport, PresenceError, Retry, RoomMembers,
 };
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
@@ -161,7 +161,7 @@ impl RedisBroker {
         room: &ChannelName,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<MembersPage, PresenceError> {
+    ) -> Result<RoomMembers, PresenceError> {
         rooms::members(&self.handle.state, room, after, limit).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Deserialize;
 use tokio::time::sleep_until;
 
-use super::super::presence::{ChannelInUse, ChannelsPage, MembersPage, PresenceError, RoomChange, RoomEvent};
+use super::super::presence::{ChannelInUse, ChannelsPage, PresenceError, RoomChange, RoomEvent, RoomMembers};
 use super::super::{HubId, LocalReport};
 use super::online::ask;
 use super::presence::{Presence, function_call};
@@ -135,7 +135,7 @@ pub(super) async fn members(
     room: &ChannelName,
     after: Option<&str>,
     limit: usize,
-) -> Result<MembersPage, PresenceError> {
+) -> Result<RoomMembers, PresenceError> {
     let presence = state.presence.as_ref().ok_or(PresenceError::Disabled)?;
     presence.options.check_members(room)?;
     let mut call = function_call(&state.options, "gateway_members");
@@ -143,7 +143,7 @@ pub(super) async fn members(
     let (count, has_more, ids): (u64, u8, Vec<String>) = ask(state, &call).await?;
     let members: Vec<Box<str>> = ids.into_iter().map(String::into_boxed_str).collect();
     let next = members.last().filter(|_| has_more == 1).cloned();
-    Ok(MembersPage { count, members, next })
+    Ok(RoomMembers { count, members, next })
 }
 
 pub(super) async fn channels(

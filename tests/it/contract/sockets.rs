@@ -248,8 +248,8 @@ fn the_contract_has_the_frames_of_presence() {
         validator.is_valid(&serde_json::from_str(frame).unwrap())
     };
     for (schema, frame) in [
-        ("Presence", r#"{"op":14,"channel":"room:7","count":812}"#),
-        ("Presence", r#"{"op":14,"channel":"room:7","count":3,"joined":["42"],"left":["43"]}"#),
+        ("Room", r#"{"op":14,"channel":"room:7","count":812}"#),
+        ("Room", r#"{"op":14,"channel":"room:7","count":3,"joined":["42"],"left":["43"]}"#),
         ("Members", r#"{"op":15,"id":"m1","channel":"room:7","members":["43","44"],"next":"44"}"#),
         ("Members", r#"{"op":15,"id":"m1","channel":"room:7","members":[]}"#),
         ("MembersRequest", r#"{"op":15,"id":"m1","channel":"room:7"}"#),
@@ -263,9 +263,9 @@ fn the_contract_has_the_frames_of_presence() {
         assert!(is(schema, frame), "{schema}: {frame}");
     }
     for (schema, frame) in [
-        ("Presence", r#"{"op":14,"channel":"room:7"}"#),
-        ("Presence", r#"{"op":14,"channel":"room:7","count":-1}"#),
-        ("Presence", r#"{"op":14,"channel":"room:7","count":3,"joined":[]}"#),
+        ("Room", r#"{"op":14,"channel":"room:7"}"#),
+        ("Room", r#"{"op":14,"channel":"room:7","count":-1}"#),
+        ("Room", r#"{"op":14,"channel":"room:7","count":3,"joined":[]}"#),
         ("Members", r#"{"op":15,"channel":"room:7","members":[]}"#),
         ("Members", r#"{"op":15,"id":"m1","channel":"room:7","members":[],"next":null}"#),
         ("MembersRequest", r#"{"op":15,"channel":"room:7"}"#),
