@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_http::ws::{CloseReason, Frame, Message};
+use actix_http::ws::{Frame, Message};
 use actix_rt::time::{sleep, timeout};
 use clap::Args;
 use futures_util::{SinkExt as _, StreamExt as _};
-use serde::{Deserialize, Deserializer};
 use serde_json::json;
-use serde_json::value::RawValue;
 
+use self::event::{ChannelFields, EventFields};
+use self::line::{channel_line, close_line};
 use super::client::ANSWER_TIMEOUT;
 use super::client::error::websocket_error;
 use super::client::url::gateway_url;
@@ -23,6 +23,9 @@ use crate::backoff::Backoff;
 use crate::settings::{AuthKind, Settings, format_duration, name_text, one_line, plain_io};
 use protocol::close::CloseCode;
 use protocol::command::op;
+
+mod event;
+mod line;
 
 /// The maximum size of a received frame or message: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;
@@ -55,41 +58,6 @@ pub(super) struct TailArgs {
     /// URL of the gateway [default: ws:// and server.public_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-}
-
-/// The fields of a frame that a client reads.
-#[derive(Deserialize)]
-struct EventFields<'a> {
-    op: u64,
-    user: Option<String>,
-    channel: Option<String>,
-    position: Option<String>,
-    state: Option<String>,
-    reason: Option<String>,
-    recovered: Option<bool>,
-    time: Option<u64>,
-    heartbeat_interval: Option<u64>,
-    after: Option<u64>,
-    channels: Option<Vec<ChannelFields>>,
-    #[serde(borrow, default, deserialize_with = "deserialize_present")]
-    message: Option<&'a RawValue>,
-}
-
-/// Without it, the message `null` would count as absent.
-fn deserialize_present<'a, 'de: 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// A channel in Ready or Subscription. Ready has a state only while the history cannot be read.
-#[derive(Deserialize)]
-struct ChannelFields {
-    channel: String,
-    position: Option<String>,
-    state: Option<String>,
-    reason: Option<String>,
-    recovered: Option<bool>,
 }
 
 pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Failure> {
@@ -330,62 +298,13 @@ fn requested_delay(ms: u64) -> Duration {
     Duration::from_millis(ms).min(REQUESTED_DELAY_MAX)
 }
 
-/// The line for a Close, such as `closed with 4003 identify failed`.
-fn close_line(reason: Option<CloseReason>) -> String {
-    let Some(CloseReason { code, description }) = reason else { return "closed".to_owned() };
-    let line = format!("closed with {} {}", u16::from(code), one_line(description.unwrap_or_default()));
-    line.trim_end().to_owned()
-}
-
-/// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.
-fn channel_line(channel: &str, state: &str, reason: Option<&str>) -> String {
-    let (channel, state) = (name_text(channel), one_line(state));
-    match reason {
-        Some(reason) => format!("{channel} {state}: {}", one_line(reason)),
-        None => format!("{channel} {state}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn channel_line_has_the_reason_if_there_is_one() {
-        assert_eq!(channel_line("room:7", "recovering", None), "room:7 recovering");
-        assert_eq!(channel_line("room:7", "refused", Some("unavailable")), "room:7 refused: unavailable");
-        assert_eq!(channel_line("", "refused", Some("bad\nchannel")), r#""" refused: bad\nchannel"#);
-    }
-
-    #[test]
-    fn a_close_reason_stays_on_one_line() {
-        let close = |text: &str| Some(CloseReason::from((CloseCode::IdentifyFailed.code().into(), text)));
-        assert_eq!(close_line(close("a\u{1b}[31m\nb")), r"closed with 4003 a\u{1b}[31m\nb");
-        assert_eq!(close_line(close("")), "closed with 4003");
-        assert_eq!(close_line(None), "closed");
-    }
-
-    #[test]
     fn a_requested_delay_is_bounded() {
         assert_eq!(requested_delay(1_800), Duration::from_millis(1_800));
         assert_eq!(requested_delay(u64::MAX), REQUESTED_DELAY_MAX);
-    }
-
-    #[test]
-    fn the_message_null_is_a_message() {
-        let event = |text| serde_json::from_str::<EventFields<'_>>(text).unwrap();
-        assert_eq!(event(r#"{"op":3,"message":null}"#).message.map(RawValue::get), Some("null"));
-        assert!(event(r#"{"op":3}"#).message.is_none());
-    }
-
-    #[test]
-    fn ready_has_the_state_of_recovering_channels_only() {
-        let text = r#"{"op":2,"user":"42","channels":[{"channel":"all","position":"7-0"},
-            {"channel":"room:7","state":"recovering"}]}"#;
-        let event: EventFields<'_> = serde_json::from_str(text).unwrap();
-        let states = event.channels.unwrap().into_iter().map(|one| (one.channel, one.state));
-        let expected = [("all", None), ("room:7", Some("recovering"))]
-            .map(|(channel, state): (&str, Option<&str>)| (channel.to_owned(), state.map(str::to_owned)));
-        assert_eq!(states.collect::<Vec<_>>(), expected);
     }
 }
