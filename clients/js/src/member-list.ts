@@ -21,6 +21,8 @@ export class MemberList {
   /** Counts the loads; only the latest has an effect. */
   #load = 0;
   #isLoading = false;
+  /** Joins or leaves were not reported since the latest load has begun. */
+  #isOutdated = false;
   /** The gateway does not list this room, for as long as the subscription lasts. */
   #isDenied = false;
   #loadedAt = -Infinity;
@@ -64,6 +66,8 @@ export class MemberList {
   }
 
   #apply(joined: string[], left: string[]): void {
+    // A count that comes alone may hide joins and leaves, also if it is the same.
+    if (joined.length + left.length === 0) this.#isOutdated = true;
     const changes = new Map([...joined.map((user) => [user, true] as const), ...left.map((user) => [user, false] as const)]);
     if (this.#isLoading) changes.forEach((isHere, user) => this.#since.set(user, isHere));
     if (this.isComplete) this.members = withChanges(this.members, changes);
@@ -74,7 +78,7 @@ export class MemberList {
     const { count } = this.#room;
     if (count === undefined || this.#isDenied) return;
     if (count > this.#maxMembers) return this.#startOver([]);
-    if (this.isComplete && this.members.length === count) return;
+    if (this.isComplete && !this.#isOutdated && this.members.length === count) return;
     this.isComplete = false;
     if (this.#isLoading || this.#retry !== undefined) return;
     const waitMs = this.#loadedAt + RELOAD_MS - Date.now();
@@ -88,6 +92,7 @@ export class MemberList {
   async #loadAll(): Promise<void> {
     const load = ++this.#load;
     this.#isLoading = true;
+    this.#isOutdated = false;
     this.#since = new Map();
     const found: string[] = [];
     let failed: unknown;
@@ -107,6 +112,7 @@ export class MemberList {
     else if (found.length <= this.#maxMembers) {
       this.members = withChanges(found, this.#since);
       this.isComplete = true;
+      if (this.#isOutdated) this.#check();
     }
     this.#onChange();
   }

@@ -19,6 +19,11 @@ export type RoomEvents = {
   join: string[];
   /** These users have left. Not in large rooms. */
   leave: string[];
+  /**
+   * Load the members, if you need them: joins or leaves were not reported. It comes with the first
+   * count, after the gateway's link to Redis was down, and in large rooms with each count.
+   */
+  reload: undefined;
   /** As on a subscription. */
   refused: { reason: string };
 };
@@ -91,11 +96,13 @@ export class RoomPresence extends PresenceHandle<RoomEvents> {
     else if (event.type === 'refused') this.#count = undefined;
     this.#refusal = event.type === 'refused' ? event.reason : undefined;
     const [join, leave] = event.type === 'presence' ? [strings(event.joined), strings(event.left)] : [[], []];
+    const hasCount = 'presence' in event && countOf(event.presence) !== undefined;
     return {
       ...(event.type === 'subscribed' && { subscribed: undefined }),
       ...(this.#count !== undefined && this.#count !== before && { count: this.#count }),
       ...(join.length > 0 && { join }),
       ...(leave.length > 0 && { leave }),
+      ...(hasCount && join.length + leave.length === 0 && { reload: undefined }),
       ...(event.type === 'refused' && { refused: { reason: event.reason } }),
     };
   }

@@ -91,6 +91,26 @@ describe('the list of a small room', () => {
     world.shows(['a', 'b']);
   });
 
+  it('loads again after a count that comes alone, also the same', async (test) => {
+    test.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
+    const world = await list();
+    await world.tell(2);
+    await world.tell(2);
+    await world.answer(['a', 'b']);
+    world.shows(['a', 'b'], false);
+    test.mock.timers.tick(5_000);
+    await settled();
+    await world.answer(['a', 'c']);
+    world.shows(['a', 'c']);
+    await world.tell(2);
+    world.shows(['a', 'c'], false);
+    test.mock.timers.tick(5_000);
+    await settled();
+    await world.answer(['c', 'd']);
+    world.shows(['c', 'd']);
+    assert.equal(world.asked(), 3);
+  });
+
   it('tries again while the members cannot be read', async (test) => {
     test.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
     const world = await list();

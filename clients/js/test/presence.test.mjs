@@ -174,7 +174,7 @@ describe('a room', () => {
   it('reports its count, joins and leaves', async () => {
     const world = start();
     const room = presence(world.client, ROOM);
-    const events = record(room, ['subscribed', 'count', 'join', 'leave']);
+    const events = record(room, ['subscribed', 'count', 'join', 'leave', 'reload']);
     world.client.connect();
     await ready(world, [state(ROOM)]);
     assert.deepEqual([room.channel, room.count], [ROOM, undefined]);
@@ -185,9 +185,11 @@ describe('a room', () => {
     assert.deepEqual(events, [
       ['subscribed', undefined],
       ['count', 2],
+      ['reload', undefined],
       ['join', ['a']],
       ['leave', ['b']],
       ['count', 812],
+      ['reload', undefined],
     ]);
     assert.equal(room.count, 812);
   });
@@ -197,9 +199,9 @@ describe('a room', () => {
     world.socket.receive({ op: 14, channel: ROOM, count: 4, joined: ['a'] });
     await settled();
     const late = presence(world.client, ROOM);
-    const events = record(late, ['count', 'join']);
+    const events = record(late, ['count', 'join', 'reload']);
     await settled();
-    assert.deepEqual([late.count, events], [4, [['count', 4]]]);
+    assert.deepEqual([late.count, events], [4, [['count', 4], ['reload', undefined]]]);
     world.room.close();
     late.close();
     await settled();
@@ -222,7 +224,7 @@ describe('a room', () => {
 
   it('ignores a malformed op 14', async () => {
     const world = await inRoom();
-    const events = record(world.room, ['count', 'join', 'leave']);
+    const events = record(world.room, ['count', 'join', 'leave', 'reload']);
     for (const odd of [null, -1, {}, [1]]) {
       world.socket.receive({ op: 14, channel: ROOM, count: odd, joined: odd, left: [odd] });
     }

@@ -1,14 +1,15 @@
-// Tabs and their shared worker in one process, with real message ports and fake sockets.
+// Tabs and their shared worker in one process, with real message ports and fake or real sockets.
 import { MessageChannel } from 'node:worker_threads';
 import { SharedClient } from '../../dist/shared.js';
 import { SharedHub } from '../../dist/shared-hub.js';
 import { eventually } from './deadline.mjs';
 import { FakeSocket, LIMITS } from './fake.mjs';
 
-/** Starts a worker; returns its sockets and functions that open tabs and accept sockets. */
-export function startWorker(test) {
+/** Starts a worker; returns its fake sockets and functions that open tabs and accept fake sockets. */
+export function startWorker(test, RealSocket) {
   const sockets = [];
   const WebSocket = function (url) {
+    if (RealSocket) return new RealSocket(url);
     const socket = new FakeSocket(url);
     sockets.push(socket);
     return socket;
