@@ -100,14 +100,18 @@ impl MemoryPresence {
     fn change_members(&mut self, edge: Edge<(ChannelName, ChannelName)>, now: Instant) {
         let Edge { name: (room, user), is_present } = edge;
         let count = self.member_counts.entry(room.clone()).or_default();
-        *count = if is_present { *count + 1 } else { count.saturating_sub(1) };
+        let before = *count;
+        *count = if is_present { before + 1 } else { before.saturating_sub(1) };
+        // Nobody follows the members of a room that has, or had, more.
+        let is_partial = before.max(*count) > self.options.max_members as u64;
         if *count == 0 {
             self.member_counts.remove(&room);
         }
         let user: Vec<Box<str>> = user.user_id().map(Box::from).into_iter().collect();
-        let change = match is_present {
-            true => RoomChange { joined: user, ..RoomChange::default() },
-            false => RoomChange { left: user, ..RoomChange::default() },
+        let change = match (is_partial, is_present) {
+            (true, _) => RoomChange { is_partial, ..RoomChange::default() },
+            (_, true) => RoomChange { joined: user, ..RoomChange::default() },
+            (_, false) => RoomChange { left: user, ..RoomChange::default() },
         };
         self.change_room(&room, change, now);
     }

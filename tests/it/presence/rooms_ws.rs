@@ -168,9 +168,12 @@ fn a_large_room_tells_only_its_count(over: Over) {
     let fourth = Member::enter(&test.gateway, "4", "team:7");
     assert_eq!(first.wait_count(4), [json!({"count": 4})]);
     assert_eq!(first.members(), ["1", "2", "3", "4"]);
-    drop((second, third, fourth));
-    let told = first.wait_count(1);
-    assert!(told.iter().all(|frame| frame.get("joined").is_none()), "{told:?}");
+    drop(fourth);
+    assert_eq!(first.wait_count(3), [json!({"count": 3})]);
+    drop(third);
+    assert_eq!(first.wait_count(2), [json!({"count": 2})], "the members can be followed from here");
+    drop(second);
+    assert_eq!(first.wait_count(1), [json!({"count": 1, "left": ["2"]})]);
 }
 
 fn members_are_read_page_by_page(over: Over) {
