@@ -12,7 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 
 use self::event::{ChannelFields, EventFields};
-use self::line::{channel_line, close_line};
+use self::line::{channel_line, close_line, room_line, user_line};
 use super::client::ANSWER_TIMEOUT;
 use super::client::error::websocket_error;
 use super::client::url::gateway_url;
@@ -246,8 +246,12 @@ impl TailClient<'_> {
             }
             op::SUBSCRIPTION => {
                 let channel = event.channel.unwrap_or_default();
-                let EventFields { position, state, reason, recovered, .. } = event;
-                self.subscription(ChannelFields { channel, position, state, reason, recovered });
+                let EventFields { position, state, reason, recovered, presence, .. } = event;
+                self.subscription(ChannelFields { channel, position, state, reason, recovered, presence });
+            }
+            op::ROOM => {
+                let (channel, count) = (event.channel.unwrap_or_default(), event.count.unwrap_or_default());
+                print_error(&room_line(&channel, count, &event.joined, &event.left));
             }
             op::GAP => {
                 let (channel, reason) = (event.channel.unwrap_or_default(), event.reason.unwrap_or_default());
@@ -275,6 +279,9 @@ impl TailClient<'_> {
     fn subscription(&mut self, state: ChannelFields) {
         if let Some(name) = &state.state {
             print_error(&channel_line(&state.channel, name, state.reason.as_deref()));
+        }
+        if let Some(presence) = &state.presence {
+            print_error(&user_line(&state.channel, presence.online));
         }
         if state.recovered == Some(false) {
             let channel = name_text(&state.channel);

@@ -64,6 +64,28 @@ fn tail_prints_messages_and_ends_after_the_requested_number() {
 }
 
 #[test]
+fn tail_prints_the_presence_of_users_and_rooms() {
+    let settings = [
+        ("presence.enabled", "true"),
+        ("presence.grace", "0s"),
+        ("namespaces.room.presence", "members"),
+        ("channels.public_namespaces", "online,room"),
+    ];
+    let plan = settings.iter().fold(TestGateway::plan(), |plan, (key, value)| plan.with(key, value));
+    let gateway = plan.spawn();
+    let start = |user: &str| {
+        gateway.start_command(&["tail", "--user", user, "--channel", "online:42", "--channel", "room:7"])
+    };
+    let mut first = start("42");
+    first.wait_for_stderr("presence on online:42: online");
+    first.wait_for_stderr("presence on room:7: 1");
+    let second = start("43");
+    first.wait_for_stderr("presence on room:7: 2; joined: 43");
+    drop(second);
+    first.wait_for_stderr("presence on room:7: 1; left: 43");
+}
+
+#[test]
 fn tail_takes_the_largest_message_that_the_settings_allow() {
     let gateway = TestGateway::spawn();
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);

@@ -16,6 +16,12 @@ pub(super) struct EventFields<'a> {
     pub(super) time: Option<u64>,
     pub(super) heartbeat_interval: Option<u64>,
     pub(super) after: Option<u64>,
+    pub(super) presence: Option<PresenceFields>,
+    pub(super) count: Option<u64>,
+    #[serde(default)]
+    pub(super) joined: Vec<String>,
+    #[serde(default)]
+    pub(super) left: Vec<String>,
     pub(super) channels: Option<Vec<ChannelFields>>,
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
     pub(super) message: Option<&'a RawValue>,
@@ -36,6 +42,13 @@ pub(super) struct ChannelFields {
     pub(super) state: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) recovered: Option<bool>,
+    pub(super) presence: Option<PresenceFields>,
+}
+
+/// The state of the user of a channel `online:<user>`.
+#[derive(Deserialize)]
+pub(super) struct PresenceFields {
+    pub(super) online: bool,
 }
 
 #[cfg(test)]

@@ -20,6 +20,23 @@ pub(super) fn channel_line(channel: &str, state: &str, reason: Option<&str>) -> 
     }
 }
 
+/// The line for a user's state: `presence on online:42: online`, or `away`.
+pub(super) fn user_line(channel: &str, is_online: bool) -> String {
+    let state = if is_online { "online" } else { "away" };
+    format!("presence on {}: {state}", name_text(channel))
+}
+
+/// The line for a room, such as `presence on room:7: 3; joined: 42, 44; left: 43`.
+pub(super) fn room_line(channel: &str, count: u64, joined: &[String], left: &[String]) -> String {
+    let mut line = format!("presence on {}: {count}", name_text(channel));
+    for (change, users) in [("joined", joined), ("left", left)] {
+        if !users.is_empty() {
+            line.push_str(&format!("; {change}: {}", one_line(users.join(", "))));
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::close::CloseCode;
@@ -31,6 +48,22 @@ mod tests {
         assert_eq!(channel_line("room:7", "recovering", None), "room:7 recovering");
         assert_eq!(channel_line("room:7", "refused", Some("unavailable")), "room:7 refused: unavailable");
         assert_eq!(channel_line("", "refused", Some("bad\nchannel")), r#""" refused: bad\nchannel"#);
+    }
+
+    #[test]
+    fn a_user_line_says_online_or_away() {
+        assert_eq!(user_line("online:42", true), "presence on online:42: online");
+        assert_eq!(user_line("online:42", false), "presence on online:42: away");
+    }
+
+    #[test]
+    fn a_room_line_has_joins_and_leaves_if_there_are_any() {
+        let users = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(room_line("room:7", 812, &[], &[]), "presence on room:7: 812");
+        let line = room_line("room:7", 3, &users(&["42", "44"]), &users(&["a\nb"]));
+        assert_eq!(line, r"presence on room:7: 3; joined: 42, 44; left: a\nb");
+        let many = room_line("room:7", 200, &users(&["0123456789"; 200]), &[]);
+        assert!(many.len() < 250 && many.ends_with('…'), "{many}");
     }
 
     #[test]
