@@ -8,6 +8,8 @@ import { executablePath, startBrowser, startPages } from './support/browser.mjs'
 import { eventually } from './support/deadline.mjs';
 import { FakeSocket, ready, start } from './support/fake.mjs';
 import { startPresenceGateway } from './support/presence-gateway.mjs';
+import { FaultProxy } from './support/proxy.mjs';
+import { enter, startPresence, urlOf } from './support/real-presence.mjs';
 
 const NOTHING = 'unknown; ada unknown, bob unknown; no count []';
 
@@ -68,6 +70,28 @@ describe('in Chromium', () => {
     gateway.cut();
     await page.shows('online; ada online, bob online; 4 [a b c d] complete');
     gateway.join('e');
+    await page.shows('online; ada online, bob online; 5 []');
+  });
+
+  it('shows users and a room of a real gateway, over edges and cuts', async (test) => {
+    const gateway = await startPresence(test, { 'server.allowed_origins': origin });
+    const proxy = await FaultProxy.start(test, [gateway.public]);
+    const page = await visit(test);
+    await page.connect(proxy);
+    await page.show();
+    await page.shows('away; ada away, bob away; 1 [42] complete');
+    const url = urlOf(gateway);
+    const ada = await enter(test, url, 'ada', 'room:7');
+    await page.shows('online; ada online, bob away; 2 [42 ada] complete');
+    await enter(test, url, 'bob', 'room:7');
+    ada.close();
+    await page.shows('away; ada away, bob online; 2 [42 bob] complete');
+    proxy.isDown = true;
+    proxy.cutAll();
+    for (const user of ['ada', 'eve']) await enter(test, url, user, 'room:7');
+    proxy.isDown = false;
+    await page.shows('online; ada online, bob online; 4 [42 ada bob eve] complete');
+    await enter(test, url, 'zoe', 'room:7');
     await page.shows('online; ada online, bob online; 5 []');
   });
 

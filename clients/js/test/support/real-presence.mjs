@@ -5,13 +5,11 @@ import { eventually } from './deadline.mjs';
 import { startGateway } from './gateway.mjs';
 import { reaches } from './publishing.mjs';
 
-export const GRACE_MS = 200;
-
 /** Starts a gateway whose namespace `room` has members, and `hall` has counts. */
 export function startPresence(test, settings = {}) {
   return startGateway(test, {
     'presence.enabled': true,
-    'presence.grace': `${GRACE_MS}ms`,
+    'presence.grace': '200ms',
     'namespaces.room.presence': 'members',
     'namespaces.hall.presence': 'count',
     'channels.public_namespaces': 'room,hall,online',
@@ -35,11 +33,9 @@ export async function enter(test, url, user, ...channels) {
   const entered = channels.map((channel) => client.subscribe(channel));
   client.connect();
   await reaches(client, 'connected');
-  for (const { channel, state } of entered) await eventually(`${user} is in ${channel} (${state})`, () => isIn(entered, channel));
+  for (const room of entered) await eventually(`${user} is in ${room.channel}`, () => room.state === 'subscribed');
   return client;
 }
-
-const isIn = (entered, name) => entered.find(({ channel }) => channel === name).state === 'subscribed';
 
 /** Records the events of these types. */
 export function record(handle, ...types) {
