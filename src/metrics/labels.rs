@@ -215,6 +215,8 @@ labels! {
         Failed = "failed",
         /// The entry of the stream is not a command that this version knows.
         Invalid = "invalid",
+        /// The command was a question that nobody waited for, or too many others came after it.
+        Dropped = "dropped",
         /// Commands before another one were never read: they were trimmed, or Redis lost data.
         Lost = "lost",
     }
