@@ -34,7 +34,7 @@ impl Applier {
         applied.ok()
     }
 
-    /// Has the handler apply a command now, beside those that wait. `None`: it panicked, or has not answered within
+    /// Has the handler apply a command now, before those that wait. `None`: it panicked, or has not answered within
     /// `limit`.
     pub(in crate::broker) async fn apply_now(
         self: &Arc<Self>,
