@@ -12,7 +12,7 @@ use super::super::state::RedisState;
 use super::super::{MultiplexedConnection, function};
 use super::answers_key;
 use super::questions::{QUESTION_TTL, is_expired};
-use super::state::QueuedCommand;
+use super::queued::QueuedCommand;
 use crate::metrics::{ControlResult, Metrics};
 
 /// How long to try to answer. Nobody waits longer, and the answers expire then.

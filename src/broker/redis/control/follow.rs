@@ -14,7 +14,7 @@ use super::super::link_error::describe;
 use super::super::state::RedisState;
 use super::COMMANDS;
 use super::questions::QUESTIONS;
-use super::state::QueuedCommand;
+use super::queued::QueuedCommand;
 use crate::metrics::{ControlResult, Metrics, ResultLabel};
 
 /// The most commands of one read. They have 400 KB at most.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::super::super::control::StreamId;
-use super::state::QueuedCommand;
+use super::queued::QueuedCommand;
 
 /// The key of the stream of questions after the prefix.
 pub(super) const QUESTIONS: &str = "{control}:questions";

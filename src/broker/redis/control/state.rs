@@ -7,22 +7,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
 
-use super::super::super::ControlCommand;
-use super::super::super::control::{Applier, CommandLog, RedisClock, StreamId, new_replica_name};
+use super::super::super::control::{Applier, CommandLog, RedisClock, new_replica_name};
 use super::super::super::revocations::Revocations;
 use super::questions::{ANNOUNCEMENT, Questions};
+use super::queued::QueuedCommand;
 
 /// The most commands that were read and not yet applied.
 const MAX_QUEUED: usize = 64;
-
-/// A command that is to be applied.
-pub(super) struct QueuedCommand {
-    pub(super) id: StreamId,
-    pub(super) command: ControlCommand,
-    pub(super) issued: Instant,
-    /// It was read after the link had been down.
-    pub(super) is_replayed: bool,
-}
 
 /// The commands and the revocations of this process.
 pub(in crate::broker) struct ControlState {
