@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use applier::Applier;
-pub(super) use awaited::{Awaited, LOST_FOR_MS};
+pub(super) use awaited::{Awaited, LOST_FOR_MS, UNNAMED};
 pub use check::{MAX_COMMAND_BYTES, MAX_LISTED};
 pub(super) use command_log::{Begin, CommandLog, LogEntry, StreamId};
 pub(super) use redis_clock::RedisClock;
@@ -137,12 +137,29 @@ pub struct ControlAnswer {
 /// The answers of all replicas.
 #[derive(Debug, Clone, Default)]
 pub struct ControlOutcome {
-    /// The id of the command: that of its entry in the stream of commands.
+    /// The id of the command: that of its entry in its stream. Empty if it was not issued.
     pub id: String,
     /// The answers by replica.
     pub replicas: BTreeMap<String, ControlAnswer>,
     /// The replicas that did not answer in time. Each applies the command when its link is back.
     pub missing: Vec<String>,
+}
+
+impl ControlOutcome {
+    /// The answer of one replica; `None`: it is missing.
+    pub(super) fn of_one(replica: &str, answer: Option<ControlAnswer>) -> Self {
+        let mut outcome = Self::default();
+        match answer {
+            Some(answer) => drop(outcome.replicas.insert(replica.to_owned(), answer)),
+            None => outcome.missing.push(replica.to_owned()),
+        }
+        outcome
+    }
+
+    /// Whether the command was issued. Otherwise this replica alone has applied it, and no other one will.
+    pub fn is_issued(&self) -> bool {
+        !self.id.is_empty()
+    }
 }
 
 /// Why a command was not issued.

@@ -195,6 +195,19 @@ impl Broker {
         }
     }
 
+    /// Has this replica alone apply a command, because it cannot be issued. No other replica learns of it.
+    pub async fn apply_here(&self, command: &ControlCommand, limit: Duration) -> ControlOutcome {
+        let applier = match self {
+            Self::Memory(broker) => &broker.control().applier,
+            Self::Redis(broker) => &broker.control().applier,
+        };
+        let answer = applier.apply_now(command.clone(), limit).await;
+        let mut outcome = ControlOutcome::of_one(self.replica(), answer);
+        // How many others there are is not known.
+        outcome.missing.push(control::UNNAMED.to_owned());
+        outcome
+    }
+
     /// The revoked tokens.
     pub fn revocations(&self) -> &Revocations {
         match self {

@@ -47,19 +47,37 @@ impl AdminState {
     /// Issues a command, and waits for the answers. A replica with a worker that did not answer is missing.
     pub(super) async fn issue(&self, command: &ControlCommand) -> Result<ControlOutcome, ControlError> {
         command.check()?;
-        let mut outcome = self.broker.control(command, CONTROL_TIMEOUT).await?;
-        let is_late =
-            |detail: &RawValue| serde_json::from_str::<&str>(detail.get()).ok() == Some(WORKER_TIMEOUT);
-        outcome.replicas.retain(|replica, answer| {
-            let is_answered = !answer.detail.as_deref().is_some_and(is_late);
-            if !is_answered {
-                outcome.missing.push(replica.clone());
-            }
-            is_answered
-        });
-        outcome.missing.sort_unstable();
-        Ok(outcome)
+        self.broker.control(command, CONTROL_TIMEOUT).await.map(without_late_replicas)
     }
+
+    /// The same, but without a connection to Redis this replica alone applies the command: an operator needs the sessions
+    /// most while Redis is down.
+    pub(super) async fn issue_or_apply_here(
+        &self,
+        command: &ControlCommand,
+    ) -> Result<ControlOutcome, ControlError> {
+        match self.issue(command).await {
+            // Nothing was issued, so it is not applied twice.
+            Err(ControlError::Unavailable) => {
+                Ok(without_late_replicas(self.broker.apply_here(command, CONTROL_TIMEOUT).await))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Moves the replicas with a worker that did not answer to the missing ones.
+fn without_late_replicas(mut outcome: ControlOutcome) -> ControlOutcome {
+    let is_late = |detail: &RawValue| serde_json::from_str::<&str>(detail.get()).ok() == Some(WORKER_TIMEOUT);
+    outcome.replicas.retain(|replica, answer| {
+        let is_answered = !answer.detail.as_deref().is_some_and(is_late);
+        if !is_answered {
+            outcome.missing.push(replica.clone());
+        }
+        is_answered
+    });
+    outcome.missing.sort_unstable();
+    outcome
 }
 
 /// The number of affected sessions on all replicas that answered.

@@ -1,4 +1,4 @@
-//! Lists and ends sessions on all replicas: short forms of commands.
+//! Lists and ends sessions on all replicas: short forms of commands. While Redis is down, on this replica alone.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -34,11 +34,12 @@ pub(super) async fn list(
         ChannelName::parse(channel)?;
     }
     let query = SessionQuery { user, channel, after, limit: Some(limit.unwrap_or(MAX_LISTED)) };
-    let outcome =
-        admin.issue(&ControlCommand::Sessions(query.clone())).await.map_err(|error| match error {
+    let outcome = admin.issue_or_apply_here(&ControlCommand::Sessions(query.clone())).await.map_err(
+        |error| match error {
             ControlError::BadCommand(reason) => ApiError::BadQuery(reason),
             error => error.into(),
-        })?;
+        },
+    )?;
     let page = merged(&outcome, &query);
     Ok(HttpResponse::Ok().json(json!({
         "sessions": page.sessions,
@@ -60,7 +61,7 @@ pub(super) async fn disconnect_one(
     let command = ControlCommand::Disconnect(Disconnection { session, ..Disconnection::default() });
     // A text that is not an id is the id of no session.
     command.check().map_err(|_| ApiError::NoSuchSession)?;
-    let outcome = admin.issue(&command).await?;
+    let outcome = admin.issue_or_apply_here(&command).await?;
     // A missing replica may have the session.
     if affected(&outcome) == 0 && outcome.missing.is_empty() {
         return Err(ApiError::NoSuchSession);
@@ -78,13 +79,17 @@ pub(super) async fn disconnect_user(
     user_channel(&user)?;
     let user = Some(user.into_inner());
     let command = ControlCommand::Disconnect(Disconnection { user, ..Disconnection::default() });
-    Ok(disconnected(&admin.issue(&command).await?))
+    Ok(disconnected(&admin.issue_or_apply_here(&command).await?))
 }
 
 fn disconnected(outcome: &ControlOutcome) -> HttpResponse {
-    HttpResponse::Ok().json(json!({
+    let mut response = json!({
         "disconnected": affected(outcome), "replicas": replicas_json(outcome), "missing": outcome.missing,
-    }))
+    });
+    if !outcome.is_issued() {
+        response["issued"] = false.into();
+    }
+    HttpResponse::Ok().json(response)
 }
 
 pub(super) fn user_channel(user: &str) -> Result<ChannelName, ApiError> {

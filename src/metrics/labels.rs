@@ -215,6 +215,8 @@ labels! {
         Failed = "failed",
         /// The entry of the stream is not a command that this version knows.
         Invalid = "invalid",
+        /// The command was a question that nobody waited for, or too many others came after it.
+        Dropped = "dropped",
         /// Commands before another one were never read: they were trimmed, or Redis lost data.
         Lost = "lost",
     }
@@ -282,14 +284,14 @@ const ADMIN_REQUESTS: [(&str, &[u16]); 21] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
-    ("/v1/sessions", &[200, 400, 401, 403, 502, 503, 504]),
-    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 502, 503, 504]),
+    ("/v1/sessions", &[200, 400, 401, 403, 502, 504]),
+    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 502, 504]),
     ("/v1/presence", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/users/{user}", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}/members", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 503, 504]),
+    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
     ("/v1/status", &[200, 401, 403]),
     ("/v1/token", &[200, 400, 401, 403, 408, 413]),
     ("/v1/openapi.json", &[200]),

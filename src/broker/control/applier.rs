@@ -2,10 +2,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use parking_lot::RwLock;
+use tokio::time::timeout;
 
 use super::{ControlAnswer, ControlCommand, ControlHandler};
 
@@ -31,5 +32,18 @@ impl Applier {
             log::error!("control: a command was not applied, because its handler panicked");
         }
         applied.ok()
+    }
+
+    /// Has the handler apply a command now, before those that wait. `None`: it panicked, or has not answered within
+    /// `limit`.
+    pub(in crate::broker) async fn apply_now(
+        self: &Arc<Self>,
+        command: ControlCommand,
+        limit: Duration,
+    ) -> Option<ControlAnswer> {
+        let (applier, issued) = (Arc::clone(self), Instant::now());
+        // A task of its own, because a handler must not be interrupted.
+        let applied = tokio::spawn(async move { applier.apply(command, issued).await });
+        timeout(limit, applied).await.ok()?.ok()?
     }
 }

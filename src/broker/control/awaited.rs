@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// A replica that is in the set of processes without a lease is cut off or dead. Its sessions may be open for this long.
 pub(in crate::broker) const LOST_FOR_MS: u64 = 60_000;
 /// The name in `missing` for each replica that received a command and whose name is not known.
-const UNNAMED: &str = "unnamed";
+pub(in crate::broker) const UNNAMED: &str = "unnamed";
 
 /// The replicas that must answer a command.
 #[derive(Debug)]

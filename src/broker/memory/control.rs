@@ -1,4 +1,4 @@
-//! Control inside one process: commands go to the handler in their order, without a stream.
+//! Control inside one process: commands go to the handler in their order, without a stream. Questions do not wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +28,13 @@ struct WaitingCommand {
 struct CommandQueue {
     waiting: VecDeque<WaitingCommand>,
     latest: StreamId,
+}
+
+impl CommandQueue {
+    fn next_id(&mut self, now_ms: u64) -> StreamId {
+        self.latest = self.latest.next().max(StreamId { ms: now_ms, number: 0 });
+        self.latest
+    }
 }
 
 /// The commands of this process.
@@ -61,6 +68,11 @@ impl MemoryControl {
         deadline: Duration,
     ) -> Result<ControlOutcome, ControlError> {
         command.check()?;
+        if matches!(command, ControlCommand::Sessions(_)) {
+            let id = self.queue.lock().next_id(now_ms());
+            let answer = self.applier.apply_now(command.clone(), deadline).await;
+            return Ok(self.outcome(id, answer));
+        }
         let (issued, now_ms) = (Instant::now(), now_ms());
         let command = self.with_times(command, now_ms)?;
         let (answer, answered) = oneshot::channel();
@@ -77,20 +89,19 @@ impl MemoryControl {
                 let _ = next.answer.send(applier.apply(next.command, next.issued).await);
             }
         });
-        let mut outcome = ControlOutcome { id: id.to_string(), ..ControlOutcome::default() };
-        match timeout(deadline, answered).await {
-            Ok(Ok(Some(answer))) => drop(outcome.replicas.insert(self.replica.clone(), answer)),
-            _ => outcome.missing.push(self.replica.clone()),
-        }
-        Ok(outcome)
+        let answer = timeout(deadline, answered).await.ok().and_then(Result::ok).flatten();
+        Ok(self.outcome(id, answer))
+    }
+
+    fn outcome(&self, id: StreamId, answer: Option<ControlAnswer>) -> ControlOutcome {
+        ControlOutcome { id: id.to_string(), ..ControlOutcome::of_one(&self.replica, answer) }
     }
 
     /// Queues a command. Returns its id.
     fn enqueue(&self, command: WaitingCommand, now_ms: u64) -> StreamId {
         let mut queue = self.queue.lock();
-        queue.latest = queue.latest.next().max(StreamId { ms: now_ms, number: 0 });
         queue.waiting.push_back(command);
-        queue.latest
+        queue.next_id(now_ms)
     }
 
     /// Records a revocation, and adds the times that the command left out.

@@ -3,6 +3,7 @@
 //! - `state`: what this process knows, shared by its link and its handles.
 //! - `follow`: reads the commands and the revocations, while the link is up.
 //! - `apply`: applies the commands in their order and answers them, also while the link is down.
+//! - `questions`: the commands that change nothing. They are not kept. `queued`: a command or a question that was read.
 //! - `processes`: reads which replicas must answer.
 //! - `ask`: sends a command and waits for the answers.
 
@@ -10,6 +11,8 @@ mod apply;
 mod ask;
 mod follow;
 mod processes;
+mod questions;
+mod queued;
 mod state;
 
 pub(super) use apply::run as apply;

@@ -3,13 +3,18 @@
 -- keys share one slot of a cluster:
 --
 --   commands         a stream: each command as JSON, and the id of the command before it (`after`)
+--   questions        a stream: the latest commands that change nothing (`sessions`)
 --   revoked          a sorted set: each revocation, and when its tokens have expired, in Unix milliseconds
 --   answers:<id>     a stream: the answers to one command
 --
--- A replica that was cut off reads the commands that it missed. `after` shows it whether one was trimmed.
+-- A replica that was cut off reads the commands that it missed. `after` shows it whether one was trimmed. Nobody waits for
+-- the answer to an old question, so questions push no command out of its stream, and no replica reads an old one.
 
 local MAX_COMMAND_BYTES = 4096
 local MAX_COMMANDS = '10000'
+local MAX_QUESTIONS = '64'
+-- The number in the id of a question begins here, so that its answers are never those to a command.
+local FIRST_QUESTION = 1000000000
 local MAX_REVOCATIONS = 100000
 local MAX_TIME_MS = 999999999999999
 local MAX_DETAIL_BYTES = 1048576
@@ -160,12 +165,12 @@ local function store_revocation(revoked, fields, now)
   redis.call('ZADD', revoked, 'GT', string.format('%.0f', fields['until']), member)
 end
 
--- The id of the latest command, also of a trimmed one; or an error.
-local function last_command(commands)
-  if redis.call('EXISTS', commands) == 0 then
+-- The last id of a stream, also that of a trimmed entry; or an error.
+local function last_id(key)
+  if redis.call('EXISTS', key) == 0 then
     return '0-0'
   end
-  local stream = redis.pcall('XINFO', 'STREAM', commands)
+  local stream = redis.pcall('XINFO', 'STREAM', key)
   if stream.err then
     return nil, stream
   end
@@ -176,6 +181,44 @@ local function last_command(commands)
   end
 end
 
+-- The id of a question after the one with the id `last`.
+local function next_question(last, now)
+  local ms, number = string.match(last, '^(%d+)-(%d+)$')
+  if now > tonumber(ms) then
+    return string.format('%.0f-%.0f', now, FIRST_QUESTION)
+  end
+  return string.format('%s-%.0f', ms, tonumber(number) + 1)
+end
+
+-- Sends a command, which is kept for the replicas that are cut off. Returns its id, an error, and the number of receivers.
+local function send_command(commands, revoked, prefix, name, fields)
+  local after, wrong = last_id(commands)
+  if wrong then
+    return nil, wrong
+  end
+  if name == 'revoke' then
+    local now = now_ms()
+    local refusal = complete_revocation(prefix, fields, now) or store_revocation(revoked, fields, now)
+    if refusal then
+      return nil, refusal
+    end
+  end
+  local text = text_of_command(name, fields)
+  local id = redis.call('XADD', commands, 'MAXLEN', '~', MAX_COMMANDS, '*', 'command', text, 'after', after)
+  return id, nil, redis.call('PUBLISH', commands, id)
+end
+
+-- Sends a question. Returns the same.
+local function send_question(commands, questions, name, fields)
+  local last, wrong = last_id(questions)
+  if wrong then
+    return nil, wrong
+  end
+  local id = next_question(last, now_ms())
+  redis.call('XADD', questions, 'MAXLEN', MAX_QUESTIONS, id, 'command', text_of_command(name, fields))
+  return id, nil, redis.call('PUBLISH', commands, 'question')
+end
+
 -- FCALL gateway_control 1 <prefix>:{control}:commands <command> [count]
 --
 -- Sends a command to every replica. Returns its id; with `count` also the number of replicas that received it at once.
@@ -184,12 +227,13 @@ local function control(keys, args)
   if not prefix or #args < 1 or #args > 2 or (args[2] and args[2] ~= 'count') then
     return refuse('expected the key <prefix>:{control}:commands and a command')
   end
-  local commands, revoked = keys[1], prefix .. ':{control}:revoked'
+  local commands, revoked, questions = keys[1], prefix .. ':{control}:revoked', prefix .. ':{control}:questions'
   local name, fields, fault = parse_command(args[1])
   if fault then
     return refuse('the command is not valid: ' .. fault)
   end
-  local rights = { { 'EXISTS', commands }, { 'XADD', commands, '*', '1', '1' }, { 'PUBLISH', commands, '1' } }
+  local stream = name == 'sessions' and questions or commands
+  local rights = { { 'EXISTS', stream }, { 'XADD', stream, '*', '1', '1' }, { 'PUBLISH', commands, '1' } }
   if name == 'revoke' then
     rights[4] = { 'ZADD', revoked, '1', '1' }
     rights[5] = { 'ZCARD', revoked }
@@ -199,20 +243,15 @@ local function control(keys, args)
   if missing then
     return missing
   end
-  local after, wrong = last_command(commands)
-  if wrong then
-    return wrong
+  local id, refusal, receivers
+  if name == 'sessions' then
+    id, refusal, receivers = send_question(commands, questions, name, fields)
+  else
+    id, refusal, receivers = send_command(commands, revoked, prefix, name, fields)
   end
-  if name == 'revoke' then
-    local now = now_ms()
-    local refusal = complete_revocation(prefix, fields, now) or store_revocation(revoked, fields, now)
-    if refusal then
-      return refusal
-    end
+  if refusal then
+    return refusal
   end
-  local text = text_of_command(name, fields)
-  local id = redis.call('XADD', commands, 'MAXLEN', '~', MAX_COMMANDS, '*', 'command', text, 'after', after)
-  local receivers = redis.call('PUBLISH', commands, id)
   if args[2] then
     return { id, receivers }
   end

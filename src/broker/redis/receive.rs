@@ -44,7 +44,7 @@ impl<'a> PayloadReceiver<'a> {
             return None;
         }
         if channel == super::control::COMMANDS {
-            self.state.control.announce();
+            self.state.control.announce(payload);
             return None;
         }
         let received = Some(Instant::now());

@@ -11,9 +11,11 @@ use crate::support::redis_server::RedisServer;
 
 const COMMAND: &str = r#"{"disconnect":{"user":"42"}}"#;
 
+/// Issues any command, and fails without Redis.
+const CONTROL: (&str, &str, &str) = ("POST", "/v1/control", COMMAND);
 /// Each route that issues a command, with its method and body.
 const ROUTES: [(&str, &str, &str); 4] = [
-    ("POST", "/v1/control", COMMAND),
+    CONTROL,
     ("GET", "/v1/sessions", ""),
     ("POST", "/v1/sessions/00000000000000000000000000000000/disconnect", ""),
     ("POST", "/v1/users/42/disconnect", ""),
@@ -66,7 +68,10 @@ pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
     gateway.wait_ready();
     let mut backend = redis.client();
     eventually(SOON, || (coverage.post(&gateway, "/v1/control", COMMAND).status == 200).then_some(()));
-    redis::cmd("SET").arg("gateway:{control}:commands").arg("no stream").exec(&mut backend).unwrap();
+    for name in ["commands", "questions"] {
+        let key = format!("gateway:{{control}}:{name}");
+        redis::cmd("SET").arg(key).arg("no stream").exec(&mut backend).unwrap();
+    }
     for route in ROUTES {
         assert_code(&[ask(coverage, &gateway, route)], 502, "broker_refused");
     }
@@ -78,7 +83,17 @@ pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
     }
     let gateway = plan().redis(&RedisServer::reserve(&[])).spawn();
     for route in ROUTES {
-        assert_code(&[ask(coverage, &gateway, route)], 503, "broker_unavailable");
+        let answer = ask(coverage, &gateway, route);
+        if route == CONTROL {
+            assert_code(&[answer], 503, "broker_unavailable");
+        } else {
+            assert_eq!(
+                (answer.status, &answer.json()["missing"]),
+                (200, &json!(["unnamed"])),
+                "{}",
+                answer.body
+            );
+        }
     }
 }
 

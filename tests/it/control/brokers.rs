@@ -127,7 +127,7 @@ fn nothing_is_written_before_the_first_command() {
     let keys: Vec<String> = run(&mut backend, "KEYS *control*");
     assert_eq!(keys, Vec::<String>::new());
     assert_eq!(replica.broker.stale_for(), None);
-    replica.control(r#"{"sessions":{}}"#, DEADLINE).unwrap();
+    replica.control(r#"{"disconnect":{"user":"42"}}"#, DEADLINE).unwrap();
     let mut keys: Vec<String> = run(&mut backend, "KEYS *control*");
     keys.sort_unstable_by_key(String::len);
     let ttl: i64 = run(&mut backend, &format!("PTTL {}", keys[1]));

@@ -204,6 +204,8 @@ fn a_replica_without_the_right_to_listen_polls() {
     replica.wait_ready();
     fcall(&mut backend, ONE).unwrap();
     replica.wait_applied(&[(ONE, 0)]);
+    fcall(&mut backend, r#"{"sessions":{}}"#).unwrap();
+    replica.wait_applied(&[(ONE, 0), (r#"{"sessions":{}}"#, 0)]);
 }
 
 #[test]

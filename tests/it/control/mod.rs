@@ -3,6 +3,7 @@
 //! - `brokers`: what both brokers guarantee, and several replicas on one Redis.
 //! - `cut_off`: replicas that are cut off, die or lose Redis.
 //! - `function`: what backends may call.
+//! - `questions`: `sessions`, which is not kept.
 //! - `gateway`: what commands do to sessions, the admin port and the command line.
 //! - `revocations`: how long they are kept, and who knows them.
 
@@ -10,6 +11,7 @@ mod brokers;
 mod cut_off;
 mod function;
 mod gateway;
+mod questions;
 mod revocations;
 
 use std::future::Future;
@@ -25,6 +27,7 @@ use emagine_gateway::broker::{
 use emagine_gateway::metrics::{ControlResult, Metrics};
 use redis::{Connection, FromRedisValue, RedisResult, cmd};
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::support::deadline::eventually_eq;
 use crate::support::process::SOON;
@@ -37,6 +40,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 struct Stub {
     opened: Mutex<Vec<Instant>>,
     applied: Mutex<Vec<(ControlCommand, usize)>>,
+    /// Whether a command for the user `held` waits.
+    is_holding: watch::Sender<bool>,
 }
 
 impl ControlHandler for Stub {
@@ -51,7 +56,13 @@ impl ControlHandler for Stub {
         let affected = opened.iter().filter(|opened| **opened <= issued).count();
         self.applied.lock().unwrap().push((command, affected));
         let detail = Some(RawValue::from_string("[1]".into()).unwrap());
-        Box::pin(std::future::ready(ControlAnswer { affected, detail }))
+        let mut is_holding = self.is_holding.subscribe();
+        Box::pin(async move {
+            if text.contains("held") {
+                is_holding.wait_for(|is_holding| !is_holding).await.unwrap();
+            }
+            ControlAnswer { affected, detail }
+        })
     }
 }
 

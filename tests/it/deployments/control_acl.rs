@@ -27,7 +27,9 @@ fn the_documented_rights_are_enough_for_control() {
     gateway.wait_ready();
     let mut operator = redis.client();
     cmd("AUTH").arg("operator").arg("change-this-password").exec(&mut operator).unwrap();
-    for command in [r#"{"disconnect":{"user":"42"}}"#, r#"{"revoke":{"user":"42"}}"#] {
+    for command in
+        [r#"{"disconnect":{"user":"42"}}"#, r#"{"revoke":{"user":"42"}}"#, r#"{"sessions":{"user":"42"}}"#]
+    {
         let id = fcall(&mut operator, command);
         eventually_eq(SOON, &1, || {
             let key = format!("gateway:{{control}}:answers:{id}");

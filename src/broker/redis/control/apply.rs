@@ -11,7 +11,8 @@ use super::super::link_error::describe;
 use super::super::state::RedisState;
 use super::super::{MultiplexedConnection, function};
 use super::answers_key;
-use super::state::QueuedCommand;
+use super::questions::{QUESTION_TTL, is_expired};
+use super::queued::QueuedCommand;
 use crate::metrics::{ControlResult, Metrics};
 
 /// How long to try to answer. Nobody waits longer, and the answers expire then.
@@ -23,9 +24,18 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 pub(in super::super) async fn run(state: &RedisState) -> Infallible {
     let mut queued = state.control.queued.lock().await;
     loop {
-        // The sender is in the state, so the channel stays open.
-        let Some(next) = queued.recv().await else { return std::future::pending().await };
+        // Commands first: a question of an operator must not delay the end of a session.
+        let (next, is_question) = tokio::select! {
+            biased;
+            // The sender is in the state, so the channel stays open.
+            Some(command) = queued.recv() => (command, false),
+            question = state.control.questions.next() => (question, true),
+        };
         let QueuedCommand { id, command, issued, is_replayed } = next;
+        if is_question && is_expired(issued) {
+            Metrics::count(&state.metrics.control_commands, ControlResult::Dropped);
+            continue;
+        }
         let Some(answer) = state.control.applier.apply(command, issued).await else {
             Metrics::count(&state.metrics.control_commands, ControlResult::Failed);
             continue;
@@ -33,7 +43,8 @@ pub(in super::super) async fn run(state: &RedisState) -> Infallible {
         let result = if is_replayed { ControlResult::Replayed } else { ControlResult::Applied };
         Metrics::count(&state.metrics.control_commands, result);
         // While the link is down no commands are read, so it is no harm that the next one waits.
-        let _ = timeout(ANSWER_TIMEOUT, send(state, &id.to_string(), &answer)).await;
+        let deadline = if is_question { QUESTION_TTL } else { ANSWER_TIMEOUT };
+        let _ = timeout(deadline, send(state, &id.to_string(), &answer)).await;
     }
 }
 

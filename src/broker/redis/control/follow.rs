@@ -13,8 +13,9 @@ use super::super::super::{ControlCommand, Revocation};
 use super::super::link_error::describe;
 use super::super::state::RedisState;
 use super::COMMANDS;
-use super::state::QueuedCommand;
-use crate::metrics::{ControlResult, Metrics};
+use super::questions::QUESTIONS;
+use super::queued::QueuedCommand;
+use crate::metrics::{ControlResult, Metrics, ResultLabel};
 
 /// The most commands of one read. They have 400 KB at most.
 const PAGE: usize = 100;
@@ -30,8 +31,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a link compares the clocks when it begins.
 const CLOCK_SAMPLES: usize = 4;
-/// Nobody waits for the answer to an older query.
-const QUERY_TTL: Duration = Duration::from_secs(60);
+
+/// An entry of a stream: its id and its fields.
+type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 /// Why following ended.
 enum FollowError {
@@ -94,9 +96,11 @@ impl CommandFollower<'_> {
         self.read_revocations().await?;
         control.set_failure(None);
         loaded(self.state);
-        let mut is_replay = true;
+        let (mut is_replay, mut has_questions) = (true, true);
         loop {
-            let mut count = 0;
+            // Before the commands, so that a question is answered after all commands that were sent before it.
+            let questions = if has_questions { self.read_questions().await? } else { Vec::new() };
+            let mut count = questions.len();
             loop {
                 let page = self.read_page(is_replay).await?;
                 count += page;
@@ -109,10 +113,11 @@ impl CommandFollower<'_> {
                 self.begin().await?;
             }
             is_replay = false;
-            tokio::select! {
-                () = control.announced() => {}
-                () = sleep(interval.mul_f64(rand::random_range(0.8..1.2))) => {}
-            }
+            self.drop_questions(control.questions.add(questions));
+            has_questions = tokio::select! {
+                is_question = control.announced() => is_question,
+                () = sleep(interval.mul_f64(rand::random_range(0.8..1.2))) => true,
+            };
         }
     }
 
@@ -162,7 +167,7 @@ impl CommandFollower<'_> {
         range.arg(self.key(COMMANDS)).arg(first).arg("+").arg("COUNT").arg(PAGE);
         let (sent, mut for_time, time) = (Instant::now(), self.commands.clone(), redis::cmd("TIME"));
         let (entries, time) = tokio::join!(
-            range.query_async::<Vec<(String, HashMap<Vec<u8>, Vec<u8>>)>>(&mut self.commands),
+            range.query_async::<Vec<Entry>>(&mut self.commands),
             time.query_async::<(u64, u64)>(&mut for_time)
         );
         let (entries, read) = (entries?, Instant::now());
@@ -175,13 +180,51 @@ impl CommandFollower<'_> {
             let Ok(permit) = control.queue.reserve().await else { return std::future::pending().await };
             if let Some(command) = self.accept(id, &fields) {
                 let issued = control.clock.lock().local(id.ms, read);
-                if matches!(command, ControlCommand::Sessions(_)) && issued.elapsed() > QUERY_TTL {
-                    continue;
-                }
                 permit.send(QueuedCommand { id, command, issued, is_replayed });
             }
         }
         Ok(count)
+    }
+
+    /// Reads the questions that somebody may wait for.
+    async fn read_questions(&mut self) -> Result<Vec<QueuedCommand>, FollowError> {
+        let control = &self.state.control;
+        let now_ms = control.clock.lock().redis_ms(Instant::now());
+        let mut range = redis::cmd("XRANGE");
+        range.arg(self.key(QUESTIONS)).arg(control.questions.first_unread(now_ms).to_string()).arg("+");
+        let found = self.query::<Vec<Entry>>(range.arg("COUNT").arg(PAGE)).await;
+        let (entries, read) = match found {
+            Ok(entries) => (entries, Instant::now()),
+            // Commands are followed also if the questions cannot be read.
+            Err(FollowError::Refused(reason)) => {
+                log::debug!("redis: control: questions cannot be read: {reason}");
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut questions = Vec::with_capacity(entries.len());
+        for (id, fields) in entries {
+            let Some(id) = StreamId::parse(&id) else { continue };
+            control.questions.note_read(id);
+            let command = fields.get("command".as_bytes()).and_then(|text| serde_json::from_slice(text).ok());
+            let Some(command @ ControlCommand::Sessions(_)) = command else {
+                self.count_invalid(id);
+                continue;
+            };
+            let issued = control.clock.lock().local(id.ms, read);
+            questions.push(QueuedCommand { id, command, issued, is_replayed: false });
+        }
+        Ok(questions)
+    }
+
+    fn drop_questions(&self, count: usize) {
+        let dropped = ResultLabel::from(ControlResult::Dropped);
+        self.state.metrics.control_commands.get_or_create(&dropped).inc_by(count as u64);
+    }
+
+    fn count_invalid(&self, id: StreamId) {
+        Metrics::count(&self.state.metrics.control_commands, ControlResult::Invalid);
+        log::warn!("redis: control: the entry {id} is no command; a newer gateway may know it");
     }
 
     /// The command of an entry, if it was not read before. Its revocations are in force at once.
@@ -196,8 +239,7 @@ impl CommandFollower<'_> {
         }
         let command = field("command").and_then(|text| serde_json::from_slice(text).ok());
         if command.is_none() {
-            Metrics::count(&self.state.metrics.control_commands, ControlResult::Invalid);
-            log::warn!("redis: control: the entry {id} is no command; a newer gateway may know it");
+            self.count_invalid(id);
         }
         if let Some(ControlCommand::Revoke(revocation)) = &command {
             self.add_revocations(std::slice::from_ref(revocation));

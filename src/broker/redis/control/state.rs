@@ -1,31 +1,24 @@
 //! What this process knows for control, shared by its link and its handles.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
 
-use super::super::super::ControlCommand;
-use super::super::super::control::{Applier, CommandLog, RedisClock, StreamId, new_replica_name};
+use super::super::super::control::{Applier, CommandLog, RedisClock, new_replica_name};
 use super::super::super::revocations::Revocations;
+use super::questions::{ANNOUNCEMENT, Questions};
+use super::queued::QueuedCommand;
 
 /// The most commands that were read and not yet applied.
 const MAX_QUEUED: usize = 64;
 
-/// A command that is to be applied.
-pub(super) struct QueuedCommand {
-    pub(super) id: StreamId,
-    pub(super) command: ControlCommand,
-    pub(super) issued: Instant,
-    /// It was read after the link had been down.
-    pub(super) is_replayed: bool,
-}
-
 /// The commands and the revocations of this process.
 pub(in crate::broker) struct ControlState {
     pub(in crate::broker) replica: String,
-    pub(in crate::broker) applier: Applier,
+    pub(in crate::broker) applier: Arc<Applier>,
     pub(in crate::broker) revocations: Revocations,
     /// When this process was started.
     pub(super) started: Instant,
@@ -33,8 +26,11 @@ pub(in crate::broker) struct ControlState {
     pub(super) clock: Mutex<RedisClock>,
     pub(super) queue: mpsc::Sender<QueuedCommand>,
     pub(super) queued: AsyncMutex<mpsc::Receiver<QueuedCommand>>,
+    pub(super) questions: Questions,
     /// Notified when Redis announces a command.
     announced: Notify,
+    /// Whether one of these announcements was of a question.
+    is_question_announced: AtomicBool,
     /// Whether this link hears announcements; `None`: not known yet.
     is_subscribed: watch::Sender<Option<bool>>,
     /// Whether this link has read all revocations, or may not read them.
@@ -50,14 +46,16 @@ impl Default for ControlState {
         let (queue, queued) = mpsc::channel(MAX_QUEUED);
         Self {
             replica: new_replica_name(),
-            applier: Applier::default(),
+            applier: Arc::default(),
             revocations: Revocations::default(),
             started,
             log: Mutex::default(),
             clock: Mutex::new(RedisClock::new(started)),
             queue,
             queued: AsyncMutex::new(queued),
+            questions: Questions::default(),
             announced: Notify::new(),
+            is_question_announced: AtomicBool::new(false),
             is_subscribed: watch::Sender::new(None),
             is_loaded: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -85,14 +83,18 @@ impl ControlState {
         answer.ok().flatten().unwrap_or(false)
     }
 
-    /// Redis announced a command.
-    pub(in super::super) fn announce(&self) {
+    /// Redis announced a command or a question. Anybody may publish such a payload: it only makes this replica read.
+    pub(in super::super) fn announce(&self, payload: &[u8]) {
+        if payload == ANNOUNCEMENT {
+            self.is_question_announced.store(true, Ordering::Release);
+        }
         self.announced.notify_one();
     }
 
-    /// Returns when Redis announces a command.
-    pub(super) async fn announced(&self) {
+    /// Returns when Redis announces a command or a question; `true`: also a question.
+    pub(super) async fn announced(&self) -> bool {
         self.announced.notified().await;
+        self.is_question_announced.swap(false, Ordering::AcqRel)
     }
 
     /// Whether this link has read all revocations. Without the right to read them, no link could.

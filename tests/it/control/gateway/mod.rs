@@ -3,7 +3,7 @@
 //! - `disconnecting`, `subscribing`, `revoking`, `listing`: each command on one replica.
 //! - `command_line`: `emagine-gateway control`.
 //! - `replicas`: several replicas with one Redis.
-//! - `staleness`: a replica without Redis.
+//! - `staleness`, `without_redis`: a replica without Redis.
 
 mod command_line;
 mod disconnecting;
@@ -12,6 +12,7 @@ mod replicas;
 mod revoking;
 mod staleness;
 mod subscribing;
+mod without_redis;
 
 use serde_json::Value;
 
