@@ -105,6 +105,7 @@ impl Drop for Lease<'_> {
     /// Also when the link ends.
     fn drop(&mut self) {
         self.state.metrics.presence_lease.set(0);
+        self.presence.end_lease();
     }
 }
 
