@@ -136,11 +136,17 @@ fn users_stay_online_while_the_memory_of_redis_is_full() {
     gateways.iter().for_each(|gateway| gateway.wait_metric("presence_lease", 0));
     drop(leaves);
     let old = leases(&mut backend);
-    eventually_eq(BURIAL, &true, || {
-        let (seconds, _): (f64, u64) = redis::cmd("TIME").query(&mut backend).unwrap();
-        old.iter().all(|(_, lapses)| *lapses < seconds * 1000.0)
-    });
+    let now = |backend: &mut Connection| -> f64 {
+        let (seconds, _): (f64, u64) = redis::cmd("TIME").query(backend).unwrap();
+        seconds * 1000.0
+    };
+    eventually_eq(BURIAL, &true, || old.iter().all(|(_, lapses)| *lapses < now(&mut backend)));
+    gateways[1].signal("STOP");
     set_memory(&mut backend, "0");
+    gateways[0].wait_metric("presence_lease", 1);
+    let entered = now(&mut backend);
+    eventually_eq(BURIAL, &true, || now(&mut backend) >= entered + 3000.0);
+    gateways[1].signal("CONT");
     for (lease, _) in old {
         eventually_eq(2 * BURIAL, &false, || leases(&mut backend).iter().any(|(other, _)| *other == lease));
     }

@@ -278,6 +278,8 @@ fn a_room_is_read_although_reports_never_pause() {
                 (0..300).for_each(|user| busy.member("members:2", &user.to_string(), turn % 2 == 0));
             }
         });
+        let reports = &replicas[1].metrics.presence_reports;
+        eventually(BURIAL, || (reports.get() > 50).then_some(()));
         // A member of another replica, so that only a read tells the count.
         hubs[1].member("members:1", "42", true);
         let found = std::panic::catch_unwind(AssertUnwindSafe(|| hubs[1].next()));
