@@ -120,7 +120,7 @@ pub struct Counters {
     pub presence_enabled: Gauge,
     /// 1 while this replica holds a presence lease, else 0.
     pub presence_lease: Gauge,
-    /// Reports of users that Redis applied.
+    /// Reports of presence that Redis applied.
     pub presence_reports: Counter,
     /// Slices of dead replicas that this replica buried.
     pub presence_burials: Counter,

@@ -11,6 +11,7 @@
 //! - `types`: the messages between hubs and the broker.
 //! - `history`: the limits of histories.
 //! - `control`: commands to every replica, and their answers. `revocations`: the revoked tokens.
+//! - `presence`: the reports of users, channels and rooms, and the events of rooms.
 //! - `page_size`: how many entries of a history to read at once.
 //! - `recovery`: collects the messages that one client missed.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been
@@ -172,7 +173,7 @@ impl Broker {
         }
     }
 
-    /// Sets what applies commands to the sessions of this process. Until then, commands are applied to nothing.
+    /// Sets the handler that applies commands to the sessions of this process. Until then, no session is affected.
     pub fn set_control_handler(&self, handler: Arc<dyn ControlHandler>) {
         match self {
             Self::Memory(broker) => broker.control().applier.set(handler),
@@ -224,8 +225,8 @@ impl Broker {
         }
     }
 
-    /// How long this replica has been without Redis, so that it may not know the latest commands and revocations; `None`
-    /// while the link is healthy.
+    /// How long this replica has been without Redis, so that it may have missed commands and revocations; `None` while
+    /// the link is healthy.
     pub fn stale_for(&self) -> Option<Duration> {
         match self {
             Self::Memory(_) => None,
@@ -250,8 +251,8 @@ impl Broker {
         }
     }
 
-    /// Reads whether the user of a channel `online:<user>` is online, after everything that the hub has received on the
-    /// channel. Answered once by [`HubEvent::PresenceRead`], without a timeout: a hub has at most one such read for each
+    /// Reads whether the user of a channel `online:<user>` is online, after all messages that the hub has received on it.
+    /// Answered once by [`HubEvent::PresenceRead`], without a timeout: a hub has at most one such read for each
     /// of its channels.
     pub fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
         match self {

@@ -1,6 +1,6 @@
-//! Presence: which users are online, which channels are in use, and who is in a room.
+//! Presence: which users are online, which channels are in use, and which users are in a room.
 //!
-//! - `reporter`: the reports of one process to the others.
+//! - `reporter`: the reports of one process: its users, channels and members.
 //! - `counts`: its reports of how many sessions are subscribed to each room.
 //! - `rooms`: what the hubs of one process learn about rooms.
 
@@ -18,16 +18,16 @@ pub(crate) use self::counts::{CountReporter, HubSizes};
 pub(crate) use self::reporter::LocalNames;
 pub(crate) use self::rooms::{RoomChange, RoomEvent, RoomFeed};
 
-/// Presence, as the settings want it.
+/// The options of presence.
 #[derive(Debug, Clone)]
 pub struct PresenceOptions {
     /// A user is away after this time without a session.
     pub grace: Duration,
-    /// The most entries of the stream of edges.
+    /// The most entries of each stream: of the edges of users, of those of channels, and of messages for push.
     pub max_edges: usize,
     /// Subscribers of a channel with more members do not learn of joins and leaves.
     pub max_members: usize,
-    /// What each namespace wants.
+    /// The options of each namespace.
     pub namespaces: Arc<Namespaces>,
 }
 
@@ -42,9 +42,14 @@ impl PresenceOptions {
         self.of(channel).presence != RoomPresence::Off
     }
 
+    /// Whether the members of the channels of a namespace are reported.
+    pub(crate) fn has_members(&self, namespace: &str) -> bool {
+        self.namespaces.options(namespace).reports_members()
+    }
+
     /// Checks that the members of a channel are reported.
     pub(crate) fn check_members(&self, channel: &ChannelName) -> Result<(), PresenceError> {
-        let is_on = self.of(channel).reports_members();
+        let is_on = self.has_members(channel.namespace());
         is_on.then_some(()).ok_or(PresenceError::NamespaceOff(r#"presence = "members""#))
     }
 
@@ -57,13 +62,11 @@ impl PresenceOptions {
         is_on.then_some(()).ok_or(PresenceError::NamespaceOff("occupancy = true"))
     }
 
-    /// The count of a channel, of both that may be known.
+    /// The count that the namespace of a channel has: of sessions, of members, or none.
     pub(crate) fn choose_count(&self, channel: &ChannelName, sessions: u64, members: u64) -> Option<u64> {
         let options = self.of(channel);
-        match options.reports_members() {
-            true => Some(members),
-            false => options.reports_count().then_some(sessions),
-        }
+        let members = options.reports_members().then_some(members);
+        members.or_else(|| options.reports_count().then_some(sessions))
     }
 
     fn of(&self, channel: &ChannelName) -> NamespaceSettings {
@@ -71,14 +74,14 @@ impl PresenceOptions {
     }
 }
 
-/// Why it is not known who is online.
+/// Why a query about presence has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PresenceError {
     /// Presence is off in the settings.
     #[error("presence is off: set presence.enabled")]
     Disabled,
     /// The namespace lacks this option.
-    #[error("the namespace has no {0}")]
+    #[error("the namespace lacks {0}: set it in [namespaces.<name>]")]
     NamespaceOff(&'static str),
     /// There is no connection to Redis.
     #[error("there is no connection to Redis")]
@@ -91,8 +94,8 @@ pub enum PresenceError {
     Refused(String),
 }
 
-/// What a hub reports of its own sessions. A hub reports only what the namespace of the channel wants, and each change
-/// once.
+/// A change among the sessions of one hub. A hub reports only what the options of the channel's namespace need, and each
+/// change once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalReport {
     /// The hub has the first session of a user, or none any more.

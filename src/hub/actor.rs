@@ -112,6 +112,13 @@ impl Hub {
         self.recipients.get_mut(session.index())?.as_mut()
     }
 
+    /// Sends a session nothing more.
+    pub(super) fn forget(&mut self, session: SessionKey) {
+        if let Some(recipient) = self.recipients.get_mut(session.index()) {
+            *recipient = None;
+        }
+    }
+
     /// Schedules the next part of a long fan-out after other work on this thread.
     fn schedule_turn(&mut self, context: &mut Context<Self>) {
         if self.is_turn_scheduled || !self.core.has_fanouts() {
@@ -148,9 +155,8 @@ impl Handler<HubInput> for Hub {
     fn handle(&mut self, input: HubInput, context: &mut Self::Context) {
         if let HubInput::Leave { session } = &input
             && let Some(session) = self.core.key(*session)
-            && let Some(recipient) = self.recipients.get_mut(session.index())
         {
-            *recipient = None;
+            self.forget(session);
         }
         let mut actions = std::mem::take(&mut self.actions);
         self.core.on(Instant::now(), input, &mut actions);

@@ -1,4 +1,4 @@
-//! The hubs of the process. Lists sessions for operators. Runs on the hubs' threads, between deliveries, and costs them little.
+//! The hubs of the process. Lists sessions for operators, on the hubs' threads and between deliveries, at little cost.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Handler<ListSessions> for Hub {
                 };
                 keys.retain(|key| {
                     is_listed(key)
-                        && channel.as_ref().is_none_or(|one| registry.channels_of(*key).any(|of| of == one))
+                        && channel.as_ref().is_none_or(|channel| registry.is_subscribed(*key, channel))
                 });
                 self.with_ids(&keys).for_each(&mut choose);
             }
@@ -144,8 +144,8 @@ impl Hub {
     /// Finds the ids of sessions by their keys, which must be sorted. A search saves the memory of an id in every
     /// session.
     fn with_ids(&self, keys: &[SessionKey]) -> impl Iterator<Item = (SessionId, SessionKey)> {
-        let searched = if keys.is_empty() { 0 } else { usize::MAX };
-        let all = self.core.sessions().take(searched);
+        // `take` ends the search with the last key; without keys there is none.
+        let all = self.core.sessions();
         all.filter(move |(_, key)| keys.binary_search(key).is_ok()).take(keys.len())
     }
 

@@ -6,7 +6,7 @@ use actix::Recipient;
 
 use super::messages::SessionEvent;
 
-/// The part of a session that only the actor needs.
+/// A session whose socket is open.
 #[derive(Debug)]
 pub(super) struct ConnectedSession {
     pub(super) recipient: Recipient<SessionEvent>,

@@ -177,9 +177,9 @@ impl Hub {
     /// Whether a session that is identified can be subscribed to a channel, or is subscribed to it and can leave it.
     fn can_change(&self, key: SessionKey, channel: &ChannelName, is_subscribed: bool) -> bool {
         let registry = self.core.registry();
-        let Some(user) = registry.user_channel(key) else { return false };
-        let is_own = user == channel || channel.as_str() == "all";
-        is_subscribed || (!is_own && registry.channels_of(key).any(|one| one == channel))
+        let is_identified = registry.user_channel(key).is_some();
+        let can_leave = || !registry.is_own(key, channel) && registry.is_subscribed(key, channel);
+        is_identified && (is_subscribed || can_leave())
     }
 
     fn is_open(&self, key: SessionKey) -> bool {
@@ -198,8 +198,6 @@ impl Hub {
     /// Ends a session. It is not counted again by a command that comes before its Leave.
     fn end(&mut self, key: SessionKey, event: SessionEvent) {
         self.notify(key, event);
-        if let Some(recipient) = self.recipients.get_mut(key.index()) {
-            *recipient = None;
-        }
+        self.forget(key);
     }
 }

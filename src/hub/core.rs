@@ -183,25 +183,7 @@ impl<S: FrameSink> HubCore<S> {
         // `on_refused` counts those.
         let before = self.registry.subscription_count();
         match input {
-            HubInput::Broker(HubEvent::Publication(publication)) => {
-                return self.on_publication(publication, actions);
-            }
-            HubInput::Broker(HubEvent::Subscribed(acks)) => {
-                return acks.into_iter().for_each(|ack| self.on_ack(ack, actions));
-            }
-            HubInput::Broker(HubEvent::Gap { channel, reason, position }) => {
-                return self.on_gap(channel, reason, position, actions);
-            }
-            HubInput::Broker(HubEvent::Link { is_up }) => return self.on_link(is_up, actions),
-            HubInput::Broker(HubEvent::HistoryRead { read, outcome }) => {
-                return self.on_read(read, outcome, actions);
-            }
-            HubInput::Broker(HubEvent::PresenceRead { read, channel, presence }) => {
-                return self.on_presence(read, &channel, presence, actions);
-            }
-            HubInput::Broker(HubEvent::Room { channel, count, joined, left }) => {
-                return self.on_room(channel, count, joined, left);
-            }
+            HubInput::Broker(event) => return self.on_event(event, actions),
             HubInput::FanoutTurn => return self.on_fanout_turn(actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
@@ -235,6 +217,20 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Leave { session } => self.on_leave(session, actions),
         }
         self.metrics.subscriptions.inc_by(self.registry.subscription_count() as i64 - before as i64);
+    }
+
+    fn on_event(&mut self, event: HubEvent, actions: &mut Vec<HubAction>) {
+        match event {
+            HubEvent::Publication(publication) => self.on_publication(publication, actions),
+            HubEvent::Subscribed(acks) => acks.into_iter().for_each(|ack| self.on_ack(ack, actions)),
+            HubEvent::Gap { channel, reason, position } => self.on_gap(channel, reason, position, actions),
+            HubEvent::Link { is_up } => self.on_link(is_up, actions),
+            HubEvent::HistoryRead { read, outcome } => self.on_read(read, outcome, actions),
+            HubEvent::PresenceRead { read, channel, presence } => {
+                self.on_presence(read, &channel, presence, actions);
+            }
+            HubEvent::Room { channel, count, joined, left } => self.on_room(channel, count, joined, left),
+        }
     }
 
     /// Whether [`HubInput::FanoutTurn`] is due, after other work on this thread.

@@ -175,7 +175,7 @@ impl<S: FrameSink> Fanout<S> {
         Self { content, receivers, held_bytes, is_started: false }
     }
 
-    /// Whether this is an op 14 that nobody has received.
+    /// Whether this is an op 14 that no session has received.
     fn is_waiting_room(&self) -> bool {
         !self.is_started && matches!(self.content, FanoutContent::Room(_))
     }

@@ -59,7 +59,8 @@ pub enum HubInput {
         /// subscriptions.
         answer: Option<Bytes>,
     },
-    /// The session has queued its answer to the client. Makes the answered subscriptions live: held publications follow.
+    /// The session has queued its answer to the client. Makes the answered subscriptions live: held publications
+    /// follow.
     GoLive {
         /// The session whose client is answered.
         session: SessionId,

@@ -119,7 +119,7 @@ impl Counters {
             presence_enabled: all
                 .register_new("presence_enabled", "1 if this replica reports its users to Redis"),
             presence_lease: all.register_new("presence_lease", "1 while this replica holds a presence lease"),
-            presence_reports: all.register_new("presence_reports", "Reports of users that Redis applied"),
+            presence_reports: all.register_new("presence_reports", "Reports of presence that Redis applied"),
             presence_burials: all
                 .register_new("presence_burials", "Lapsed leases whose burial this replica finished"),
             control_commands: all

@@ -95,8 +95,8 @@ impl std::fmt::Debug for Command<'_> {
 #[error("malformed command")]
 pub struct MalformedCommand;
 
-/// The fields of every op except op 15, and of a channel in Identify. They stay raw JSON, so that only the ops that use a field
-/// validate it.
+/// The fields of every op except op 15, and of a channel in Identify. They stay raw JSON, so that only the ops that use
+/// a field validate it.
 #[derive(Deserialize)]
 struct CommandFields<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]

@@ -7,6 +7,7 @@
 //!
 //! - [`close`]: close codes.
 //! - [`channel`], [`position`]: channel names, and positions in channel histories.
+//! - [`presence`]: whether a user is online.
 //! - [`cursor`], [`history`]: how far a reader has followed a channel, and whether a page of its history is complete.
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).

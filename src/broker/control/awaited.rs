@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// A replica that is in the set of processes without a lease is cut off or dead. Its sessions may be open for this long.
+/// A replica in the set of processes without a lease is cut off or dead. Its sessions may be open for this long, in
+/// milliseconds. The same as `LOST_FOR_MS` of gateway_presence.lua.
 pub(in crate::broker) const LOST_FOR_MS: u64 = 60_000;
 /// The name in `missing` for each replica that received a command and whose name is not known.
 pub(in crate::broker) const UNNAMED: &str = "unnamed";
@@ -17,8 +18,8 @@ pub(in crate::broker) struct Awaited {
 }
 
 impl Awaited {
-    /// `processes`: each replica and when its lease lapses, by Redis' clock. `own`: this replica. If it has no lease, the
-    /// leases do not say who must answer, and `receivers` counts.
+    /// `processes`: each replica and when its lease lapses, by Redis' clock. `own`: this replica. If it has no lease,
+    /// the leases do not name the replicas that must answer, and only `receivers` counts.
     pub(in crate::broker) fn new(
         processes: &[(String, u64)],
         now_ms: u64,

@@ -128,7 +128,7 @@ impl LinkCore {
         self.inboxes.attach(inbox, self.is_up)
     }
 
-    /// Offers an event to a hub that says nothing about a channel of the link.
+    /// Offers an event to a hub. For events that do not concern the subscriptions of the link.
     pub(crate) fn notify(&self, hub: HubId, event: HubEvent) {
         self.inboxes.notify(hub, event);
     }

@@ -79,8 +79,8 @@ impl SharedLink {
         self.subscriptions.notified().await;
     }
 
-    /// Returns when a user's presence may be to be read. A call between two calls is not missed.
-    pub(crate) async fn presence_wanted(&self) {
+    /// Returns when there may be a user's presence to read. A read that was queued between two calls is not missed.
+    pub(crate) async fn presence_reads_changed(&self) {
         self.presence.notified().await;
     }
 

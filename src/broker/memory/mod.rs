@@ -2,7 +2,7 @@
 //!
 //! - `control`: commands to this process.
 //! - `history`: the stored messages and the idempotency keys.
-//! - `presence`: the names of one kind that are not away, and their edges.
+//! - `presence`: the names of one kind that are not away, such as all users, and their edges.
 //! - `rooms`: users, channels in use, and rooms.
 
 mod control;
@@ -163,13 +163,14 @@ impl MemoryBroker {
         self.publish_presence(&state, output);
     }
 
-    /// The number of replicas with sessions of each user, as over Redis: 1 here, 0 within the grace, `None` if the user is
-    /// away.
+    /// 1 for a user with a session, 0 within the grace, `None` for a user that is away.
     ///
     /// # Errors
     /// Presence is off.
     pub(super) fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
-        self.ask(|presence| Ok(users.iter().map(|user| presence.users.replicas_of(user)).collect()))
+        self.read_presence_state(|presence| {
+            Ok(users.iter().map(|user| presence.users.replicas_of(user)).collect())
+        })
     }
 
     /// Answers at once. The lock keeps edges out, so every later edge follows the answer.
@@ -190,7 +191,7 @@ impl MemoryBroker {
         after: Option<&str>,
         limit: usize,
     ) -> Result<RoomMembers, PresenceError> {
-        self.ask(|presence| presence.members_page(room, after, limit))
+        self.read_presence_state(|presence| presence.members_page(room, after, limit))
     }
 
     pub(super) fn channels(
@@ -199,18 +200,18 @@ impl MemoryBroker {
         after: Option<&str>,
         limit: usize,
     ) -> Result<ChannelsPage, PresenceError> {
-        self.ask(|presence| presence.channels_page(namespace, after, limit))
+        self.read_presence_state(|presence| presence.channels_page(namespace, after, limit))
     }
 
     pub(super) fn channel(&self, channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
-        self.ask(|presence| presence.channel(channel))
+        self.read_presence_state(|presence| presence.channel(channel))
     }
 
-    fn ask<T>(
+    fn read_presence_state<T>(
         &self,
-        ask: impl FnOnce(&MemoryPresence) -> Result<T, PresenceError>,
+        read: impl FnOnce(&MemoryPresence) -> Result<T, PresenceError>,
     ) -> Result<T, PresenceError> {
-        ask(self.shared.state.lock().presence.as_ref().ok_or(PresenceError::Disabled)?)
+        read(self.shared.state.lock().presence.as_ref().ok_or(PresenceError::Disabled)?)
     }
 
     /// Publishes the edges of users whose grace has ended, and offers the events of rooms. Returns the time until the
@@ -237,7 +238,7 @@ impl MemoryBroker {
 
     /// Publishes an edge as a plain message on `online:<user>`.
     fn publish_edge(&self, state: &MemoryState, edge: &Edge<ChannelName>) {
-        // A user id may be too long for this channel. Then nobody can subscribe to the channel either.
+        // A user id may be too long for this channel. Then no session can subscribe to the channel either.
         let channel = edge.name.user_id().and_then(|id| ChannelName::parse(&format!("online:{id}")).ok());
         let text = format!(r#"{{"online":{},"at":{}}}"#, edge.is_present, now_ms());
         if let (Some(channel), Ok(message)) = (channel, RawValue::from_string(text))

@@ -1,7 +1,7 @@
-//! Presence of one kind inside one process, such as all users: those with sessions, and those within their grace. Pure;
+//! The names of one kind inside one process, such as all users: those with sessions, and those within their grace. Pure;
 //! callers pass the time.
 //!
-//! It has the meaning of presence over Redis: a user is away once its edge is written, not when its grace ends.
+//! As over Redis, a user is away once its edge is written, not when its grace ends.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,12 +23,12 @@ pub(super) struct MemoryPresence {
     feed: RoomFeed,
 }
 
-/// What others must learn.
+/// The messages and events that follow a change of presence.
 #[derive(Default)]
 pub(super) struct PresenceOutput {
-    /// The edges of users.
+    /// The edges of users, to publish.
     pub(super) edges: Vec<Edge<ChannelName>>,
-    /// The events of rooms.
+    /// The events of rooms, to offer to hubs.
     pub(super) events: Vec<RoomEvent>,
 }
 

@@ -1,6 +1,6 @@
 //! The reports of how many sessions of this process are subscribed to each room.
 //!
-//! A report says what is true now, and repeating it changes nothing. A room is reported when its count has changed, and
+//! A report is the current state, and repeating it changes nothing. A room is reported when its count has changed, and
 //! at most once a second. No IO; callers pass the time.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,22 +16,22 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The rooms of one report, at most [`MAX_ROOMS`], and the number of sessions in each.
 pub(crate) type CountReport = Vec<(ChannelName, usize)>;
 
-/// How much each hub has of something; hubs with nothing are left out.
+/// A size for each hub, such as its sessions in a room; hubs with 0 are left out.
 #[derive(Debug, Default)]
 pub(crate) struct HubSizes(Vec<(HubId, usize)>);
 
 impl HubSizes {
-    /// How much all hubs have together.
+    /// The sum over all hubs.
     pub(crate) fn total(&self) -> usize {
         self.0.iter().map(|(_, size)| size).sum()
     }
 
-    /// The hubs that have something.
+    /// The hubs with a size above 0.
     pub(crate) fn hubs(&self) -> impl Iterator<Item = HubId> {
         self.0.iter().map(|(hub, _)| *hub)
     }
 
-    /// Changes how much a hub has. Returns whether it had nothing and now has something.
+    /// Changes the size of a hub. Returns whether it was 0 and is not any more.
     pub(crate) fn change(&mut self, hub: HubId, change: impl FnOnce(usize) -> usize) -> bool {
         let found = self.0.iter().position(|(other, _)| *other == hub);
         let size = change(found.map_or(0, |at| self.0[at].1));
@@ -51,7 +51,7 @@ impl HubSizes {
 #[derive(Debug)]
 pub(crate) struct CountReporter {
     rooms: HashMap<ChannelName, CountedRoom>,
-    /// The rooms to look at, by the time when they may be reported.
+    /// The rooms to report or to remove, by the time when they may be.
     due: BTreeSet<(Instant, ChannelName)>,
     /// The report that was sent and not answered.
     sent: Option<CountReport>,
@@ -62,7 +62,7 @@ pub(crate) struct CountReporter {
 #[derive(Debug)]
 struct CountedRoom {
     hubs: HubSizes,
-    /// What Redis has under this lease; `None`: a report is not answered, or its answer was lost.
+    /// The count that Redis has under this lease; `None`: a report is not answered, or its answer was lost.
     reported: Option<usize>,
     /// When the room was last reported.
     sent: Option<Instant>,
@@ -77,7 +77,7 @@ impl Default for CountReporter {
 }
 
 impl CountReporter {
-    /// So many sessions of a hub are subscribed to a room.
+    /// Sets how many sessions of a hub are subscribed to a room.
     pub(crate) fn set(&mut self, hub: HubId, room: &ChannelName, sessions: usize, now: Instant) {
         let new = || CountedRoom { hubs: HubSizes::default(), reported: Some(0), sent: None, due: None };
         let counted = self.rooms.entry(room.clone()).or_insert_with(new);
@@ -144,8 +144,8 @@ impl CountReporter {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Looks at a room as soon as it may be reported: to report it, or to forget it when it is empty. An empty room is
-    /// remembered for the interval, so that the room is not reported again within it.
+    /// Makes a room due, to be reported or, when it is empty, removed. An empty room is kept for the interval, so that it
+    /// is not reported again within it.
     fn schedule(&mut self, room: &ChannelName, now: Instant) {
         let Some(counted) = self.rooms.get_mut(room) else { return };
         let sessions = counted.hubs.total();

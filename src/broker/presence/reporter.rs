@@ -1,6 +1,6 @@
-//! The reports of one process: which users have a session here, or which channels have a subscriber here.
+//! The reports of one process: its users, its channels with a subscriber, and its members of rooms.
 //!
-//! A report says what is true now, and repeating it changes nothing. So a report whose answer was lost is sent again, and
+//! A report is the current state, and repeating it changes nothing. So a report whose answer was lost is sent again, and
 //! under a new lease everything is reported again. No IO and no clock: the driver sends the reports.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,12 +11,12 @@ pub(crate) const MAX_REPORTED: usize = 500;
 /// The most rooms in one report or read, for the same reason: a room takes longer, because Redis adds up its counts.
 pub(crate) const MAX_ROOMS: usize = 100;
 
-/// What has to be reported of the names of one kind, such as all users, and what was.
+/// The reports of the names of one kind, such as all users.
 #[derive(Debug)]
 pub(crate) struct Reporter<N> {
     /// Names that are present, or that Redis may still count as present.
     names: HashMap<N, ReportedName>,
-    /// Names to look at for the next report, each once.
+    /// Names that may have to be reported, each once.
     queue: VecDeque<N>,
     /// The report that was sent and not answered.
     sent: Option<PresenceReport<N>>,
@@ -27,7 +27,7 @@ pub(crate) struct Reporter<N> {
 #[derive(Debug, Clone, Copy)]
 struct ReportedName {
     is_present: bool,
-    /// What the answered reports say; `None`: the answer to the latest report was lost.
+    /// The state that Redis has; `None`: a report is not answered, or its answer was lost.
     reported: Option<bool>,
     is_queued: bool,
 }
@@ -138,7 +138,7 @@ impl<N: Clone + Eq + Hash> Reporter<N> {
 #[derive(Debug)]
 pub(crate) struct LocalNames<N> {
     hubs: HashMap<N, usize>,
-    /// What has to be reported of them.
+    /// Reports them when they change.
     pub(crate) reporter: Reporter<N>,
 }
 

@@ -1,7 +1,8 @@
-//! What the hubs of one process learn about rooms: the first state of each room, then its changes, at most once a second.
+//! The events of rooms for the hubs of one process: the first state of each room, then its changes, at most once a
+//! second.
 //!
-//! A room is here while a hub has reported a session or a member of it. No IO; callers pass the time, read the rooms that
-//! [`RoomFeed::next_read`] names, and offer the events.
+//! A room is followed while a hub has reported a session or a member of it. No IO; callers pass the time, read the rooms
+//! that [`RoomFeed::next_read`] names, and offer the events.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -82,7 +83,8 @@ impl RoomFeed {
         }
     }
 
-    /// So many sessions of a hub are subscribed to a room without members. Returns an event for this hub, if it is due.
+    /// Sets how many sessions of a hub are subscribed to a room without members. Returns the state of the room for a hub
+    /// that has not received it.
     pub(crate) fn set_sessions(
         &mut self,
         hub: HubId,
@@ -92,7 +94,7 @@ impl RoomFeed {
         self.resize(hub, room, false, |_| sessions)
     }
 
-    /// A hub has one member more or fewer of a room. Returns an event for this hub, if it is due.
+    /// A hub has one member more or fewer of a room. Returns the state of the room for a hub that has not received it.
     pub(crate) fn change_member(
         &mut self,
         hub: HubId,
@@ -220,7 +222,7 @@ impl Room {
         }
     }
 
-    /// Adds a change to those that are not offered yet. A user that came and left has not changed.
+    /// Adds a change to those that are not offered yet. A user that came and left is not a change.
     fn add(&mut self, change: RoomChange, max_members: usize) {
         self.count = change.count;
         let joined = change.joined.into_iter().map(|user| (user, true));
@@ -241,17 +243,16 @@ impl Room {
     fn take_event(&mut self, name: &ChannelName, max_members: usize, now: Instant) -> Option<RoomEvent> {
         let is_partial = std::mem::take(&mut self.is_partial);
         let changes = std::mem::take(&mut self.changes);
-        if let Some((_, before)) = self.offered {
-            // Nobody follows the members of a room with more than `max_members`.
-            let is_followed = self.count <= max_members as u64;
-            if before == self.count && changes.is_empty() && !(is_partial && is_followed) {
-                return None;
-            }
+        let is_small = self.count <= max_members as u64;
+        // With the count alone, the event says that users of a small room may have come or left.
+        let has_changed = !changes.is_empty() || (is_partial && is_small);
+        if !has_changed && self.offered.is_some_and(|(_, before)| before == self.count) {
+            return None;
         }
         // The first event has only the count.
-        let is_told = self.offered.is_some() && self.count <= max_members as u64;
+        let names_users = is_small && self.offered.is_some();
         let (mut joined, mut left) = (Vec::new(), Vec::new());
-        for (user, is_member) in changes.into_iter().filter(|_| is_told) {
+        for (user, is_member) in changes.into_iter().filter(|_| names_users) {
             if is_member { joined.push(user) } else { left.push(user) }
         }
         joined.sort_unstable();

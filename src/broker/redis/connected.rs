@@ -139,7 +139,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
     }
 }
 
-/// Subscribes to the announcements of commands. A Redis user that may not hear them reads the commands at intervals.
+/// Subscribes to the announcements of commands. Without the right to do so, the commands are read at intervals.
 async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
     let channel = [state.options.redis_channel(control::COMMANDS)];
     let subscribed = await_confirmation(state, subscriptions.subscribe(&channel)).await;

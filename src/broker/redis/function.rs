@@ -1,7 +1,7 @@
-//! Loads the function library for durable publishing into Redis, and calls it.
+//! Loads the function library for durable publishing, presence and control into Redis, and calls it.
 //!
-//! Redis may be too old for functions, or the Redis user may not load one. Then only durable publishing is unavailable;
-//! the link stays up.
+//! Redis may be too old for functions, or the Redis user may not load one. Then only these are unavailable; the link
+//! stays up.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -1,6 +1,6 @@
 #!lua name=gateway
 
--- Durable publishing. The gateway loads this library into Redis, and any backend can call it:
+-- Durable publishing, presence and control. The gateway loads this library into Redis, and any backend can publish:
 --
 --   FCALL gateway_publish 1 gateway:user:42 '{"content":"hi"}' [idempotency key [push]]
 --
@@ -18,7 +18,7 @@
 -- - gateway_mark.lua: gateway_mark, which maintains the settings and the dataset marker. Only gateways call it.
 -- - gateway_presence.lua: leases, and which users, channels and members each replica has. Only gateways call it.
 -- - gateway_rooms.lua: counts, members and channels in use. Only gateways call it.
--- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers.
+-- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers. Backends call it.
 --
 -- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --
@@ -98,9 +98,9 @@ local function parse_settings(text)
   end
   -- Older gateways do not write these two.
   local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
+  local revocation_ttl = count_of(found.revocation_ttl_ms) or DEFAULTS.revocation_ttl_ms
   -- Only gateways with presence write this one.
   local max_edges = count_of(found.presence_max_edges)
-  local revocation_ttl = count_of(found.revocation_ttl_ms) or DEFAULTS.revocation_ttl_ms
   return {
     text = text,
     history_size = string.format('%.0f', size),

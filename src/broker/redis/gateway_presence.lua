@@ -17,9 +17,16 @@
 -- gateway_rooms.lua has what only rooms and channels in use need.
 
 local KINDS = {
-  users = { roster = 'users:', counts = 'online', stream = 'edges', field = 'user', begins = 'online', ends = 'offline' },
+  users = {
+    reported = 'users:',
+    counts = 'online',
+    stream = 'edges',
+    field = 'user',
+    begins = 'online',
+    ends = 'offline',
+  },
   channels = {
-    roster = 'channels:',
+    reported = 'channels:',
     counts = 'occupied',
     stream = 'channels',
     field = 'channel',
@@ -27,14 +34,16 @@ local KINDS = {
     ends = 'vacated',
   },
   -- Members have no stream: `members:<channel>` is a key of gateway_rooms.lua.
-  members = { roster = 'joined:', counts = 'joined' },
+  members = { reported = 'joined:', counts = 'joined' },
 }
 
 -- What gateway_rooms.lua defines.
 local rooms = {}
 
--- One call blocks Redis until it has finished.
+-- The most names of one call, because the call blocks Redis until it has finished.
 local MAX_REPORTED = 500
+-- The arguments of a report before its names.
+local REPORT_FIELDS = 3
 
 -- The deployments that called before, by the key of their leases: matching it again costs more than a command.
 local known_deployments, deployment_count = {}, 0
@@ -99,20 +108,23 @@ local function count_down(presence, kind_name, names, due)
   end
 end
 
-local function write_roster(roster, is_addition, ...)
+local function write_reported(reported, is_addition, ...)
   if is_addition then
-    return redis.call('SADD', roster, ...)
+    return redis.call('SADD', reported, ...)
   end
-  return redis.call('SREM', roster, ...)
+  return redis.call('SREM', reported, ...)
 end
 
--- Adds the names of a report to the roster, or removes them. Returns those that were not there, or that were, each once.
-local function change_roster(roster, args, is_addition)
-  if #args == 4 then
-    return write_roster(roster, is_addition, args[4]) == 1 and { args[4] } or {}
+-- Adds the names of a report to the set of reported names, or removes them. Returns the names that this changed, each
+-- once.
+local function change_reported(reported, args, is_addition)
+  local names = { unpack(args, REPORT_FIELDS + 1) }
+  -- Most reports have one name, for which one command is enough.
+  if #names == 1 then
+    return write_reported(reported, is_addition, names[1]) == 1 and names or {}
   end
-  local names, seen = { unpack(args, 4) }, {}
-  local found, chosen, wanted = redis.call('SMISMEMBER', roster, unpack(names)), {}, is_addition and 0 or 1
+  local found, wanted = redis.call('SMISMEMBER', reported, unpack(names)), is_addition and 0 or 1
+  local chosen, seen = {}, {}
   for at, name in ipairs(names) do
     if found[at] == wanted and not seen[name] then
       seen[name] = true
@@ -120,7 +132,7 @@ local function change_roster(roster, args, is_addition)
     end
   end
   if #chosen > 0 then
-    write_roster(roster, is_addition, unpack(chosen))
+    write_reported(reported, is_addition, unpack(chosen))
   end
   return chosen
 end
@@ -251,12 +263,12 @@ local function beat(keys, args)
   return { 1, lapsed[1] or '' }
 end
 
--- The kind, the replica and the names of a report, or an error.
-local function check_report(keys, args, first)
+-- The keys of the deployment that a report is for, or an error.
+local function check_report(keys, args)
   local presence = presence_of(keys)
-  if not presence or not KINDS[args[1]] or #args < first then
-    return nil, refuse('give the key of the replicas, users, channels or members, a replica, and names')
-  elseif #args - first + 1 > MAX_REPORTED then
+  if not presence or not KINDS[args[1]] or #args <= REPORT_FIELDS then
+    return nil, refuse('give the key of the replicas, users, channels or members, a replica, a number, and names')
+  elseif #args - REPORT_FIELDS > MAX_REPORTED then
     return nil, refuse(string.format('name at most %d at a time', MAX_REPORTED))
   end
   return presence
@@ -266,7 +278,7 @@ end
 --
 -- Reports what this replica has now. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
 local function enter(keys, args)
-  local presence, refusal = check_report(keys, args, 4)
+  local presence, refusal = check_report(keys, args)
   if refusal then
     return refusal
   end
@@ -274,7 +286,7 @@ local function enter(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local names, begun = change_roster(presence.base .. kind.roster .. args[2], args, true), {}
+  local names, begun = change_reported(presence.base .. kind.reported .. args[2], args, true), {}
   local counts, leaving, is_leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1], nil
   for _, name in ipairs(names) do
     if redis.call('HINCRBY', counts, name, 1) == 1 then
@@ -295,9 +307,9 @@ end
 
 -- FCALL gateway_leave 1 <prefix>:{presence}:replicas <kind> <replica> <grace in ms> <name> …
 --
--- Reports what this replica has no more. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
+-- Reports what this replica has no longer. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
 local function leave(keys, args)
-  local presence, refusal = check_report(keys, args, 4)
+  local presence, refusal = check_report(keys, args)
   if refusal then
     return refusal
   end
@@ -305,9 +317,9 @@ local function leave(keys, args)
   if not is_alive(presence, args[2], now) then
     return 0
   end
-  local roster = presence.base .. KINDS[args[1]].roster .. args[2]
+  local reported = presence.base .. KINDS[args[1]].reported .. args[2]
   local due = string.format('%.0f', now + (tonumber(args[3]) or 0))
-  local names = change_roster(roster, args, false)
+  local names = change_reported(reported, args, false)
   count_down(presence, args[1], names, due)
   return 1
 end
@@ -330,7 +342,7 @@ local function bury(keys, args)
   local due = string.format('%.3f', lapsed + (tonumber(args[2]) or 0) + (now - lapsed) / 1000)
   local left = MAX_REPORTED
   for _, kind_name in ipairs({ 'users', 'channels', 'members' }) do
-    local names = left > 0 and redis.call('SPOP', presence.base .. KINDS[kind_name].roster .. replica, left) or {}
+    local names = left > 0 and redis.call('SPOP', presence.base .. KINDS[kind_name].reported .. replica, left) or {}
     count_down(presence, kind_name, names, due)
     left = left - #names
   end

@@ -4,7 +4,7 @@
 -- The functions of presence write the keys that this reads. They are in one slot, so in a sharded cluster a channel on
 -- another node has no push.
 
--- What it runs: the command, a key after the base, and as many arguments as the check needs.
+-- The commands of push: the command, a key after the base, and as many arguments as the check needs.
 local PUSH_RIGHTS = {
   { 'HMGET', 'online', '1' },
   { 'ZRANGEBYSCORE', 'replicas', '1', '1' },
@@ -26,7 +26,7 @@ local function find_push(key, settings, now)
     end
   end
   local counts = redis.pcall('HMGET', base .. 'online', user)
-  -- A replica that lives renews its lease. Without one, the counts are those of dead replicas.
+  -- A running replica renews its lease. Without any lease, the counts are those of dead replicas.
   local living = redis.pcall('ZRANGEBYSCORE', base .. 'replicas', string.format('(%.0f', now), '+inf', 'LIMIT', 0, 1)
   local fault = counts.err or living.err
   if fault then
@@ -41,5 +41,6 @@ local function hand_to_push(push, position, message, settings, now)
   local at = string.format('%.0f', now)
   local fields = { 'user', push.user, 'position', position, 'message', message, 'at', at }
   local added = redis.pcall('XADD', push.stream, 'MAXLEN', '~', settings.max_offline, '*', unpack(fields))
-  return type(added) == 'table' and added.err and refuse('push cannot write ' .. push.stream .. ': ' .. added.err) or nil
+  local fault = type(added) == 'table' and added.err
+  return fault and refuse('push cannot write ' .. push.stream .. ': ' .. fault) or nil
 end

@@ -1,6 +1,6 @@
 
--- Rooms and channels in use: how many sessions are subscribed, which users, and what is in use. Only gateways call these
--- functions.
+-- Rooms and channels in use: how many sessions are subscribed, which users, and what is in use. Only gateways call
+-- these functions.
 --
 -- A replica reports its own number of sessions in a room, at most once a second and only when it has changed. Its own
 -- members and its own channels are reported as its users are. All keys share the slot of the leases:
@@ -17,11 +17,11 @@
 -- `{"channel":…,"count":…,"joined":[…],"left":[…]}`. Counts of sessions have no users. A room of members without users
 -- has more than `presence.max_members`.
 
--- The most rooms of one call. A room takes longer than a name, because all its counts are read.
+-- The most rooms of one call. A room takes longer than a name of a report, because all its counts are read.
 local MAX_ROOMS = 100
--- The most entries of a page.
+-- The most entries of a page, as over HTTP.
 local MAX_PAGE = 1000
--- The most counts that a page adds up. A longer page ends early.
+-- The most counts that a page adds up, because one call blocks Redis until it has finished. A longer page ends early.
 local MAX_COUNTS = 5000
 
 local function publish_rooms(presence, updates)
@@ -56,7 +56,7 @@ function rooms.write_members(presence, names, is_begin, max_members)
       redis.call('ZREM', key, unpack(users))
     end
     local update = { channel = room, count = redis.call('ZCARD', key) }
-    -- Nobody follows the members of a room that has, or had, more.
+    -- Subscribers of a room that has, or had, more members do not learn of joins and leaves.
     if update.count + (is_begin and 0 or #users) <= max_members then
       update[is_begin and 'joined' or 'left'] = users
     end
@@ -71,9 +71,9 @@ local function process_of(replica)
   return process, tonumber(lease)
 end
 
--- The sessions in a room on replicas whose lease lives, and the number of counts. With `process`, its own counts are not
--- added, and the third result has them. `alive` holds what is known of leases. This runs for each replica of each room,
--- so it must stay cheap.
+-- The sessions in a room on replicas with a lease, and the number of counts. With `process`, its own counts are not
+-- added, and the third result has them. `alive` caches which replicas have a lease. The loop runs for each replica of
+-- each room, so it must stay cheap.
 local function sum_room(presence, key, now, alive, process)
   local values, sum, own = redis.call('HGETALL', key), 0, nil
   for at = 1, #values, 2 do
@@ -144,12 +144,12 @@ local function count(keys, args)
       updates[#updates + 1] = { channel = room, count = sum }
     end
   end
-  local roster = presence.base .. 'rooms:' .. args[1]
+  local reported = presence.base .. 'rooms:' .. args[1]
   if #kept > 0 then
-    redis.call('SADD', roster, unpack(kept))
+    redis.call('SADD', reported, unpack(kept))
   end
   if #gone > 0 then
-    redis.call('SREM', roster, unpack(gone))
+    redis.call('SREM', reported, unpack(gone))
   end
   publish_rooms(presence, updates)
   return 1
@@ -160,6 +160,7 @@ end
 function rooms.bury(presence, replica, limit, now)
   local weight = MAX_REPORTED / MAX_ROOMS
   if limit < weight then
+    -- The caller must see that nothing is left to take in this call, and call again.
     return limit
   end
   local key_of_room, alive, updates = presence.base .. 'room:', {}, {}
@@ -174,7 +175,7 @@ function rooms.bury(presence, replica, limit, now)
   return weight * #names
 end
 
--- The sessions of a room on replicas whose lease lives, its members, and the number of counts that were read.
+-- The sessions of a room on replicas with a lease, its members, and the number of counts that were read.
 local function read_room(presence, room, now, alive)
   local sessions, counts = sum_room(presence, presence.base .. 'room:' .. room, now, alive)
   return sessions, redis.call('ZCARD', presence.base .. 'members:' .. room), counts
@@ -184,7 +185,7 @@ end
 --
 -- Publishes the sessions and the members of each room on `<prefix>:{presence}:rooms:<process>`. A subscriber of both
 -- channels receives them in the order of the changes.
-local function tell_rooms(keys, args)
+local function publish_read(keys, args)
   local presence, now, alive = presence_of(keys), now_ms(), {}
   if not presence or #args < 2 or #args > MAX_ROOMS + 1 then
     return refuse(string.format('give the key of the replicas, a process, and 1 to %d rooms', MAX_ROOMS))
@@ -227,7 +228,8 @@ end
 local function read_channels(keys, args)
   local presence, now, limit = presence_of(keys), now_ms(), tonumber(args[3])
   if not presence or #args ~= 3 or not limit or limit < 1 or limit > MAX_PAGE then
-    return refuse(string.format('give the key of the replicas, a namespace, a channel, and a limit of 1 to %d', MAX_PAGE))
+    local text = 'give the key of the replicas, a namespace, a channel, and a limit of 1 to %d'
+    return refuse(string.format(text, MAX_PAGE))
   end
   local first, last = page_range(args[1] == '' and '' or args[1] .. ':', args[2])
   -- Only the channel `all` has no colon.
@@ -268,7 +270,7 @@ local function read_members(keys, args)
 end
 
 redis.register_function('gateway_count', count)
-redis.register_function('gateway_rooms', tell_rooms)
+redis.register_function('gateway_rooms', publish_read)
 redis.register_function('gateway_channel', read_channel)
 redis.register_function('gateway_channels', read_channels)
 redis.register_function('gateway_members', read_members)

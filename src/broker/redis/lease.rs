@@ -1,7 +1,7 @@
 //! Reports users, channels and rooms of this process to Redis, under a lease (`gateway_presence.lua`).
 //!
-//! Each link takes a new lease and reports everything under it, because after a failover it is unknown which reports the
-//! new master has. The lease before is retired when everything is reported again, so that nobody seems to leave.
+//! Each link takes a new lease and reports everything under it, because after a failover it is unknown which reports
+//! the new master has. The lease before is retired when everything is reported again, so that no user seems to leave.
 
 use std::convert::Infallible;
 use std::hash::Hash;
@@ -32,7 +32,7 @@ const JITTER: f64 = 0.2;
 /// The wait after the connection broke. Its link ends within a probe, and with it this task.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What `gateway_bury` answers to the call that has finished a burial.
+/// The answer of `gateway_bury` to the call that has finished a burial.
 const BURIED: u8 = 2;
 
 /// Why a lease ended.
@@ -97,7 +97,7 @@ struct Lease<'a> {
     presence: &'a Presence,
     commands: MultiplexedConnection,
     name: String,
-    /// Until then other replicas may still be connecting, so nothing is buried and no user is away.
+    /// Until then other replicas may still be connecting, so nothing is buried and no edge is written.
     quiet_until: Instant,
 }
 
@@ -148,7 +148,7 @@ impl Lease<'_> {
             }
             tokio::select! {
                 () = self.presence.changed.notified() => {}
-                () = sleep_until(self.next_report().map_or(next_beat, |due| due.min(next_beat)).into()) => {}
+                () = sleep_until(self.next_count().map_or(next_beat, |due| due.min(next_beat)).into()) => {}
             }
         }
     }
@@ -219,15 +219,15 @@ impl Lease<'_> {
         Ok(true)
     }
 
-    /// Asks for the rooms whose state is not known; they are received in order with the changes. Returns whether there
-    /// were any.
+    /// Has Redis publish the rooms whose state is not known, so that they arrive in order with the changes. Returns
+    /// whether there were any.
     async fn read_rooms(&mut self) -> Result<bool, LeaseEnd> {
         let rooms = self.presence.rooms.lock().next_read();
         if rooms.is_empty() {
             return Ok(false);
         }
         let mut call = self.function("gateway_rooms");
-        call.arg(self.presence.leases.lock().process());
+        call.arg(&self.state.control.replica);
         for room in &rooms {
             call.arg(room.as_str());
         }
@@ -235,11 +235,11 @@ impl Lease<'_> {
     }
 
     /// When the next count may be reported.
-    fn next_report(&self) -> Option<Instant> {
+    fn next_count(&self) -> Option<Instant> {
         self.presence.counts.lock().next_due()
     }
 
-    /// Ends the lease before, whose users are reported under this one.
+    /// Ends the lease before, because everything is reported under this one.
     async fn retire_previous(&mut self) -> Result<(), LeaseEnd> {
         let previous = self.presence.leases.lock().previous.take();
         let Some(name) = previous else { return Ok(()) };
@@ -249,7 +249,7 @@ impl Lease<'_> {
         self.call::<(u8, String)>(&call).await.map(drop)
     }
 
-    /// Gives up the lease of a process that ends, and buries it. Its users have left, or are counted down now.
+    /// Gives up the lease of a process that ends, and buries it, so that its users need not wait until it lapses.
     async fn end(&mut self) -> Result<LeaseEnd, LeaseEnd> {
         let mut call = self.function("gateway_beat");
         call.arg(&self.name).arg(LEASE.as_millis() as u64).arg("end");
@@ -271,8 +271,8 @@ impl Lease<'_> {
         }
     }
 
-    /// Takes back a slice of what a replica without a lease had reported, so that no call blocks Redis for long. Returns
-    /// a replica to bury next.
+    /// Removes a slice of what a replica without a lease had reported, so that no call blocks Redis for long. Returns a
+    /// replica to bury next.
     async fn bury_slice(&mut self, replica: &str) -> Result<Option<String>, LeaseEnd> {
         let mut call = self.function("gateway_bury");
         call.arg(replica).arg(self.grace_ms());

@@ -13,15 +13,14 @@
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
-//! - `presence`: what this process reports, and its leases.
-//! - `control_state`: this replica's name, its handler of commands, and the revoked tokens.
+//! - `presence`: the reports of this process, and its leases.
 //! - `state`: the state shared by the link and its handles.
-//! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
+//! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
-//! - `online`: reads which users are online.
+//! - `online`: reads which users are online, and sends the other queries about presence.
 //! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
@@ -36,8 +35,8 @@
 //! - `link`: connects again after each loss.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
-//! channels that hubs want and to three of its own, never to a pattern. Its work is always the difference between the wanted and the subscribed
-//! channels, so no queue of requests can grow.
+//! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
+//! wanted and the subscribed channels, so no queue of requests can grow.
 
 mod access;
 mod address;
@@ -100,7 +99,7 @@ use state::RedisState;
 /// it has no namespace.
 const USERS: &str = "users";
 
-/// How long a process that ends waits until its lease is given up.
+/// How long a process that ends waits until its lease is given up. Otherwise the lease lapses after a few seconds.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle to the Redis broker; clones share it.

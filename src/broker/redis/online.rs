@@ -1,5 +1,5 @@
-//! Reads which users are online on any replica: for HTTP, and for the subscribers of `online:<user>`. Asks other
-//! questions about presence.
+//! Reads which users are online on any replica: for HTTP, and for the subscribers of `online:<user>`. Sends the other
+//! queries about presence.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::state::RedisState;
 use protocol::channel::ChannelName;
 use protocol::presence::UserPresence;
 
-/// The most users of one call for subscribers.
+/// The most users of one read for subscribers, because Redis runs nothing else meanwhile.
 const MAX_READ: usize = 500;
 /// The mean wait before failed reads are repeated.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -34,14 +34,14 @@ pub(super) async fn read(
     if users.is_empty() {
         return Ok(Vec::new());
     }
-    ask(state, &counts_of(state, users.iter().map(ChannelName::user_id))).await
+    query(state, &counts_of(state, users.iter().map(ChannelName::user_id))).await
 }
 
-/// Sends a question about presence, which may be a call of a function.
-pub(super) async fn ask<T: FromRedisValue>(state: &RedisState, question: &Cmd) -> Result<T, PresenceError> {
+/// Sends a query about presence, which may be a call of a function.
+pub(super) async fn query<T: FromRedisValue>(state: &RedisState, query: &Cmd) -> Result<T, PresenceError> {
     let commands = state.watch().borrow().publishing().ok_or(PresenceError::Unavailable)?;
     let mut connection = commands.connection();
-    let answer = function::call(state, &mut connection, question);
+    let answer = function::call(state, &mut connection, query);
     match timeout(state.options.response_timeout, answer).await {
         Err(_) => Err(PresenceError::Timeout),
         Ok(Ok(answer)) => Ok(answer),
@@ -55,7 +55,7 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     loop {
         let queries = state.link.lock().next_presence_reads(MAX_READ);
         if queries.is_empty() {
-            state.link.presence_wanted().await;
+            state.link.presence_reads_changed().await;
             continue;
         }
         let Some(commands) = state.watch().borrow().publishing() else {
@@ -110,7 +110,7 @@ async fn read_at(
     let call = counts_of(state, queries.iter().map(|query| query.channel.watched_user()));
     // Both are sent on one connection, in this order.
     let (time, counts) =
-        tokio::join!(query::<(u64, u64)>(commands, &clock), query::<Vec<Option<u32>>>(commands, &call));
+        tokio::join!(send::<(u64, u64)>(commands, &clock), send::<Vec<Option<u32>>>(commands, &call));
     let ((seconds, microseconds), counts) = (time?, counts?);
     if counts.len() != queries.len() {
         return Err((ErrorKind::UnexpectedReturnType, "HMGET returned another number of values").into());
@@ -130,7 +130,7 @@ fn counts_of<'a>(state: &RedisState, users: impl Iterator<Item = Option<&'a str>
     call
 }
 
-async fn query<T: FromRedisValue>(commands: &Commands, call: &Cmd) -> RedisResult<T> {
+async fn send<T: FromRedisValue>(commands: &Commands, call: &Cmd) -> RedisResult<T> {
     call.query_async(&mut commands.connection()).await
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Presence {
     /// Notified when an event of a room may be due.
     pub(super) rooms_changed: Notify,
     pub(super) leases: Mutex<Leases>,
-    /// Whether this process is to give up its lease, and has done so.
+    /// Whether this process is to give up its lease, or has done so.
     pub(super) ending: watch::Sender<Ending>,
 }
 
@@ -45,13 +45,6 @@ pub(super) struct Leases {
     current: Option<String>,
     /// The lease before, until it is retired. Older ones lapse by themselves.
     pub(super) previous: Option<String>,
-}
-
-impl Leases {
-    /// The name of this process.
-    pub(super) fn process(&self) -> &str {
-        &self.process
-    }
 }
 
 impl Presence {
@@ -74,7 +67,7 @@ impl Presence {
         presence
     }
 
-    /// Has the lease given up. Returns when it is.
+    /// Asks the task of the lease to give it up, and waits until it has.
     pub(super) async fn end(&self) {
         let mut ending = self.ending.subscribe();
         self.ending.send_if_modified(|ending| {

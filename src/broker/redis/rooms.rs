@@ -8,7 +8,7 @@ use tokio::time::sleep_until;
 
 use super::super::presence::{ChannelInUse, ChannelsPage, PresenceError, RoomChange, RoomEvent, RoomMembers};
 use super::super::{HubId, LocalReport};
-use super::online::ask;
+use super::online::query;
 use super::presence::{Presence, function_call};
 use super::state::RedisState;
 use protocol::channel::ChannelName;
@@ -26,7 +26,7 @@ struct PublishedChange {
     left: Option<Vec<Box<str>>>,
 }
 
-/// A room that this process has asked for.
+/// The state of a room, as `gateway_rooms` publishes it.
 #[derive(Debug, Deserialize)]
 struct ReadRoom {
     channel: String,
@@ -43,11 +43,11 @@ pub(super) fn report(state: &RedisState, hub: HubId, report: LocalReport) {
 
 /// The channels on which this process learns of rooms; none if no namespace has rooms.
 pub(super) fn own_channels(state: &RedisState) -> Vec<String> {
-    let Some(presence) = state.presence.as_ref().filter(|presence| presence.options.has_rooms()) else {
+    if !state.presence.as_ref().is_some_and(|presence| presence.options.has_rooms()) {
         return Vec::new();
-    };
+    }
     let changes = state.options.redis_channel(ROOMS);
-    let reads = format!("{changes}:{}", presence.leases.lock().process());
+    let reads = format!("{changes}:{}", state.control.replica);
     vec![changes, reads]
 }
 
@@ -84,7 +84,9 @@ pub(super) fn receive(state: &RedisState, channel: &str, payload: &[u8]) -> serd
 fn receive_changes(presence: &Presence, changes: Vec<PublishedChange>) {
     let (now, mut rooms) = (Instant::now(), presence.rooms.lock());
     for PublishedChange { channel, count, joined, left } in changes {
-        let is_partial = joined.is_none() && left.is_none() && has_members(presence, &channel);
+        // Without users, the room has more members than the functions list.
+        let has_users = joined.is_some() || left.is_some();
+        let is_partial = !has_users && presence.options.has_members(namespace_of(&channel));
         let (joined, left) = (joined.unwrap_or_default(), left.unwrap_or_default());
         rooms.change(&channel, RoomChange { count, joined, left, is_partial }, now);
     }
@@ -93,14 +95,14 @@ fn receive_changes(presence: &Presence, changes: Vec<PublishedChange>) {
 fn receive_read(presence: &Presence, found: Vec<ReadRoom>) {
     let (now, mut rooms) = (Instant::now(), presence.rooms.lock());
     for ReadRoom { channel, sessions, members } in found {
-        let count = if has_members(presence, &channel) { members } else { sessions };
+        let has_members = presence.options.has_members(namespace_of(&channel));
+        let count = if has_members { members } else { sessions };
         rooms.change(&channel, RoomChange { count, ..RoomChange::default() }, now);
     }
 }
 
-fn has_members(presence: &Presence, channel: &str) -> bool {
-    let namespace = channel.split(':').next().unwrap_or(channel);
-    presence.options.namespaces.options(namespace).reports_members()
+fn namespace_of(channel: &str) -> &str {
+    channel.split(':').next().unwrap_or(channel)
 }
 
 /// Offers the events of rooms to hubs when they are due.
@@ -140,7 +142,7 @@ pub(super) async fn members(
     presence.options.check_members(room)?;
     let mut call = function_call(&state.options, "gateway_members");
     call.arg(room.as_str()).arg(after.unwrap_or_default()).arg(limit);
-    let (count, has_more, ids): (u64, u8, Vec<String>) = ask(state, &call).await?;
+    let (count, has_more, ids): (u64, u8, Vec<String>) = query(state, &call).await?;
     let members: Vec<Box<str>> = ids.into_iter().map(String::into_boxed_str).collect();
     let next = members.last().filter(|_| has_more == 1).cloned();
     Ok(RoomMembers { count, members, next })
@@ -156,7 +158,7 @@ pub(super) async fn channels(
     presence.options.check_occupancy(namespace)?;
     let mut call = function_call(&state.options, "gateway_channels");
     call.arg(namespace.unwrap_or_default()).arg(after.unwrap_or_default()).arg(limit);
-    let (has_more, found): (u8, Vec<(String, i64, u64, u64)>) = ask(state, &call).await?;
+    let (has_more, found): (u8, Vec<(String, i64, u64, u64)>) = query(state, &call).await?;
     let next = found.last().filter(|_| has_more == 1).map(|(name, ..)| name.as_str().into());
     let in_use = |(name, replicas, sessions, members): (String, _, _, _)| {
         in_use(presence, &ChannelName::parse(&name).ok()?, (replicas, sessions, members))
@@ -172,7 +174,7 @@ pub(super) async fn channel(
     presence.options.check_occupancy(Some(channel.namespace()))?;
     let mut call = function_call(&state.options, "gateway_channel");
     call.arg(channel.as_str());
-    Ok(in_use(presence, channel, ask(state, &call).await?))
+    Ok(in_use(presence, channel, query(state, &call).await?))
 }
 
 /// A channel, by its replicas (-1: it is not in use), sessions and members.

@@ -161,7 +161,7 @@ impl<S: FrameSink> HubCore<S> {
         let channels = self.registry.channels_of(session);
         for channel in channels.filter(|one| channel.is_none_or(|channel| channel == *one)) {
             if let Some(frame) = self.rooms.rooms.get(channel).and_then(|room| room.count.as_ref())
-                && let Some(sink) = self.registry.live_receiver(session, channel)
+                && let Some(sink) = self.registry.live_sink(session, channel)
             {
                 // A closing session is about to leave, so the result does not matter.
                 sink.send(frame.clone());

@@ -128,7 +128,7 @@ impl<S: FrameSink> HubCore<S> {
             pending.filter(|(_, pending)| pending.is_unresolved() && pending.active_read().is_none());
         let sessions: Vec<_> = waiting.map(|(session, _)| session).collect();
         for session in sessions {
-            if channel.as_str() == "all" || self.registry.user_channel(session) == Some(channel) {
+            if self.registry.is_own(session, channel) {
                 continue;
             }
             self.resolve(session, channel, Resolution::refused(), actions);

@@ -35,8 +35,8 @@ pub struct FrameReceiver<S> {
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Delivers a publication to the subscribers of its channel, of version `from` or later. `should_defer` receives the size of the fan-out in
-    /// bytes; if it returns `true`, the receivers are returned, to be written in turns.
+    /// Delivers a publication to the subscribers of its channel, of version `from` or later. `should_defer` receives the
+    /// size of the fan-out in bytes; if it returns `true`, the receivers are returned, to be written in turns.
     pub fn deliver(
         &mut self,
         publication: &Arc<Publication>,

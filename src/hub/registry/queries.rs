@@ -12,6 +12,16 @@ impl<S: FrameSink> Registry<S> {
         self.channels_of(session).next()
     }
 
+    /// Whether a channel is one of a session's own two, which it cannot leave.
+    pub fn is_own(&self, session: SessionKey, channel: &ChannelName) -> bool {
+        channel.as_str() == "all" || self.user_channel(session) == Some(channel)
+    }
+
+    /// Whether a session is subscribed to a channel, live or pending.
+    pub fn is_subscribed(&self, session: SessionKey, channel: &ChannelName) -> bool {
+        self.channels_of(session).any(|one| one == channel)
+    }
+
     /// Whether a channel has a subscriber of version 2, live or pending.
     pub fn has_v2_subscriber(&self, channel: &ChannelName) -> bool {
         let mut subscribers = self.channels.get(channel).into_iter().flat_map(|entry| &entry.subscribers);

@@ -13,13 +13,8 @@ impl<S: FrameSink> Registry<S> {
         live.map(|subscriber| subscriber.to_receiver()).collect()
     }
 
-    /// Whether a session is subscribed to a channel, live or pending.
-    pub fn is_subscribed(&self, session: SessionKey, channel: &ChannelName) -> bool {
-        self.channels_of(session).any(|one| one == channel)
-    }
-
     /// The sink of a session, if its subscription to a channel is live and its version has op 14.
-    pub fn live_receiver(&self, session: SessionKey, channel: &ChannelName) -> Option<&S> {
+    pub fn live_sink(&self, session: SessionKey, channel: &ChannelName) -> Option<&S> {
         let found = self.sessions.get(session.index())?;
         let subscription = found.subscriptions.iter().find(|one| one.channel == *channel)?;
         let subscriber = self.channels.get(channel)?.subscribers.get(subscription.index as usize)?;

@@ -32,8 +32,8 @@ impl Conversation {
         }
     }
 
-    /// Subscribes the session to a channel, or ends its subscription. Before Ready, the change waits for Ready. A session
-    /// never leaves its own channels.
+    /// Subscribes the session to a channel, or ends its subscription. Before Ready, the change waits for Ready. A
+    /// session never leaves its own channels.
     pub(super) fn on_set_subscription(
         &mut self,
         channel: ChannelName,

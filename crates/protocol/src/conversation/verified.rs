@@ -150,7 +150,8 @@ impl VerifiedSession {
         request_id
     }
 
-    /// Marks a subscription as one of the backend, which needs no grant. Returns false if the session is not subscribed.
+    /// Marks a subscription as one of the backend, which needs no grant. Returns `false` if the session is not
+    /// subscribed.
     pub(super) fn mark_by_server(&mut self, channel: &ChannelName) -> bool {
         let found = self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel);
         found.map(|subscription| subscription.by_server = true).is_some()
