@@ -147,7 +147,7 @@ function initKeyDialog(changed) {
 
 // feed.js
 
-// Data that the page asks for again and again, while the page is visible.
+// Data that the page requests regularly while it is visible.
 
 
 const feeds = [];
@@ -165,7 +165,7 @@ class Feed {
   #interval;
   #load;
   #show;
-  #whatToSet;
+  #settingHint;
   #timer = 0;
   #isActive = false;
   // Only the answer to the latest request is used.
@@ -174,10 +174,10 @@ class Feed {
   #since = null;
 
   // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
-  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` returns the text for
-  // data that the settings turn off.
-  constructor(name, interval, load, show, whatToSet = null) {
-    [this.#name, this.#interval, this.#load, this.#show, this.#whatToSet] = [name, interval, load, show, whatToSet];
+  // an answer. `show` shows an answer, and returns the text of the status and its kind. `settingHint` returns the text
+  // for data that the settings turn off.
+  constructor(name, interval, load, show, settingHint = null) {
+    [this.#name, this.#interval, this.#load, this.#show, this.#settingHint] = [name, interval, load, show, settingHint];
     feeds.push(this);
   }
 
@@ -224,8 +224,8 @@ class Feed {
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
   markStale(error = {}) {
     if (!this.#isActive) return;
-    const isOff = error.status === 409 && this.#whatToSet !== null;
-    const detail = isOff ? this.#whatToSet() : error.status ? error.message : "";
+    const isOff = error.status === 409 && this.#settingHint !== null;
+    const detail = isOff ? this.#settingHint() : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);
@@ -239,7 +239,7 @@ class Feed {
 
 // marks.js
 
-// Finds out which items of a list have come and gone since the operator opened its page.
+// Determines which items of a list have come and gone since the operator opened its page.
 
 
 // How long a change stays marked.
@@ -249,17 +249,17 @@ class Marks {
   // The items of the previous answer by key, or null before the first one, and the end of its page.
   #shown = null;
   #end = null;
-  // The recent changes by key: when, and the item if it has gone.
+  // The recent changes by key: their time, and the item if it has gone.
   #changes = new Map();
 
-  // Forgets all, because another page is opened.
+  // Drops all changes, because another page is opened.
   reset() {
     this.#shown = null;
     this.#changes.clear();
   }
 
-  // Takes the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or null.
-  // Returns what to show, in the same order: the items, and for a short time those that have gone.
+  // Applies the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or
+  // null. Returns the rows in the same order: the items, and for a short time those that have gone.
   update(items, end) {
     const keys = [...items.keys()];
     // An item beyond the end of a page has not come or gone, but moved between two pages.
@@ -292,7 +292,7 @@ class Marks {
 
 // pager.js
 
-// The buttons to the next and the previous page of a list. The gateway returns where the next page begins.
+// The buttons to the next and the previous page of a list. The gateway returns the key at which the next page begins.
 
 
 const PAGE_SIZE = 100;
@@ -333,7 +333,7 @@ class Pager {
     return after === undefined ? { limit: PAGE_SIZE } : { limit: PAGE_SIZE, after };
   }
 
-  // What the status says about the current page.
+  // The part of the status about the current page.
   get text() {
     return this.#area.hidden ? "" : `, page ${this.#afters.length + 1}`;
   }
@@ -343,7 +343,7 @@ class Pager {
     this.update(null);
   }
 
-  // Takes the key after which the next page begins, or null on the last page.
+  // Sets the key after which the next page begins, or null on the last page.
   update(next = null) {
     this.#next = next;
     const hasPrevious = this.#afters.length > 0;
@@ -436,9 +436,10 @@ class Table {
 
 const CHANNEL_INTERVAL_MS = 2_000;
 
-function whatToSet(what, setting, channel) {
+function settingHint(what, setting, channel) {
   const [namespace] = channel.split(":");
-  return `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
+  return `The ${what} of this channel is not recorded. `
+    + `Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
 }
 
 function describeChannel({ occupied, replicas, count }) {
@@ -453,11 +454,11 @@ class Channel {
   #table = new Table("members", [[(user) => user, "name"]]);
   #feed = new Feed(
     "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
-    () => whatToSet("use", "occupancy = true", this.#name),
+    () => settingHint("use", "occupancy = true", this.#name),
   );
   #members = new Feed(
     "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
-    () => whatToSet("membership", 'presence = "members"', this.#name),
+    () => settingHint("membership", 'presence = "members"', this.#name),
   );
   #closed;
 
@@ -915,8 +916,8 @@ class Control {
     onSubmit("control-form", () => this.run(choice.value, byId("control-target").value.trim(), "control"));
   }
 
-  // Asks for confirmation, sends a command, and shows its outcome in `<panel>-outcome`. `name` is that of the target in
-  // the question, and `answered` is called when the operator has answered it.
+  // Asks for confirmation, sends a command, and shows its outcome in `<panel>-outcome`. `name` names the target in the
+  // question, and `answered` is called when the operator has answered the question.
   async run(command, target, panel, { name = target, answered = () => {} } = {}) {
     const [action, kind] = command.split(" ");
     const isDisconnect = action === "disconnect";
@@ -938,8 +939,8 @@ class Control {
   }
 }
 
-// The text about replicas that did not answer, and what that means for one or for several; empty if all did. Without
-// presence, the gateway knows only their number.
+// The text about replicas that did not answer, followed by the consequence for `one` or for `several`; empty if all
+// answered. Without presence, the gateway knows only the number of missing replicas.
 function describeMissing(missing = [], one, several) {
   if (missing.length === 0) return "";
   const names = missing.filter((name) => name !== "unnamed").join(", ");
@@ -952,8 +953,8 @@ function describeOutcome({ replicas, missing }) {
   const total = answers.reduce((sum, [, affected]) => sum + affected, 0);
   const items = answers.map(([name, affected]) => element("li", {}, element("code", {}, name), `: ${affected}`));
   const [one, several] = ["It applies the command when it is back.", "They apply the command when they are back."];
-  const lacking = describeMissing(missing, one, several);
-  const warning = lacking ? [element("p", { class: "warn" }, lacking)] : [];
+  const missingText = describeMissing(missing, one, several);
+  const warning = missingText ? [element("p", { class: "warn" }, missingText)] : [];
   return [element("p", {}, `${plural(total, "session")} affected, by replica:`), element("ul", {}, ...items), ...warning];
 }
 
@@ -1032,7 +1033,7 @@ const MAX_CHANGES = 50;
 
 const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
 
-const ask = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
+const queryUsers = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
 
 function describeState({ online, replicas }) {
   if (!online) return "away";
@@ -1048,7 +1049,8 @@ class Presence {
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
   #feed = new Feed(
-    "presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF,
+    "presence", PRESENCE_INTERVAL_MS, () => queryUsers([...this.#users.keys()]), (users) => this.#show(users),
+    () => PRESENCE_OFF,
   );
 
   constructor() {
@@ -1065,7 +1067,7 @@ class Presence {
       return setStatus("presence-status", `At most ${MAX_WATCHED} users can be watched.`, "bad");
     }
     try {
-      const users = await ask(entered);
+      const users = await queryUsers(entered);
       for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
     } catch (error) {
       const isOff = error.status === 409;
@@ -1229,8 +1231,8 @@ class Sessions {
     this.#table.show(sessions.map((session) => ({ key: session.id, item: session })));
     this.#pager.update(next);
     const count = plural(total, "session") + this.#pager.text;
-    const lacking = describeMissing(missing, "Its sessions are not listed.", "Their sessions are not listed.");
-    return lacking ? [`${count}. ${lacking}`, "warn"] : [count];
+    const missingText = describeMissing(missing, "Its sessions are not listed.", "Their sessions are not listed.");
+    return missingText ? [`${count}. ${missingText}`, "warn"] : [count];
   }
 
   #disconnect(session) {
@@ -1408,7 +1410,8 @@ class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is called with each status, and `failed` when the gateway does not answer. `roundTrip` returns the latency of the console's own socket.
+  // `changed` is called with each status, and `failed` when the gateway does not answer. `roundTrip` returns the latency
+  // of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;

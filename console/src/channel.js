@@ -9,9 +9,10 @@ import { Table } from "./table.js";
 
 const CHANNEL_INTERVAL_MS = 2_000;
 
-function whatToSet(what, setting, channel) {
+function settingHint(what, setting, channel) {
   const [namespace] = channel.split(":");
-  return `The ${what} of this channel is not recorded. Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
+  return `The ${what} of this channel is not recorded. `
+    + `Set presence.enabled = true, and ${setting} in [namespaces.${namespace}].`;
 }
 
 function describeChannel({ occupied, replicas, count }) {
@@ -26,11 +27,11 @@ export class Channel {
   #table = new Table("members", [[(user) => user, "name"]]);
   #feed = new Feed(
     "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
-    () => whatToSet("use", "occupancy = true", this.#name),
+    () => settingHint("use", "occupancy = true", this.#name),
   );
   #members = new Feed(
     "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
-    () => whatToSet("membership", 'presence = "members"', this.#name),
+    () => settingHint("membership", 'presence = "members"', this.#name),
   );
   #closed;
 

@@ -26,8 +26,8 @@ export class Control {
     onSubmit("control-form", () => this.run(choice.value, byId("control-target").value.trim(), "control"));
   }
 
-  // Asks for confirmation, sends a command, and shows its outcome in `<panel>-outcome`. `name` is that of the target in
-  // the question, and `answered` is called when the operator has answered it.
+  // Asks for confirmation, sends a command, and shows its outcome in `<panel>-outcome`. `name` names the target in the
+  // question, and `answered` is called when the operator has answered the question.
   async run(command, target, panel, { name = target, answered = () => {} } = {}) {
     const [action, kind] = command.split(" ");
     const isDisconnect = action === "disconnect";
@@ -49,8 +49,8 @@ export class Control {
   }
 }
 
-// The text about replicas that did not answer, and what that means for one or for several; empty if all did. Without
-// presence, the gateway knows only their number.
+// The text about replicas that did not answer, followed by the consequence for `one` or for `several`; empty if all
+// answered. Without presence, the gateway knows only the number of missing replicas.
 export function describeMissing(missing = [], one, several) {
   if (missing.length === 0) return "";
   const names = missing.filter((name) => name !== "unnamed").join(", ");
@@ -63,7 +63,7 @@ function describeOutcome({ replicas, missing }) {
   const total = answers.reduce((sum, [, affected]) => sum + affected, 0);
   const items = answers.map(([name, affected]) => element("li", {}, element("code", {}, name), `: ${affected}`));
   const [one, several] = ["It applies the command when it is back.", "They apply the command when they are back."];
-  const lacking = describeMissing(missing, one, several);
-  const warning = lacking ? [element("p", { class: "warn" }, lacking)] : [];
+  const missingText = describeMissing(missing, one, several);
+  const warning = missingText ? [element("p", { class: "warn" }, missingText)] : [];
   return [element("p", {}, `${plural(total, "session")} affected, by replica:`), element("ul", {}, ...items), ...warning];
 }

@@ -1,4 +1,4 @@
-// Data that the page asks for again and again, while the page is visible.
+// Data that the page requests regularly while it is visible.
 
 import { byId, formatTime, setStatus } from "./page.js";
 
@@ -17,7 +17,7 @@ export class Feed {
   #interval;
   #load;
   #show;
-  #whatToSet;
+  #settingHint;
   #timer = 0;
   #isActive = false;
   // Only the answer to the latest request is used.
@@ -26,10 +26,10 @@ export class Feed {
   #since = null;
 
   // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
-  // an answer. `show` shows an answer, and returns the text of the status and its kind. `whatToSet` returns the text for
-  // data that the settings turn off.
-  constructor(name, interval, load, show, whatToSet = null) {
-    [this.#name, this.#interval, this.#load, this.#show, this.#whatToSet] = [name, interval, load, show, whatToSet];
+  // an answer. `show` shows an answer, and returns the text of the status and its kind. `settingHint` returns the text
+  // for data that the settings turn off.
+  constructor(name, interval, load, show, settingHint = null) {
+    [this.#name, this.#interval, this.#load, this.#show, this.#settingHint] = [name, interval, load, show, settingHint];
     feeds.push(this);
   }
 
@@ -76,8 +76,8 @@ export class Feed {
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
   markStale(error = {}) {
     if (!this.#isActive) return;
-    const isOff = error.status === 409 && this.#whatToSet !== null;
-    const detail = isOff ? this.#whatToSet() : error.status ? error.message : "";
+    const isOff = error.status === 409 && this.#settingHint !== null;
+    const detail = isOff ? this.#settingHint() : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);

@@ -1,4 +1,4 @@
-// Finds out which items of a list have come and gone since the operator opened its page.
+// Determines which items of a list have come and gone since the operator opened its page.
 
 import { formatTime } from "./page.js";
 
@@ -9,17 +9,17 @@ export class Marks {
   // The items of the previous answer by key, or null before the first one, and the end of its page.
   #shown = null;
   #end = null;
-  // The recent changes by key: when, and the item if it has gone.
+  // The recent changes by key: their time, and the item if it has gone.
   #changes = new Map();
 
-  // Forgets all, because another page is opened.
+  // Drops all changes, because another page is opened.
   reset() {
     this.#shown = null;
     this.#changes.clear();
   }
 
-  // Takes the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or null.
-  // Returns what to show, in the same order: the items, and for a short time those that have gone.
+  // Applies the items of a page by key, in the order of the keys. `end`: the key after which the next page begins, or
+  // null. Returns the rows in the same order: the items, and for a short time those that have gone.
   update(items, end) {
     const keys = [...items.keys()];
     // An item beyond the end of a page has not come or gone, but moved between two pages.

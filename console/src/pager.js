@@ -1,4 +1,4 @@
-// The buttons to the next and the previous page of a list. The gateway returns where the next page begins.
+// The buttons to the next and the previous page of a list. The gateway returns the key at which the next page begins.
 
 import { byId, element } from "./page.js";
 
@@ -40,7 +40,7 @@ export class Pager {
     return after === undefined ? { limit: PAGE_SIZE } : { limit: PAGE_SIZE, after };
   }
 
-  // What the status says about the current page.
+  // The part of the status about the current page.
   get text() {
     return this.#area.hidden ? "" : `, page ${this.#afters.length + 1}`;
   }
@@ -50,7 +50,7 @@ export class Pager {
     this.update(null);
   }
 
-  // Takes the key after which the next page begins, or null on the last page.
+  // Sets the key after which the next page begins, or null on the last page.
   update(next = null) {
     this.#next = next;
     const hasPrevious = this.#afters.length > 0;

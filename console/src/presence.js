@@ -11,7 +11,7 @@ const MAX_CHANGES = 50;
 
 const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
 
-const ask = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
+const queryUsers = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
 
 function describeState({ online, replicas }) {
   if (!online) return "away";
@@ -27,7 +27,8 @@ export class Presence {
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
   #feed = new Feed(
-    "presence", PRESENCE_INTERVAL_MS, () => ask([...this.#users.keys()]), (users) => this.#show(users), () => PRESENCE_OFF,
+    "presence", PRESENCE_INTERVAL_MS, () => queryUsers([...this.#users.keys()]), (users) => this.#show(users),
+    () => PRESENCE_OFF,
   );
 
   constructor() {
@@ -44,7 +45,7 @@ export class Presence {
       return setStatus("presence-status", `At most ${MAX_WATCHED} users can be watched.`, "bad");
     }
     try {
-      const users = await ask(entered);
+      const users = await queryUsers(entered);
       for (const user of entered) this.#users.set(user, { user, change: "", ...users[user] });
     } catch (error) {
       const isOff = error.status === 409;

@@ -64,8 +64,8 @@ export class Sessions {
     this.#table.show(sessions.map((session) => ({ key: session.id, item: session })));
     this.#pager.update(next);
     const count = plural(total, "session") + this.#pager.text;
-    const lacking = describeMissing(missing, "Its sessions are not listed.", "Their sessions are not listed.");
-    return lacking ? [`${count}. ${lacking}`, "warn"] : [count];
+    const missingText = describeMissing(missing, "Its sessions are not listed.", "Their sessions are not listed.");
+    return missingText ? [`${count}. ${missingText}`, "warn"] : [count];
   }
 
   #disconnect(session) {

@@ -25,7 +25,8 @@ export class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is called with each status, and `failed` when the gateway does not answer. `roundTrip` returns the latency of the console's own socket.
+  // `changed` is called with each status, and `failed` when the gateway does not answer. `roundTrip` returns the latency
+  // of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;

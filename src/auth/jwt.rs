@@ -1,8 +1,9 @@
 //! Verifies JSON Web Tokens. The settings define algorithms and key; a token cannot select others.
 //!
-//! `sub` is the user id, a string or an integer. `exp` is required, `nbf` is optional. `iat` and `jti` are
-//! optional and matter only for revocations. `aud` and `iss` are required if the settings have a value for them, and
-//! ignored otherwise. `channels` may list channels. A claim of the wrong type is refused: an ignored `"nbf":"9999999999"` would make the token valid too early.
+//! `sub` is the user id, a string or an integer. `exp` is required, `nbf` is optional. `iat` and `jti` are optional, for
+//! revocations. `aud` and `iss` are required if the settings have a value for them, and ignored otherwise. `channels`
+//! may list channels. A claim of the wrong type is refused: an ignored `"nbf":"9999999999"` would make the token valid
+//! too early.
 
 use std::{
     path::Path,
@@ -169,7 +170,7 @@ impl JwtVerifier {
         if self.issuer.as_deref().is_some_and(|expected| claims.iss.as_str() != Some(expected)) {
             return Err(AuthError::WrongIssuer);
         }
-        // A time in the future is wrong. The token would outlast a revocation of all tokens issued before now.
+        // A time in the future is ignored, because the token would outlast a revocation of all tokens issued before now.
         let issued = issued.filter(|issued| *issued <= now.saturating_add(self.leeway));
         let (user, channels) = (parse_subject(&claims.sub)?, parse_channels(claims.channels)?);
         if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {

@@ -21,9 +21,9 @@ pub struct Principal {
     pub expires_at: Option<SystemTime>,
     /// The channels that the user may subscribe to, besides its own: names (`room:7`) or whole namespaces (`room:*`).
     pub channels: Vec<String>,
-    /// The id of the token, by which it can be revoked. `None`: it can be revoked with all tokens of its user only.
+    /// The id of the token, by which it can be revoked. `None`: it can be revoked only with all tokens of its user.
     pub token_id: Option<String>,
-    /// When the token was issued. `None`: unknown, so it counts as issued before any other time.
+    /// The time of issue. `None`: unknown, so the token counts as issued before any other.
     pub issued_at: Option<SystemTime>,
 }
 

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_http::StatusCode;
 use actix_http::header::AUTHORIZATION;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::error::status_text;
 use super::client::http::OutgoingRequest;
@@ -28,7 +29,7 @@ pub(super) struct ControlArgs {
 pub(super) enum ControlAction {
     /// End sessions of a user, one session, or all sessions on a channel (close code 4010)
     Disconnect(CommandArgs<ActionArgs<DisconnectArgs>>),
-    /// Subscribe sessions to a channel, whatever their tokens allow
+    /// Subscribe sessions to a channel, even if their tokens do not allow it
     Subscribe(CommandArgs<ActionArgs<SubscriptionArgs>>),
     /// End subscriptions of sessions to a channel
     Unsubscribe(CommandArgs<ActionArgs<SubscriptionArgs>>),
@@ -125,7 +126,7 @@ pub(super) struct SessionsArgs {
     /// List only sessions that are subscribed to this channel
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
-    /// List only sessions with a greater id: `next` of the page before
+    /// List only sessions with a greater id: `next` of the previous page
     #[arg(long, value_name = "ID")]
     after: Option<String>,
     /// List at most this many sessions, 1 to 1000
@@ -182,34 +183,17 @@ fn issue<A: Args>(
     to_command: impl Fn(A) -> ControlCommand,
 ) -> Result<ExitCode, Failure> {
     let url = format!("{}/v1/control", admin_url(url.as_deref(), settings.server.admin_addr)?);
-    let body = json!(to_command(args)).to_string();
-    let request = OutgoingRequest::post_json(&url, body).and_then(|request| match &settings.admin.api_key {
-        Some(key) => request.header(AUTHORIZATION, &format!("Bearer {}", key.expose())),
-        None => Ok(request),
-    });
-    let (status, answer) = send(&url, request.map(|request| request.timeout(ANSWER_TIMEOUT)))?;
-    let response: Value = serde_json::from_str(&answer).unwrap_or_default();
-    let status_line = format!("{url} answered {}", status_text(status));
-    if !status.is_success() {
-        let detail = response["error"]["detail"].as_str().filter(|detail| !detail.trim().is_empty());
-        return Err(Failure::Other(detail.map_or(status_line, one_line)));
-    }
+    let (status, body) = send_command(settings, &url, &to_command(args))?;
+    let response: Value = serde_json::from_str(&body).unwrap_or_default();
     let (Some(replicas), Some(missing)) = (response["replicas"].as_object(), response["missing"].as_array())
     else {
-        return Err(Failure::Other(format!("{status_line}: that is not a gateway's admin port")));
+        let status = status_text(status);
+        return Err(Failure::Other(format!("{url} answered {status}: that is not a gateway's admin port")));
     };
     if json {
-        print(answer.trim_end())?;
+        print(body.trim_end())?;
     } else {
-        match response["sessions"].as_array() {
-            Some(sessions) => print_sessions(sessions, &response)?,
-            None => replicas
-                .iter()
-                .try_for_each(|(replica, affected)| print(&one_line(format!("{replica}: {affected}"))))?,
-        }
-        for replica in missing.iter().filter_map(Value::as_str) {
-            print(&one_line(format!("missing: {replica}")))?;
-        }
+        print_response(&response, replicas, missing)?;
     }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -217,6 +201,42 @@ fn issue<A: Args>(
     let (answered, all) = (replicas.len(), replicas.len() + missing.len());
     print_error(&format!("warning: {answered} of {all} replicas answered"));
     Ok(ExitCode::FAILURE)
+}
+
+/// Sends a command to the admin port. Returns the status and the body of a successful response.
+fn send_command(
+    settings: &Settings,
+    url: &str,
+    command: &ControlCommand,
+) -> Result<(StatusCode, String), Failure> {
+    let request = OutgoingRequest::post_json(url, json!(command).to_string());
+    let request = request.and_then(|request| match &settings.admin.api_key {
+        Some(key) => request.header(AUTHORIZATION, &format!("Bearer {}", key.expose())),
+        None => Ok(request),
+    });
+    let (status, body) = send(url, request.map(|request| request.timeout(ANSWER_TIMEOUT)))?;
+    if status.is_success() {
+        return Ok((status, body));
+    }
+    let response: Value = serde_json::from_str(&body).unwrap_or_default();
+    let detail = response["error"]["detail"].as_str().filter(|detail| !detail.trim().is_empty());
+    let error = detail.map_or_else(|| format!("{url} answered {}", status_text(status)), one_line);
+    Err(Failure::Other(error))
+}
+
+/// Prints the sessions, or the number of affected sessions of each replica, and the missing replicas.
+fn print_response(response: &Value, replicas: &Map<String, Value>, missing: &[Value]) -> Result<(), Failure> {
+    if let Some(sessions) = response["sessions"].as_array() {
+        print_sessions(sessions, response)?;
+    } else {
+        for (replica, affected) in replicas {
+            print(&one_line(format!("{replica}: {affected}")))?;
+        }
+    }
+    for replica in missing.iter().filter_map(Value::as_str) {
+        print(&one_line(format!("missing: {replica}")))?;
+    }
+    Ok(())
 }
 
 /// Prints one line for each session: id, user, replica, age and number of subscriptions.

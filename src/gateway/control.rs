@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::broker::{
     ChannelChange, ControlAnswer, ControlCommand, ControlHandler, Disconnection, Revocation, SessionQuery,
 };
-use crate::http::{SessionPage, worker_timeout_detail};
+use crate::http::{DEFAULT_LISTED, SessionPage, worker_timeout_detail};
 use crate::hub::control::{ApplyCommand, HubCommand, RevokedTokens, SessionTarget};
 use crate::hub::messages::ListSessions;
 use crate::hub::{HubTimeout, Hubs};
@@ -16,8 +16,6 @@ use protocol::channel::ChannelName;
 
 /// The time in which all workers must respond. A healthy worker needs far less than a second.
 const HUB_TIMEOUT: Duration = Duration::from_secs(2);
-/// The default of `limit`.
-const DEFAULT_LISTED: usize = 100;
 
 /// Applies commands to the sessions of all workers.
 pub(super) struct SessionControl(pub(super) Hubs);

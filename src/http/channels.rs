@@ -1,12 +1,11 @@
-//! Answers which channels are in use, and who is in a room, on any replica.
+//! Answers which channels are in use, and which users are in a room, on any replica.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::sessions::user_channel;
-use super::{AdminState, ApiError, MAX_PAGE};
+use super::{AdminState, ApiError, MAX_PAGE, parse_query};
 use crate::broker::ChannelInUse;
 use protocol::channel::ChannelName;
 
@@ -43,7 +42,7 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/channels/{channel}`: whether a channel is in use.
-pub(super) async fn one(
+pub(super) async fn channel(
     admin: web::Data<AdminState>,
     request: HttpRequest,
     channel: web::Path<String>,
@@ -72,11 +71,6 @@ pub(super) async fn members(
     Ok(HttpResponse::Ok().json(json!({
         "channel": channel.as_str(), "count": page.count, "members": page.members, "next": page.next,
     })))
-}
-
-fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
-    let query = web::Query::<T>::from_query(request.query_string());
-    query.map(web::Query::into_inner).map_err(|error| ApiError::BadQuery(error.to_string()))
 }
 
 fn page_limit(limit: Option<usize>) -> Result<usize, ApiError> {

@@ -15,7 +15,7 @@ use crate::broker::{ControlCommand, ControlError, ControlOutcome, SessionQuery};
 /// The time in which all replicas must answer.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The default of `limit` in the command `sessions`.
-const DEFAULT_LISTED: usize = 100;
+pub const DEFAULT_LISTED: usize = 100;
 /// The `detail` of an answer when a worker of the replica did not answer.
 const WORKER_TIMEOUT: &str = "worker_timeout";
 
@@ -35,7 +35,7 @@ pub(super) async fn control(
         "id": outcome.id, "replicas": replicas_json(&outcome), "missing": outcome.missing,
     });
     if let ControlCommand::Sessions(query) = &command {
-        let page = merged(&outcome, query);
+        let page = merge_pages(&outcome, query);
         response["sessions"] = page.sessions.into();
         response["total"] = page.total.into();
         response["next"] = page.next.into();
@@ -44,7 +44,7 @@ pub(super) async fn control(
 }
 
 impl AdminState {
-    /// Issues a command, and waits for the answers. A replica with a worker that did not answer is missing.
+    /// Issues a command and waits for the answers. A replica with a worker that did not answer counts as missing.
     pub(super) async fn issue(&self, command: &ControlCommand) -> Result<ControlOutcome, ControlError> {
         command.check()?;
         self.broker.control(command, CONTROL_TIMEOUT).await.map(without_late_replicas)
@@ -91,8 +91,8 @@ pub(super) fn replicas_json(outcome: &ControlOutcome) -> Value {
     replicas.map(|(replica, answer)| (replica.clone(), answer.affected.into())).collect::<Map<_, _>>().into()
 }
 
-/// The page of all replicas that answered.
-pub(super) fn merged(outcome: &ControlOutcome, query: &SessionQuery) -> MergedPage {
+/// The page of sessions of all replicas that answered.
+pub(super) fn merge_pages(outcome: &ControlOutcome, query: &SessionQuery) -> MergedPage {
     let pages = outcome.replicas.iter().filter_map(|(replica, answer)| {
         Some((replica.clone(), SessionPage::decode(answer.detail.as_deref()?)?))
     });

@@ -3,8 +3,10 @@
 //! # Layout
 //! - `publish`: publishing, for backends without Redis access
 //! - `presence`: which users are online
-//! - `channels`: which channels are in use, and who is in a room
-//! - `control`: commands to every replica; `sessions`: their short forms; `session_page`: pages of sessions
+//! - `channels`: which channels are in use, and which users are in a room
+//! - `control`: commands to every replica
+//! - `sessions`: short forms of commands
+//! - `session_page`: pages of sessions
 //! - `status`: the state of this replica, for the console
 //! - `token`: mints tokens in development
 //! - `health`: liveness, readiness and metrics
@@ -39,11 +41,12 @@ use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpServer, Resource, Route};
+use actix_web::{App, HttpRequest, HttpServer, Resource, Route};
+use serde::de::DeserializeOwned;
 
 use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
-pub use self::control::worker_timeout_detail;
+pub use self::control::{DEFAULT_LISTED, worker_timeout_detail};
 pub use self::health::Readiness;
 pub use self::session_page::SessionPage;
 pub use self::status::InstanceInfo;
@@ -92,6 +95,16 @@ pub const MAX_BATCH: usize = 1_000;
 pub const MAX_USERS: usize = 1_000;
 /// The most entries of a page of channels or members.
 pub const MAX_PAGE: usize = 1_000;
+
+/// Parses the query of a request.
+///
+/// # Errors
+/// A parameter is unknown or has the wrong type.
+fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
+    let query = web::Query::<T>::from_query(request.query_string());
+    query.map(web::Query::into_inner).map_err(|error| ApiError::BadQuery(error.to_string()))
+}
+
 /// The longest request body, in bytes: a full batch of short messages, or one message of the maximum length in JSON.
 fn body_limit(max_payload_bytes: usize) -> usize {
     max_payload_bytes.saturating_mul(2).max(1_048_576)
@@ -117,7 +130,7 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(resource("/v1/presence", web::post().to(presence::users)))
             .service(resource("/v1/users/{user}", web::get().to(presence::user)))
             .service(resource("/v1/channels", web::get().to(channels::list)))
-            .service(resource("/v1/channels/{channel}", web::get().to(channels::one)))
+            .service(resource("/v1/channels/{channel}", web::get().to(channels::channel)))
             .service(resource("/v1/channels/{channel}/members", web::get().to(channels::members)))
             .service(resource("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
             .service(resource("/v1/token", web::post().to(token::mint)))

@@ -1,4 +1,4 @@
-//! Pages of sessions: that of one replica, and that of all.
+//! Pages of sessions: of one replica, and of all replicas.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -35,7 +35,7 @@ pub(super) struct MergedPage {
 impl SessionPage {
     /// The page with these sessions, or with the first of them that fit into a page.
     pub fn new(list: &SessionList) -> Self {
-        let sessions: Vec<_> = fitting(list.sessions.iter().map(session_json)).collect();
+        let sessions: Vec<_> = take_page(list.sessions.iter().map(session_json)).collect();
         Self { total: list.total, has_more: sessions.len() < list.later, sessions }
     }
 
@@ -47,11 +47,15 @@ impl SessionPage {
     pub(super) fn decode(text: &RawValue) -> Option<Self> {
         serde_json::from_str(text.get()).ok()
     }
+
+    fn last_id(&self) -> Option<&str> {
+        self.sessions.last().map(id)
+    }
 }
 
 impl MergedPage {
-    /// The first `limit` sessions of the pages of all replicas. A page that has more ends the merged page at its last
-    /// session, because its next session is unknown.
+    /// The first `limit` sessions of the pages of all replicas. If more sessions follow a page, the merged page ends at
+    /// the last session of that page, because the next session of its replica is unknown.
     pub(super) fn merge(pages: Vec<(String, SessionPage)>, limit: usize) -> Self {
         let total = pages.iter().map(|(_, page)| page.total).sum();
         let has_more = pages.iter().any(|(_, page)| page.has_more);
@@ -70,21 +74,15 @@ impl MergedPage {
         let found = all.len();
         all.retain(|(id, _)| end.is_none_or(|end| id.as_str() <= end));
         all.truncate(limit);
-        let sessions: Vec<_> = fitting(all.into_iter().map(|(_, session)| session)).collect();
+        let sessions: Vec<_> = take_page(all.into_iter().map(|(_, session)| session)).collect();
         let is_last = !has_more && sessions.len() == found;
         let next = sessions.last().filter(|_| !is_last).map(|session| id(session).to_owned());
         Self { sessions, total, next }
     }
 }
 
-impl SessionPage {
-    fn last_id(&self) -> Option<&str> {
-        self.sessions.last().map(id)
-    }
-}
-
-/// Takes sessions until they exceed the size of a page, but at least one.
-fn fitting(sessions: impl Iterator<Item = Value>) -> impl Iterator<Item = Value> {
+/// Takes sessions until they exceed the size of a page, at least one.
+fn take_page(sessions: impl Iterator<Item = Value>) -> impl Iterator<Item = Value> {
     let mut bytes = 0;
     sessions.take_while(move |session| {
         let is_first = bytes == 0;
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_all_replicas_are_in_the_order_of_their_ids() {
+    fn sessions_of_all_replicas_are_in_order_of_ids() {
         let (ids, next) = merge([page(&["2", "5"], false), page(&["1", "3"], false)], 10);
         assert_eq!((ids.join(" "), next), ("1 2 3 5".to_owned(), None));
     }
@@ -150,10 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_a_bound_in_bytes_and_at_least_one_session() {
+    fn a_page_is_bounded_and_has_at_least_one_session() {
         let session = |bytes: usize| json!({"id": "x".repeat(bytes)});
         for (bytes, expected) in [(MAX_PAGE_BYTES * 2, 1), (MAX_PAGE_BYTES / 4, 3)] {
-            let taken = fitting((0..10).map(|_| session(bytes))).count();
+            let taken = take_page((0..10).map(|_| session(bytes))).count();
             assert_eq!(taken, expected);
         }
     }

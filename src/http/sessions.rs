@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::control::{affected, merged, replicas_json};
-use super::{AdminState, ApiError};
+use super::control::{affected, merge_pages, replicas_json};
+use super::{AdminState, ApiError, parse_query};
 use crate::broker::{ControlCommand, ControlError, ControlOutcome, Disconnection, MAX_LISTED, SessionQuery};
 use protocol::channel::ChannelName;
 
@@ -24,9 +24,7 @@ pub(super) async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let query = web::Query::<ListQuery>::from_query(request.query_string());
-    let ListQuery { user, channel, after, limit } =
-        query.map_err(|error| ApiError::BadQuery(error.to_string()))?.into_inner();
+    let ListQuery { user, channel, after, limit } = parse_query(&request)?;
     if let Some(user) = &user {
         user_channel(user)?;
     }
@@ -40,7 +38,7 @@ pub(super) async fn list(
             error => error.into(),
         },
     )?;
-    let page = merged(&outcome, &query);
+    let page = merge_pages(&outcome, &query);
     Ok(HttpResponse::Ok().json(json!({
         "sessions": page.sessions,
         "total": page.total,
@@ -66,7 +64,7 @@ pub(super) async fn disconnect_one(
     if affected(&outcome) == 0 && outcome.missing.is_empty() {
         return Err(ApiError::NoSuchSession);
     }
-    Ok(disconnected(&outcome))
+    Ok(disconnected_response(&outcome))
 }
 
 /// `POST /v1/users/{user}/disconnect`: ends all sessions of one user with 4010. No session is not an error.
@@ -79,10 +77,10 @@ pub(super) async fn disconnect_user(
     user_channel(&user)?;
     let user = Some(user.into_inner());
     let command = ControlCommand::Disconnect(Disconnection { user, ..Disconnection::default() });
-    Ok(disconnected(&admin.issue_or_apply_here(&command).await?))
+    Ok(disconnected_response(&admin.issue_or_apply_here(&command).await?))
 }
 
-fn disconnected(outcome: &ControlOutcome) -> HttpResponse {
+fn disconnected_response(outcome: &ControlOutcome) -> HttpResponse {
     let mut response = json!({
         "disconnected": affected(outcome), "replicas": replicas_json(outcome), "missing": outcome.missing,
     });

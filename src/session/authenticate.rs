@@ -120,9 +120,8 @@ fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Inst
 fn verify(services: &Services, token: &str) -> Result<VerifiedToken, IdentifyResult> {
     let now = SystemTime::now();
     let principal = services.tokens.verify(token, now).map_err(result_of)?;
-    let (user, token_id, issued_at_ms) =
-        (&principal.user, principal.token_id.as_deref(), principal.issued_at.map(unix_ms));
-    if services.broker.revocations().is_revoked(user, token_id, issued_at_ms, unix_ms(now)) {
+    let (token_id, issued_at_ms) = (principal.token_id.as_deref(), principal.issued_at.map(unix_ms));
+    if services.broker.revocations().is_revoked(&principal.user, token_id, issued_at_ms, unix_ms(now)) {
         return Err(IdentifyResult::Revoked);
     }
     let token = AcceptedToken { id: token_id.map(Into::into), issued_at_ms };

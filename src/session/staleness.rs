@@ -11,7 +11,7 @@ pub struct Staleness {
 }
 
 impl Staleness {
-    /// The rule of these settings.
+    /// Applies these settings to the state of the broker.
     pub fn new(broker: Broker, settings: ControlSettings) -> Self {
         Self { broker, settings }
     }
@@ -25,7 +25,7 @@ impl Staleness {
         self.broker.stale_for().is_some_and(|time| time > self.settings.max_stale)
     }
 
-    /// What holds, for operators; `None` while the replica is not stale.
+    /// The note for operators. `None` while the replica is not stale.
     pub fn note(&self) -> Option<String> {
         let max_stale = format_duration(self.settings.max_stale);
         let consequence = match self.settings.when_stale {

@@ -198,14 +198,15 @@ impl Layers {
     fn complete_namespaces(&mut self) {
         let names: BTreeSet<String> =
             self.values.keys().filter_map(|key| namespace_of(key)).map(str::to_owned).collect();
-        let is_default = |(key, _): &(&String, _)| namespace_of(key) == Some("default");
-        let defaults: Vec<_> =
-            self.values.iter().filter(is_default).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let default_option = |key| split_namespace_key(key).filter(|(namespace, _)| *namespace == "default");
+        let defaults: Vec<(String, _)> = self
+            .values
+            .iter()
+            .filter_map(|(key, value)| Some((default_option(key)?.1.to_owned(), value.clone())))
+            .collect();
         for name in names {
-            for (key, value) in &defaults {
-                if let Some(option) = namespace_option(key) {
-                    self.values.entry(format!("namespaces.{name}.{option}")).or_insert_with(|| value.clone());
-                }
+            for (option, value) in &defaults {
+                self.values.entry(format!("namespaces.{name}.{option}")).or_insert_with(|| value.clone());
             }
         }
     }
@@ -232,7 +233,8 @@ impl Layers {
         let renamed = new_name(key);
         let nearest = match namespace_of(key) {
             Some(namespace) => nearest_key(&default_key(key), self.keys())
-                .and_then(|known| Some(format!("namespaces.{namespace}.{}", namespace_option(known)?))),
+                .and_then(split_namespace_key)
+                .map(|(_, option)| format!("namespaces.{namespace}.{option}")),
             None => nearest_key(key, self.keys()).map(str::to_owned),
         };
         let hint = match &nearest {
@@ -281,20 +283,20 @@ impl Layers {
     }
 }
 
-/// The namespace of `namespaces.<namespace>.<option>`; `None` for any other key.
-fn namespace_of(key: &str) -> Option<&str> {
-    key.strip_prefix("namespaces.")?.split_once('.').map(|(namespace, _)| namespace)
+/// Splits `namespaces.<namespace>.<option>` into namespace and option; `None` for any other key.
+fn split_namespace_key(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix("namespaces.")?.split_once('.')
 }
 
-/// The option of `namespaces.<namespace>.<option>`.
-fn namespace_option(key: &str) -> Option<&str> {
-    key.strip_prefix("namespaces.")?.split_once('.').map(|(_, option)| option)
+/// The namespace of `namespaces.<namespace>.<option>`.
+fn namespace_of(key: &str) -> Option<&str> {
+    split_namespace_key(key).map(|(namespace, _)| namespace)
 }
 
 /// The key in `default.toml` that defines the type of `key`: that of `[namespaces.default]` for any namespace.
 fn default_key(key: &str) -> Cow<'_, str> {
-    match namespace_option(key) {
-        Some(option) => Cow::Owned(format!("namespaces.default.{option}")),
+    match split_namespace_key(key) {
+        Some((_, option)) => Cow::Owned(format!("namespaces.default.{option}")),
         None => Cow::Borrowed(key),
     }
 }

@@ -286,7 +286,7 @@ pub struct LimitSettings {
     pub failed_identifies_per_minute_per_address: u32,
 }
 
-/// `[presence]`: who is online, and who is in a room.
+/// `[presence]`: which users are online, and which are in a room.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresenceSettings {
@@ -297,7 +297,7 @@ pub struct PresenceSettings {
     pub grace: Duration,
     /// The most entries of each stream of edges, approximately.
     pub max_edges: usize,
-    /// The most members of a channel of which joins and leaves are sent to clients.
+    /// Clients receive joins and leaves of a channel with at most this many members.
     pub max_members: usize,
 }
 

@@ -14,7 +14,7 @@ use crate::support::redis_server::RedisServer;
 const ROUTES: [&str; 3] = ["/v1/channels", "/v1/channels/members:7", "/v1/channels/members:7/members"];
 
 /// A gateway that knows the namespaces of [`Replica`].
-fn present(redis: &RedisServer) -> Plan {
+fn with_namespaces(redis: &RedisServer) -> Plan {
     plan()
         .redis(redis)
         .with("presence.enabled", "true")
@@ -36,7 +36,7 @@ fn assert_codes(coverage: &mut Coverage, gateway: &TestGateway, paths: &[&str], 
 /// Asks about channels of another replica, and about none.
 pub(super) fn exercise_channels(coverage: &mut Coverage) {
     let redis = RedisServer::start();
-    let gateway = present(&redis).spawn();
+    let gateway = with_namespaces(&redis).spawn();
     gateway.wait_ready();
     let replica = Replica::start(&redis, Duration::from_secs(60));
     let hub = replica.hub();
@@ -52,7 +52,7 @@ pub(super) fn exercise_channels(coverage: &mut Coverage) {
     assert_eq!(get("/v1/channels?limit=1"), json!({"channels": [room], "next": "members:7"}));
     assert_eq!(get("/v1/channels?after=members:7"), json!({"channels": [other], "next": null}));
     assert_eq!(get("/v1/channels?namespace=members"), json!({"channels": [room], "next": null}));
-    let use_of = |channel: &str, occupied: bool, number: u8| json!({"channel": channel, "occupied": occupied, "replicas": u8::from(occupied), "count": number});
+    let use_of = |channel: &str, occupied: bool, count: u8| json!({"channel": channel, "occupied": occupied, "replicas": u8::from(occupied), "count": count});
     assert_eq!(get("/v1/channels/members:7"), use_of("members:7", true, 3));
     assert_eq!(get("/v1/channels/occupancy%3Aa%2Fb%3Fc"), use_of("occupancy:a/b?c", true, 3));
     assert_eq!(get("/v1/channels/members:8"), use_of("members:8", false, 0));
@@ -91,6 +91,6 @@ fn exercise_faults(coverage: &mut Coverage, redis: &RedisServer, gateway: &TestG
     let off = plan().spawn();
     off.wait_ready();
     assert_codes(coverage, &off, &ROUTES, 409, "presence_disabled");
-    let gateway = present(&RedisServer::reserve(&[])).spawn();
+    let gateway = with_namespaces(&RedisServer::reserve(&[])).spawn();
     assert_codes(coverage, &gateway, &ROUTES, 503, "broker_unavailable");
 }

@@ -92,7 +92,7 @@ fn a_replica_that_ended_is_not_missed() {
     let [asker, ending] = [(); 2].map(|()| Replica::redis(&redis.url(), true));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(ending.broker.end_lease());
-    let leases: Vec<String> = run(&mut redis.client(), "ZRANGE gateway:{presence}:replicas 0 -1");
+    let leases: Vec<String> = run_line(&mut redis.client(), "ZRANGE gateway:{presence}:replicas 0 -1");
     assert_eq!(leases.len(), 1, "its lease is buried: {leases:?}");
     ending.broker.shutdown();
     let outcome = asker.control(r#"{"sessions":{}}"#, DEADLINE).unwrap();
@@ -106,7 +106,7 @@ fn a_gateway_that_drains_gives_up_its_lease() {
     let (staying, mut ending) = (plan.spawn(), plan.spawn());
     let mut backend = redis.client();
     let count = |backend: &mut Connection, name: &str| -> usize {
-        run(backend, &format!("ZCARD gateway:{{presence}}:{name}"))
+        run_line(backend, &format!("ZCARD gateway:{{presence}}:{name}"))
     };
     for gateway in [&staying, &ending] {
         gateway.wait_ready();
@@ -124,13 +124,13 @@ fn nothing_is_written_before_the_first_command() {
     let redis = RedisServer::start();
     let replica = Replica::redis(&redis.url(), false);
     let mut backend = redis.client();
-    let keys: Vec<String> = run(&mut backend, "KEYS *control*");
+    let keys: Vec<String> = run_line(&mut backend, "KEYS *control*");
     assert_eq!(keys, Vec::<String>::new());
     assert_eq!(replica.broker.stale_for(), None);
     replica.control(r#"{"disconnect":{"user":"42"}}"#, DEADLINE).unwrap();
-    let mut keys: Vec<String> = run(&mut backend, "KEYS *control*");
+    let mut keys: Vec<String> = run_line(&mut backend, "KEYS *control*");
     keys.sort_unstable_by_key(String::len);
-    let ttl: i64 = run(&mut backend, &format!("PTTL {}", keys[1]));
+    let ttl: i64 = run_line(&mut backend, &format!("PTTL {}", keys[1]));
     assert_eq!((keys.len(), keys[0].as_str()), (2, "gateway:{control}:commands"));
     assert!((1..=60_000).contains(&ttl), "answers expire: {ttl}");
 }

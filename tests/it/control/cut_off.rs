@@ -9,7 +9,7 @@ const LEASE_LAPSES: Duration = Duration::from_secs(20);
 const ONE: &str = r#"{"disconnect":{"user":"1"}}"#;
 const TWO: &str = r#"{"disconnect":{"user":"2"}}"#;
 
-/// A replica behind a proxy.
+/// A replica that reaches Redis through a proxy.
 fn proxied(redis: &RedisServer, has_presence: bool) -> (FaultProxy, Replica) {
     let proxy = FaultProxy::start(redis.address());
     let replica = Replica::redis(&format!("redis://{}", proxy.address), has_presence);
@@ -17,7 +17,7 @@ fn proxied(redis: &RedisServer, has_presence: bool) -> (FaultProxy, Replica) {
 }
 
 #[test]
-fn a_replica_cut_off_is_missing_and_applies_the_command_later() {
+fn a_replica_cut_off_is_missing_and_applies_commands_later() {
     let redis = RedisServer::start();
     let asker = Replica::redis(&redis.url(), true);
     let (proxy, cut) = proxied(&redis, true);
@@ -30,7 +30,7 @@ fn a_replica_cut_off_is_missing_and_applies_the_command_later() {
     // Once its lease has lapsed, it is missing at once.
     let mut backend = redis.client();
     eventually_eq(LEASE_LAPSES, &1, || {
-        let leases: Vec<String> = run(&mut backend, "ZRANGE gateway:{presence}:replicas 0 -1");
+        let leases: Vec<String> = run_line(&mut backend, "ZRANGE gateway:{presence}:replicas 0 -1");
         leases.len()
     });
     let started = Instant::now();
@@ -47,7 +47,7 @@ fn a_replica_cut_off_is_missing_and_applies_the_command_later() {
     assert_eq!(cut.broker.stale_for(), None);
     // It answers late, and again counts among the replicas that must answer.
     let key = format!("gateway:{{control}}:answers:{}", outcome.id);
-    eventually_eq(SOON, &2, || run::<usize>(&mut backend, &format!("XLEN {key}")));
+    eventually_eq(SOON, &2, || run_line::<usize>(&mut backend, &format!("XLEN {key}")));
     eventually_eq(SOON, &1, || cut.metrics.presence_lease.get());
     let outcome = asker.control(ONE, DEADLINE).unwrap();
     assert!(outcome.missing.is_empty(), "{:?}", outcome.missing);
@@ -147,12 +147,12 @@ fn trimmed_and_lost_commands_are_noticed() {
     proxy.set_both(Fault::BlackHole);
     fcall(&mut backend, ONE).unwrap();
     fcall(&mut backend, TWO).unwrap();
-    run::<usize>(&mut backend, "XTRIM gateway:{control}:commands MAXLEN 1");
+    run_line::<usize>(&mut backend, "XTRIM gateway:{control}:commands MAXLEN 1");
     proxy.heal();
     replica.wait_applied(&[(ONE, 0), (TWO, 0)]);
     assert_eq!(replica.counted(ControlResult::Lost), 1);
     // The stream is gone while the link is up.
-    run::<()>(&mut backend, "FLUSHALL");
+    run_line::<()>(&mut backend, "FLUSHALL");
     fcall(&mut backend, ONE).unwrap();
     replica.wait_applied(&[(ONE, 0), (TWO, 0), (ONE, 0)]);
     assert_eq!(replica.counted(ControlResult::Lost), 2);
@@ -195,7 +195,7 @@ fn a_restarted_redis_is_followed_again() {
 fn a_replica_without_the_right_to_listen_polls() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
-    run::<()>(
+    run_line::<()>(
         &mut backend,
         "ACL SETUSER gateway on >secret allkeys allcommands &gateway:users &gateway:probe/*",
     );
@@ -212,7 +212,7 @@ fn a_replica_without_the_right_to_listen_polls() {
 fn without_the_rights_only_control_fails() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
-    run::<()>(
+    run_line::<()>(
         &mut backend,
         "ACL SETUSER gateway on >secret allkeys allcommands allchannels -zrangebyscore -xadd",
     );
@@ -223,7 +223,7 @@ fn without_the_rights_only_control_fails() {
     eventually_eq(SOON, &true, note);
     let refused = replica.control(ONE, DEADLINE).unwrap_err();
     assert!(matches!(&refused, ControlError::Refused(reason) if reason.contains("XADD")), "{refused:?}");
-    run::<()>(&mut backend, "ACL SETUSER gateway +zrangebyscore +xadd");
+    run_line::<()>(&mut backend, "ACL SETUSER gateway +zrangebyscore +xadd");
     eventually_eq(SOON, &false, note);
     replica.control(ONE, DEADLINE).unwrap();
     replica.wait_applied(&[(ONE, 0)]);

@@ -30,7 +30,7 @@ fn the_function_accepts_exactly_the_valid_commands() {
     }
     // A replica understands what the function stores.
     eventually_eq(SOON, &valid, || replica.applied().len());
-    let length: usize = run(&mut backend, "XLEN gateway:{control}:commands");
+    let length: usize = run_line(&mut backend, "XLEN gateway:{control}:commands");
     assert_eq!((length, replica.counted(ControlResult::Invalid)), (valid - questions, 0));
 }
 
@@ -63,7 +63,7 @@ fn the_function_needs_its_key_and_a_short_command() {
         let refused = call(&mut backend, key, arguments).unwrap_err();
         assert!(refused.to_string().contains("gateway: "), "{key} {arguments:?}: {refused}");
     }
-    let keys: Vec<String> = run(&mut backend, "KEYS *control*");
+    let keys: Vec<String> = run_line(&mut backend, "KEYS *control*");
     assert_eq!(keys, Vec::<String>::new());
     let (id, receivers): (String, usize) = cmd("FCALL")
         .arg(&["gateway_control", "1", "gateway:{control}:commands", command, "count"])
@@ -83,7 +83,7 @@ fn each_command_names_the_one_before_it() {
         fcall(&mut backend, r#"{"disconnect":{"user":"42"}}"#).unwrap()
     });
     let entries: Vec<(String, HashMap<String, String>)> =
-        run(&mut backend, "XRANGE gateway:{control}:commands - +");
+        run_line(&mut backend, "XRANGE gateway:{control}:commands - +");
     let chain: Vec<_> =
         entries.into_iter().map(|(id, mut fields)| (fields.remove("after").unwrap(), id)).collect();
     let expected = [("0-0", &ids[0]), (&ids[0], &ids[1]), (&ids[1], &ids[2])];
@@ -95,7 +95,7 @@ fn a_command_is_possible_when_the_memory_is_full() {
     let redis = RedisServer::start();
     let replica = Replica::redis(&redis.url(), false);
     let mut backend = redis.client();
-    run::<()>(&mut backend, "CONFIG SET maxmemory 1");
+    run_line::<()>(&mut backend, "CONFIG SET maxmemory 1");
     let outcome = replica.control(r#"{"revoke":{"jti":"7f"}}"#, DEADLINE).unwrap();
     assert!(outcome.missing.is_empty());
 }
@@ -105,17 +105,17 @@ fn without_its_rights_the_function_writes_nothing() {
     let redis = RedisServer::start();
     let _replica = Replica::redis(&redis.url(), false);
     let mut admin = redis.client();
-    run::<()>(&mut admin, "ACL SETUSER backend on >secret allkeys allcommands resetchannels -zadd");
+    run_line::<()>(&mut admin, "ACL SETUSER backend on >secret allkeys allcommands resetchannels -zadd");
     let mut backend = redis.client();
-    run::<()>(&mut backend, "AUTH backend secret");
+    run_line::<()>(&mut backend, "AUTH backend secret");
     for (command, right) in [(r#"{"sessions":{}}"#, "PUBLISH"), (r#"{"revoke":{"jti":"a"}}"#, "PUBLISH")] {
         let refused = fcall(&mut backend, command).unwrap_err();
         assert_eq!(refused.code(), Some("NOPERM"));
         assert!(refused.to_string().contains(right), "{refused}");
     }
-    run::<()>(&mut admin, "ACL SETUSER backend allchannels");
+    run_line::<()>(&mut admin, "ACL SETUSER backend allchannels");
     let refused = fcall(&mut backend, r#"{"revoke":{"jti":"a"}}"#).unwrap_err();
     assert!(refused.to_string().contains("ZADD"), "{refused}");
-    let keys: Vec<String> = run(&mut admin, "KEYS *control*");
+    let keys: Vec<String> = run_line(&mut admin, "KEYS *control*");
     assert_eq!(keys, Vec::<String>::new());
 }

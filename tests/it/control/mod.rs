@@ -1,11 +1,11 @@
-//! Control over a real Redis: commands reach every replica, and the answers say which ones.
+//! Control over a real Redis: commands reach every replica, and the outcome names the replicas that answered.
 //!
 //! - `brokers`: what both brokers guarantee, and several replicas on one Redis.
 //! - `cut_off`: replicas that are cut off, die or lose Redis.
 //! - `function`: what backends may call.
 //! - `questions`: `sessions`, which is not kept.
 //! - `gateway`: what commands do to sessions, the admin port and the command line.
-//! - `revocations`: how long they are kept, and who knows them.
+//! - `revocations`: how long they are kept, and which replicas know them.
 
 mod brokers;
 mod cut_off;
@@ -25,12 +25,13 @@ use emagine_gateway::broker::{
     PresenceOptions,
 };
 use emagine_gateway::metrics::{ControlResult, Metrics};
-use redis::{Connection, FromRedisValue, RedisResult, cmd};
+use redis::{Connection, RedisResult, cmd};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::support::deadline::eventually_eq;
 use crate::support::process::SOON;
+use crate::support::redis_line::run_line;
 
 /// The deadline of a command whose answers all arrive.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -167,17 +168,6 @@ fn options(url: &str, has_presence: bool) -> RedisOptions {
 /// Sends a command as a backend does. Returns its id.
 fn fcall(backend: &mut Connection, command: &str) -> RedisResult<String> {
     cmd("FCALL").arg("gateway_control").arg(1).arg("gateway:{control}:commands").arg(command).query(backend)
-}
-
-/// Runs a command whose words are separated by spaces.
-#[track_caller]
-fn run<T: FromRedisValue>(backend: &mut Connection, line: &str) -> T {
-    let mut words = line.split(' ');
-    let mut command = cmd(words.next().unwrap());
-    words.for_each(|word| {
-        command.arg(word);
-    });
-    command.query(backend).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 /// The replicas that answered, each with its number of affected sessions.

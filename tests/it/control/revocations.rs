@@ -1,4 +1,4 @@
-//! How long revocations are kept, and who knows them.
+//! How long revocations are kept, and which replicas know them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -79,7 +79,7 @@ fn revocations_are_pruned_and_bounded_in_redis() {
     let revoked = "gateway:{control}:revoked";
     fcall(&mut backend, r#"{"revoke":{"jti":"old","until":1}}"#).unwrap();
     replica.control(r#"{"revoke":{"jti":"a"}}"#, DEADLINE).unwrap();
-    let members: Vec<(String, u64)> = run(&mut backend, &format!("ZRANGE {revoked} 0 -1 WITHSCORES"));
+    let members: Vec<(String, u64)> = run_line(&mut backend, &format!("ZRANGE {revoked} 0 -1 WITHSCORES"));
     assert_eq!((members.len(), members[0].0.as_str()), (1, "jti:a"));
     let ttl = members[0].1 - now_ms();
     assert!((3_500_000..=3_600_000).contains(&ttl), "the longest life of a token: {ttl}");

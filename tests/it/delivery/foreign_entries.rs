@@ -4,9 +4,9 @@
 use redis::cmd;
 use serde_json::json;
 
-use super::redis_faults::run_command;
 use super::*;
 use crate::support::client::Client;
+use crate::support::redis_line::run_line;
 
 /// The history of a channel that is not among [`CHANNELS`].
 const SPOILT: &str = "gateway:public:spoilt";
@@ -73,18 +73,18 @@ fn a_field_with_invalid_utf_8_affects_no_other_channel() {
 #[test]
 fn the_highest_stream_id_affects_no_other_channel() {
     corrupt_one_history(|admin| {
-        run_command::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
+        run_line::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
     });
 }
 
 #[test]
 fn an_entry_with_offset_0_affects_no_other_channel() {
     corrupt_one_history(|admin| {
-        run_command::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
+        run_line::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
     });
 }
 
 #[test]
 fn a_key_of_another_type_affects_no_other_channel() {
-    corrupt_one_history(|admin| run_command(admin, &format!("SET {SPOILT} rubbish")));
+    corrupt_one_history(|admin| run_line(admin, &format!("SET {SPOILT} rubbish")));
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::redis_faults::run_command;
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
+use crate::support::redis_line::run_line;
 
 /// Longer than `broker.response_timeout`, which is 700 ms in these tests.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ fn resume_while_redis_pauses(plan: Plan) {
         run.gateway().wait_metric("sessions", 0);
         run.publish(5);
         run.publisher.pause();
-        run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", PAUSE.as_millis()));
+        run_line::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", PAUSE.as_millis()));
         run.client_proxies.iter().for_each(FaultProxy::heal);
     });
     let were_recovering =

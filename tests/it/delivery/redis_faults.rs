@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use redis::{Connection, FromRedisValue, cmd};
+use redis::cmd;
 
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
+use crate::support::redis_line::run_line;
 
 /// Arguments with which Redis loses nothing that it has acknowledged.
 pub(super) const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -13,17 +14,6 @@ pub(super) const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync",
 const LONG: Duration = Duration::from_millis(1_200);
 /// Shorter than `broker.probe_timeout`.
 const SHORT: Duration = Duration::from_millis(200);
-
-/// Runs a command whose words are separated by spaces.
-#[track_caller]
-pub(super) fn run_command<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
-    let mut words = command.split(' ');
-    let mut command = cmd(words.next().expect("a command has a name"));
-    words.for_each(|word| {
-        command.arg(word);
-    });
-    command.query(connection).unwrap()
-}
 
 #[test]
 fn every_message_arrives_without_a_fault() {
@@ -61,9 +51,9 @@ fn redis_is_killed_and_loads_its_data_slowly() {
     // Each number adds one key, its idempotency key.
     run.publish(500);
     let mut admin = run.admin();
-    run_command::<String>(&mut admin, "BGREWRITEAOF");
+    run_line::<String>(&mut admin, "BGREWRITEAOF");
     eventually(SOON, || {
-        let info: redis::InfoDict = run_command(&mut admin, "INFO persistence");
+        let info: redis::InfoDict = run_line(&mut admin, "INFO persistence");
         (info.get("aof_rewrite_in_progress") == Some(0) && info.get("aof_rewrites") == Some(1)).then_some(())
     });
     run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
@@ -117,7 +107,7 @@ fn client_kill_type_pubsub() {
     let run = Delivery::start_two();
     let mut admin = run.admin();
     for _ in 0..3 {
-        run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+        run.lose_link(|| run_line::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
         run.publish(3);
     }
     run.finish().assert_exact();
@@ -127,7 +117,7 @@ fn client_kill_type_pubsub() {
 fn client_kill_type_pubsub_without_later_messages() {
     let run = Delivery::start();
     run.link().refuse(true);
-    run.lose_link(|| run_command::<i64>(&mut run.admin(), "CLIENT KILL TYPE pubsub"));
+    run.lose_link(|| run_line::<i64>(&mut run.admin(), "CLIENT KILL TYPE pubsub"));
     run.publish(5);
     run.publisher.pause();
     run.link().heal();
@@ -139,7 +129,7 @@ fn client_kill_type_normal() {
     let run = Delivery::start();
     let mut admin = run.admin();
     for _ in 0..5 {
-        run_command::<i64>(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
+        run_line::<i64>(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
         run.publish(3);
     }
     run.finish().assert_exact();
@@ -148,23 +138,21 @@ fn client_kill_type_normal() {
 #[test]
 fn client_pause_for_a_moment() {
     let run = Delivery::start();
-    run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", SHORT.as_millis()));
+    run_line::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", SHORT.as_millis()));
     run.finish().assert_exact();
 }
 
 #[test]
 fn client_pause_for_longer_than_a_probe() {
     let run = Delivery::start();
-    run.lose_link(|| run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", LONG.as_millis())));
+    run.lose_link(|| run_line::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", LONG.as_millis())));
     run.finish().assert_exact();
 }
 
 #[test]
 fn client_pause_of_writes() {
     let run = Delivery::start();
-    run.lose_link(|| {
-        run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} WRITE", LONG.as_millis()))
-    });
+    run.lose_link(|| run_line::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} WRITE", LONG.as_millis())));
     run.finish().assert_exact();
 }
 
@@ -189,7 +177,7 @@ fn redis_is_stopped_for_longer_than_a_probe() {
 fn debug_sleep() {
     let run = Plan::new().redis(&["--enable-debug-command", "yes"]).start();
     let mut admin = run.admin();
-    run.lose_link(|| run_command::<()>(&mut admin, "DEBUG SLEEP 1.2"));
+    run.lose_link(|| run_line::<()>(&mut admin, "DEBUG SLEEP 1.2"));
     run.finish().assert_exact();
 }
 
@@ -204,7 +192,7 @@ fn redis_ends_the_link_because_its_output_buffer_is_full() {
         run.link().set(Direction::ToClient, Fault::Stall(1));
         let mut admin = run.admin();
         eventually(SOON, || {
-            run_command::<String>(&mut admin, "CLIENT LIST TYPE pubsub").is_empty().then_some(())
+            run_line::<String>(&mut admin, "CLIENT LIST TYPE pubsub").is_empty().then_some(())
         });
         run.link().heal();
     });
@@ -216,8 +204,8 @@ fn redis_becomes_a_replica_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
     // No server listens on port 1, so Redis keeps its data.
-    run.lose_link(|| run_command::<()>(&mut admin, "REPLICAOF 127.0.0.1 1"));
-    run_command::<()>(&mut admin, "REPLICAOF NO ONE");
+    run.lose_link(|| run_line::<()>(&mut admin, "REPLICAOF 127.0.0.1 1"));
+    run_line::<()>(&mut admin, "REPLICAOF NO ONE");
     run.finish().assert_exact();
 }
 
@@ -228,9 +216,9 @@ fn redis_becomes_a_replica_of_an_empty_server() {
     let mut admin = run.admin();
     run.publisher.pause();
     let port = other.address().port();
-    run.lose_link(|| run_command::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {port}")));
-    eventually(SOON, || (run_command::<i64>(&mut admin, "DBSIZE") == 0).then_some(()));
-    run_command::<()>(&mut admin, "REPLICAOF NO ONE");
+    run.lose_link(|| run_line::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {port}")));
+    eventually(SOON, || (run_line::<i64>(&mut admin, "DBSIZE") == 0).then_some(()));
+    run_line::<()>(&mut admin, "REPLICAOF NO ONE");
     run.publisher.resume();
     run.finish().assert_reported();
 }
@@ -240,7 +228,7 @@ fn flushall_while_one_client_is_offline() {
     let run = Delivery::start_two();
     run.while_one_is_offline(|| {
         run.publisher.pause();
-        run_command::<()>(&mut run.admin(), "FLUSHALL");
+        run_line::<()>(&mut run.admin(), "FLUSHALL");
         run.publisher.resume();
         run.publish(5);
     });
@@ -256,7 +244,7 @@ fn flushall_while_all_clients_are_offline() {
         run.client_proxies.iter().for_each(FaultProxy::reset_open);
         run.publish(5);
         run.publisher.pause();
-        run_command::<()>(&mut run.admin(), "FLUSHALL");
+        run_line::<()>(&mut run.admin(), "FLUSHALL");
         run.publisher.resume();
         run.publish(5);
         run.client_proxies.iter().for_each(FaultProxy::heal);
@@ -267,7 +255,7 @@ fn flushall_while_all_clients_are_offline() {
 #[test]
 fn function_flush() {
     let run = Delivery::start();
-    run_command::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    run_line::<()>(&mut run.admin(), "FUNCTION FLUSH");
     // The gateway checks the function every 15 seconds, and when it publishes.
     let answer =
         run.gateway().post("/v1/publish", r#"{"channel":"public:other","message":1,"durable":true}"#);
@@ -280,7 +268,7 @@ fn function_flush_while_the_link_is_down() {
     let run = Delivery::start();
     run.link().refuse(true);
     run.lose_link(|| run.link().reset_open());
-    run_command::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    run_line::<()>(&mut run.admin(), "FUNCTION FLUSH");
     run.link().heal();
     run.finish().assert_exact();
 }
@@ -289,10 +277,10 @@ fn function_flush_while_the_link_is_down() {
 fn an_acl_change_forbids_subscribe_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run_command::<()>(&mut admin, "ACL SETUSER default -subscribe");
-    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_line::<()>(&mut admin, "ACL SETUSER default -subscribe");
+    run.lose_link(|| run_line::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.publish(5);
-    run_command::<()>(&mut admin, "ACL SETUSER default +subscribe");
+    run_line::<()>(&mut admin, "ACL SETUSER default +subscribe");
     run.finish().assert_exact();
 }
 
@@ -300,8 +288,8 @@ fn an_acl_change_forbids_subscribe_for_a_while() {
 fn an_acl_change_forbids_the_channels_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run.lose_link(|| run_command::<()>(&mut admin, "ACL SETUSER default resetchannels"));
-    run_command::<()>(&mut admin, "ACL SETUSER default allchannels");
+    run.lose_link(|| run_line::<()>(&mut admin, "ACL SETUSER default resetchannels"));
+    run_line::<()>(&mut admin, "ACL SETUSER default allchannels");
     run.finish().assert_exact();
 }
 
@@ -309,11 +297,11 @@ fn an_acl_change_forbids_the_channels_for_a_while() {
 fn an_acl_change_forbids_reading_histories_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run_command::<()>(&mut admin, "ACL SETUSER default -xrange -xrevrange");
-    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_line::<()>(&mut admin, "ACL SETUSER default -xrange -xrevrange");
+    run.lose_link(|| run_line::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.gateway().wait_ready();
     run.publish(5);
-    run_command::<()>(&mut admin, "ACL SETUSER default +xrange +xrevrange");
+    run_line::<()>(&mut admin, "ACL SETUSER default +xrange +xrevrange");
     // Live delivery continued, but the gateway could not read what the link had missed.
     run.finish().assert_reported();
 }
@@ -322,8 +310,8 @@ fn an_acl_change_forbids_reading_histories_for_a_while() {
 fn noauth_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run_command::<()>(&mut admin, "CONFIG SET requirepass elsewhere");
-    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_line::<()>(&mut admin, "CONFIG SET requirepass elsewhere");
+    run.lose_link(|| run_line::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.gateway().wait_not_ready("NOAUTH");
     cmd("CONFIG").arg("SET").arg("requirepass").arg("").exec(&mut admin).unwrap();
     run.finish().assert_exact();
@@ -333,10 +321,10 @@ fn noauth_for_a_while() {
 fn too_many_clients_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run_command::<()>(&mut admin, "CONFIG SET maxclients 1");
-    run.lose_link(|| run_command::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run_line::<()>(&mut admin, "CONFIG SET maxclients 1");
+    run.lose_link(|| run_line::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
     run.publish_for(SHORT);
-    run_command::<()>(&mut admin, "CONFIG SET maxclients 10000");
+    run_line::<()>(&mut admin, "CONFIG SET maxclients 10000");
     run.finish().assert_exact();
 }
 
@@ -344,12 +332,12 @@ fn too_many_clients_for_a_while() {
 fn out_of_memory_without_eviction() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    run_command::<()>(&mut admin, "CONFIG SET maxmemory-policy noeviction maxmemory 1");
+    run_line::<()>(&mut admin, "CONFIG SET maxmemory-policy noeviction maxmemory 1");
     run.publish_for(LONG);
     let before = run.publisher.count();
     run.publish_for(SHORT);
     assert_eq!(run.publisher.count(), before, "Redis accepted a publication without free memory");
-    run_command::<()>(&mut admin, "CONFIG SET maxmemory 0");
+    run_line::<()>(&mut admin, "CONFIG SET maxmemory 0");
     run.finish().assert_exact();
 }
 
@@ -363,7 +351,7 @@ fn a_script_keeps_redis_busy() {
             assert!(endless.is_err(), "the endless script returned a result");
         });
         run.wait_link_lost(0);
-        run_command::<()>(&mut admin, "SCRIPT KILL");
+        run_line::<()>(&mut admin, "SCRIPT KILL");
     });
     run.finish().assert_exact();
 }
@@ -373,13 +361,13 @@ fn a_key_of_another_type_replaces_the_history() {
     let run = Delivery::start();
     let mut admin = run.admin();
     run.publisher.pause();
-    run_command::<()>(&mut admin, "SET gateway:user:42 rubbish");
-    run_command::<()>(&mut admin, "SET gateway:public:room rubbish");
+    run_line::<()>(&mut admin, "SET gateway:user:42 rubbish");
+    run_line::<()>(&mut admin, "SET gateway:public:room rubbish");
     run.publisher.resume();
     run.lose_link(|| run.link().reset_open());
     run.gateway().wait_ready();
     for channel in CHANNELS {
-        run_command::<()>(&mut admin, &format!("DEL gateway:{channel}"));
+        run_line::<()>(&mut admin, &format!("DEL gateway:{channel}"));
     }
     run.finish().assert_reported();
 }

@@ -53,7 +53,7 @@ fn a_server_without_functions_still_delivers() {
 #[test]
 fn a_missing_right_to_load_is_reported_and_retried() {
     let server = RedisServer::start();
-    run::<()>(&mut server.client(), "ACL SETUSER default -function").unwrap();
+    run_line::<()>(&mut server.client(), "ACL SETUSER default -function");
     let mut redis = Prepared::over(server);
     assert_unavailable(&redis, "NOPERM");
     let error = redis.broker_publishes("room:1", "1").unwrap_err();

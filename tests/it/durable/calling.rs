@@ -141,7 +141,7 @@ fn the_command_line_prints_the_position() {
 #[test]
 fn a_history_key_of_another_type_is_reported() {
     let redis = RedisServer::start();
-    run::<()>(&mut redis.client(), "SET gateway:user:42 text").unwrap();
+    run_line::<()>(&mut redis.client(), "SET gateway:user:42 text");
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
     let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","durable":true,"message":1}"#);

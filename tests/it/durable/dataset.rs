@@ -45,7 +45,7 @@ fn wait_for_notice(gateway: &TestGateway, text: &str) {
 }
 
 fn marker(client: &mut Connection) -> String {
-    run(client, "GET gateway:dataset").unwrap()
+    run_line(client, "GET gateway:dataset")
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn recovery_is_not_claimed_across_a_ttl_change_and_back() {
     let short = start(plan(&server).with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
-    eventually(SOON, || (!run::<bool>(&mut client, "EXISTS gateway:all").unwrap()).then_some(()));
+    eventually(SOON, || (!run_line::<bool>(&mut client, "EXISTS gateway:all")).then_some(()));
     drop(short);
     wait_for_notice(&gateway, "history: broker.history_ttl is 1s in force, 1d here");
     assert_eq!(gateway.log().matches("broker.history_ttl is 1s in force").count(), 1);
@@ -136,7 +136,7 @@ fn another_deployment_cannot_expire_histories_unnoticed() {
     let _other = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
-    assert!(run::<i64>(&mut client, "PTTL gateway:all").unwrap() > 60_000);
+    assert!(run_line::<i64>(&mut client, "PTTL gateway:all") > 60_000);
     assert_eq!(resume(&gateway, Some(&since)).1, Some(true));
 }
 
@@ -150,15 +150,14 @@ fn recovery_is_not_claimed_while_redis_may_evict() {
     let mut client = server.client();
     let (since, _) = resume(&gateway, None);
     // While the link is subscribed to the channel, it knows that nothing was published.
-    let carried =
-        |client: &mut Connection| run::<Vec<String>>(client, "PUBSUB CHANNELS gateway:all").unwrap();
+    let carried = |client: &mut Connection| run_line::<Vec<String>>(client, "PUBSUB CHANNELS gateway:all");
     eventually(SOON, || carried(&mut client).is_empty().then_some(()));
     assert_eq!(resume(&gateway, Some(&since)).1, Some(false));
     // Positions of one epoch show what was missed, so no marker is needed.
     let position: String = fcall(&mut client, &["all"], &["1"]).unwrap();
     assert_eq!(resume(&gateway, Some(&position)).1, Some(true));
-    run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction").unwrap();
-    run::<()>(&mut client, "DEL gateway:all").unwrap();
+    run_line::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction");
+    run_line::<()>(&mut client, "DEL gateway:all");
     start_position(&gateway);
     gateway.wait_metric("redis_may_evict", 0);
 }
@@ -172,10 +171,10 @@ fn recovery_is_not_claimed_across_an_eviction() {
     let before = marker(&mut client);
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
     // Most of the time this happens between two checks of the gateway.
-    run::<()>(&mut client, "CONFIG SET maxmemory-policy volatile-ttl maxmemory 1").unwrap();
-    run::<()>(&mut client, "SET key 1").unwrap_err();
-    run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction maxmemory 0").unwrap();
-    assert!(!run::<bool>(&mut client, "EXISTS gateway:all").unwrap(), "it was evicted");
+    run_line::<()>(&mut client, "CONFIG SET maxmemory-policy volatile-ttl maxmemory 1");
+    query_line::<()>(&mut client, "SET key 1").unwrap_err();
+    run_line::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction maxmemory 0");
+    assert!(!run_line::<bool>(&mut client, "EXISTS gateway:all"), "it was evicted");
     eventually(SOON, || (marker(&mut client) != before).then_some(()));
     wait_for_notice(&gateway, "keys since this replica was started, so histories may be missing");
     gateway.wait_for_log("redis: history: redis has evicted ");

@@ -43,7 +43,7 @@ fn durable_and_plain_messages_keep_one_order() {
                 for number in 0..200 {
                     let message = format!("[\"{kind}\",{number}]");
                     if kind == "plain" {
-                        run::<()>(&mut backend, &format!("PUBLISH gateway:room:1 {message}")).unwrap();
+                        run_line::<()>(&mut backend, &format!("PUBLISH gateway:room:1 {message}"));
                     } else {
                         fcall::<String>(&mut backend, &["room:1"], &[&message]).unwrap();
                     }

@@ -28,6 +28,7 @@ use serde_json::value::RawValue;
 
 use crate::support::deadline::eventually_eq;
 use crate::support::process::SOON;
+use crate::support::redis_line::{query_line, run_line};
 use crate::support::redis_server::RedisServer;
 
 const MAX_PAYLOAD_BYTES: usize = 1000;
@@ -77,7 +78,7 @@ impl Prepared {
     /// Runs a command whose words are separated by spaces.
     #[track_caller]
     fn run<T: FromRedisValue>(&mut self, command: &str) -> T {
-        run(&mut self.backend, command).unwrap_or_else(|error| panic!("{command}: {error}"))
+        run_line(&mut self.backend, command)
     }
 
     /// Publishes durably to one channel, as a backend does.
@@ -130,15 +131,6 @@ fn options(url: &str) -> RedisOptions {
         revocation_ttl: Duration::from_secs(3600),
         presence: None,
     }
-}
-
-fn run<T: FromRedisValue>(connection: &mut Connection, command: &str) -> RedisResult<T> {
-    let mut words = command.split(' ');
-    let mut command = cmd(words.next().unwrap());
-    words.for_each(|word| {
-        command.arg(word);
-    });
-    command.query(connection)
 }
 
 /// Runs `FCALL gateway_publish` on channels, with the message and its optional arguments.

@@ -7,7 +7,7 @@ use crate::support::gateway::TestGateway;
 type Fields = Vec<(String, String)>;
 
 fn rejected(client: &mut Connection) -> Vec<(String, Fields)> {
-    run(client, "XRANGE gateway:rejected - +").unwrap()
+    run_line(client, "XRANGE gateway:rejected - +")
 }
 
 fn count(gateway: &TestGateway, outcome: &str) -> i64 {
@@ -64,9 +64,9 @@ fn a_missing_right_to_record_is_counted_and_logged_once() {
     gateway.wait_ready();
     let mut client = gateway.ready_client("42");
     let mut backend = redis.client();
-    run::<()>(&mut backend, "ACL SETUSER default -xadd").unwrap();
+    run_line::<()>(&mut backend, "ACL SETUSER default -xadd");
     for _ in 0..3 {
-        run::<()>(&mut backend, "PUBLISH gateway:user:42 {broken").unwrap();
+        run_line::<()>(&mut backend, "PUBLISH gateway:user:42 {broken");
     }
     gateway.wait_metric("rejected_total{result=\"not_recorded\"}", 3);
     gateway.wait_for_log("rejected payloads are not recorded: NOPERM");

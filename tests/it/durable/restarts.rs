@@ -60,10 +60,12 @@ fn a_replica_refuses_and_begins_an_epoch_when_promoted() {
     let port = master.server.url().rsplit_once(':').unwrap().1.to_owned();
     let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {port}")]);
     let mut client = replica.client();
-    eventually(SOON, || run::<u64>(&mut client, "XLEN gateway:room:1").ok().filter(|length| *length == 1));
+    eventually(SOON, || {
+        query_line::<u64>(&mut client, "XLEN gateway:room:1").ok().filter(|length| *length == 1)
+    });
     let error = refused(&mut client, &["room:1"], &["2"]);
     assert!(error.contains("READONLY") || error.contains("read only"), "{error}");
-    run::<()>(&mut client, "REPLICAOF NO ONE").unwrap();
+    run_line::<()>(&mut client, "REPLICAOF NO ONE");
     let position = parse(&fcall::<String>(&mut client, &["room:1"], &["2"]).unwrap());
     assert!(position.epoch > last.epoch && position.offset == 1);
 }

@@ -9,7 +9,7 @@ const RIGHTS: &str = "+fcall +time +exists +xinfo|stream +xadd +pexpire +publish
 fn as_user(redis: &mut Prepared, rules: &str) -> Connection {
     redis.run::<()>(&format!("ACL SETUSER backend reset on >secret {rules}"));
     let mut client = redis.server.client();
-    run::<()>(&mut client, "AUTH backend secret").unwrap();
+    run_line::<()>(&mut client, "AUTH backend secret");
     client
 }
 
@@ -33,7 +33,7 @@ fn the_documented_rights_of_the_gateway_suffice() {
                           +pexpire +get +set +multi +exec +info +zadd +zcard +zrangebyscore \
                           +zremrangebyscore";
     let server = RedisServer::start();
-    run::<()>(&mut server.client(), &format!("ACL SETUSER gateway on >secret {RIGHTS}")).unwrap();
+    run_line::<()>(&mut server.client(), &format!("ACL SETUSER gateway on >secret {RIGHTS}"));
     let mut redis = Prepared::over_as(server, "gateway:secret");
     assert_eq!((redis.broker.notes(), redis.metrics.history_available.get()), (vec![], 1));
     redis.broker_publishes("room:1", "1").unwrap();

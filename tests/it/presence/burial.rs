@@ -20,7 +20,7 @@ fn a_large_burial_writes_each_edge_once_while_users_return() {
     let _stays = gateways[0].ready_client("9999");
     let mut active: Vec<_> =
         users[..ACTIVE].iter().map(|user| Some(gateways[1].ready_client(user))).collect();
-    let has_roster = |backend: &mut Connection| -> bool {
+    let has_reports = |backend: &mut Connection| -> bool {
         redis::cmd("EXISTS").arg("gateway:{presence}:users:dead").query(backend).unwrap()
     };
     let mut next = (0..ACTIVE).cycle();
@@ -30,7 +30,7 @@ fn a_large_burial_writes_each_edge_once_while_users_return() {
             Some(_) => None,
             None => Some(gateways[user % 2].ready_client(&users[user])),
         };
-        has_roster(&mut backend)
+        has_reports(&mut backend)
     });
     let present = 1 + active.iter().flatten().count();
     eventually_eq(BURIAL, &present, || {
@@ -66,7 +66,7 @@ fn one_burial_counts_once_over_all_replicas() {
 
 /// Redis' clock was set back by a day after the lease was written.
 #[test]
-fn a_lease_from_the_future_lapses_after_the_length_of_a_lease() {
+fn a_lease_from_the_future_lapses_after_the_usual_time() {
     let redis = RedisServer::start();
     let gateway = plan(&redis, "0s").spawn();
     gateway.wait_ready();

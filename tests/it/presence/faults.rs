@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_killed_replica_is_buried_and_its_users_go_offline_once() {
+fn users_of_a_killed_replica_go_offline_once() {
     let redis = RedisServer::start();
     let (gateway, mut dying) = (plan(&redis, "0s").spawn(), plan(&redis, "0s").spawn());
     let mut backend = redis.client();

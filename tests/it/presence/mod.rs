@@ -1,19 +1,19 @@
-//! Presence over a real Redis: who is online, and the edges that backends and clients hear.
+//! Presence over a real Redis: online users, channels in use and rooms, for backends and clients.
 //!
 //! - `burial`: real replicas bury leases that the test has written.
 //! - `crowd`: exact edges while everything fails at random.
-//! - `edges`: what each edge stands for.
+//! - `edges`: the cause of each edge.
+//! - `faults`: replicas that are killed, stop or lose Redis, with exact counts.
+//! - `functions`: the functions in Redis, called directly.
+//! - `occupancy`: channels in use.
 //! - `online`: the state at the beginning of a subscription to `online:<user>`.
 //! - `push`: messages for users that are away.
 //! - `push_worker`: the documented worker.
-//! - `faults`: replicas that die, stop or lose Redis, with exact counts.
-//! - `occupancy`: channels in use.
-//! - `rooms`: counts and members of channels.
-//! - `replica`: a broker whose hubs report what a test wants.
+//! - `replica`: a broker with hubs that a test controls.
 //! - `room_member`: a session in a room.
+//! - `rooms`: counts and members of channels, over brokers.
 //! - `rooms_ws`: rooms on the socket.
-//! - `functions`: the functions in Redis, called directly.
-//! - `wrong_types`: keys that somebody else has written.
+//! - `wrong_types`: keys of presence that another program has written.
 
 mod burial;
 mod crowd;
@@ -50,7 +50,7 @@ fn plan(redis: &RedisServer, grace: &str) -> Plan {
         .with("broker.connect_timeout", "500ms")
 }
 
-/// On how many replicas each user is, as a backend asks for it.
+/// The number of replicas with sessions of each user, as a backend reads it.
 fn online(backend: &mut Connection, users: &[&str]) -> Vec<Option<u32>> {
     redis::cmd("HMGET").arg("gateway:{presence}:online").arg(users).query(backend).unwrap()
 }

@@ -10,6 +10,7 @@ use super::edges::{Over, over_both};
 use super::*;
 use crate::support::client::Client;
 use crate::support::process::SOON;
+use crate::support::redis_line::run_line;
 
 over_both! {
     a_subscription_begins_with_the_state_and_edges_follow
@@ -177,7 +178,7 @@ fn the_state_counts_sessions_on_other_replicas() {
 }
 
 #[test]
-fn after_a_downtime_of_redis_a_gap_and_the_state_follow() {
+fn a_gap_and_the_state_follow_a_downtime_of_redis() {
     let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let gateway = watchable(&redis).spawn();
     gateway.wait_ready();
@@ -266,7 +267,7 @@ fn run_cuts(seed: u64, time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
         match random.random_range(0..12) {
-            0 => run_line(&mut backend, "CLIENT KILL TYPE pubsub"),
+            0 => run_line::<()>(&mut backend, "CLIENT KILL TYPE pubsub"),
             1 => run_line(&mut backend, "CLIENT KILL TYPE normal SKIPME yes"),
             _ => {
                 client = match client {
@@ -287,11 +288,6 @@ fn run_cuts(seed: u64, time: Duration) {
     }
     assert_eq!(state["online"], truth, "seed {seed}: {state} after {gaps} gaps");
     assert!(gaps > 0, "seed {seed}: no cut was noticed");
-}
-
-fn run_line(backend: &mut Connection, line: &str) {
-    let words: Vec<&str> = line.split(' ').collect();
-    redis::cmd(words[0]).arg(&words[1..]).exec(backend).unwrap();
 }
 
 /// Applies each frame until none arrives for `pause`. Returns the number of gaps.
@@ -321,7 +317,7 @@ fn a_watcher_ends_at_the_truth_while_connections_are_cut() {
 }
 
 #[test]
-fn an_edge_that_was_lost_with_the_link_is_in_the_state() {
+fn an_edge_lost_with_the_link_is_in_the_state() {
     let redis = RedisServer::start();
     let slow = watchable(&redis)
         .with("broker.max_reconnect_delay", "2s")
@@ -332,7 +328,7 @@ fn an_edge_that_was_lost_with_the_link_is_in_the_state() {
     assert_state(&ready["channels"][2]["presence"], false);
     let mut backend = redis.client();
     // Only this replica has a subscriber's connection yet.
-    run_line(&mut backend, "CLIENT KILL TYPE pubsub");
+    run_line::<()>(&mut backend, "CLIENT KILL TYPE pubsub");
     slow.wait_not_ready("redis");
     let gateway = watchable(&redis).spawn();
     gateway.wait_ready();

@@ -8,14 +8,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::support::client::Client;
 use crate::support::process::SOON;
+use crate::support::redis_line::{query_line, run_line};
 
 const STREAM: &str = "gateway:{presence}:offline";
-
-/// Runs a command whose words are separated by spaces.
-fn run<T: redis::FromRedisValue>(connection: &mut Connection, command: &str) -> RedisResult<T> {
-    let mut words = command.split(' ');
-    redis::cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>()).query(connection)
-}
 
 /// Publishes to the channel `user:<user>` with push, as a backend does.
 fn push(backend: &mut Connection, user: &str, message: &str, key: &str) -> RedisResult<String> {
@@ -26,13 +21,12 @@ fn push(backend: &mut Connection, user: &str, message: &str, key: &str) -> Redis
 
 /// The fields of the entries for push.
 fn pushed(backend: &mut Connection) -> Vec<HashMap<String, String>> {
-    let entries: Vec<(String, HashMap<String, String>)> =
-        run(backend, &format!("XRANGE {STREAM} - +")).unwrap();
+    let entries: Vec<(String, HashMap<String, String>)> = run_line(backend, &format!("XRANGE {STREAM} - +"));
     entries.into_iter().map(|(_, fields)| fields).collect()
 }
 
 fn length(backend: &mut Connection, stream: &str) -> usize {
-    run(backend, &format!("XLEN {stream}")).unwrap()
+    run_line(backend, &format!("XLEN {stream}"))
 }
 
 /// A gateway with presence on which user 42 is online. In the reverse of the order in which they are to be dropped.
@@ -47,7 +41,7 @@ fn with_user(grace: &str) -> (RedisServer, Connection, TestGateway, Client) {
 }
 
 #[test]
-fn only_messages_for_users_that_are_away_are_handed_to_push() {
+fn only_messages_for_away_users_are_handed_to_push() {
     let (_redis, mut backend, _gateway, mut client) = with_user("0s");
     let message = r#"{"b": 1,  "a":[1.0]}"#;
     push(&mut backend, "42", message, "").unwrap();
@@ -60,8 +54,7 @@ fn only_messages_for_users_that_are_away_are_handed_to_push() {
     let expected =
         [("user", "43"), ("position", &*position), ("message", message), ("at", &*entries[0]["at"])];
     assert_eq!(entries[0], expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-    let stored: Vec<(String, HashMap<String, String>)> =
-        run(&mut backend, "XRANGE gateway:user:43 - +").unwrap();
+    let stored: Vec<(String, HashMap<String, String>)> = run_line(&mut backend, "XRANGE gateway:user:43 - +");
     assert_eq!((&*stored[0].0, &*stored[0].1["m"]), (&*position, message), "the message is durable");
 }
 
@@ -75,7 +68,7 @@ fn within_the_grace_a_message_is_handed_to_push() {
 }
 
 #[test]
-fn without_a_living_replica_everybody_is_away() {
+fn without_a_lease_every_user_is_away() {
     let (_redis, mut backend, mut gateway, client) = with_user("0s");
     gateway.signal("KILL");
     gateway.wait_exit();
@@ -84,7 +77,7 @@ fn without_a_living_replica_everybody_is_away() {
         push(&mut backend, "42", "1", "").unwrap();
         !pushed(&mut backend).is_empty()
     });
-    assert_eq!(online(&mut backend, &["42"]), [Some(1)], "nobody has buried the replica");
+    assert_eq!(online(&mut backend, &["42"]), [Some(1)], "no replica has buried the killed one");
 }
 
 #[test]
@@ -93,7 +86,10 @@ fn a_repeated_idempotency_key_is_handed_to_push_once() {
     let first = push(&mut backend, "43", "1", "order-7").unwrap();
     assert_eq!(push(&mut backend, "43", "1", "order-7").unwrap(), first);
     assert_eq!(pushed(&mut backend).len(), 1);
-    let body = |user: &str, key: &str| json!({"channel": format!("user:{user}"), "message": 1, "durable": true, "push": true, "idempotency_key": key});
+    let body = |user: &str, key: &str| {
+        let channel = format!("user:{user}");
+        json!({"channel": channel, "message": 1, "durable": true, "push": true, "idempotency_key": key})
+    };
     let repeated = gateway.post("/v1/publish", &body("43", "order-7").to_string()).json();
     assert_eq!(repeated, json!({"position": first, "pushed": true}), "as the first call");
     for _ in 0..2 {
@@ -102,7 +98,7 @@ fn a_repeated_idempotency_key_is_handed_to_push_once() {
     }
     assert_eq!(pushed(&mut backend).len(), 1);
     // A backend that does not ask for push gets the position.
-    let position: String = run(&mut backend, "FCALL gateway_publish 1 gateway:user:43 1 order-7").unwrap();
+    let position: String = run_line(&mut backend, "FCALL gateway_publish 1 gateway:user:43 1 order-7");
     assert_eq!(position, first);
 }
 
@@ -120,13 +116,14 @@ fn a_call_that_cannot_be_pushed_publishes_nothing() {
         ("1 gateway:user:43 1 key push report 5", "expected a message"),
         ("1 other:user:43 1 key push", "push needs presence: set presence.enabled"),
     ] {
-        let error = run::<String>(&mut backend, &format!("FCALL gateway_publish {arguments}")).unwrap_err();
+        let error =
+            query_line::<String>(&mut backend, &format!("FCALL gateway_publish {arguments}")).unwrap_err();
         assert!(error.to_string().contains(text), "{arguments}: {error}");
     }
-    run::<()>(&mut backend, &format!("SET {STREAM} 1")).unwrap();
+    run_line::<()>(&mut backend, &format!("SET {STREAM} 1"));
     let error = push(&mut backend, "43", "1", "key").unwrap_err().to_string();
     assert!(error.contains("push cannot write gateway:{presence}:offline: WRONGTYPE"), "{error}");
-    let keys: Vec<String> = run(&mut redis.client(), "KEYS *:user:4*").unwrap();
+    let keys: Vec<String> = run_line(&mut redis.client(), "KEYS *:user:4*");
     assert_eq!(keys, [""; 0]);
 }
 
@@ -136,9 +133,9 @@ fn a_backend_without_a_right_is_refused_before_any_write() {
     let all =
         "~gateway:* &gateway:* +fcall +time +exists +xinfo|stream +xadd +pexpire +publish +get +set +info";
     let mut attempt = |rules: &str| {
-        run::<()>(&mut backend, &format!("ACL SETUSER backend reset on >secret {rules}")).unwrap();
+        run_line::<()>(&mut backend, &format!("ACL SETUSER backend reset on >secret {rules}"));
         let mut caller = redis.client();
-        run::<()>(&mut caller, "AUTH backend secret").unwrap();
+        run_line::<()>(&mut caller, "AUTH backend secret");
         push(&mut caller, "43", "1", "")
     };
     for (rules, text) in [
@@ -200,8 +197,12 @@ fn http_says_whether_a_message_was_handed_to_push() {
     ];
     let answer = gateway.post("/v1/publish/batch", &json!({"messages": batch}).to_string()).json();
     let results: Vec<Value> = answer["results"].as_array().unwrap().clone();
-    let told: Vec<&Value> = results.iter().map(|result| &result["pushed"]).collect();
-    assert_eq!(told, [&json!(false), &json!(true), &Value::Null, &Value::Null, &Value::Null], "{answer}");
+    let pushed_flags: Vec<&Value> = results.iter().map(|result| &result["pushed"]).collect();
+    assert_eq!(
+        pushed_flags,
+        [&json!(false), &json!(true), &Value::Null, &Value::Null, &Value::Null],
+        "{answer}"
+    );
     for refused in &results[3..] {
         assert_eq!(refused["error"]["code"], "bad_push", "{answer}");
     }
@@ -230,14 +231,14 @@ fn the_command_line_publishes_with_push() {
 #[test]
 fn in_a_sharded_cluster_push_is_refused_with_the_reason() {
     let (_redis, mut backend, _gateway, _client) = with_user("0s");
-    let libraries: Vec<HashMap<String, redis::Value>> = run(&mut backend, "FUNCTION LIST WITHCODE").unwrap();
+    let libraries: Vec<HashMap<String, redis::Value>> = run_line(&mut backend, "FUNCTION LIST WITHCODE");
     let code: String = redis::from_redis_value(libraries[0]["library_code"].clone()).unwrap();
-    let settings: String = run(&mut backend, "GET gateway:settings").unwrap();
+    let settings: String = run_line(&mut backend, "GET gateway:settings");
     let cluster = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let mut node = cluster.client();
-    run::<()>(&mut node, "CLUSTER ADDSLOTSRANGE 0 16383").unwrap();
+    run_line::<()>(&mut node, "CLUSTER ADDSLOTSRANGE 0 16383");
     eventually_eq(SOON, &true, || {
-        let info: String = run(&mut node, "CLUSTER INFO").unwrap();
+        let info: String = run_line(&mut node, "CLUSTER INFO");
         info.contains("cluster_state:ok")
     });
     redis::cmd("FUNCTION").arg("LOAD").arg(code).exec(&mut node).unwrap();

@@ -8,6 +8,7 @@ use super::*;
 use crate::deployments::acl::{set_user, user_of_page};
 use crate::snippets::{program_of, set_up};
 use crate::support::process::SOON;
+use crate::support::redis_line::run_line;
 
 const PAGE: &str = include_str!("../../../docs/presence.md");
 const STREAM: &str = "gateway:{presence}:offline";
@@ -54,11 +55,6 @@ fn publish(backend: &mut Connection, user: &str, message: &str) -> String {
     format!("push to {user} {message} {position}")
 }
 
-fn command<T: redis::FromRedisValue>(backend: &mut Connection, line: &str) -> T {
-    let mut words = line.split(' ');
-    redis::cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>()).query(backend).unwrap()
-}
-
 #[test]
 fn the_documented_worker_sends_each_message_once() {
     set_up();
@@ -71,11 +67,11 @@ fn the_documented_worker_sends_each_message_once() {
     wait_online(&mut backend, "42", Some(1));
     // Another worker read this one a minute ago and died.
     let left = publish(&mut backend, "43", "0");
-    command::<()>(&mut backend, &format!("XGROUP CREATE {STREAM} push 0"));
-    command::<redis::Value>(&mut backend, &format!("XREADGROUP GROUP push dead STREAMS {STREAM} >"));
-    let entries: Vec<(String, redis::Value)> = command(&mut backend, &format!("XRANGE {STREAM} - +"));
+    run_line::<()>(&mut backend, &format!("XGROUP CREATE {STREAM} push 0"));
+    run_line::<redis::Value>(&mut backend, &format!("XREADGROUP GROUP push dead STREAMS {STREAM} >"));
+    let entries: Vec<(String, redis::Value)> = run_line(&mut backend, &format!("XRANGE {STREAM} - +"));
     let id = &entries[0].0;
-    command::<redis::Value>(&mut backend, &format!("XCLAIM {STREAM} push dead 0 {id} IDLE 60001 JUSTID"));
+    run_line::<redis::Value>(&mut backend, &format!("XCLAIM {STREAM} push dead 0 {id} IDLE 60001 JUSTID"));
     let waiting = publish(&mut backend, "44", "1");
     let worker = Worker::start(&redis);
     worker.expect(&left);
@@ -83,7 +79,7 @@ fn the_documented_worker_sends_each_message_once() {
     publish(&mut backend, "42", "2");
     let later = publish(&mut backend, "43", "3");
     worker.expect(&later);
-    eventually_eq(SOON, &0, || command::<usize>(&mut backend, &format!("XLEN {STREAM}")));
+    eventually_eq(SOON, &0, || run_line::<usize>(&mut backend, &format!("XLEN {STREAM}")));
     // Started again, it has nothing to repeat.
     drop(worker);
     let worker = Worker::start(&redis);

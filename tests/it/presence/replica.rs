@@ -1,4 +1,4 @@
-//! A replica without sockets: a broker and its hubs, which report what a test wants.
+//! A replica without sockets: a broker, and hubs that report what a test passes to them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -125,7 +125,7 @@ impl Replica {
         (lines.collect(), page.next.map(String::from))
     }
 
-    /// On how many replicas a channel is in use, and its count.
+    /// The number of replicas on which a channel is in use, and its count.
     pub(crate) fn channel(&self, channel: &str) -> Option<(u32, Option<u64>)> {
         let found = block_on(self.broker.channel(&name(channel))).unwrap();
         found.map(|found| (found.replicas, found.count))
@@ -133,7 +133,7 @@ impl Replica {
 }
 
 impl Drop for Replica {
-    /// To Redis, this is a replica that was killed: nothing is counted down.
+    /// To Redis, the replica was killed: its counts stay.
     fn drop(&mut self) {
         self.broker.shutdown();
     }

@@ -42,16 +42,16 @@ impl Member {
     #[track_caller]
     pub(super) fn wait_count(&mut self, count: u64) -> Vec<Value> {
         let end = Instant::now() + BURIAL;
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         loop {
-            assert!(Instant::now() < end, "no count of {count} in {told:?}");
+            assert!(Instant::now() < end, "no count of {count} in {events:?}");
             let mut frame = self.next_but_all();
             assert_eq!((&frame["op"], &frame["channel"]), (&json!(14), &json!(self.channel)), "{frame}");
             let fields = frame.as_object_mut().unwrap();
             fields.retain(|name, _| name != "op" && name != "channel");
-            told.push(frame);
-            if told.last().unwrap()["count"] == count {
-                return told;
+            events.push(frame);
+            if events.last().unwrap()["count"] == count {
+                return events;
             }
         }
     }

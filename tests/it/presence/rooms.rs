@@ -244,7 +244,7 @@ fn a_new_lease_neither_doubles_a_count_nor_drops_it() {
         leases(&redis).iter().all(|lease| !before.contains(lease)).then_some(())
     });
     eventually_eq(BURIAL, &Some((2, Some(5))), || replicas[0].channel("occupancy:1"));
-    // Its subscribers may have missed who came and who left, so they are to read the members again.
+    // Its subscribers may have missed joins and leaves, so they must read the members again.
     for hub in &hubs {
         assert_eq!(hub.next(), "members:1 2");
         assert_eq!(hub.rest(), [""; 0], "no count has changed");
@@ -252,7 +252,7 @@ fn a_new_lease_neither_doubles_a_count_nor_drops_it() {
 }
 
 #[test]
-fn a_count_that_changed_while_the_link_was_down_is_read_again() {
+fn a_count_changed_during_a_lost_link_is_read_again() {
     let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let replica = Replica::start(&redis, NO_GRACE);
     let hub = replica.hub();

@@ -23,9 +23,9 @@ over_both! {
     subscribers_learn_the_number_of_sessions
     a_new_subscriber_learns_the_count_after_its_subscription
     the_count_comes_at_most_once_a_second
-    members_that_join_and_leave_are_told
+    subscribers_learn_which_members_join_and_leave
     a_user_with_two_tabs_is_one_member
-    a_large_room_tells_only_its_count
+    a_large_room_sends_only_its_count
     members_are_read_page_by_page
     only_subscribers_of_rooms_with_members_may_read_them
     version_1_receives_no_count
@@ -76,8 +76,8 @@ fn with_rooms(plan: Plan) -> Plan {
 }
 
 /// The users in a field of all op 14.
-fn users(told: &[Value], field: &str) -> BTreeSet<String> {
-    let lists = told.iter().filter_map(|frame| frame.get(field)?.as_array());
+fn users(events: &[Value], field: &str) -> BTreeSet<String> {
+    let lists = events.iter().filter_map(|frame| frame.get(field)?.as_array());
     lists.flatten().map(|user| user.as_str().unwrap().to_owned()).collect()
 }
 
@@ -92,8 +92,8 @@ fn subscribers_learn_the_number_of_sessions(over: Over) {
     let second = Member::enter(&test.gateway, "42", "room:7");
     first.wait_count(2);
     drop(second);
-    let told = first.wait_count(1);
-    assert!(told.iter().all(|frame| frame.as_object().unwrap().len() == 1), "{told:?}");
+    let events = first.wait_count(1);
+    assert!(events.iter().all(|frame| frame.as_object().unwrap().len() == 1), "{events:?}");
 }
 
 fn a_new_subscriber_learns_the_count_after_its_subscription(over: Over) {
@@ -124,13 +124,13 @@ fn the_count_comes_at_most_once_a_second(over: Over) {
         }
     }
     let third = Member::enter(&test.gateway, "3", "room:7");
-    let told = watcher.wait_count(3);
+    let events = watcher.wait_count(3);
     let seconds = started.elapsed().as_secs() as usize;
-    assert!(told.len() <= seconds + 2, "{} in {seconds} s: {told:?}", told.len());
+    assert!(events.len() <= seconds + 2, "{} in {seconds} s: {events:?}", events.len());
     drop(third);
 }
 
-fn members_that_join_and_leave_are_told(over: Over) {
+fn subscribers_learn_which_members_join_and_leave(over: Over) {
     let test = RoomGateway::start(over);
     let mut first = Member::enter(&test.gateway, "42", "team:7");
     assert_eq!(first.wait_count(1), [json!({"count": 1})]);
@@ -157,7 +157,7 @@ fn a_user_with_two_tabs_is_one_member(over: Over) {
     assert_eq!(first.wait_count(1), [json!({"count": 1, "left": ["42"]})]);
 }
 
-fn a_large_room_tells_only_its_count(over: Over) {
+fn a_large_room_sends_only_its_count(over: Over) {
     let test = RoomGateway::start_with(over, |plan| plan.with("presence.max_members", "2"));
     let mut first = Member::enter(&test.gateway, "1", "team:7");
     first.wait_count(1);

@@ -1,4 +1,4 @@
-//! A key of presence that has another type: somebody else has written it.
+//! A key of presence that has another type, because another program has written it.
 
 use redis::cmd;
 
@@ -7,7 +7,7 @@ use crate::support::process::SOON;
 
 /// All prefixes share one Redis, so that the replicas are refused at the same time.
 #[test]
-fn a_key_of_a_wrong_type_is_named_and_nothing_is_written() {
+fn a_wrongly_typed_key_is_named_and_stops_writes() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
     let known = "replicas processes in-use online edges occupied channels joined";

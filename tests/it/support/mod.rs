@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod numbered_publisher;
 pub(crate) mod process;
 pub(crate) mod raw_socket;
+pub(crate) mod redis_line;
 pub(crate) mod redis_server;
 pub(crate) mod resuming_client;
 pub(crate) mod sentinel;

@@ -16,7 +16,7 @@ fn ids(page: &Value) -> Vec<String> {
 }
 
 #[test]
-fn sessions_are_listed_by_page_in_the_order_of_their_ids() {
+fn sessions_are_listed_by_page_in_order_of_ids() {
     let gateway = TestGateway::spawn();
     let clients: Vec<(Client, String)> = (0..7).map(|user| ready(&gateway, &user.to_string())).collect();
     let expected: BTreeSet<_> = clients.iter().map(|(_, session)| session.clone()).collect();

@@ -44,7 +44,7 @@ fn counts<const N: usize>(counts: [(&TestGateway, u64); N]) -> Value {
     counts.map(|(gateway, count)| (name(gateway), json!(count))).into_iter().collect::<Map<_, _>>().into()
 }
 
-/// Asserts that the gateway closes with `code`, and says before only that the link was lost.
+/// Asserts that the gateway closes with `code`, and that only op 6 and op 8 come before.
 #[track_caller]
 fn expect_close_after_recovery(client: &mut Client, code: u16) {
     loop {
@@ -95,7 +95,7 @@ fn a_backend_with_redis_disconnects_without_the_admin_port() {
 }
 
 #[test]
-fn a_replica_that_was_cut_off_applies_the_command_to_old_sessions() {
+fn a_replica_cut_off_applies_commands_to_old_sessions_only() {
     let redis = RedisServer::start();
     let proxy = FaultProxy::start(redis.address());
     let proxied = plan(&redis)
@@ -110,7 +110,7 @@ fn a_replica_that_was_cut_off_applies_the_command_to_old_sessions() {
     assert_eq!(answer["missing"], json!([name(&replicas[1])]));
     assert_eq!(answer["replicas"], counts([(&replicas[0], 1)]));
     here.expect_close(4010);
-    // A session that comes after the command is not its target, wherever it is.
+    // A session that is opened after the command is not its target, on any replica.
     replicas[1].wait_not_ready("redis");
     let (mut new, _) = ready(&replicas[1], &token);
     proxy.heal();
@@ -121,7 +121,7 @@ fn a_replica_that_was_cut_off_applies_the_command_to_old_sessions() {
 }
 
 #[test]
-fn a_revoked_token_is_refused_by_a_replica_that_starts_later() {
+fn a_replica_that_starts_later_refuses_a_revoked_token() {
     let redis = RedisServer::start();
     let replicas = start(&[plan(&redis), plan(&redis)]);
     let token = replicas[0].token(&["--user", "42"]);
@@ -144,7 +144,7 @@ fn a_revoked_token_is_refused_by_a_replica_that_starts_later() {
 }
 
 #[test]
-fn a_session_that_used_a_revoked_token_meanwhile_ends_when_the_replica_returns() {
+fn a_returning_replica_ends_sessions_with_revoked_tokens() {
     let redis = RedisServer::start();
     let proxy = FaultProxy::start(redis.address());
     let proxied = plan(&redis)

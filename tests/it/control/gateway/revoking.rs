@@ -47,9 +47,10 @@ fn a_users_tokens_are_revoked_by_their_issue_time() {
     let (mut other, _) = ready(&gateway, &gateway.token(&["--user", "43"]));
     let revoke = |before: u64| json!({"revoke": {"user": "42", "issued_before": before}});
     assert_eq!(affected(&gateway, &revoke(issued)), 0);
-    ready(&gateway, &token);
-    assert_eq!(affected(&gateway, &revoke(issued + 1)), 1);
+    let (mut later, _) = ready(&gateway, &token);
+    assert_eq!(affected(&gateway, &revoke(issued + 1)), 2);
     client.expect_close(4009);
+    later.expect_close(4009);
     let mut refused = gateway.connect();
     refused.identify(&token);
     refused.expect_close(4003);

@@ -38,7 +38,7 @@ fn a_stale_replica_refuses_new_sessions_if_set() {
     gateway.wait_ready();
     assert!(!gateway.get("/readyz").body.contains("control.max_stale"));
     gateway.ready_client("43");
-    // The old session outlasted it.
+    // The old session is still open.
     eventually(SOON, || {
         gateway.publish("user:42", "1");
         kept.next_within(std::time::Duration::from_millis(100))
