@@ -8,6 +8,7 @@
 //! - `push_worker`: the documented worker.
 //! - `faults`: replicas that die, stop or lose Redis, with exact counts.
 //! - `occupancy`: channels in use.
+//! - `over_both`: the same test over both brokers.
 //! - `rooms`: counts and members of channels.
 //! - `replica`: a broker whose hubs report what a test wants.
 //! - `room_member`: a session in a room.
@@ -22,6 +23,7 @@ mod faults;
 mod functions;
 mod occupancy;
 mod online;
+mod over_both;
 mod push;
 mod push_worker;
 pub(crate) mod replica;
