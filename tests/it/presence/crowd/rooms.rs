@@ -93,21 +93,24 @@ impl Stored {
         let mut stored = Self::default();
         for (name, room) in rooms {
             for (process, users) in &room.replicas {
-                if !has_members(name) {
+                if has_members(name) {
+                    stored.add_members(name, process, users);
+                } else {
                     stored.counts.entry(name.clone()).or_default().insert(process.clone(), users.len());
                     stored.counted.entry(process.clone()).or_default().insert(name.clone());
-                    continue;
-                }
-                stored.members.insert(name.clone(), room.members());
-                for member in
-                    users.iter().collect::<BTreeSet<_>>().into_iter().map(|user| format!("{name} {user}"))
-                {
-                    *stored.joined.entry(member.clone()).or_default() += 1;
-                    stored.reported.entry(process.clone()).or_default().insert(member);
                 }
             }
         }
         stored
+    }
+
+    fn add_members(&mut self, channel: &str, process: &str, users: &[String]) {
+        for user in users.iter().collect::<BTreeSet<_>>() {
+            let member = format!("{channel} {user}");
+            self.members.entry(channel.to_owned()).or_default().insert(user.clone());
+            *self.joined.entry(member.clone()).or_default() += 1;
+            self.reported.entry(process.to_owned()).or_default().insert(member);
+        }
     }
 
     fn read(backend: &mut Connection) -> Self {
