@@ -1,6 +1,7 @@
 //! Checks every path, status and error code of `docs/openapi.yaml` with real requests.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use jsonschema::Draft;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
 pub(super) const KEY: &str = "the-key-of-the-admin-api";
+const BODY_ROUTES: [&str; 5] =
+    ["/v1/publish", "/v1/publish/batch", "/v1/presence", "/v1/control", "/v1/token"];
 const GOOD: &str = r#"{"channel":"user:42","message":1}"#;
 const DURABLE: &str = r#"{"channel":"user:42","message":1,"durable":true}"#;
 
@@ -179,8 +182,42 @@ fn batch<'a>(messages: impl IntoIterator<Item = &'a str>) -> String {
     format!(r#"{{"messages":[{}]}}"#, messages.into_iter().collect::<Vec<_>>().join(","))
 }
 
+/// A gateway with a key. Its timeouts are long, because a busy machine may take seconds for a body or a command. Tests of
+/// timeouts shorten the one that they need.
 pub(super) fn plan() -> Plan {
-    TestGateway::with("admin.api_key", KEY).with("admin.request_timeout", "500ms")
+    TestGateway::with("admin.api_key", KEY).with("admin.request_timeout", "1m")
+}
+
+/// For a Redis that works: its answers may be late.
+pub(super) fn patient(plan: &Plan) -> TestGateway {
+    let gateway = plan.clone().with("broker.response_timeout", "15s").spawn();
+    gateway.wait_ready();
+    gateway
+}
+
+/// For a Redis that is to be stopped: each request to it takes as long as the timeout.
+pub(super) fn hasty(plan: &Plan) -> TestGateway {
+    let gateway = plan.clone().with("broker.response_timeout", "500ms").spawn();
+    gateway.wait_ready();
+    gateway
+}
+
+/// A body that does not arrive. The requests wait at the same time.
+fn exercise_unfinished_bodies(coverage: &mut Coverage) {
+    let gateway = plan().with("admin.request_timeout", "2s").spawn();
+    let answers = thread::scope(|scope| {
+        let threads = BODY_ROUTES.map(|path| {
+            let head = format!(
+                "POST {path} HTTP/1.1\nconnection: close\nauthorization: Bearer {KEY}\ncontent-length: 10"
+            );
+            scope.spawn(move || http::request(gateway.admin, &head, ""))
+        });
+        threads.map(|thread| thread.join().unwrap())
+    });
+    for (path, answer) in BODY_ROUTES.iter().zip(answers) {
+        assert_eq!(answer.status, 408, "{path}");
+        coverage.check("post", path, "", &answer);
+    }
 }
 
 /// Sends requests to a healthy gateway.
@@ -190,7 +227,6 @@ fn exercise_healthy_gateway(coverage: &mut Coverage) {
         coverage.get(&gateway, path);
     }
     assert_eq!(gateway.get("/v1/openapi.json").json(), coverage.document);
-    let key = format!("Bearer {KEY}");
     for message in [GOOD, DURABLE] {
         coverage.post_both(&gateway, message);
     }
@@ -211,12 +247,8 @@ fn exercise_healthy_gateway(coverage: &mut Coverage) {
     coverage.post(&gateway, "/v1/publish/batch", &batch(vec![GOOD; 1001]));
     let long = |bytes| format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(bytes));
     coverage.post(&gateway, "/v1/publish", &long(1_100_000));
-    for path in ["/v1/publish", "/v1/publish/batch", "/v1/presence", "/v1/control", "/v1/token"] {
+    for path in BODY_ROUTES {
         assert_eq!(coverage.post(&gateway, path, &long(3_000_000)).status, 413);
-        let head =
-            format!("POST {path} HTTP/1.1\nconnection: close\nauthorization: {key}\ncontent-length: 10");
-        let unfinished = http::request(gateway.admin, &head, "");
-        coverage.check("post", path, "", &unfinished);
     }
     for (answer, name) in
         [(gateway.get("/nowhere"), "NotFound"), (gateway.get("/v1/publish"), "MethodNotAllowed")]
@@ -229,17 +261,18 @@ fn exercise_healthy_gateway(coverage: &mut Coverage) {
 /// Sends requests to a gateway whose Redis fails.
 fn exercise_redis_faults(coverage: &mut Coverage) {
     let redis = RedisServer::start();
-    let gateway = plan().redis(&redis).with("broker.response_timeout", "2s").spawn();
-    gateway.wait_ready();
+    let with_redis = plan().redis(&redis);
     redis::cmd("SET").arg("gateway:user:42").arg("no history").exec(&mut redis.client()).unwrap();
-    assert_eq!(coverage.post(&gateway, "/v1/publish", DURABLE).status, 502);
+    assert_eq!(coverage.post(&patient(&with_redis), "/v1/publish", DURABLE).status, 502);
+    let gateway = with_redis.with("broker.response_timeout", "2s").spawn();
+    gateway.wait_ready();
     redis.stop();
     assert_eq!(coverage.post(&gateway, "/v1/publish", GOOD).status, 504);
     let full = batch(vec![GOOD; 1000]);
     let send = || post(&gateway, "/v1/publish/batch", &format!("Bearer {KEY}"), &full);
     // Three requests at once exceed the queue. On a busy machine they may arrive one after the other.
     eventually(SOON, || {
-        let answers = std::thread::scope(|scope| {
+        let answers = thread::scope(|scope| {
             let threads = [(); 3].map(|()| scope.spawn(send));
             threads.map(|thread| thread.join().unwrap())
         });
@@ -248,8 +281,7 @@ fn exercise_redis_faults(coverage: &mut Coverage) {
     });
     redis.cont();
     let old = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
-    let gateway = plan().redis(&old).spawn();
-    gateway.wait_ready();
+    let gateway = patient(&plan().redis(&old));
     coverage.get(&gateway, "/readyz");
     assert_eq!(coverage.post(&gateway, "/v1/publish", DURABLE).status, 503);
     let gateway = plan().redis(&RedisServer::reserve(&[])).spawn();
@@ -261,6 +293,7 @@ fn exercise_redis_faults(coverage: &mut Coverage) {
 fn every_path_status_and_error_code_is_answered_as_documented() {
     let mut coverage = Coverage::new();
     exercise_healthy_gateway(&mut coverage);
+    exercise_unfinished_bodies(&mut coverage);
     exercise_redis_faults(&mut coverage);
     let closed = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::admin::{Coverage, plan};
+use super::admin::{Coverage, hasty, patient, plan};
 use crate::presence::replica::Replica;
 use crate::support::deadline::eventually_eq;
 use crate::support::gateway::{Plan, TestGateway};
@@ -18,7 +18,6 @@ fn with_namespaces(redis: &RedisServer) -> Plan {
     plan()
         .redis(redis)
         .with("presence.enabled", "true")
-        .with("broker.response_timeout", "500ms")
         .with("namespaces.members.presence", "members")
         .with("namespaces.members.occupancy", "true")
         .with("namespaces.occupancy.occupancy", "true")
@@ -36,8 +35,7 @@ fn assert_codes(coverage: &mut Coverage, gateway: &TestGateway, paths: &[&str], 
 /// Asks about channels of another replica, and about none.
 pub(super) fn exercise_channels(coverage: &mut Coverage) {
     let redis = RedisServer::start();
-    let gateway = with_namespaces(&redis).spawn();
-    gateway.wait_ready();
+    let gateway = patient(&with_namespaces(&redis));
     let replica = Replica::start(&redis, Duration::from_secs(60));
     let hub = replica.hub();
     for channel in ["members:7", "occupancy:a/b?c"] {
@@ -85,8 +83,9 @@ fn exercise_faults(coverage: &mut Coverage, redis: &RedisServer, gateway: &TestG
             .unwrap();
     }
     assert_codes(coverage, gateway, &ROUTES, 502, "broker_refused");
+    let hasty = hasty(&present(redis));
     redis.stop();
-    assert_codes(coverage, gateway, &ROUTES, 504, "broker_timeout");
+    assert_codes(coverage, &hasty, &ROUTES, 504, "broker_timeout");
     redis.cont();
     let off = plan().spawn();
     off.wait_ready();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::admin::{Coverage, plan};
+use super::admin::{Coverage, hasty, patient, plan};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::http::Answer;
@@ -64,8 +64,7 @@ pub(super) fn exercise_commands(coverage: &mut Coverage) {
 /// Issues commands while Redis refuses them, stalls, and is down.
 pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
     let redis = RedisServer::start();
-    let gateway = plan().redis(&redis).with("broker.response_timeout", "500ms").spawn();
-    gateway.wait_ready();
+    let gateway = patient(&plan().redis(&redis));
     let mut backend = redis.client();
     eventually(SOON, || (coverage.post(&gateway, "/v1/control", COMMAND).status == 200).then_some(()));
     for name in ["commands", "questions"] {
@@ -75,6 +74,7 @@ pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
     for route in ROUTES {
         assert_code(&[ask(coverage, &gateway, route)], 502, "broker_refused");
     }
+    let gateway = hasty(&plan().redis(&redis));
     for route in ROUTES {
         gateway.wait_ready();
         redis.stop();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::admin::{Coverage, plan};
+use super::admin::{Coverage, hasty, patient, plan};
 use crate::support::deadline::{eventually, eventually_eq};
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::http::Answer;
@@ -12,7 +12,7 @@ use crate::support::redis_server::RedisServer;
 const BOTH: &str = r#"{"users":["42","43"]}"#;
 
 fn present(redis: &RedisServer) -> Plan {
-    plan().redis(redis).with("presence.enabled", "true").with("broker.response_timeout", "500ms")
+    plan().redis(redis).with("presence.enabled", "true")
 }
 
 /// Asks both routes.
@@ -39,8 +39,7 @@ fn user_json(gateway: &TestGateway, coverage: &mut Coverage, user: &str) -> Valu
 /// Asks a gateway that reports presence to a Redis that works, refuses and stalls.
 pub(super) fn exercise_presence(coverage: &mut Coverage) {
     let redis = RedisServer::start();
-    let gateway = present(&redis).spawn();
-    gateway.wait_ready();
+    let gateway = patient(&present(&redis));
     let client = gateway.ready_client("42");
     let online = json!({"user": "42", "online": true, "replicas": 1});
     eventually_eq(SOON, &online, || user_json(&gateway, coverage, "42"));
@@ -65,8 +64,9 @@ pub(super) fn exercise_presence(coverage: &mut Coverage) {
     assert_code(&[coverage.get(&gateway, "/v1/users/a%7Bb")], 400, "bad_user");
     redis::cmd("SET").arg("gateway:{presence}:online").arg("no hash").exec(&mut redis.client()).unwrap();
     assert_code(&ask(coverage, &gateway), 502, "broker_refused");
+    let hasty = hasty(&present(&redis));
     redis.stop();
-    assert_code(&ask(coverage, &gateway), 504, "broker_timeout");
+    assert_code(&ask(coverage, &hasty), 504, "broker_timeout");
     redis.cont();
 }
 

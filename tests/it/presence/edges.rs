@@ -2,22 +2,10 @@
 
 use serde_json::Value;
 
+use super::over_both::{Over, over_both};
 use super::*;
 use crate::support::client::Client;
 use crate::support::process::SOON;
-
-/// Runs each test over both brokers.
-macro_rules! over_both {
-    ($($test:ident)*) => {
-        mod over_memory {
-            $(#[test] fn $test() { super::$test($crate::presence::edges::Over::Memory); })*
-        }
-        mod over_redis {
-            $(#[test] fn $test() { super::$test($crate::presence::edges::Over::Redis); })*
-        }
-    };
-}
-pub(super) use over_both;
 
 over_both! {
     a_subscriber_of_online_hears_both_edges
@@ -25,13 +13,6 @@ over_both! {
     a_return_within_the_grace_writes_no_edge_to_subscribers
     a_user_is_offline_only_after_the_grace
     no_edge_is_published_while_presence_is_off
-}
-
-/// The broker of a test.
-#[derive(Clone, Copy)]
-pub(super) enum Over {
-    Memory,
-    Redis,
 }
 
 /// A gateway and a client that watches `online:42` and `online:43`.

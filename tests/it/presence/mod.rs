@@ -7,6 +7,7 @@
 //! - `functions`: the functions in Redis, called directly.
 //! - `occupancy`: channels in use.
 //! - `online`: the state at the beginning of a subscription to `online:<user>`.
+//! - `over_both`: the same test over both brokers.
 //! - `push`: messages for users that are away.
 //! - `push_worker`: the documented worker.
 //! - `replica`: a broker with hubs that a test controls.
@@ -22,6 +23,7 @@ mod faults;
 mod functions;
 mod occupancy;
 mod online;
+mod over_both;
 mod push;
 mod push_worker;
 pub(crate) mod replica;

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use super::edges::{Over, over_both};
+use super::over_both::{Over, over_both};
 use super::*;
 use crate::support::client::Client;
 use crate::support::process::SOON;

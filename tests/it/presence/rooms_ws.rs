@@ -5,19 +5,9 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::over_both::{Over, over_both};
 use super::room_member::Member;
 use super::*;
-
-macro_rules! over_both {
-    ($($test:ident)*) => {
-        mod over_memory {
-            $(#[test] fn $test() { super::$test(super::Over::Memory); })*
-        }
-        mod over_redis {
-            $(#[test] fn $test() { super::$test(super::Over::Redis); })*
-        }
-    };
-}
 
 over_both! {
     subscribers_learn_the_number_of_sessions
@@ -29,13 +19,6 @@ over_both! {
     members_are_read_page_by_page
     only_subscribers_of_rooms_with_members_may_read_them
     version_1_receives_no_count
-}
-
-/// The broker of a test.
-#[derive(Clone, Copy)]
-enum Over {
-    Memory,
-    Redis,
 }
 
 /// A gateway and its broker.

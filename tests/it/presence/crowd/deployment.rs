@@ -1,5 +1,6 @@
 //! Three replicas, each behind a proxy to Redis, and the clients of a crowd.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
@@ -14,8 +15,6 @@ use crate::support::fault_proxy::{Fault, FaultProxy, hold};
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
 
-/// How many names each replica may have.
-pub(super) const NAMES: usize = 8;
 const REPLICAS: usize = 3;
 
 /// What happens to a replica, or to Redis.
@@ -55,24 +54,55 @@ impl Disturbance {
     ];
 }
 
-struct Replica {
+pub(super) struct Replica {
+    /// The client of each slot of the kind.
     clients: Vec<Option<Arrived>>,
-    gateway: TestGateway,
+    pub(super) gateway: TestGateway,
     proxy: FaultProxy,
     /// A disturbance that lasts, and its end.
     lasting: Option<(Disturbance, Instant)>,
 }
 
-/// A client, and whether the gateway has confirmed its arrival.
+/// A client, what it has requested, and what the gateway has confirmed.
 struct Arrived {
     client: Client,
+    is_present: bool,
+    /// Whether the gateway has confirmed the latest arrival.
     is_confirmed: bool,
+    /// How often the client has left since the latest confirmation, and stayed connected.
+    departures: usize,
+}
+
+impl Arrived {
+    fn wait(&mut self, kind: &Kind) {
+        (kind.wait_arrived)(&mut self.client, self.departures);
+        (self.is_confirmed, self.departures) = (true, 0);
+    }
+
+    fn enter_channel(mut self, channel: &str) -> Self {
+        self.client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+        Self { is_present: true, is_confirmed: false, ..self }
+    }
+
+    /// The client stays connected.
+    fn leave_channel(mut self, channel: &str) -> Self {
+        self.client.send_text(&format!(r#"{{"op":5,"channel":"{channel}"}}"#));
+        Self { is_present: false, departures: self.departures + 1, ..self }
+    }
+}
+
+impl Replica {
+    /// The slots that are present.
+    pub(super) fn slots(&self) -> impl Iterator<Item = usize> {
+        let is_present = |client: &Option<Arrived>| client.as_ref().is_some_and(|client| client.is_present);
+        (0..).zip(&self.clients).filter(move |(_, client)| is_present(client)).map(|(slot, _)| slot)
+    }
 }
 
 /// A deployment with a crowd.
 pub(super) struct Crowd {
     kind: &'static Kind,
-    replicas: Vec<Replica>,
+    pub(super) replicas: Vec<Replica>,
     plan: Plan,
     arrivals: Arrivals,
     pub(super) observer: Observer,
@@ -106,7 +136,7 @@ impl Crowd {
         for _ in 0..REPLICAS {
             let proxy = FaultProxy::start(crowd.redis.address());
             let gateway = crowd.spawn(&proxy);
-            let clients = (0..NAMES).map(|_| None).collect();
+            let clients = (0..kind.slots).map(|_| None).collect();
             crowd.replicas.push(Replica { clients, gateway, proxy, lasting: None });
         }
         crowd.replicas.iter().for_each(|replica| replica.gateway.wait_ready());
@@ -220,32 +250,36 @@ impl Crowd {
 
     /// One of the crowd comes to a replica, or leaves it.
     fn toggle(&mut self) {
-        let (index, name) = (self.random.random_range(0..REPLICAS), self.random.random_range(0..NAMES));
+        let (index, slot) =
+            (self.random.random_range(0..REPLICAS), self.random.random_range(0..self.kind.slots));
         let may_wait = self.random.random_bool(0.3);
-        let replica = &mut self.replicas[index];
-        if replica.clients[name].take().is_some() {
-            return;
-        }
+        let (kind, replica) = (self.kind, &mut self.replicas[index]);
         let lasting = replica.lasting.map(|(disturbance, _)| disturbance);
-        if lasting == Some(Disturbance::Stop) {
-            return;
+        let mut arrived = match replica.clients[slot].take() {
+            Some(arrived) if arrived.is_present => {
+                let stays = kind.is_channel && self.random.random_bool(0.5);
+                replica.clients[slot] = stays.then(|| arrived.leave_channel(&(kind.name)(slot)));
+                return;
+            }
+            Some(arrived) => arrived.enter_channel(&(kind.name)(slot)),
+            None if lasting == Some(Disturbance::Stop) => return,
+            None => {
+                let client = (kind.arrive)(&replica.gateway, slot);
+                Arrived { client, is_present: true, is_confirmed: false, departures: 0 }
+            }
+        };
+        if may_wait && lasting.is_none() {
+            arrived.wait(kind);
         }
-        let text = (self.kind.name)(name);
-        let mut client = (self.kind.arrive)(&replica.gateway, &text);
-        let is_confirmed = may_wait && lasting.is_none();
-        if is_confirmed {
-            (self.kind.wait_arrived)(&mut client);
-        }
-        *self.arrivals.entry(text).or_default() += 1;
-        replica.clients[name] = Some(Arrived { client, is_confirmed });
+        *self.arrivals.entry((kind.name)(slot)).or_default() += 1;
+        replica.clients[slot] = Some(arrived);
     }
 
     /// Waits until the replicas have confirmed all who came.
     pub(super) fn wait_arrived(&mut self) {
         let clients = self.replicas.iter_mut().flat_map(|replica| replica.clients.iter_mut().flatten());
-        for arrived in clients.filter(|arrived| !arrived.is_confirmed) {
-            (self.kind.wait_arrived)(&mut arrived.client);
-            arrived.is_confirmed = true;
+        for arrived in clients.filter(|arrived| arrived.is_present && !arrived.is_confirmed) {
+            arrived.wait(self.kind);
         }
     }
 
@@ -255,12 +289,14 @@ impl Crowd {
         clients.for_each(|client| *client = None);
     }
 
-    /// On how many replicas a name is.
-    pub(super) fn truth(&self) -> std::collections::BTreeMap<String, i64> {
-        let count =
-            |name: usize| self.replicas.iter().filter(|replica| replica.clients[name].is_some()).count();
-        let counts = (0..NAMES).map(|name| ((self.kind.name)(name), count(name) as i64));
-        counts.filter(|(_, count)| *count > 0).collect()
+    /// On how many replicas each name is.
+    pub(super) fn truth(&self) -> BTreeMap<String, i64> {
+        let mut counts = BTreeMap::new();
+        for replica in &self.replicas {
+            let names: BTreeSet<String> = replica.slots().map(self.kind.name).collect();
+            names.into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
+        }
+        counts
     }
 
     /// How often each name has come.

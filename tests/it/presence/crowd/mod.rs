@@ -3,12 +3,14 @@
 //! - `kind`: what is counted, by its keys.
 //! - `deployment`: replicas, clients and disturbances.
 //! - `observer`: watches Redis meanwhile.
-//! - `oracle`: what must hold.
+//! - `oracle`: what must hold for edges.
+//! - `rooms`: what must hold for counts and members of channels.
 
 mod deployment;
 mod kind;
 mod observer;
 mod oracle;
+mod rooms;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use self::deployment::{Crowd, Disturbance};
-use self::kind::{Kind, USERS};
+use self::kind::{CHANNELS, Kind, USERS};
 use super::BURIAL;
 use crate::support::deadline::eventually_eq;
 
@@ -61,6 +63,12 @@ fn check(kind: &Kind, crowd: &Crowd) {
     assert!(rosters.len() <= crowd.replica_count(), "{rosters:?}");
     let leaving: usize = redis::cmd("ZCARD").arg(kind.leaving).query(&mut backend).unwrap();
     assert_eq!(leaving, 0);
+    if let Some(pages) = kind.pages {
+        let names: Vec<String> =
+            redis::cmd("ZRANGE").arg(pages).arg(&["0", "-1"]).query(&mut backend).unwrap();
+        assert!(names.iter().eq(truth.keys()), "pages have {names:?}, not {truth:?}");
+    }
+    (kind.check_more)(crowd);
     let edges = oracle::read_edges(kind, &mut backend);
     let observed = crowd.observer.observed();
     let present = oracle::check_edges(&edges, crowd.arrivals(), &observed);
@@ -101,6 +109,11 @@ fn run_seeds(kind: &'static Kind) {
 #[test]
 fn edges_of_users_stay_exact_while_everything_fails() {
     run_seeds(&USERS);
+}
+
+#[test]
+fn edges_and_counts_of_channels_stay_exact_while_everything_fails() {
+    run_seeds(&CHANNELS);
 }
 
 #[test]

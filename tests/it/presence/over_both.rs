@@ -1,0 +1,21 @@
+//! Runs the same test over both brokers.
+
+/// The broker of a test.
+#[derive(Clone, Copy)]
+pub(super) enum Over {
+    Memory,
+    Redis,
+}
+
+/// Runs each test over both brokers.
+macro_rules! over_both {
+    ($($test:ident)*) => {
+        mod over_memory {
+            $(#[test] fn $test() { super::$test($crate::presence::over_both::Over::Memory); })*
+        }
+        mod over_redis {
+            $(#[test] fn $test() { super::$test($crate::presence::over_both::Over::Redis); })*
+        }
+    };
+}
+pub(super) use over_both;
