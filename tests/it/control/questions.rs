@@ -23,9 +23,9 @@ fn questions_push_no_command_out_of_its_stream() {
     assert_eq!(ids.len(), 500);
     // Answers to a question are never those to a command.
     assert!(ids.iter().all(|id| id.split_once('-').unwrap().1.len() >= 10), "{ids:?}");
-    let kept: Vec<(String, redis::Value)> = run(&mut backend, "XRANGE gateway:{control}:commands - +");
+    let kept: Vec<(String, redis::Value)> = run_line(&mut backend, "XRANGE gateway:{control}:commands - +");
     assert_eq!((kept.len(), &kept[0].0), (1, &command));
-    assert_eq!(run::<usize>(&mut backend, "XLEN gateway:{control}:questions"), 64);
+    assert_eq!(run_line::<usize>(&mut backend, "XLEN gateway:{control}:questions"), 64);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_command_passes_waiting_questions_and_the_oldest_are_dropped() {
     let mut expected = vec![(held, 0), (ONE, 0)];
     expected.extend(questions.iter().map(|text| (text.as_str(), 0)));
     replica.wait_applied(&expected);
-    let answers: usize = run(&mut backend, &format!("XLEN gateway:{{control}}:answers:{first}"));
+    let answers: usize = run_line(&mut backend, &format!("XLEN gateway:{{control}}:answers:{first}"));
     assert_eq!(answers, 0);
 }
 
@@ -125,13 +125,13 @@ fn no_payload_on_the_channel_is_applied() {
 fn a_wrong_key_of_questions_stops_no_command() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
-    run::<()>(&mut backend, "SET gateway:{control}:questions x");
+    run_line::<()>(&mut backend, "SET gateway:{control}:questions x");
     let replica = Replica::redis(&redis.url(), false);
     fcall(&mut backend, ALL).unwrap_err();
-    run::<usize>(&mut backend, "PUBLISH gateway:{control}:commands question");
+    run_line::<usize>(&mut backend, "PUBLISH gateway:{control}:commands question");
     fcall(&mut backend, ONE).unwrap();
     replica.wait_applied(&[(ONE, 0)]);
-    run::<usize>(&mut backend, "DEL gateway:{control}:questions");
+    run_line::<usize>(&mut backend, "DEL gateway:{control}:questions");
     fcall(&mut backend, ALL).unwrap();
     replica.wait_applied(&[(ONE, 0), (ALL, 0)]);
 }
