@@ -23,8 +23,6 @@ use protocol::channel::ChannelName;
 const LEASE: Duration = Duration::from_secs(5);
 /// The time from one beat to the next.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long rooms wait for their reports before they are read.
-const MAX_READ_DELAY: Duration = Duration::from_secs(2);
 /// The wait after a refused call, such as one that the ACL forbids.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Waits are longer or shorter by up to this part, so that replicas do not wait together.
@@ -116,8 +114,6 @@ impl Lease<'_> {
         self.state.metrics.presence_lease.set(1);
         let mut next_beat = Instant::now() + BEAT_INTERVAL;
         let (mut lapsed, mut may_settle) = (None, false);
-        // When everything was reported last.
-        let mut reported = Instant::now();
         loop {
             let now = Instant::now();
             if now >= next_beat {
@@ -128,17 +124,15 @@ impl Lease<'_> {
                 }
             }
             let has_reported = self.send_reports().await?;
+            let mut has_read = false;
             if !has_reported {
-                reported = now;
                 self.retire_previous().await?;
                 if self.presence.is_ending() {
                     return Err(self.end().await?);
                 }
+                // A room is read after it is reported, so that the answer includes its sessions here.
+                has_read = self.read_rooms().await?;
             }
-            // A room is read after it is reported, so that the answer includes its sessions here. But busy users must not
-            // delay the read for ever: a report that follows it is one more change.
-            let may_read = !has_reported || now - reported >= MAX_READ_DELAY;
-            let has_read = may_read && self.read_rooms().await?;
             if let Some(replica) = lapsed.take() {
                 lapsed = self.bury_slice(&replica).await?;
             }
