@@ -195,9 +195,13 @@ pub(super) fn patient(plan: &Plan) -> TestGateway {
     gateway
 }
 
-/// For a Redis that is to be stopped: each request to it takes as long as the timeout.
-pub(super) fn hasty(plan: &Plan) -> TestGateway {
-    let gateway = plan.clone().with("broker.response_timeout", "500ms").spawn();
+/// For a Redis that is to be stopped: each request to it takes as long as the timeout. A gateway may be ready before it
+/// can ask Redis, so this waits until Redis refuses `path`. A probe that times out ends the link, and then requests are
+/// refused at once, so there is none in the meantime.
+pub(super) fn hasty(coverage: &mut Coverage, plan: &Plan, path: &str) -> TestGateway {
+    let plan = plan.clone().with("broker.response_timeout", "500ms");
+    let gateway = plan.with("broker.probe_interval", "30s").with("broker.probe_timeout", "1m").spawn();
+    eventually(SOON, || (coverage.get(&gateway, path).status == 502).then_some(()));
     gateway.wait_ready();
     gateway
 }

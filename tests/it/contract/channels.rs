@@ -83,7 +83,7 @@ fn exercise_faults(coverage: &mut Coverage, redis: &RedisServer, gateway: &TestG
             .unwrap();
     }
     assert_codes(coverage, gateway, &ROUTES, 502, "broker_refused");
-    let hasty = hasty(&with_namespaces(redis));
+    let hasty = hasty(coverage, &with_namespaces(redis), "/v1/channels");
     redis.stop();
     assert_codes(coverage, &hasty, &ROUTES, 504, "broker_timeout");
     redis.cont();

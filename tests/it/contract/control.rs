@@ -74,7 +74,7 @@ pub(super) fn exercise_commands_without_redis(coverage: &mut Coverage) {
     for route in ROUTES {
         assert_code(&[ask(coverage, &gateway, route)], 502, "broker_refused");
     }
-    let gateway = hasty(&plan().redis(&redis));
+    let gateway = hasty(coverage, &plan().redis(&redis), "/v1/sessions");
     for route in ROUTES {
         gateway.wait_ready();
         redis.stop();

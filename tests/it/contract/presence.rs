@@ -64,7 +64,7 @@ pub(super) fn exercise_presence(coverage: &mut Coverage) {
     assert_code(&[coverage.get(&gateway, "/v1/users/a%7Bb")], 400, "bad_user");
     redis::cmd("SET").arg("gateway:{presence}:online").arg("no hash").exec(&mut redis.client()).unwrap();
     assert_code(&ask(coverage, &gateway), 502, "broker_refused");
-    let hasty = hasty(&present(&redis));
+    let hasty = hasty(coverage, &present(&redis), "/v1/users/42");
     redis.stop();
     assert_code(&ask(coverage, &hasty), 504, "broker_timeout");
     redis.cont();

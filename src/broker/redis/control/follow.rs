@@ -33,7 +33,7 @@ const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 const CLOCK_SAMPLES: usize = 4;
 
 /// An entry of a stream: its id and its fields.
-type StreamEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
+type CommandEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 /// Why following ended.
 enum FollowError {
@@ -167,7 +167,7 @@ impl CommandFollower<'_> {
         range.arg(self.key(COMMANDS)).arg(first).arg("+").arg("COUNT").arg(PAGE);
         let (sent, mut for_time, time) = (Instant::now(), self.commands.clone(), redis::cmd("TIME"));
         let (entries, time) = tokio::join!(
-            range.query_async::<Vec<StreamEntry>>(&mut self.commands),
+            range.query_async::<Vec<CommandEntry>>(&mut self.commands),
             time.query_async::<(u64, u64)>(&mut for_time)
         );
         let (entries, read) = (entries?, Instant::now());
@@ -192,7 +192,7 @@ impl CommandFollower<'_> {
         let now_ms = control.clock.lock().redis_ms(Instant::now());
         let mut range = redis::cmd("XRANGE");
         range.arg(self.key(QUESTIONS)).arg(control.questions.first_unread(now_ms).to_string()).arg("+");
-        let found = self.query::<Vec<StreamEntry>>(range.arg("COUNT").arg(PAGE)).await;
+        let found = self.query::<Vec<CommandEntry>>(range.arg("COUNT").arg(PAGE)).await;
         let (entries, read) = match found {
             Ok(entries) => (entries, Instant::now()),
             // Commands are followed also if the questions cannot be read.
