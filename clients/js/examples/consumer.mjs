@@ -1,6 +1,6 @@
 // A consumer in Node that stores its position and resumes from it after a restart.
 //
-//   npm install @emagine/gateway-client ws
+//   npm install <the package, see ../README.md#install> ws
 //   GATEWAY=ws://localhost:8080/ TOKEN=42 node consumer.mjs user:42
 import { readFileSync, writeFileSync } from 'node:fs';
 import { GatewayClient } from '@emagine/gateway-client';
