@@ -104,10 +104,11 @@ impl MemoryControl {
         queue.next_id(now_ms)
     }
 
-    /// Records a revocation, and adds the times that the command left out.
+    /// Records a revocation, and adds the times that the command left out. Refuses times that cannot be meant.
     fn with_times(&self, command: &ControlCommand, now_ms: u64) -> Result<ControlCommand, ControlError> {
         let mut command = command.clone();
         if let ControlCommand::Revoke(revocation) = &mut command {
+            revocation.check_times(now_ms)?;
             if revocation.user.is_some() {
                 revocation.issued_before.get_or_insert(now_ms);
             }
