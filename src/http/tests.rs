@@ -112,6 +112,11 @@ async fn every_refusal_has_its_status_and_code() {
             StatusCode::BAD_REQUEST,
             "bad_idempotency_key",
         ),
+        (
+            r#"{"channel":"room:7","message":1,"durable":true,"idempotency_key":"push"}"#,
+            StatusCode::BAD_REQUEST,
+            "bad_idempotency_key",
+        ),
         (big.as_str(), StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
     ] {
         let (found, response) = send(&admin, post("/v1/publish", body)).await;
