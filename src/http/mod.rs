@@ -24,6 +24,7 @@ mod health;
 mod openapi;
 mod presence;
 mod publish;
+mod query;
 mod session_page;
 mod sessions;
 mod status;
