@@ -66,14 +66,16 @@ pub enum Broker {
 
 impl Broker {
     /// A broker inside this process. It refuses messages beyond `limits`. With `presence`, the caller must run
-    /// [`MemoryBroker::settle_presence`] when it is due.
+    /// [`MemoryBroker::settle_presence`] when it is due. `revocation_ttl`: how long a revocation is kept if its command
+    /// does not say it.
     pub fn memory(
         limits: impl Into<PayloadLimits>,
         history: HistoryOptions,
         presence: Option<PresenceOptions>,
+        revocation_ttl: Duration,
         metrics: &Metrics,
     ) -> Self {
-        Self::Memory(MemoryBroker::new(limits.into(), history, presence, metrics))
+        Self::Memory(MemoryBroker::new(limits.into(), history, presence, revocation_ttl, metrics))
     }
 
     /// A broker over Redis. Starts the link's thread and returns at once, so Redis may be down.
@@ -374,7 +376,13 @@ mod tests {
             value
         }
         fn require_sync<T: Clone + Send + Sync>(_: &T) {}
-        let broker = Broker::memory(100, HistoryOptions::of_size(10), None, &Metrics::default());
+        let broker = Broker::memory(
+            100,
+            HistoryOptions::of_size(10),
+            None,
+            Duration::from_secs(60),
+            &Metrics::default(),
+        );
         require_sync(&broker);
         let message = RawValue::from_string("1".into()).unwrap();
         drop(require_send(broker.publish(&ChannelName::all(), &message)));

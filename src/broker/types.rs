@@ -188,8 +188,8 @@ pub enum PublishError {
     /// Redis cannot keep a history, for this reason; plain publishing may work. Nothing was published.
     #[error("durable publishing is not available: {0}")]
     HistoryUnavailable(String),
-    /// The idempotency key is empty or too long. Nothing was published.
-    #[error("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes")]
+    /// The idempotency key is empty, too long, or `push` without a push. Nothing was published.
+    #[error("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes, and is not the word push")]
     BadIdempotencyKey,
     /// Push was asked for, but the message is plain or not for a user. Nothing was published.
     #[error("push needs a durable message for user:<id>")]
@@ -278,7 +278,7 @@ pub enum Retry {
 
 /// Refuses messages that every replica would drop.
 pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits) -> Result<(), PublishError> {
-    check_idempotency_key(request.durable.flatten())?;
+    check_idempotency_key(request.durable.flatten(), request.push)?;
     if request.push && (request.durable.is_none() || request.channel.user_id().is_none()) {
         return Err(PublishError::BadPush);
     }
@@ -289,8 +289,10 @@ pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits)
     limits.check_text(message).map_err(PublishError::BadMessage)
 }
 
-fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
+/// The function of Redis takes a last argument `push` for a call without its idempotency key, and refuses it.
+fn check_idempotency_key(key: Option<&str>, push: bool) -> Result<(), PublishError> {
     match key {
+        Some("push") if !push => Err(PublishError::BadIdempotencyKey),
         Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => {
             Err(PublishError::BadIdempotencyKey)
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, PresenceOptions};
 use crate::metrics::Metrics;
@@ -16,6 +18,7 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, Br
             payload_limits(settings),
             history_options(settings),
             presence_options(settings),
+            revocation_ttl(settings),
             metrics,
         )),
     }
@@ -50,6 +53,11 @@ fn history_options(settings: &Settings) -> HistoryOptions {
         idempotency_window: broker.idempotency_window,
         memory_bytes: broker.max_memory_history_bytes,
     }
+}
+
+/// How long a revocation is kept if its command does not say it: a signed token has expired by then.
+fn revocation_ttl(settings: &Settings) -> Duration {
+    settings.auth.max_age.saturating_add(settings.auth.leeway)
 }
 
 /// `None` if presence is off.
@@ -97,7 +105,7 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
         max_payload_bytes: broker.max_payload_bytes,
         max_payload_depth: broker.max_payload_depth,
         history: history_options(settings),
-        revocation_ttl: settings.auth.max_age.saturating_add(settings.auth.leeway),
+        revocation_ttl: revocation_ttl(settings),
         presence: presence_options(settings),
     })
 }

@@ -1,31 +1,16 @@
 //! Answers which channels are in use, and which users are in a room, on any replica.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::query::Parameters;
 use super::sessions::user_channel;
-use super::{AdminState, ApiError, MAX_PAGE, parse_query};
+use super::{AdminState, ApiError};
 use crate::broker::ChannelInUse;
 use protocol::channel::ChannelName;
 
 /// The entries of a page without `limit`.
 const DEFAULT_PAGE: usize = 100;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChannelsQuery {
-    namespace: Option<String>,
-    after: Option<String>,
-    limit: Option<usize>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MembersQuery {
-    after: Option<String>,
-    limit: Option<usize>,
-}
 
 /// `GET /v1/channels?namespace=&after=&limit=`: the channels in use, of one namespace or of all.
 pub(super) async fn list(
@@ -33,10 +18,11 @@ pub(super) async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let ChannelsQuery { namespace, after, limit } = parse_query(&request)?;
+    let mut query = Parameters::of(&request, &["namespace", "after", "limit"])?;
+    let (namespace, after) = (query.take("namespace"), query.take("after"));
     let after = after.as_deref().map(ChannelName::parse).transpose()?;
     let after = after.as_ref().map(ChannelName::as_str);
-    let page = admin.broker.channels(namespace.as_deref(), after, page_limit(limit)?).await?;
+    let page = admin.broker.channels(namespace.as_deref(), after, query.limit(DEFAULT_PAGE)?).await?;
     let channels: Vec<Value> = page.channels.iter().map(channel_json).collect();
     Ok(HttpResponse::Ok().json(json!({ "channels": channels, "next": page.next })))
 }
@@ -65,18 +51,13 @@ pub(super) async fn members(
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
     let channel = ChannelName::parse(&channel)?;
-    let MembersQuery { after, limit } = parse_query(&request)?;
+    let mut query = Parameters::of(&request, &["after", "limit"])?;
+    let after = query.take("after");
     after.as_deref().map(user_channel).transpose()?;
-    let page = admin.broker.members(&channel, after.as_deref(), page_limit(limit)?).await?;
+    let page = admin.broker.members(&channel, after.as_deref(), query.limit(DEFAULT_PAGE)?).await?;
     Ok(HttpResponse::Ok().json(json!({
         "channel": channel.as_str(), "count": page.count, "members": page.members, "next": page.next,
     })))
-}
-
-fn page_limit(limit: Option<usize>) -> Result<usize, ApiError> {
-    let limit = limit.unwrap_or(DEFAULT_PAGE);
-    let is_valid = (1..=MAX_PAGE).contains(&limit);
-    is_valid.then_some(limit).ok_or_else(|| ApiError::BadQuery(format!("limit must be 1 to {MAX_PAGE}")))
 }
 
 fn channel_json(found: &ChannelInUse) -> Value {

@@ -26,6 +26,7 @@ mod health;
 mod openapi;
 mod presence;
 mod publish;
+mod query;
 mod session_page;
 mod sessions;
 mod status;
@@ -41,8 +42,7 @@ use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpServer, Resource, Route};
-use serde::de::DeserializeOwned;
+use actix_web::{App, HttpServer, Resource, Route};
 
 use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
@@ -95,15 +95,6 @@ pub const MAX_BATCH: usize = 1_000;
 pub const MAX_USERS: usize = 1_000;
 /// The most entries of a page of channels or members.
 pub const MAX_PAGE: usize = 1_000;
-
-/// Parses the query of a request.
-///
-/// # Errors
-/// A parameter is unknown or has the wrong type.
-fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
-    let query = web::Query::<T>::from_query(request.query_string());
-    query.map(web::Query::into_inner).map_err(|error| ApiError::BadQuery(error.to_string()))
-}
 
 /// The longest request body, in bytes: a full batch of short messages, or one message of the maximum length in JSON.
 fn body_limit(max_payload_bytes: usize) -> usize {

@@ -1,22 +1,13 @@
 //! Lists and ends sessions on all replicas: short forms of commands. While Redis is down, on this replica alone.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::control::{affected, merge_pages, replicas_json};
-use super::{AdminState, ApiError, parse_query};
+use super::query::Parameters;
+use super::{AdminState, ApiError};
 use crate::broker::{ControlCommand, ControlError, ControlOutcome, Disconnection, MAX_LISTED, SessionQuery};
 use protocol::channel::ChannelName;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    user: Option<String>,
-    channel: Option<String>,
-    after: Option<String>,
-    limit: Option<usize>,
-}
 
 /// `GET /v1/sessions?user=&channel=&after=&limit=`: the sessions of all replicas, in the order of their ids.
 pub(super) async fn list(
@@ -24,17 +15,19 @@ pub(super) async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let ListQuery { user, channel, after, limit } = parse_query(&request)?;
+    let mut query = Parameters::of(&request, &["user", "channel", "after", "limit"])?;
+    let (user, channel, after) = (query.take("user"), query.take("channel"), query.take("after"));
     if let Some(user) = &user {
         user_channel(user)?;
     }
     if let Some(channel) = &channel {
         ChannelName::parse(channel)?;
     }
-    let query = SessionQuery { user, channel, after, limit: Some(limit.unwrap_or(MAX_LISTED)) };
+    let query = SessionQuery { user, channel, after, limit: Some(query.limit(MAX_LISTED)?) };
     let outcome = admin.issue_or_apply_here(&ControlCommand::Sessions(query.clone())).await.map_err(
         |error| match error {
-            ControlError::BadCommand(reason) => ApiError::BadQuery(reason),
+            // Only `after` is not checked above.
+            ControlError::BadCommand(reason) => ApiError::BadQuery(format!("after: {reason}")),
             error => error.into(),
         },
     )?;

@@ -29,7 +29,7 @@ impl Inbox for RecordingInbox {
 
 fn admin(key: ApiKey) -> AdminState {
     let metrics = Metrics::default();
-    let broker = Broker::memory(1_000, HistoryOptions::of_size(10), None, &metrics);
+    let broker = Broker::memory(1_000, HistoryOptions::of_size(10), None, Duration::from_secs(60), &metrics);
     let settings = ControlSettings { max_stale: Duration::from_secs(60), when_stale: WhenStale::Accept };
     let readiness = Readiness {
         broker: broker.clone(),
@@ -109,6 +109,11 @@ async fn every_refusal_has_its_status_and_code() {
         ),
         (
             r#"{"channel":"room:7","message":1,"durable":true,"idempotency_key":""}"#,
+            StatusCode::BAD_REQUEST,
+            "bad_idempotency_key",
+        ),
+        (
+            r#"{"channel":"room:7","message":1,"durable":true,"idempotency_key":"push"}"#,
             StatusCode::BAD_REQUEST,
             "bad_idempotency_key",
         ),

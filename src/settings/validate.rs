@@ -250,6 +250,11 @@ impl Settings {
                 "must not contain user or all: every client could read every user's messages",
             ),
             ensure(
+                !namespaces.iter().any(|name| name.contains(['[', ']', '"', '\''])),
+                "channels.public_namespaces",
+                "must be a plain list without brackets and quotes, such as room,team (in a file [\"room\", \"team\"])",
+            ),
+            ensure(
                 namespaces.iter().all(is_name),
                 "channels.public_namespaces",
                 "must contain names of 1 to 64 printable ASCII characters without spaces, braces, colons and asterisks",

@@ -94,11 +94,36 @@ fn the_list_is_bounded_and_marked_when_truncated() {
         ("limit=1001", "bad_query"),
         ("limit=x", "bad_query"),
         ("limits=1", "bad_query"),
-        ("user=", "bad_user"),
+        ("limit=1&limit=2", "bad_query"),
+        ("after=x", "bad_query"),
         ("user=%7B1%7D", "bad_user"),
     ] {
         let answer = gateway.get(&format!("/v1/sessions?{query}"));
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(code)), "{query}");
+    }
+}
+
+#[test]
+fn an_empty_parameter_of_the_list_counts_as_absent() {
+    let gateway = TestGateway::spawn();
+    let _client = gateway.ready_client("42");
+    let list = gateway.get("/v1/sessions?user=&channel=&after=&limit=").json();
+    assert_eq!((&list["total"], &list["truncated"]), (&json!(1), &json!(false)));
+}
+
+#[test]
+fn a_refused_query_says_which_parameter_must_be_what() {
+    let gateway = TestGateway::spawn();
+    for (query, text) in [
+        ("limit=x", "limit must be a whole number from 1 to 1000"),
+        ("limit=-1", "limit must be a whole number from 1 to 1000"),
+        ("limit=1001", "limit must be a whole number from 1 to 1000"),
+        ("limit=1&limit=2", "limit must be given only once"),
+        ("limits=", "unknown parameter \"limits\"; known are user, channel, after, limit"),
+        ("after=x", "after: a session id has 32 hexadecimal digits"),
+    ] {
+        let answer = gateway.get(&format!("/v1/sessions?{query}")).json();
+        assert_eq!(answer["error"]["detail"], format!("the query is invalid: {text}"), "{query}");
     }
 }
 

@@ -13,6 +13,10 @@ const MAX_REASON_BYTES: usize = 123;
 const MAX_JTI_BYTES: usize = 255;
 /// The most sessions of one answer to `sessions`.
 pub const MAX_LISTED: usize = 1000;
+/// An earlier time is one in seconds: in milliseconds it would be in 1973.
+const MIN_TIME_MS: u64 = 100_000_000_000;
+/// How far in the future `issued_before` may be. The clocks of backends are not exact.
+const MAX_CLOCK_LEAD_MS: u64 = 60_000;
 /// The latest time, in Unix milliseconds: a Lua number has 15 exact decimal digits.
 const MAX_TIME_MS: u64 = 999_999_999_999_999;
 
@@ -95,6 +99,24 @@ impl Revocation {
         }
         Ok(())
     }
+
+    /// Checks that the times are in milliseconds, that the revocation is not over, and that it is not for tokens which
+    /// are not minted yet. With Redis, the function does this, by Redis' clock.
+    pub(in crate::broker) fn check_times(&self, now_ms: u64) -> Result<(), ControlError> {
+        let Self { issued_before, until, .. } = *self;
+        let reason = if issued_before.is_some_and(|time| time < MIN_TIME_MS) {
+            "issued_before is too early; times are in Unix milliseconds"
+        } else if until.is_some_and(|time| time < MIN_TIME_MS) {
+            "until is too early; times are in Unix milliseconds"
+        } else if until.is_some_and(|time| time <= now_ms) {
+            "until is in the past; times are in Unix milliseconds"
+        } else if issued_before.is_some_and(|time| time > now_ms + MAX_CLOCK_LEAD_MS) {
+            "issued_before is in the future; it would refuse tokens that are not minted yet"
+        } else {
+            return Ok(());
+        };
+        refuse(format!("revoke: {reason}"))
+    }
 }
 
 impl SessionQuery {
@@ -136,6 +158,8 @@ mod tests {
 
     /// `gateway_control.lua` is tested with the same commands in tests/it/control/function.rs.
     const COMMANDS: &str = include_str!("commands.txt");
+    /// A time that is between those of the commands, as the real one is.
+    const NOW_MS: u64 = 1_790_000_000_000;
 
     #[test]
     fn every_listed_command_is_accepted_or_refused() {
@@ -143,7 +167,13 @@ mod tests {
             let (expected, text) = line.split_once(' ').unwrap();
             let long = text.replace("<200>", &"x".repeat(200)).replace("<300>", &"x".repeat(300));
             let command: Result<ControlCommand, _> = serde_json::from_str(&long);
-            let is_valid = command.is_ok_and(|command| command.check().is_ok());
+            let is_valid = command.is_ok_and(|command| {
+                let has_good_times = match &command {
+                    ControlCommand::Revoke(revocation) => revocation.check_times(NOW_MS).is_ok(),
+                    _ => true,
+                };
+                command.check().is_ok() && has_good_times
+            });
             assert_eq!(is_valid, expected == "valid", "{line}");
         }
     }

@@ -13,9 +13,6 @@ use super::super::revocations::Revocations;
 use super::super::{ControlAnswer, ControlCommand, ControlError, ControlOutcome};
 use super::now_ms;
 
-/// How long a revocation is kept if the command does not say it; the default of `auth.max_age`.
-const REVOCATION_TTL_MS: u64 = 30 * 24 * 3600 * 1000;
-
 /// A command that is to be applied.
 struct WaitingCommand {
     command: ControlCommand,
@@ -42,24 +39,26 @@ pub(in crate::broker) struct MemoryControl {
     pub(in crate::broker) replica: String,
     pub(in crate::broker) revocations: Revocations,
     pub(in crate::broker) applier: Arc<Applier>,
+    /// How long a revocation is kept if the command does not say it.
+    revocation_ttl: Duration,
     queue: Arc<Mutex<CommandQueue>>,
     /// Locked while a command is applied.
     applying: Arc<AsyncMutex<()>>,
 }
 
-impl Default for MemoryControl {
-    fn default() -> Self {
+impl MemoryControl {
+    /// `revocation_ttl`: how long a revocation is kept if its command does not say it.
+    pub(super) fn new(revocation_ttl: Duration) -> Self {
         Self {
             replica: new_replica_name(),
             revocations: Revocations::default(),
             applier: Arc::default(),
+            revocation_ttl,
             queue: Arc::default(),
             applying: Arc::default(),
         }
     }
-}
 
-impl MemoryControl {
     /// Applies a command, and waits until `deadline` for the handler. A command that is not applied by then is still
     /// applied.
     pub(super) async fn issue(
@@ -104,14 +103,16 @@ impl MemoryControl {
         queue.next_id(now_ms)
     }
 
-    /// Records a revocation, and adds the times that the command left out.
+    /// Records a revocation, and adds the times that the command left out. Refuses times that cannot be meant.
     fn with_times(&self, command: &ControlCommand, now_ms: u64) -> Result<ControlCommand, ControlError> {
         let mut command = command.clone();
         if let ControlCommand::Revoke(revocation) = &mut command {
+            revocation.check_times(now_ms)?;
             if revocation.user.is_some() {
                 revocation.issued_before.get_or_insert(now_ms);
             }
-            revocation.until.get_or_insert(now_ms + REVOCATION_TTL_MS);
+            let ttl_ms = u64::try_from(self.revocation_ttl.as_millis()).unwrap_or(u64::MAX);
+            revocation.until.get_or_insert_with(|| now_ms.saturating_add(ttl_ms));
             let added = self.revocations.add_bounded(revocation, now_ms);
             added.map_err(|_| ControlError::Refused("there are too many revocations".into()))?;
         }

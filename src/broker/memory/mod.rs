@@ -71,6 +71,7 @@ impl MemoryBroker {
         limits: PayloadLimits,
         history: HistoryOptions,
         presence: Option<PresenceOptions>,
+        revocation_ttl: Duration,
         metrics: &Metrics,
     ) -> Self {
         metrics.redis_link_up.set(1);
@@ -87,7 +88,7 @@ impl MemoryBroker {
                 state: Mutex::new(state),
                 metrics: metrics.clone(),
                 limits,
-                control: MemoryControl::default(),
+                control: MemoryControl::new(revocation_ttl),
                 stopped: AtomicBool::new(false),
             }),
         }

@@ -17,7 +17,13 @@ impl Inbox for ReceivedChannels {
 /// A broker and a hub that watches user 42.
 fn broker(presence: Option<PresenceOptions>) -> (MemoryBroker, Arc<ReceivedChannels>) {
     let (limits, received) = (100.into(), Arc::new(ReceivedChannels::default()));
-    let broker = MemoryBroker::new(limits, HistoryOptions::of_size(10), presence, &Metrics::default());
+    let broker = MemoryBroker::new(
+        limits,
+        HistoryOptions::of_size(10),
+        presence,
+        Duration::from_secs(60),
+        &Metrics::default(),
+    );
     let hub = broker.attach(Arc::clone(&received) as Arc<dyn Inbox>);
     broker.subscribe(hub, 1, vec![ChannelName::parse("online:42").unwrap()]);
     (broker, received)

@@ -16,7 +16,11 @@ local MAX_QUESTIONS = '64'
 -- The number in the id of a question begins here, so that its answers are never those to a command.
 local FIRST_QUESTION = 1000000000
 local MAX_REVOCATIONS = 100000
+-- An earlier time is one in seconds: in milliseconds it would be in 1973.
+local MIN_TIME_MS = 100000000000
 local MAX_TIME_MS = 999999999999999
+-- The clocks of backends are not exact.
+local MAX_CLOCK_LEAD_MS = 60000
 local MAX_DETAIL_BYTES = 1048576
 local ANSWERS_TTL_MS = '60000'
 
@@ -138,8 +142,25 @@ local function missing_right_of(rights)
   end
 end
 
--- Adds the times that a revocation leaves out, or returns an error. Writes nothing.
+-- Returns why these times of a revocation are refused, or nil. The same rules as in src/broker/control/check.rs.
+local function find_bad_time(issued_before, ends, now)
+  if issued_before and issued_before < MIN_TIME_MS then
+    return 'issued_before is too early; times are in Unix milliseconds'
+  elseif ends and ends < MIN_TIME_MS then
+    return 'until is too early; times are in Unix milliseconds'
+  elseif ends and ends <= now then
+    return 'until is in the past; times are in Unix milliseconds'
+  elseif issued_before and issued_before > now + MAX_CLOCK_LEAD_MS then
+    return 'issued_before is in the future; it would refuse tokens that are not minted yet'
+  end
+end
+
+-- Checks the times of a revocation and adds those that it leaves out, or returns an error. Writes nothing.
 local function complete_revocation(prefix, fields, now)
+  local bad = find_bad_time(fields.issued_before, fields['until'], now)
+  if bad then
+    return refuse('the command is not valid: revoke: ' .. bad)
+  end
   if fields.user then
     fields.issued_before = fields.issued_before or now
   end

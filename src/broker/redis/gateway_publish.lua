@@ -69,6 +69,8 @@ local function publish(keys, args)
     return refuse('expected a message, an optional idempotency key, and an optional push')
   elseif wants_push and #keys > 1 then
     return refuse('push is only for one channel of a user')
+  elseif idempotency_key == 'push' and not wants_push then
+    return refuse('push alone is no idempotency key; to push without a key, give \'\' push')
   elseif idempotency_key and (idempotency_key == '' or #idempotency_key > MAX_IDEMPOTENCY_KEY_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_IDEMPOTENCY_KEY_BYTES))
   end

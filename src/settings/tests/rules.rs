@@ -105,6 +105,13 @@ fn public_namespaces_are_checked() {
     for bad in ["user", "all", "public,user", "a:b", "a b", "room*", "ü"] {
         assert_refused(development(&[("channels.public_namespaces", bad)]), &["channels.public_namespaces"]);
     }
+    for bad in [r#"["room", "team"]"#, "[room]", r#""room""#, "'room'", "room]"] {
+        assert_refused(
+            development(&[("channels.public_namespaces", bad)]),
+            &["channels.public_namespaces", "such as room,team"],
+        );
+    }
+    assert!(development(&[("channels.public_namespaces", "a.b,room-1")]).is_ok());
 }
 
 #[test]

@@ -35,7 +35,13 @@ struct BrokerUnderTest {
 impl BrokerUnderTest {
     fn memory() -> Self {
         let metrics = Metrics::default();
-        let broker = Broker::memory(MAX_PAYLOAD_BYTES, HistoryOptions::of_size(100), None, &metrics);
+        let broker = Broker::memory(
+            MAX_PAYLOAD_BYTES,
+            HistoryOptions::of_size(100),
+            None,
+            Duration::from_secs(60),
+            &metrics,
+        );
         Self { broker, metrics, server: None }
     }
 

@@ -62,6 +62,12 @@ pub(super) fn exercise_channels(coverage: &mut Coverage) {
         get("/v1/channels/members:7/members?after=43"),
         json!({"channel": "members:7", "count": 3, "members": ["44"], "next": null})
     );
+    for (path, same) in [
+        ("/v1/channels?namespace=&after=&limit=", "/v1/channels"),
+        ("/v1/channels/members:7/members?after=&limit=", "/v1/channels/members:7/members"),
+    ] {
+        assert_eq!(get(path), get(same));
+    }
     let limits = ["/v1/channels?limit=0", "/v1/channels?limit=1001", "/v1/channels?page=2"];
     assert_codes(coverage, &gateway, &limits, 400, "bad_query");
     let members = "/v1/channels/members:7/members";

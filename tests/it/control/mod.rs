@@ -77,7 +77,10 @@ struct Replica {
 impl Replica {
     fn memory() -> Self {
         let metrics = Metrics::default();
-        Self::with(Broker::memory(1_000, HistoryOptions::of_size(10), None, &metrics), metrics)
+        Self::with(
+            Broker::memory(1_000, HistoryOptions::of_size(10), None, Duration::from_secs(60), &metrics),
+            metrics,
+        )
     }
 
     /// A replica over Redis. Waits until it is ready.

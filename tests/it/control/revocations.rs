@@ -31,6 +31,33 @@ fn a_revocation_is_in_force_when_it_is_answered() {
 }
 
 #[test]
+fn a_revocation_with_a_wrong_time_is_refused() {
+    let redis = RedisServer::start();
+    for replica in [Replica::memory(), Replica::redis(&redis.url(), false)] {
+        let now = now_ms();
+        for (field, time, expected) in [
+            ("until", now / 1_000, "until is too early; times are in Unix milliseconds"),
+            ("until", now - 1_000, "until is in the past; times are in Unix milliseconds"),
+            ("issued_before", now / 1_000, "issued_before is too early; times are in Unix milliseconds"),
+            (
+                "issued_before",
+                now + 90_000,
+                "issued_before is in the future; it would refuse tokens that are not minted yet",
+            ),
+        ] {
+            let command = format!(r#"{{"revoke":{{"user":"42","{field}":{time}}}}}"#);
+            let refused = replica.control(&command, DEADLINE).unwrap_err();
+            let ControlError::BadCommand(reason) = &refused else { panic!("{refused:?}") };
+            assert_eq!(reason, &format!("revoke: {expected}"));
+        }
+        // The clock of a backend may be a little ahead.
+        let near = format!(r#"{{"revoke":{{"user":"42","issued_before":{}}}}}"#, now + 30_000);
+        replica.control(&near, DEADLINE).unwrap();
+        assert_eq!((replica.applied().len(), replica.broker.revocations().count()), (1, 1));
+    }
+}
+
+#[test]
 fn all_revocations_are_known_when_the_link_is_ready() {
     let redis = RedisServer::start();
     let first = Replica::redis(&redis.url(), false);
@@ -77,7 +104,7 @@ fn revocations_are_pruned_and_bounded_in_redis() {
     let replica = Replica::redis(&redis.url(), false);
     let mut backend = redis.client();
     let revoked = "gateway:{control}:revoked";
-    fcall(&mut backend, r#"{"revoke":{"jti":"old","until":1}}"#).unwrap();
+    run_line::<()>(&mut backend, &format!("ZADD {revoked} 1 jti:old"));
     replica.control(r#"{"revoke":{"jti":"a"}}"#, DEADLINE).unwrap();
     let members: Vec<(String, u64)> = run_line(&mut backend, &format!("ZRANGE {revoked} 0 -1 WITHSCORES"));
     assert_eq!((members.len(), members[0].0.as_str()), (1, "jti:a"));

@@ -171,6 +171,7 @@ fn every_refusal_has_a_reason_and_writes_nothing() {
         (&["room:1"], &[&too_long], "the message is 1001 bytes; the maximum is 1000"),
         (&["room:1"], &["1", ""], "1 to 255 bytes"),
         (&["room:1"], &["1", &long_key], "1 to 255 bytes"),
+        (&["user:42"], &["1", "push"], "give '' push"),
         (&["users"], &["1"], "the key must be"),
         (&["rejected"], &["1"], "the key must be"),
         (&["room:"], &["1"], "the key must be"),

@@ -77,7 +77,13 @@ impl Replica {
     /// A replica in memory, whose timer runs until it is dropped.
     pub(crate) fn in_memory(grace: Duration) -> Self {
         let metrics = Metrics::default();
-        let broker = Broker::memory(1_000, HistoryOptions::of_size(10), Some(presence(grace)), &metrics);
+        let broker = Broker::memory(
+            1_000,
+            HistoryOptions::of_size(10),
+            Some(presence(grace)),
+            Duration::from_secs(60),
+            &metrics,
+        );
         let Broker::Memory(memory) = broker.clone() else { unreachable!() };
         std::thread::spawn(move || {
             block_on(async {

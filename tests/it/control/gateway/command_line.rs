@@ -28,7 +28,7 @@ fn each_command_prints_the_affected_sessions_of_the_replica() {
     let lines: Vec<_> = ended.out.lines().collect();
     assert!(lines[0].starts_with(&format!("{session} 42 {replica} ")), "{}", ended.out);
     assert_eq!((ended.code, &lines[1..]), (Some(0), &["total: 1"][..]));
-    run(&["revoke", "--user", "42", "--issued-before", "1"], 1);
+    run(&["revoke", "--user", "42", "--issued-before", "100000000000"], 1);
     client.expect_close(4009);
     run(&["disconnect", "--channel", "room:7", "--reason", "closed"], 0);
 }
@@ -50,6 +50,7 @@ fn a_refused_command_prints_why() {
         (&["disconnect", "--session", "7"], 1, "32 hexadecimal digits"),
         (&["sessions", "--limit", "0"], 1, "1 to 1000"),
         (&["sessions", "--url", "http://127.0.0.1:9"], 1, "http://127.0.0.1:9"),
+        (&["revoke", "--jti", "a", "--until", "1764423000"], 1, "times are in Unix milliseconds"),
         (&["disconnect"], 2, "--user"),
         (&["disconnect", "--user", "42", "--channel", "all"], 2, "cannot be used with"),
         (&["revoke", "--jti", "a", "--issued-before", "1"], 2, "--issued-before"),

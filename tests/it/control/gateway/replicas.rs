@@ -1,6 +1,7 @@
 //! Several replicas with one Redis.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -11,6 +12,11 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
+
+/// In a few seconds: after each token that is minted now, whose time of issue is in whole seconds.
+fn soon_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap() + 5_000
+}
 
 fn plan(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
@@ -126,8 +132,7 @@ fn a_replica_that_starts_later_refuses_a_revoked_token() {
     let replicas = start(&[plan(&redis), plan(&redis)]);
     let token = replicas[0].token(&["--user", "42"]);
     let mut clients = [ready(&replicas[0], &token).0, ready(&replicas[1], &token).0];
-    let answer =
-        control(&replicas[0], &json!({"revoke": {"user": "42", "issued_before": 4_000_000_000_000_u64}}));
+    let answer = control(&replicas[0], &json!({"revoke": {"user": "42", "issued_before": soon_ms()}}));
     assert_eq!(answer["replicas"], counts([(&replicas[0], 1), (&replicas[1], 1)]));
     for client in &mut clients {
         assert_eq!(client.expect_close_reason(4009), "token revoked");
@@ -154,7 +159,7 @@ fn a_returning_replica_ends_sessions_with_revoked_tokens() {
     let token = replicas[0].token(&["--user", "42"]);
     proxy.set_both(Fault::BlackHole);
     replicas[1].wait_not_ready("redis");
-    control(&replicas[0], &json!({"revoke": {"user": "42", "issued_before": 4_000_000_000_000_u64}}));
+    control(&replicas[0], &json!({"revoke": {"user": "42", "issued_before": soon_ms()}}));
     // The replica does not know of the revocation yet.
     let (mut client, _) = ready(&replicas[1], &token);
     proxy.heal();
