@@ -197,9 +197,6 @@ pub enum PublishError {
     /// Push was asked for, but presence is off in the settings. Nothing was published.
     #[error("push needs presence: set presence.enabled")]
     PresenceDisabled,
-    /// Push was asked for, but the broker has no stream that a worker could read. Nothing was published.
-    #[error("push needs Redis: no worker can read from broker.url memory:")]
-    PushNeedsRedis,
 }
 
 /// Why the broker was not started.

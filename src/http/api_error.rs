@@ -91,7 +91,6 @@ impl ApiError {
             Self::Publish(PublishError::KeyReused) => "idempotency_key_reused",
             Self::Publish(PublishError::BadPush) => "bad_push",
             Self::Publish(PublishError::PresenceDisabled) => "presence_disabled",
-            Self::Publish(PublishError::PushNeedsRedis) => "push_needs_redis",
         }
     }
 
@@ -119,9 +118,7 @@ impl ResponseError for ApiError {
             | Self::Publish(
                 PublishError::BadIdempotencyKey | PublishError::BadMessage(_) | PublishError::BadPush,
             ) => StatusCode::BAD_REQUEST,
-            Self::Publish(
-                PublishError::KeyReused | PublishError::PresenceDisabled | PublishError::PushNeedsRedis,
-            )
+            Self::Publish(PublishError::KeyReused | PublishError::PresenceDisabled)
             | Self::Presence(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => {
                 StatusCode::CONFLICT
             }

@@ -42,6 +42,7 @@ struct Receipt {
     position: Position,
     /// The SHA-1 digest of the message.
     digest: [u8; 20],
+    is_pushed: bool,
 }
 
 /// The idempotency key was used with another message.
@@ -65,6 +66,8 @@ pub(super) struct Appended {
     pub(super) position: Position,
     /// Whether the idempotency key was used before. Then the message was not appended and must not be published again.
     pub(super) is_repeated: bool,
+    /// Whether the first use of the idempotency key was [marked as pushed](MemoryHistory::mark_pushed).
+    pub(super) was_pushed: bool,
 }
 
 impl MemoryHistory {
@@ -102,7 +105,8 @@ impl MemoryHistory {
         if let Some((key, digest)) = &receipt
             && let Some(before) = self.receipts.get(key)
         {
-            let repeated = Appended { position: before.position, is_repeated: true };
+            let repeated =
+                Appended { position: before.position, is_repeated: true, was_pushed: before.is_pushed };
             return if before.digest == *digest { Ok(repeated) } else { Err(KeyReused) };
         }
         let position = self.push(channel, message);
@@ -110,10 +114,17 @@ impl MemoryHistory {
             self.bytes += receipt_bytes(&receipt);
             let until_ms = self.now_ms.saturating_add(milliseconds(self.options.idempotency_window));
             self.expiring.push_back((until_ms, receipt.clone()));
-            self.receipts.insert(receipt, Receipt { position, digest });
+            self.receipts.insert(receipt, Receipt { position, digest, is_pushed: false });
         }
         self.enforce_memory_limit(channel);
-        Ok(Appended { position, is_repeated: false })
+        Ok(Appended { position, is_repeated: false, was_pushed: false })
+    }
+
+    /// Records that the publication with this idempotency key was handed to push.
+    pub(super) fn mark_pushed(&mut self, channel: &ChannelName, idempotency_key: &str) {
+        if let Some(receipt) = self.receipts.get_mut(&(channel.clone(), Box::from(idempotency_key))) {
+            receipt.is_pushed = true;
+        }
     }
 
     /// The entries after `since`, at most `max_entries`.

@@ -34,7 +34,7 @@ use protocol::presence::UserPresence;
 use protocol::publication::Publication;
 
 use control::MemoryControl;
-use history::{Appended, KeyReused, MemoryHistory};
+use history::{KeyReused, MemoryHistory};
 use presence::Edge;
 use rooms::{MemoryPresence, PresenceOutput};
 
@@ -138,9 +138,6 @@ impl MemoryBroker {
             return Err(PublishError::Unavailable);
         }
         check_request(request, self.shared.limits)?;
-        if request.push {
-            return Err(PublishError::PushNeedsRedis);
-        }
         let channel = request.channel;
         let message: Arc<RawValue> = request.message.to_owned().into();
         let mut state = self.shared.state.lock();
@@ -149,12 +146,25 @@ impl MemoryBroker {
             self.deliver(&state, Publication::new(channel.clone(), None, message));
             return Ok(Published::Plainly { replicas });
         };
+        let is_away = match &state.presence {
+            _ if !request.push => None,
+            None => return Err(PublishError::PresenceDisabled),
+            Some(presence) => Some(presence.users.replicas_of(channel).unwrap_or(0) == 0),
+        };
         let appended = state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
-        let Appended { position, is_repeated } = appended.map_err(|KeyReused| PublishError::KeyReused)?;
-        if !is_repeated {
+        let appended = appended.map_err(|KeyReused| PublishError::KeyReused)?;
+        let position = appended.position;
+        if !appended.is_repeated {
             self.deliver(&state, Publication::new(channel.clone(), Some(position), message));
         }
-        Ok(Published::Durably(position))
+        let Some(is_away) = is_away else { return Ok(Published::Durably(position)) };
+        if appended.is_repeated {
+            return Ok(Published::WithPush { position, is_pushed: appended.was_pushed });
+        }
+        if let Some(key) = idempotency_key.filter(|_| is_away) {
+            state.history.mark_pushed(channel, key);
+        }
+        Ok(Published::WithPush { position, is_pushed: is_away })
     }
 
     pub(super) fn report(&self, hub: HubId, report: LocalReport) {

@@ -211,9 +211,30 @@ fn http_says_whether_a_message_was_handed_to_push() {
     let entries = pushed(&mut backend);
     assert_eq!(entries.len(), 1);
     assert_eq!(results[1]["position"], *entries[0]["position"]);
-    let memory = TestGateway::with("presence.enabled", "true").spawn();
-    let refused = memory.post("/v1/publish", &publication("user:43", true).to_string());
-    assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &"push_needs_redis".into()));
+}
+
+/// Only HTTP publishes in memory, so its answer is what hands the message to push.
+#[test]
+fn in_memory_the_answer_says_whether_to_push() {
+    let gateway = TestGateway::with("presence.enabled", "true").with("presence.grace", "1m").spawn();
+    gateway.wait_ready();
+    let publish = |user: &str, key: &str| {
+        let channel = format!("user:{user}");
+        let body =
+            json!({"channel": channel, "message": 1, "durable": true, "push": true, "idempotency_key": key});
+        gateway.post("/v1/publish", &body.to_string()).json()
+    };
+    let first = publish("42", "order-1");
+    assert_eq!(first["pushed"], true, "{first}");
+    let client = gateway.ready_client("42");
+    assert_eq!(publish("42", "order-1"), first, "a repeated key has the first answer");
+    assert_eq!(publish("42", "order-2")["pushed"], false);
+    drop(client);
+    let mut number = 2;
+    eventually_eq(SOON, &json!(true), || {
+        number += 1;
+        publish("42", &format!("order-{number}"))["pushed"].clone()
+    });
 }
 
 #[test]
