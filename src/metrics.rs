@@ -122,8 +122,10 @@ pub struct Counters {
     pub presence_lease: Gauge,
     /// Reports of presence that Redis applied.
     pub presence_reports: Counter,
-    /// Slices of dead replicas that this replica buried.
+    /// Lapsed leases whose burial this replica finished.
     pub presence_burials: Counter,
+    /// Replicas that were dead or cut off, and that this replica buried.
+    pub presence_replicas_buried: Counter,
     /// Commands from Redis, by what became of them.
     pub control_commands: Family<ResultLabel<ControlResult>, Counter>,
     /// Replicas that did not answer a command of this replica in time.

@@ -122,6 +122,10 @@ impl Counters {
             presence_reports: all.register_new("presence_reports", "Reports of presence that Redis applied"),
             presence_burials: all
                 .register_new("presence_burials", "Lapsed leases whose burial this replica finished"),
+            presence_replicas_buried: all.register_new(
+                "presence_replicas_buried",
+                "Replicas that were dead or cut off, and that this replica buried",
+            ),
             control_commands: all
                 .register_new("control_commands", "Commands to every replica, by what became of them"),
             control_answers_missing: all.register_new(

@@ -326,8 +326,8 @@ end
 
 -- FCALL gateway_bury 1 <prefix>:{presence}:replicas <replica> <grace in ms>
 --
--- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more, 2 when this call has
--- finished the burial, and 0 when there is nothing to bury.
+-- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more, 2 or 3 when this call has
+-- finished the burial, and 0 when there is nothing to bury. 3: the process has no later lease and has not ended properly.
 local function bury(keys, args)
   local presence, now = presence_of(keys), now_ms()
   if not presence or #args ~= 2 then
@@ -349,7 +349,8 @@ local function bury(keys, args)
   left = left - rooms.bury(presence, replica, left, now)
   if left > 0 then
     redis.call('ZREM', presence.replicas, replica)
-    return 2
+    local latest = redis.call('ZSCORE', presence.base .. 'processes', string.match(replica, '^(.+)%-%d+$') or replica)
+    return latest and tonumber(latest) <= now and 3 or 2
   end
   return 1
 end

@@ -30,8 +30,10 @@ const JITTER: f64 = 0.2;
 /// The wait after the connection broke. Its link ends within a probe, and with it this task.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The answer of `gateway_bury` to the call that has finished a burial.
+/// The answers of `gateway_bury` to the call that has finished a burial: of an earlier lease or a replica that has ended
+/// properly, and of a replica that is dead or cut off.
 const BURIED: u8 = 2;
+const BURIED_REPLICA: u8 = 3;
 
 /// Why a lease ended.
 enum LeaseEnd {
@@ -270,8 +272,12 @@ impl Lease<'_> {
     async fn bury_slice(&mut self, replica: &str) -> Result<Option<String>, LeaseEnd> {
         let mut call = self.function("gateway_bury");
         call.arg(replica).arg(self.grace_ms());
-        if self.call::<u8>(&call).await? == BURIED {
+        let answer = self.call::<u8>(&call).await?;
+        if answer >= BURIED {
             self.state.metrics.presence_burials.inc();
+        }
+        if answer == BURIED_REPLICA {
+            self.state.metrics.presence_replicas_buried.inc();
         }
         self.beat("renew").await
     }

@@ -1,6 +1,7 @@
 //! Replicas that die, stop or lose Redis: the edges of each user stay exact.
 
 use super::*;
+use crate::support::redis_line::run_line;
 
 #[test]
 fn users_of_a_killed_replica_go_offline_once() {
@@ -23,6 +24,23 @@ fn users_of_a_killed_replica_go_offline_once() {
     assert_edges(&mut backend, "2", &["online"]);
     assert_edges(&mut backend, "3", &["online", "offline"]);
     gateway.wait_metric("presence_burials_total", 1);
+    gateway.wait_metric("presence_replicas_buried_total", 1);
+}
+
+#[test]
+fn a_replica_that_ends_properly_is_not_counted_as_buried() {
+    let redis = RedisServer::start();
+    let gateways = [(); 2].map(|()| plan(&redis, "0s").with("drain.delay", "0s").spawn());
+    gateways.iter().for_each(TestGateway::wait_ready);
+    let [gateway, mut ending] = gateways;
+    let mut backend = redis.client();
+    let _client = ending.ready_client("3");
+    wait_online(&mut backend, "3", Some(1));
+    ending.signal("TERM");
+    ending.wait_exit();
+    // It buries itself.
+    eventually_eq(BURIAL, &1, || -> i64 { run_line(&mut backend, "ZCARD gateway:{presence}:replicas") });
+    assert_eq!(gateway.metric("presence_replicas_buried_total"), 0);
 }
 
 #[test]
