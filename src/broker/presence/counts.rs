@@ -48,13 +48,15 @@ impl HubSizes {
 }
 
 /// The rooms that this process counts, and what it has reported of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CountReporter {
     rooms: HashMap<ChannelName, CountedRoom>,
     /// The rooms to look at, by the time when they may be reported.
     due: BTreeSet<(Instant, ChannelName)>,
     /// The report that was sent and not answered.
     sent: Option<CountReport>,
+    /// Without a lease nothing can be reported, so no room is due.
+    has_lease: bool,
 }
 
 #[derive(Debug)]
@@ -68,13 +70,23 @@ struct CountedRoom {
     due: Option<Instant>,
 }
 
+impl Default for CountReporter {
+    fn default() -> Self {
+        Self { rooms: HashMap::new(), due: BTreeSet::new(), sent: None, has_lease: true }
+    }
+}
+
 impl CountReporter {
     /// So many sessions of a hub are subscribed to a room.
     pub(crate) fn set(&mut self, hub: HubId, room: &ChannelName, sessions: usize, now: Instant) {
         let new = || CountedRoom { hubs: HubSizes::default(), reported: Some(0), sent: None, due: None };
         let counted = self.rooms.entry(room.clone()).or_insert_with(new);
         counted.hubs.change(hub, |_| sessions);
-        self.schedule(room, now);
+        if self.has_lease {
+            self.schedule(room, now);
+        } else if counted.hubs.total() == 0 {
+            self.rooms.remove(room);
+        }
     }
 
     /// The next report; `None` while one is not answered, or when there is nothing to report yet.
@@ -109,11 +121,18 @@ impl CountReporter {
         }
     }
 
-    /// A new lease begins: nothing is reported under it, and everything is due at once.
-    pub(crate) fn begin_lease(&mut self, now: Instant) {
+    /// The lease has ended. Whatever comes and leaves until the next one leaves nothing behind.
+    pub(crate) fn end_lease(&mut self) {
         self.sent = None;
         self.due.clear();
         self.rooms.retain(|_, counted| counted.hubs.total() > 0);
+        self.has_lease = false;
+    }
+
+    /// A new lease begins: nothing is reported under it, and everything is due at once.
+    pub(crate) fn begin_lease(&mut self, now: Instant) {
+        self.end_lease();
+        self.has_lease = true;
         for (room, counted) in &mut self.rooms {
             (counted.reported, counted.sent, counted.due) = (Some(0), None, Some(now));
             self.due.insert((now, room.clone()));

@@ -20,6 +20,8 @@ pub(crate) struct Reporter<N> {
     queue: VecDeque<N>,
     /// The report that was sent and not answered.
     sent: Option<PresenceReport<N>>,
+    /// Without a lease nothing can be reported, so nothing is queued.
+    has_lease: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +43,7 @@ pub(crate) struct PresenceReport<N> {
 
 impl<N> Default for Reporter<N> {
     fn default() -> Self {
-        Self { names: HashMap::new(), queue: VecDeque::new(), sent: None }
+        Self { names: HashMap::new(), queue: VecDeque::new(), sent: None, has_lease: true }
     }
 }
 
@@ -56,7 +58,11 @@ impl<N: Clone + Eq + Hash> Reporter<N> {
             }
             None => return,
         }
-        self.enqueue(name);
+        if self.has_lease {
+            self.enqueue(name);
+        } else if !is_present {
+            self.names.remove(name);
+        }
     }
 
     /// The next report; `None` while one is not answered, or when there is nothing to report.
@@ -100,11 +106,18 @@ impl<N: Clone + Eq + Hash> Reporter<N> {
         }
     }
 
-    /// A new lease begins: nothing is reported under it.
-    pub(crate) fn begin_lease(&mut self) {
+    /// The lease has ended. Whatever comes and leaves until the next one leaves nothing behind.
+    pub(crate) fn end_lease(&mut self) {
         self.sent = None;
         self.names.retain(|_, entry| entry.is_present);
         self.queue.clear();
+        self.has_lease = false;
+    }
+
+    /// A new lease begins: nothing is reported under it.
+    pub(crate) fn begin_lease(&mut self) {
+        self.end_lease();
+        self.has_lease = true;
         for (name, entry) in &mut self.names {
             *entry = ReportedName { is_present: true, reported: Some(false), is_queued: true };
             self.queue.push_back(name.clone());

@@ -25,7 +25,7 @@
 -- Redis does not undo the writes of a function that fails. So everything that can fail is checked before the first
 -- write.
 
-local VERSION = 4
+local VERSION = 5
 
 -- The settings of a prefix without `<prefix>:settings`: the gateway's own defaults. Values that are passed to Redis are
 -- text.

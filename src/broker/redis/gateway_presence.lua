@@ -163,26 +163,37 @@ local function missing_right(presence)
   end
 end
 
--- What reads each key of a kind, and fails if the key has another type.
+-- The keys whose names are known, and their types.
+local TYPES = {
+  { 'replicas', 'a sorted set' },
+  { 'processes', 'a sorted set' },
+  { 'in-use', 'a sorted set' },
+  { 'online', 'a hash' },
+  { 'occupied', 'a hash' },
+  { 'joined', 'a hash' },
+  { 'edges', 'a stream' },
+  { 'channels', 'a stream' },
+  { 'leaving:users', 'a sorted set' },
+  { 'leaving:channels', 'a sorted set' },
+  { 'leaving:members', 'a sorted set' },
+}
+
+-- What reads a key of each type, and fails if the key has another type.
 local READS = {
-  { 'HMGET', 'counts', 'a hash', 'x' },
-  { 'XRANGE', 'stream', 'a stream', '+', '-', 'COUNT', '1' },
-  { 'ZSCORE', 'leaving', 'a sorted set', 'x' },
+  ['a hash'] = { 'HMGET', 'x' },
+  ['a stream'] = { 'XRANGE', '+', '-', 'COUNT', '1' },
+  ['a sorted set'] = { 'ZSCORE', 'x' },
 }
 
 -- Which key is not of its type, as an error. A function that meets such a key fails after its first writes, so a replica
 -- gets no lease then.
 local function wrong_type(presence)
-  for kind_name, kind in pairs(KINDS) do
-    local keys = { counts = kind.counts, stream = kind.stream, leaving = 'leaving:' .. kind_name }
-    for _, read in ipairs(READS) do
-      -- Members have no stream.
-      local key = presence.base .. (keys[read[2]] or kind.counts)
-      local answer = keys[read[2]] and redis.pcall(read[1], key, unpack(read, 4))
-      -- Without the right to read a key, its type is not known.
-      if type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true) then
-        return redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. read[3])
-      end
+  for _, expected in ipairs(TYPES) do
+    local key, read = presence.base .. expected[1], READS[expected[2]]
+    local answer = redis.pcall(read[1], key, unpack(read, 2))
+    -- Without the right to read a key, its type is not known.
+    if type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true) then
+      return redis.error_reply('WRONGTYPE gateway: ' .. key .. ' is not ' .. expected[2])
     end
   end
 end
@@ -345,16 +356,18 @@ end
 
 -- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges> <grace in ms> <most members>
 --
--- Writes the edges that are due. Returns 1 while there are more.
+-- Writes the edges that are due. Returns 1 while there are more. Gateways before version 5 give only the first argument.
 local function settle(keys, args)
   local presence, now = presence_of(keys), now_ms()
-  if not presence or #args ~= 3 then
+  if not presence or (#args ~= 3 and #args ~= 1) then
     return refuse('give the key of the replicas, the most edges of a stream, the grace in ms, and the most members')
   end
-  local latest, has_more = string.format('%.0f', now + (tonumber(args[2]) or 0)), 0
+  local grace_ms, has_more = tonumber(args[2]), 0
   for kind_name, kind in pairs(KINDS) do
     local leaving = presence.base .. 'leaving:' .. kind_name
-    bring_forward(leaving, latest)
+    if grace_ms then
+      bring_forward(leaving, string.format('%.0f', now + grace_ms))
+    end
     local due = redis.call('ZRANGEBYSCORE', leaving, '-inf', now, 'LIMIT', 0, MAX_REPORTED)
     if #due > 0 then
       redis.call('ZREM', leaving, unpack(due))

@@ -23,8 +23,12 @@ use protocol::channel::ChannelName;
 const LEASE: Duration = Duration::from_secs(5);
 /// The time from one beat to the next.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long rooms wait for their reports before they are read.
+const MAX_READ_DELAY: Duration = Duration::from_secs(2);
 /// The wait after a refused call, such as one that the ACL forbids.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Waits are longer or shorter by up to this part, so that replicas do not wait together.
+const JITTER: f64 = 0.2;
 /// The wait after the connection broke. Its link ends within a probe, and with it this task.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -49,7 +53,8 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     let mut is_logged = false;
     // After a downtime of Redis all leases have lapsed, and the other replicas connect later by up to this time.
     let options = &state.options;
-    let quiet_until = Instant::now() + options.max_reconnect_delay + options.connect_timeout + BEAT_INTERVAL;
+    let mut quiet_until =
+        Instant::now() + options.max_reconnect_delay + options.connect_timeout + BEAT_INTERVAL;
     loop {
         let Some(commands) = state.commands() else { return std::future::pending().await };
         if presence.has_ended() {
@@ -61,19 +66,29 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
             Ok(never) => match never {},
             Err(LeaseEnd::Lapsed) => {
                 log::warn!("redis: the presence lease of this replica lapsed; reporting its users again");
+                // If Redis stood still, all leases have lapsed. The others notice at their next beat.
+                quiet_until = quiet_until.max(Instant::now() + 2 * BEAT_INTERVAL);
             }
             Err(LeaseEnd::Ended) => return std::future::pending().await,
             Err(LeaseEnd::Disconnected) => {
-                sleep(RECONNECT_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
+                sleep(with_jitter(RECONNECT_INTERVAL)).await;
             }
             Err(LeaseEnd::Refused(reason)) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log::warn!("redis: presence is not reported: {reason}; retrying every 5s");
                 }
-                sleep(RETRY_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
+                sleep(with_jitter(RETRY_INTERVAL)).await;
+                // Most likely all replicas were refused, as when the memory of Redis is full. Then all leases have lapsed,
+                // and the others try again later by up to this time.
+                let others = RETRY_INTERVAL.mul_f64(1.0 + JITTER) + BEAT_INTERVAL;
+                quiet_until = quiet_until.max(Instant::now() + others);
             }
         }
     }
+}
+
+fn with_jitter(wait: Duration) -> Duration {
+    wait.mul_f64(rand::random_range(1.0 - JITTER..1.0 + JITTER))
 }
 
 /// One lease, while it lasts.
@@ -90,6 +105,7 @@ impl Drop for Lease<'_> {
     /// Also when the link ends.
     fn drop(&mut self) {
         self.state.metrics.presence_lease.set(0);
+        self.presence.end_lease();
     }
 }
 
@@ -100,6 +116,8 @@ impl Lease<'_> {
         self.state.metrics.presence_lease.set(1);
         let mut next_beat = Instant::now() + BEAT_INTERVAL;
         let (mut lapsed, mut may_settle) = (None, false);
+        // When everything was reported last.
+        let mut reported = Instant::now();
         loop {
             let now = Instant::now();
             if now >= next_beat {
@@ -110,15 +128,17 @@ impl Lease<'_> {
                 }
             }
             let has_reported = self.send_reports().await?;
-            let mut has_read = false;
             if !has_reported {
+                reported = now;
                 self.retire_previous().await?;
                 if self.presence.is_ending() {
                     return Err(self.end().await?);
                 }
-                // A room is read after it is reported, so that the answer includes its sessions here.
-                has_read = self.read_rooms().await?;
             }
+            // A room is read after it is reported, so that the answer includes its sessions here. But busy users must not
+            // delay the read for ever: a report that follows it is one more change.
+            let may_read = !has_reported || now - reported >= MAX_READ_DELAY;
+            let has_read = may_read && self.read_rooms().await?;
             if let Some(replica) = lapsed.take() {
                 lapsed = self.bury_slice(&replica).await?;
             }

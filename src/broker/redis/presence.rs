@@ -58,7 +58,7 @@ impl Presence {
     /// `replica`: the name of this process.
     pub(super) fn new(options: PresenceOptions, replica: &str) -> Self {
         let leases = Leases { process: replica.to_owned(), count: 0, current: None, previous: None };
-        Self {
+        let presence = Self {
             users: Mutex::default(),
             channels: Mutex::default(),
             members: Mutex::default(),
@@ -69,7 +69,9 @@ impl Presence {
             leases: Mutex::new(leases),
             ending: watch::Sender::new(Ending::No),
             options,
-        }
+        };
+        presence.end_lease();
+        presence
     }
 
     /// Has the lease given up. Returns when it is.
@@ -119,6 +121,14 @@ impl Presence {
             }
         }
         self.changed.notify_one();
+    }
+
+    /// The lease has ended: nothing is reported until the next one.
+    pub(super) fn end_lease(&self) {
+        self.users.lock().reporter.end_lease();
+        self.channels.lock().reporter.end_lease();
+        self.members.lock().reporter.end_lease();
+        self.counts.lock().end_lease();
     }
 
     /// Begins a lease, under which nothing is reported yet. Returns its name.

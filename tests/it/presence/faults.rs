@@ -110,3 +110,51 @@ fn users_stay_online_over_a_downtime_of_redis() {
     }
     drop(clients);
 }
+
+/// Every replica is refused for longer than its lease. Then one tries again seconds before the other.
+#[test]
+fn users_stay_online_while_the_memory_of_redis_is_full() {
+    let redis = RedisServer::start();
+    let gateways = [plan(&redis, "0s").spawn(), plan(&redis, "0s").spawn()];
+    let mut backend = redis.client();
+    let users = gateways.each_ref().map(|gateway| gateway.public.port().to_string());
+    let clients = gateways.each_ref().map(|gateway| {
+        gateway.wait_ready();
+        gateway.ready_client(&gateway.public.port().to_string()).answering_heartbeats()
+    });
+    let leaves = gateways[0].ready_client("leaves");
+    users.iter().for_each(|user| wait_online(&mut backend, user, Some(1)));
+    wait_online(&mut backend, "leaves", Some(1));
+    let leases = |backend: &mut Connection| -> Vec<(String, f64)> {
+        let mut range = redis::cmd("ZRANGE");
+        range.arg("gateway:{presence}:replicas").arg(0).arg(-1).arg("WITHSCORES").query(backend).unwrap()
+    };
+    let set_memory = |backend: &mut Connection, bytes: &str| {
+        redis::cmd("CONFIG").arg(&["SET", "maxmemory", bytes]).exec(backend).unwrap();
+    };
+    set_memory(&mut backend, "1");
+    gateways.iter().for_each(|gateway| gateway.wait_metric("presence_lease", 0));
+    drop(leaves);
+    let old = leases(&mut backend);
+    let now = |backend: &mut Connection| -> f64 {
+        let (seconds, _): (f64, u64) = redis::cmd("TIME").query(backend).unwrap();
+        seconds * 1000.0
+    };
+    eventually_eq(BURIAL, &true, || old.iter().all(|(_, lapses)| *lapses < now(&mut backend)));
+    gateways[1].signal("STOP");
+    set_memory(&mut backend, "0");
+    gateways[0].wait_metric("presence_lease", 1);
+    let entered = now(&mut backend);
+    eventually_eq(BURIAL, &true, || now(&mut backend) >= entered + 3000.0);
+    gateways[1].signal("CONT");
+    for (lease, _) in old {
+        eventually_eq(2 * BURIAL, &false, || leases(&mut backend).iter().any(|(other, _)| *other == lease));
+    }
+    wait_online(&mut backend, "leaves", None);
+    assert_edges(&mut backend, "leaves", &["online", "offline"]);
+    for user in &users {
+        wait_online(&mut backend, user, Some(1));
+        assert_edges(&mut backend, user, &["online"]);
+    }
+    drop(clients);
+}

@@ -93,3 +93,22 @@ fn a_replica_reports_nothing_under_a_lapsed_lease() {
     }
     assert_eq!(online(&mut backend, &["1"]), [Some(1)]);
 }
+
+#[test]
+fn a_gateway_before_version_5_can_settle() {
+    let redis = redis_with_functions();
+    let mut backend = redis.client();
+    beat(&mut backend, "a", "enter");
+    let (leaves, waits) = (["1".to_owned()], ["members", "a", "60000", "room:1 2"].map(str::to_owned));
+    enter(&mut backend, "a", &leaves);
+    assert_eq!(report(&mut backend, "gateway_leave", "a", &leaves), 1);
+    assert_eq!(call::<u8>(&mut backend, "gateway_enter", &waits), 1);
+    assert_eq!(call::<u8>(&mut backend, "gateway_leave", &waits), 1);
+    for _ in 0..2 {
+        assert_eq!(call::<u8>(&mut backend, "gateway_settle", &["1000".to_owned()]), 0);
+    }
+    assert_edges(&mut backend, "1", &["online", "offline"]);
+    let waiting: usize =
+        redis::cmd("ZCARD").arg("gateway:{presence}:leaving:members").query(&mut backend).unwrap();
+    assert_eq!(waiting, 1, "it is not brought forward without the grace");
+}

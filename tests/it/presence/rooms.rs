@@ -1,5 +1,7 @@
 //! Rooms: counts and members over replicas, by what hubs report.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use emagine_gateway::broker::PresenceError;
@@ -260,4 +262,28 @@ fn a_count_that_changed_while_the_link_was_down_is_read_again() {
     hub.count("count:1", 7);
     redis.restart();
     assert_eq!(hub.next(), "count:1 7");
+}
+
+#[test]
+fn a_room_is_read_although_reports_never_pause() {
+    let redis = RedisServer::start();
+    let replicas = pair(&redis);
+    let hubs = replicas.each_ref().map(Replica::hub);
+    hubs[0].member("members:1", "42", true);
+    assert_eq!(hubs[0].next(), "members:1 1");
+    let (busy, is_over) = (replicas[1].hub(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                (0..300).for_each(|user| busy.member("members:2", &user.to_string(), turn % 2 == 0));
+            }
+        });
+        let reports = &replicas[1].metrics.presence_reports;
+        eventually(BURIAL, || (reports.get() > 50).then_some(()));
+        // A member of another replica, so that only a read tells the count.
+        hubs[1].member("members:1", "42", true);
+        let found = std::panic::catch_unwind(AssertUnwindSafe(|| hubs[1].next()));
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(found.unwrap(), "members:1 1");
+    });
 }

@@ -10,7 +10,9 @@ use crate::support::process::SOON;
 fn a_key_of_a_wrong_type_is_named_and_nothing_is_written() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
-    let keys = ["online", "edges", "leaving:users", "occupied", "channels", "leaving:channels"];
+    let known = "replicas processes in-use online edges occupied channels joined";
+    let keys: Vec<_> =
+        known.split(' ').chain(["leaving:users", "leaving:channels", "leaving:members"]).collect();
     let key_of = |prefix: usize, key: &str| format!("p{prefix}:{{presence}}:{key}");
     let started = keys.iter().enumerate().map(|(prefix, key)| {
         cmd("SET").arg(key_of(prefix, key)).arg("x").exec(&mut redis.client()).unwrap();

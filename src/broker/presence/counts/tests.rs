@@ -78,6 +78,25 @@ fn every_room_is_due_at_once_under_a_new_lease() {
     assert_eq!(counts.rooms.len(), 249);
 }
 
+#[test]
+fn rooms_that_come_and_leave_without_a_lease_leave_nothing() {
+    let (mut counts, start) = (CountReporter::default(), Instant::now());
+    counts.set(hub(0), &room(1), 1, start);
+    counts.next_report(start);
+    counts.set(hub(0), &room(2), 1, start);
+    counts.end_lease();
+    counts.answered(true, start);
+    for number in 3..100 {
+        counts.set(hub(0), &room(number), 1, start);
+        counts.set(hub(0), &room(number), 0, start);
+    }
+    counts.set(hub(0), &room(2), 0, start);
+    assert_eq!((counts.rooms.len(), counts.due.len(), counts.next_due()), (1, 0, None));
+    assert_eq!(counts.next_report(start), None);
+    counts.begin_lease(start);
+    assert_eq!(counts.next_report(start), Some(vec![(room(1), 1)]));
+}
+
 proptest! {
     /// Whatever is lost, Redis has the truth in the end, and no room is reported twice within a second of a lease.
     #[test]

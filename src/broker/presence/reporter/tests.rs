@@ -87,11 +87,31 @@ fn everyone_is_reported_again_under_a_new_lease() {
     assert_eq!(roster.0, (1..1_200).map(user).collect());
 }
 
+#[test]
+fn users_that_come_and_leave_without_a_lease_leave_nothing() {
+    let mut reporter = UserReporter::default();
+    reporter.set(&user(1), true);
+    reporter.next_report();
+    reporter.set(&user(2), true);
+    reporter.end_lease();
+    reporter.answered(true);
+    for number in 3..100 {
+        reporter.set(&user(number), true);
+        reporter.set(&user(number), false);
+    }
+    reporter.set(&user(2), false);
+    assert_eq!((reporter.names.len(), reporter.queue.len()), (1, 0));
+    assert_eq!(reporter.next_report(), None);
+    reporter.begin_lease();
+    assert_eq!(reporter.next_report(), Some(UserReport { is_present: true, names: vec![user(1)] }));
+}
+
 proptest! {
     /// Whatever is lost on the way, Redis has the truth once the reports are answered.
     #[test]
-    fn reports_converge_to_the_truth(steps in prop::collection::vec((0..6usize, 0..5usize, any::<bool>()), 0..200)) {
+    fn reports_converge_to_the_truth(steps in prop::collection::vec((0..7usize, 0..5usize, any::<bool>()), 0..200)) {
         let (mut reporter, mut roster, mut present) = (UserReporter::default(), Roster::default(), BTreeSet::new());
+        let mut has_lease = true;
         for (kind, number, flag) in steps {
             match kind {
                 0..=2 => {
@@ -110,12 +130,24 @@ proptest! {
                     }
                     reporter.answered(flag);
                 }
-                _ if flag => {
+                5 if flag => {
                     reporter.begin_lease();
                     roster = Roster::default();
+                    has_lease = true;
+                }
+                6 if flag => {
+                    reporter.end_lease();
+                    has_lease = false;
                 }
                 _ => {}
             }
+            if !has_lease {
+                prop_assert_eq!((reporter.names.len(), reporter.queue.len()), (present.len(), 0));
+            }
+        }
+        if !has_lease {
+            reporter.begin_lease();
+            roster = Roster::default();
         }
         reporter.answered(false);
         roster.drain(&mut reporter);
