@@ -13,6 +13,7 @@
 //! - `room_member`: a session in a room.
 //! - `rooms_ws`: rooms on the socket.
 //! - `functions`: the functions in Redis, called directly.
+//! - `settings`: replicas whose settings differ.
 //! - `wrong_types`: keys that somebody else has written.
 
 mod burial;
@@ -28,6 +29,7 @@ pub(crate) mod replica;
 mod room_member;
 mod rooms;
 mod rooms_ws;
+mod settings;
 mod wrong_types;
 
 use std::collections::BTreeMap;
