@@ -69,10 +69,68 @@ impl Namespaces {
     pub fn any(&self, is_such: impl Fn(NamespaceSettings) -> bool) -> bool {
         self.0.values().any(|options| is_such(*options))
     }
+
+    /// A short hash that is equal on replicas that treat each channel alike: entries without an effect do not count.
+    ///
+    /// Replicas of different versions compare it, so a new option must not change the hash where it is not used.
+    pub fn fingerprint(&self) -> String {
+        let default = self.options("default");
+        let has_effect = |name: &str, options: NamespaceSettings| match name {
+            "default" => options != NamespaceSettings::default(),
+            _ => options != default,
+        };
+        let effective: BTreeMap<_, _> =
+            self.0.iter().filter(|(name, options)| has_effect(name, **options)).collect();
+        // Serialising these fields cannot fail.
+        let text = serde_json::to_string(&effective).unwrap_or_default();
+        format!("{:08x}", fnv1a(text.as_bytes()))
+    }
+}
+
+/// FNV-1a of 32 bits. The hash of the standard library may change between versions of Rust.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 impl FromIterator<(String, NamespaceSettings)> for Namespaces {
     fn from_iter<I: IntoIterator<Item = (String, NamespaceSettings)>>(entries: I) -> Self {
         Self(entries.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint(entries: &[(&str, RoomPresence, bool)]) -> String {
+        let entry = |&(name, presence, occupancy): &(&str, _, _)| {
+            (name.to_owned(), NamespaceSettings { presence, occupancy })
+        };
+        Namespaces::from_iter(entries.iter().map(entry)).fingerprint()
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_same_in_every_version() {
+        assert_eq!([fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
+        assert_eq!(fingerprint(&[]), format!("{:08x}", fnv1a(b"{}")));
+        let text =
+            r#"{"list":{"presence":"off","occupancy":true},"room":{"presence":"members","occupancy":false}}"#;
+        let rooms = [("room", RoomPresence::Members, false), ("list", RoomPresence::Off, true)];
+        assert_eq!(fingerprint(&rooms), format!("{:08x}", fnv1a(text.as_bytes())));
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_entries_without_an_effect() {
+        use RoomPresence::{Count, Off};
+        assert_eq!(fingerprint(&[("default", Off, false), ("room", Off, false)]), fingerprint(&[]));
+        let counted = fingerprint(&[("default", Count, false)]);
+        assert_eq!(fingerprint(&[("default", Count, false), ("room", Count, false)]), counted);
+        let others = [
+            fingerprint(&[]),
+            fingerprint(&[("default", Count, true)]),
+            fingerprint(&[("room", Count, false)]),
+            fingerprint(&[("default", Count, false), ("room", Off, false)]),
+        ];
+        assert!(!others.contains(&counted), "{counted}: {others:?}");
     }
 }

@@ -29,6 +29,13 @@ pub(super) struct DataSettings {
     /// The most entries of the stream for push, if presence is on. `gateway_publish` refuses push without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) presence_max_edges: Option<usize>,
+    /// When a user without a session is away, if presence is on. Replicas only compare it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) presence_grace_ms: Option<u64>,
+    /// The [fingerprint](crate::settings::Namespaces::fingerprint) of the namespaces, if presence is on. Replicas only
+    /// compare it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) presence_namespaces: Option<String>,
     /// How long a revocation is kept if its command does not say it. Older gateways do not write this field.
     #[serde(default = "default_revocation_ttl")]
     pub(super) revocation_ttl_ms: u64,
@@ -46,13 +53,16 @@ const fn default_revocation_ttl() -> u64 {
 impl DataSettings {
     /// The settings of this process.
     pub(super) fn own(options: &RedisOptions) -> Self {
+        let presence = options.presence.as_ref();
         Self {
             history_size: options.history.size,
             history_ttl_ms: milliseconds(options.history.ttl),
             idempotency_window_ms: milliseconds(options.history.idempotency_window),
             max_payload_bytes: options.max_payload_bytes,
             max_payload_depth: options.max_payload_depth,
-            presence_max_edges: options.presence.as_ref().map(|presence| presence.max_edges),
+            presence_max_edges: presence.map(|presence| presence.max_edges),
+            presence_grace_ms: presence.map(|presence| milliseconds(presence.grace)),
+            presence_namespaces: presence.map(|presence| presence.namespaces.fingerprint()),
             revocation_ttl_ms: milliseconds(options.revocation_ttl),
         }
     }
@@ -86,7 +96,6 @@ impl DataSettings {
     /// How these settings, which are in force, differ from the process' own settings.
     pub(super) fn differences(&self, own: &Self) -> Vec<String> {
         let count = |count: usize| count.to_string();
-        let edges = |of: &Self| of.presence_max_edges.map_or_else(|| "off".to_owned(), count);
         let time = |ms: u64| format_duration(Duration::from_millis(ms));
         let pairs = [
             ("broker.history_size", count(self.history_size), count(own.history_size)),
@@ -95,20 +104,44 @@ impl DataSettings {
             ("broker.max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
             ("broker.max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
             ("auth.max_age + auth.leeway", time(self.revocation_ttl_ms), time(own.revocation_ttl_ms)),
-            ("presence.max_edges", edges(self), edges(own)),
         ];
-        pairs
-            .into_iter()
-            .filter(|(_, in_force, here)| in_force != here)
-            .map(|(name, in_force, here)| format!("{name} is {in_force} in force, {here} here"))
-            .collect()
+        let pairs = pairs.into_iter().chain(self.presence_pairs(own));
+        let differing = pairs.filter(|(_, in_force, here)| in_force != here);
+        let values =
+            differing.map(|(name, in_force, here)| format!("{name} is {in_force} in force, {here} here"));
+        values.chain(self.namespaces_difference(own)).collect()
+    }
+
+    /// The settings of presence that can be shown: their names, the values in force, and the process' own values. What
+    /// one side lacks is not compared: presence is off there, or an older gateway has written these settings.
+    fn presence_pairs(&self, own: &Self) -> impl Iterator<Item = (&'static str, String, String)> {
+        let is_enabled = |of: &Self| of.presence_max_edges.is_some().to_string();
+        let edges = self.presence_max_edges.zip(own.presence_max_edges);
+        let grace = self.presence_grace_ms.zip(own.presence_grace_ms);
+        let time = |ms: u64| format_duration(Duration::from_millis(ms));
+        let pairs = [
+            Some(("presence.enabled", is_enabled(self), is_enabled(own))),
+            edges.map(|(in_force, here)| ("presence.max_edges", in_force.to_string(), here.to_string())),
+            grace.map(|(in_force, here)| ("presence.grace", time(in_force), time(here))),
+        ];
+        pairs.into_iter().flatten()
+    }
+
+    /// That the options of namespaces differ. Only their hashes are known.
+    fn namespaces_difference(&self, own: &Self) -> Option<String> {
+        let (in_force, here) = self.presence_namespaces.as_ref().zip(own.presence_namespaces.as_ref())?;
+        let note = "[namespaces.*] (presence, occupancy) differ from those in force";
+        (in_force != here).then(|| note.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::HistoryOptions;
+    use std::sync::Arc;
+
+    use super::super::super::{HistoryOptions, PresenceOptions};
     use super::*;
+    use crate::settings::{NamespaceSettings, Namespaces, RoomPresence};
 
     fn settings() -> DataSettings {
         DataSettings::own(&RedisOptions {
@@ -138,8 +171,44 @@ mod tests {
             ["broker.history_size is 5 in force, 77 here", "broker.history_ttl is 1h in force, 1d here"]
         );
         assert!(settings().differences(&settings()).is_empty());
-        let with_presence = DataSettings { presence_max_edges: Some(7), ..settings() };
-        assert_eq!(with_presence.differences(&settings()), ["presence.max_edges is 7 in force, off here"]);
-        assert_eq!(DataSettings::parse(with_presence.to_text().as_bytes()), Some(with_presence));
+    }
+
+    fn with_presence(grace: Duration, room: RoomPresence) -> DataSettings {
+        let room = NamespaceSettings { presence: room, occupancy: false };
+        let namespaces = Arc::new(Namespaces::from_iter([("room".into(), room)]));
+        DataSettings::own(&RedisOptions {
+            history: HistoryOptions::of_size(77),
+            presence: Some(PresenceOptions { grace, max_edges: 7, max_members: 200, namespaces }),
+            ..RedisOptions::of_url("redis://localhost")
+        })
+    }
+
+    #[test]
+    fn differing_settings_of_presence_are_named() {
+        let in_force = with_presence(Duration::from_secs(5), RoomPresence::Count);
+        assert!(in_force.differences(&in_force).is_empty());
+        assert_eq!(DataSettings::parse(in_force.to_text().as_bytes()).as_ref(), Some(&in_force));
+        let other = with_presence(Duration::from_secs(30), RoomPresence::Members);
+        let here = DataSettings { presence_max_edges: Some(8), ..other };
+        assert_eq!(
+            in_force.differences(&here),
+            [
+                "presence.max_edges is 7 in force, 8 here",
+                "presence.grace is 5s in force, 30s here",
+                "[namespaces.*] (presence, occupancy) differ from those in force",
+            ]
+        );
+        assert_eq!(in_force.differences(&settings()), ["presence.enabled is true in force, false here"]);
+        assert_eq!(settings().differences(&in_force), ["presence.enabled is false in force, true here"]);
+    }
+
+    #[test]
+    fn settings_of_gateways_without_these_fields_are_not_compared() {
+        let own = with_presence(Duration::ZERO, RoomPresence::Count);
+        assert!(!settings().to_text().contains("presence"), "{}", settings().to_text());
+        let older = DataSettings { presence_grace_ms: None, presence_namespaces: None, ..own.clone() };
+        let older = DataSettings::parse(older.to_text().as_bytes()).unwrap();
+        assert!(older.differences(&own).is_empty());
+        assert!(own.differences(&older).is_empty());
     }
 }

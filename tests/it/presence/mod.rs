@@ -14,6 +14,7 @@
 //! - `room_member`: a session in a room.
 //! - `rooms`: counts and members of channels, over brokers.
 //! - `rooms_ws`: rooms on the socket.
+//! - `settings`: replicas whose settings differ.
 //! - `wrong_types`: keys of presence that another program has written.
 
 mod burial;
@@ -30,6 +31,7 @@ pub(crate) mod replica;
 mod room_member;
 mod rooms;
 mod rooms_ws;
+mod settings;
 mod wrong_types;
 
 use std::collections::BTreeMap;
