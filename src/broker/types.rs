@@ -259,7 +259,7 @@ pub enum Published {
     WithPush {
         /// The position in the history.
         position: Position,
-        /// Whether the user was away, so that the message was handed to push.
+        /// Whether the user was away. Then the message is on the stream for push; in memory, this answer is all.
         is_pushed: bool,
     },
 }

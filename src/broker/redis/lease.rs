@@ -65,7 +65,7 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
         match ended {
             Ok(never) => match never {},
             Err(LeaseEnd::Lapsed) => {
-                log::warn!("redis: the presence lease of this replica lapsed; reporting its users again");
+                log::warn!("redis: the presence lease of this replica lapsed; reporting everything again");
                 // If Redis stood still, all leases have lapsed. The others notice at their next beat.
                 quiet_until = quiet_until.max(Instant::now() + 2 * BEAT_INTERVAL);
             }
