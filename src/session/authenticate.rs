@@ -154,6 +154,7 @@ fn to_identity(principal: Principal) -> Result<Identity, NotIdentified> {
         user: ChannelName::of_user(&principal.user).map_err(|_| NotIdentified)?,
         expires_at_ms: principal.expires_at.map(unix_ms),
         grants: principal.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
+        subscribe: Vec::new(),
     })
 }
 
@@ -183,6 +184,7 @@ mod tests {
             user: ChannelName::of_user("42").unwrap(),
             expires_at_ms: Some(1_500),
             grants: vec![ChannelPattern::new("room:*")],
+            subscribe: Vec::new(),
         };
         assert_eq!(to_identity(principal), Ok(expected));
     }
