@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::broker::{Broker, InboxMessage, InboxSendError};
-use crate::metrics::SendResult;
+use crate::metrics::{Metrics, SendResult};
 use protocol::SessionId;
 use protocol::client_message::{ClientMessage, SendError};
-use protocol::conversation::Input;
 
 /// The bounds of the wait that a client is told while the inbox is full, in milliseconds.
 const MIN_WAIT_MS: u64 = 1_000;
@@ -25,8 +24,8 @@ pub(crate) struct SendQueue {
 /// What follows an answer of the broker.
 #[derive(Debug)]
 pub(crate) struct AfterSend {
-    /// The inputs of the conversation.
-    pub(crate) answers: Vec<Input<'static>>,
+    /// The ids of messages, each with its outcome.
+    pub(crate) answers: Vec<(Box<str>, Result<(), SendError>)>,
     /// The message to send next.
     pub(crate) next: Option<ClientMessage>,
 }
@@ -55,7 +54,7 @@ impl SendQueue {
         }
         let next = self.waiting.pop_front();
         self.current = next.as_ref().map(|message| message.id.clone());
-        AfterSend { answers: ids.into_iter().map(|id| Input::Sent { id, outcome }).collect(), next }
+        AfterSend { answers: ids.into_iter().map(|id| (id, outcome)).collect(), next }
     }
 
     fn answer_of(&mut self, error: &InboxSendError, random: f64) -> SendError {
@@ -83,15 +82,16 @@ pub(super) async fn send(
     broker.send(&InboxMessage { user: &user, session, channel, id, message }).await
 }
 
-/// The outcome in metrics.
-pub(super) fn result_of(outcome: &Result<(), InboxSendError>) -> SendResult {
-    match outcome {
+/// Counts an outcome.
+pub(super) fn count(metrics: &Metrics, outcome: &Result<(), InboxSendError>) {
+    let result = match outcome {
         Ok(()) => SendResult::Stored,
         Err(InboxSendError::Full) => SendResult::Busy,
         Err(InboxSendError::Unavailable) => SendResult::Unavailable,
         Err(InboxSendError::IdReused | InboxSendError::BadMessage(_)) => SendResult::Refused,
         Err(InboxSendError::Refused(_)) => SendResult::Failed,
-    }
+    };
+    Metrics::count(&metrics.sends, result);
 }
 
 #[cfg(test)]
@@ -113,13 +113,8 @@ mod tests {
         queue
     }
 
-    fn answers(after: &AfterSend) -> Vec<(&str, Result<(), SendError>)> {
-        let answer = |input: &'_ Input<'static>| match input {
-            Input::Sent { id, outcome } => (id.to_string(), *outcome),
-            other => panic!("{other:?}"),
-        };
-        let answers: Vec<_> = after.answers.iter().map(answer).collect();
-        answers.into_iter().map(|(id, outcome)| (Box::leak(id.into_boxed_str()) as &str, outcome)).collect()
+    fn ids(after: &AfterSend) -> Vec<&str> {
+        after.answers.iter().map(|(id, _)| &**id).collect()
     }
 
     #[test]
@@ -127,7 +122,7 @@ mod tests {
         let mut queue = queue();
         for (id, next) in [("a", Some("b")), ("b", Some("c")), ("c", None)] {
             let after = queue.finish(Ok(()), 0.0);
-            assert_eq!((answers(&after), after.next), (vec![(id, Ok(()))], next.map(message)));
+            assert_eq!((after.answers, after.next), (vec![(id.into(), Ok(()))], next.map(message)));
         }
         assert_eq!(queue.push(message("d")), Some(message("d")));
     }
@@ -141,12 +136,13 @@ mod tests {
         ] {
             let mut queue = queue();
             let after = queue.finish(Err(error), 0.0);
-            assert_eq!(answers(&after), [("a", Err(answer)), ("b", Err(answer)), ("c", Err(answer))]);
+            assert_eq!(ids(&after), ["a", "b", "c"]);
+            assert!(after.answers.iter().all(|(_, outcome)| *outcome == Err(answer)));
             assert_eq!((after.next, queue.push(message("a"))), (None, Some(message("a"))));
         }
         let mut queue = queue();
         let after = queue.finish(Err(InboxSendError::IdReused), 0.0);
-        assert_eq!(answers(&after), [("a", Err(SendError::NotAllowed))]);
+        assert_eq!(after.answers, [("a".into(), Err(SendError::NotAllowed))]);
         assert_eq!(after.next, Some(message("b")), "a refused message is not repeated");
     }
 
@@ -155,7 +151,7 @@ mod tests {
         let mut queue = SendQueue::default();
         let mut wait = |outcome, random| {
             queue.push(message("a"));
-            match answers(&queue.finish(outcome, random))[0].1 {
+            match queue.finish(outcome, random).answers[0].1 {
                 Err(SendError::Busy { after_ms }) => after_ms,
                 _ => 0,
             }
