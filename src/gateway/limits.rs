@@ -37,16 +37,13 @@ pub(super) fn rules(settings: &Settings) -> Rules {
 /// What sessions may do on the channels of each namespace.
 fn namespace_rules(namespaces: &Namespaces) -> NamespaceRules {
     let rules = |name: &str| {
-        let options = namespaces.options(name);
-        ChannelRules {
-            is_public: options.subscribe == SubscribeRule::Public,
-            send: options.send,
-            signals: options.signals,
-            max_last: options.max_last,
-        }
+        let NamespaceSettings { subscribe, send, signals, max_last, .. } = namespaces.options(name);
+        ChannelRules { is_public: subscribe == SubscribeRule::Public, send, signals, max_last }
     };
-    let names = namespaces.entries().map(|(name, _)| name).chain(namespaces.public_names()).chain(["online"]);
-    NamespaceRules::new(rules("default"), names.map(|name| (name.into(), rules(name))))
+    // The options of these differ from the default without a section.
+    let special = ["user", "all", "online"].into_iter();
+    let configured = namespaces.entries().map(|(name, _)| name).chain(namespaces.public_names());
+    NamespaceRules::new(rules("default"), special.chain(configured).map(|name| (name.into(), rules(name))))
 }
 
 /// The limits of a hub.

@@ -45,6 +45,7 @@ mod commands;
 mod connect;
 mod connected;
 mod control;
+mod data_namespaces;
 mod data_settings;
 mod dataset;
 mod downtime;
