@@ -89,6 +89,11 @@ impl Replica {
         }
     }
 
+    /// Whether the replica is connected to the server.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Whether the replica is subscribed to a channel on the server.
     pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.subscribed.contains(channel))
