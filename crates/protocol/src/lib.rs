@@ -12,6 +12,7 @@
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
+//! - [`signal`]: signals, which are never stored.
 //! - [`command`], [`event`], [`members`]: frames from and to a client.
 //! - [`budget`]: rate limits.
 //! - [`heartbeat`]: when to send op 10, and when a silent client times out.
@@ -35,6 +36,7 @@ pub mod payload_limits;
 pub mod position;
 pub mod presence;
 pub mod publication;
+pub mod signal;
 
 #[cfg(test)]
 mod properties;
