@@ -13,7 +13,8 @@ use super::core::{HubAction, HubCore, HubRules};
 use super::drain::DrainSchedule;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
-use super::registry::{FrameSink, SessionKey};
+use super::frame_group::FrameGroup;
+use super::registry::{FrameSink, Offered, SessionKey};
 use crate::broker::{Broker, HubId};
 use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
@@ -89,6 +90,7 @@ impl Hub {
             HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
             HubAction::ReadPresence { read, channel } => self.broker.read_presence(self.id, read, &channel),
             HubAction::CancelPresence(read) => self.broker.cancel_presence(self.id, read),
+            HubAction::Signal(signal) => self.broker.signal(signal),
         }
     }
 
@@ -199,6 +201,10 @@ impl Mailbox for ActorMailbox {
 impl FrameSink for Outbox {
     fn send(&self, frame: Bytes) -> bool {
         self.push(frame) == Pushed::Accepted
+    }
+
+    fn offer(&self, frames: &FrameGroup) -> Offered {
+        Self::offer(self, frames.bytes(), frames.ends()).map_or(Offered::Closed, Offered::Sent)
     }
 
     fn close_too_slow(&self) {

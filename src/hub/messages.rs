@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use crate::broker::HubEvent;
 use crate::socket::client_prefix::ClientPrefix;
@@ -66,6 +67,15 @@ pub enum HubInput {
         session: SessionId,
         /// The answered channel; `None`: all channels of the session's Join, except recovering channels.
         channel: Option<ChannelName>,
+    },
+    /// A session sends a signal to the other sessions of a channel.
+    Signal {
+        /// The sending session.
+        session: SessionId,
+        /// A channel that the session is subscribed to.
+        channel: ChannelName,
+        /// The signal; it is short.
+        signal: Box<RawValue>,
     },
     /// A session has ended.
     Leave {
