@@ -19,9 +19,9 @@ use self::rooms::Rooms;
 use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
-use super::signals::SignalScheduler;
 use super::registry::MAX_HELD;
 use super::registry::{EndedSubscription, FanoutOutcome, FrameReceiver, FrameSink, Registry, SessionKey};
+use super::signals::SignalScheduler;
 use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, LocalReport, ReadId, RecoveryLimits};
 use crate::metrics::{DropReason, Metrics};
 use crate::settings::Namespaces;
@@ -55,6 +55,8 @@ pub struct HubRules {
     pub reports_users: bool,
     /// The options of channels; `None`: no namespace has presence or occupancy.
     pub namespaces: Option<Arc<Namespaces>>,
+    /// The options of channels; `None`: no namespace has signals.
+    pub signal_namespaces: Option<Arc<Namespaces>>,
 }
 
 impl HubRules {
@@ -67,7 +69,12 @@ impl HubRules {
             turn_bytes: TURN_BYTES,
             reports_users: false,
             namespaces: None,
+            signal_namespaces: None,
         }
+    }
+
+    fn has_signals(&self, namespace: &str) -> bool {
+        self.signal_namespaces.as_ref().is_some_and(|namespaces| namespaces.options(namespace).signals)
     }
 }
 

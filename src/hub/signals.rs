@@ -126,8 +126,6 @@ impl<S: FrameSink> SignalScheduler<S> {
             if found.active.is_none() {
                 found.start(receivers(&channel), &sender);
             }
-            // A channel without receivers takes part of the turn, too.
-            budget = budget.saturating_sub(WRITE_COST);
             if found.write(&mut budget, &mut turn) {
                 self.windows.push_back((now + WINDOW, channel));
             } else {
@@ -182,11 +180,7 @@ impl<S: FrameSink> ChannelSignals<S> {
     }
 
     /// Starts to write the collected signals.
-    fn start(
-        &mut self,
-        receivers: Vec<FrameReceiver<S>>,
-        sender: impl Fn(&Signal) -> Option<SessionKey>,
-    ) {
+    fn start(&mut self, receivers: Vec<FrameReceiver<S>>, sender: impl Fn(&Signal) -> Option<SessionKey>) {
         let batch = SignalBatch::new(std::mem::take(&mut self.waiting), sender);
         self.waiting_bytes = 0;
         self.active = Some((batch, receivers));
@@ -195,11 +189,14 @@ impl<S: FrameSink> ChannelSignals<S> {
     /// Writes until the budget is used up. Returns whether all receivers are done.
     fn write(&mut self, budget: &mut usize, turn: &mut SignalTurn) -> bool {
         let Some((batch, receivers)) = &mut self.active else { return true };
-        while *budget > 0
-            && let Some(receiver) = receivers.pop()
-        {
-            batch.send(&receiver, turn);
+        // A channel without receivers takes part of the turn, too.
+        loop {
             *budget = budget.saturating_sub(WRITE_COST);
+            let Some(receiver) = receivers.pop() else { break };
+            batch.send(&receiver, turn);
+            if *budget == 0 {
+                break;
+            }
         }
         let is_done = receivers.is_empty();
         if is_done {
@@ -209,6 +206,3 @@ impl<S: FrameSink> ChannelSignals<S> {
         is_done
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -225,6 +225,7 @@ impl SimulationRun {
                 let failure = self.read_failure();
                 let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
                 self.deliver_events(events);
+                self.publish_signals(replica);
                 return self.check_reports(replica);
             }
             SimulationStep::Session(client) => self.step_session(client),
@@ -306,5 +307,8 @@ impl SimulationRun {
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
         let record = &self.records[channel];
         self.replicas.iter_mut().for_each(|replica| replica.publish(&record.name, &payload));
+        if number % 2 == 0 {
+            self.send_signal(number / 2);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod presence;
 mod requests;
 mod resume;
 mod rooms;
+mod signals;
 mod user_reports;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -191,6 +192,9 @@ impl TestHub {
             HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
             HubAction::ReadPresence { read, channel } => format!("presence {read}: {channel}"),
             HubAction::CancelPresence(read) => format!("cancel-presence {read}"),
+            HubAction::Signal(signal) => {
+                format!("signal {}: {}", signal.channel(), signal.content().to_payload())
+            }
         }
     }
 

@@ -18,10 +18,7 @@ pub(super) struct SignalBatch {
 }
 
 impl SignalBatch {
-    pub(super) fn new(
-        signals: Vec<Arc<Signal>>,
-        sender: impl Fn(&Signal) -> Option<SessionKey>,
-    ) -> Self {
+    pub(super) fn new(signals: Vec<Arc<Signal>>, sender: impl Fn(&Signal) -> Option<SessionKey>) -> Self {
         let senders = signals.iter().enumerate();
         let mut senders: Vec<_> =
             senders.filter_map(|(index, signal)| Some((sender(signal)?, index))).collect();
