@@ -164,7 +164,7 @@ impl<S: FrameSink> ChannelSignals<S> {
 
     fn collect(&mut self, signal: Arc<Signal>) -> Added {
         let bytes = signal.queued_bytes();
-        if let Some(older) = self.waiting.iter().position(|older| signal.replaces(older)) {
+        if let Some(older) = self.waiting.iter().position(|older| replaces(&signal, older)) {
             // The newer signal goes to the end, so signals keep the order of their arrival.
             let replaced = self.waiting.remove(older).queued_bytes();
             self.waiting_bytes = self.waiting_bytes - replaced + bytes;
@@ -205,4 +205,9 @@ impl<S: FrameSink> ChannelSignals<S> {
         }
         is_done
     }
+}
+
+/// Whether a signal has the same sender as an older one.
+fn replaces(signal: &Signal, older: &Signal) -> bool {
+    signal.session() == older.session() && signal.user() == older.user()
 }

@@ -23,8 +23,10 @@ use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
+use protocol::client_message::{ClientMessage, SendError};
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
+use protocol::history_page::{HistoryError, HistoryQuery};
 use protocol::members::MembersRequest;
 use protocol::{Now, SessionId, Variant, Version};
 
@@ -149,6 +151,14 @@ impl SessionPorts for ActorPorts<'_> {
         let read = wrap_future::<_, Session>(read_members(self.services.broker.clone(), request));
         self.context.spawn(read.map(|answer, session, context| session.handle_input(answer, context)));
         None
+    }
+
+    fn send_message(&mut self, ClientMessage { id, .. }: ClientMessage) -> Option<Input<'static>> {
+        Some(Input::Sent { id, outcome: Err(SendError::Unavailable) })
+    }
+
+    fn read_history(&mut self, HistoryQuery { id, channel, .. }: HistoryQuery) -> Option<Input<'static>> {
+        Some(Input::History { id, channel, outcome: Err(HistoryError::Unavailable) })
     }
 }
 

@@ -19,7 +19,8 @@ use crate::metrics::Metrics;
 use protocol::SessionId;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
-use protocol::signal::{Signal, SignalContent};
+use protocol::signal::Signal;
+use protocol::signal_payload::SignalPayload;
 
 /// The maximum number of channels in a batch.
 const MAX_BATCH: usize = 2;
@@ -248,7 +249,8 @@ impl Replica {
                     if self.plan.planted_bug == PlantedBug::EarlyGoLive {
                         hub.mailbox.push(HubInput::GoLive { session: *name, channel: None });
                     }
-                    let is_late = matches!(event, SessionEvent::Subscribed { state, .. } if state.is_live());
+                    let is_late = matches!(&event, SessionEvent::Subscribed(answers)
+                        if answers.iter().any(|answer| answer.state.is_live()));
                     if self.plan.planted_bug != PlantedBug::UnreportedRecovery || !is_late {
                         events.push((*name, event));
                     }
@@ -367,8 +369,8 @@ impl Replica {
         match connection.received.pop_front() {
             Some(Delivered::Message(channel, payload)) => {
                 let payload = payload.as_bytes();
-                if SignalContent::is_signal(payload) {
-                    self.link.receive_signal(channel.as_str(), SignalContent::parse(payload, 9).unwrap());
+                if SignalPayload::is_signal(payload) {
+                    self.link.receive_signal(channel.as_str(), SignalPayload::parse(payload, 9).unwrap());
                     return;
                 }
                 self.link.receive(channel.as_str(), Payload::parse(payload, 1_000).unwrap());

@@ -14,10 +14,14 @@ use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
 use crate::session::drive::{SessionPorts, drive, perform};
 use protocol::channel::ChannelName;
+use protocol::client_message::{ClientMessage, SendError};
 use protocol::close::CloseCode;
 use protocol::conversation::{Conversation, Identity, Input, Token};
+use protocol::history_page::{HistoryError, HistoryQuery};
 use protocol::members::{MembersError, MembersRequest};
 use protocol::position::Position;
+use protocol::signal::ClientSignal;
+use protocol::signal_payload::SignalPayload;
 use protocol::{Now, SessionId, Version};
 
 /// The simulated ports of a session.
@@ -45,11 +49,19 @@ impl SessionPorts for SimulatedPorts<'_> {
 
     fn authenticate(&mut self, _: &Token) -> Input<'static> {
         let user = ChannelName::parse(NAMES[0]).unwrap();
-        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new() }))
+        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new(), subscribe: Vec::new() }))
     }
 
     fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
         Some(Input::Members { id, channel, outcome: Err(MembersError::Unavailable) })
+    }
+
+    fn send_message(&mut self, ClientMessage { id, .. }: ClientMessage) -> Option<Input<'static>> {
+        Some(Input::Sent { id, outcome: Err(SendError::Unavailable) })
+    }
+
+    fn read_history(&mut self, HistoryQuery { id, channel, .. }: HistoryQuery) -> Option<Input<'static>> {
+        Some(Input::History { id, channel, outcome: Err(HistoryError::Unavailable) })
     }
 }
 
@@ -126,13 +138,14 @@ impl SimulationRun {
         let Some(SimulatedSession { name, replica, hub, .. }) = client.session else { return };
         let channel = ChannelName::parse(NAMES[OWN + number / 2 % rooms]).unwrap();
         let signal = RawValue::from_string(format!("\"{name}\"")).unwrap();
-        self.replicas[replica].hubs[hub].send(HubInput::Signal { session: name, channel, signal });
+        self.replicas[replica].hubs[hub]
+            .send(HubInput::Signal { session: name, signal: ClientSignal { channel, signal } });
     }
 
     /// The server publishes the signals of a replica.
     pub(super) fn publish_signals(&mut self, replica: usize) {
         for signal in self.replicas[replica].take_signals() {
-            let payload = signal.content().to_payload().into();
+            let payload = SignalPayload::encode(&signal).into();
             self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
         }
     }

@@ -19,7 +19,7 @@ use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::{Payload, Publication};
-use protocol::signal::{Signal, SignalContent};
+use protocol::signal_payload::SignalPayload;
 
 mod gaps;
 mod history;
@@ -204,9 +204,9 @@ impl LinkCore {
 
     /// Offers a signal to the hubs of its channel, in whatever state the channel is: a signal has no position. Returns
     /// whether the channel has an entry.
-    pub(crate) fn receive_signal(&self, channel: &str, content: SignalContent) -> bool {
+    pub(crate) fn receive_signal(&self, channel: &str, payload: SignalPayload) -> bool {
         let Some(found) = self.channels.get(channel) else { return false };
-        self.inboxes.offer_signal(&found.hubs, &Arc::new(Signal::new(found.name.clone(), content)));
+        self.inboxes.offer_signal(&found.hubs, &Arc::new(payload.on(found.name.clone())));
         true
     }
 

@@ -12,7 +12,7 @@ use crate::broker::{HubId, ReadId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
-use protocol::signal::SignalContent;
+use protocol::signal_payload::SignalPayload;
 
 /// The core, shared by the threads of all hubs and of the link.
 pub(crate) struct SharedLink {
@@ -64,8 +64,8 @@ impl SharedLink {
     }
 
     /// Handles a signal that arrived on a channel. Returns whether the channel has an entry.
-    pub(crate) fn receive_signal(&self, channel: &str, content: SignalContent) -> bool {
-        self.lock().receive_signal(channel, content)
+    pub(crate) fn receive_signal(&self, channel: &str, payload: SignalPayload) -> bool {
+        self.lock().receive_signal(channel, payload)
     }
 
     /// Reports that the state of the core advanced. Wakes the one activity that waits in [`until`](Self::until).

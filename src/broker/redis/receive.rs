@@ -9,7 +9,7 @@ use super::rooms;
 use super::state::RedisState;
 use crate::metrics::{DropReason, Label as _, Metrics, SignalResult};
 use protocol::publication::{Payload, PayloadError, decode_for_users};
-use protocol::signal::SignalContent;
+use protocol::signal_payload::SignalPayload;
 
 /// At most one log line about dropped payloads in this time, because a broken publisher may be fast.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl<'a> PayloadReceiver<'a> {
             return None;
         }
         let received = Some(Instant::now());
-        let is_signal = SignalContent::is_signal(payload) && channel != super::USERS;
+        let is_signal = SignalPayload::is_signal(payload) && channel != super::USERS;
         if !is_signal {
             self.state.metrics.publications_received.inc();
         }
@@ -86,8 +86,8 @@ impl<'a> PayloadReceiver<'a> {
     }
 
     fn deliver_signal(&self, channel: &str, payload: &[u8]) -> Result<(), PayloadError> {
-        let content = SignalContent::parse(payload, self.state.dataset.payload_limits().max_depth)?;
-        if !self.state.link.receive_signal(channel, content) {
+        let signal = SignalPayload::parse(payload, self.state.dataset.payload_limits().max_depth)?;
+        if !self.state.link.receive_signal(channel, signal) {
             Metrics::count(&self.state.metrics.signals, SignalResult::UnknownChannel);
         }
         Ok(())

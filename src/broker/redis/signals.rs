@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::state::RedisState;
 use crate::metrics::{Metrics, SignalResult};
 use protocol::signal::Signal;
+use protocol::signal_payload::SignalPayload;
 
 /// How many signals may wait for Redis. Each takes less than 2 KiB.
 const MAX_QUEUED: usize = 1024;
@@ -94,7 +95,7 @@ async fn publish_batch(state: &RedisState, mut connection: MultiplexedConnection
     pipeline.ignore_errors();
     for signal in batch {
         let channel = state.options.redis_channel(signal.channel().as_str());
-        pipeline.cmd("PUBLISH").arg(channel).arg(signal.content().to_payload());
+        pipeline.cmd("PUBLISH").arg(channel).arg(SignalPayload::encode(signal));
     }
     let answers = timeout(state.options.response_timeout, pipeline.query_async(&mut connection)).await;
     let answers: Vec<RedisResult<u64>> = answers.unwrap_or_else(|_| Ok(Vec::new())).unwrap_or_default();
@@ -108,12 +109,10 @@ async fn publish_batch(state: &RedisState, mut connection: MultiplexedConnection
 mod tests {
     use super::*;
     use protocol::channel::ChannelName;
-    use protocol::signal::SignalContent;
 
     fn signal() -> Arc<Signal> {
         let payload = format!("~{:032x} 42 1", 7);
-        let content = SignalContent::parse(payload.as_bytes(), 1).unwrap();
-        Arc::new(Signal::new(ChannelName::all(), content))
+        Arc::new(SignalPayload::parse(payload.as_bytes(), 1).unwrap().on(ChannelName::all()))
     }
 
     fn counted(metrics: &Metrics, result: SignalResult) -> u64 {

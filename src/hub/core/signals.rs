@@ -3,22 +3,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::value::RawValue;
-
 use super::{FrameSink, HubAction, HubCore};
 use crate::hub::signals::{Added, SignalTurn};
 use crate::metrics::{Metrics, SignalDelivery, SignalResult};
 use protocol::SessionId;
 use protocol::channel::ChannelName;
-use protocol::signal::{Signal, SignalContent};
+use protocol::signal::{ClientSignal, Signal};
 
 impl<S: FrameSink> HubCore<S> {
     /// A session sends a signal. It goes to the broker, which returns it to every hub of the channel.
     pub(super) fn send_signal(
         &mut self,
         session: SessionId,
-        channel: ChannelName,
-        signal: Box<RawValue>,
+        ClientSignal { channel, signal }: ClientSignal,
         actions: &mut Vec<HubAction>,
     ) {
         let Some(key) = self.open_key(session) else { return };
@@ -28,8 +25,7 @@ impl<S: FrameSink> HubCore<S> {
             return self.count_signal(SignalResult::NotSubscribed);
         };
         self.count_signal(SignalResult::Received);
-        let content = SignalContent { session, user: user.into(), signal: signal.into() };
-        actions.push(HubAction::Signal(Arc::new(Signal::new(channel, content))));
+        actions.push(HubAction::Signal(Arc::new(Signal::new(channel, session, user.into(), signal))));
     }
 
     /// A signal has arrived. The inbox counts its bytes until it is delivered or dropped.
@@ -78,7 +74,7 @@ impl<S: FrameSink> HubCore<S> {
         let turn = self.signals.run_turn(
             now,
             |channel| registry.live_receivers(channel),
-            |signal| sessions.get(&signal.content().session).copied(),
+            |signal| sessions.get(&signal.session()).copied(),
         );
         self.count_signal_turn(turn);
     }

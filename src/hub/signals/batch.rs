@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::SignalTurn;
 use crate::hub::frame_group::FrameGroup;
 use crate::hub::registry::{FrameReceiver, FrameSink, Offered, SessionKey};
+use protocol::Variant;
 use protocol::signal::Signal;
 
 /// The signals of a channel that are written together.
@@ -32,15 +33,15 @@ impl SignalBatch {
 
     /// Sends a receiver all signals except its own.
     pub(super) fn send<S: FrameSink>(&mut self, receiver: &FrameReceiver<S>, turn: &mut SignalTurn) {
-        let is_deflated = receiver.variant.is_deflated;
+        let variant = receiver.variant;
         let own = self.senders.binary_search_by_key(&receiver.session, |(session, _)| *session);
         let others;
         let frames = match own {
             Ok(_) => {
-                others = self.join_others(receiver.session, is_deflated);
+                others = self.join_others(receiver.session, variant);
                 &others
             }
-            Err(_) => self.group(is_deflated),
+            Err(_) => self.group(variant),
         };
         let all = frames.ends().len();
         if all == 0 {
@@ -55,16 +56,16 @@ impl SignalBatch {
         }
     }
 
-    fn group(&mut self, is_deflated: bool) -> &FrameGroup {
-        let frames = self.signals.iter().map(|signal| signal.frame(is_deflated));
-        self.groups[usize::from(is_deflated)].get_or_insert_with(|| FrameGroup::join(frames))
+    fn group(&mut self, variant: Variant) -> &FrameGroup {
+        let frames = self.signals.iter().map(|signal| signal.frame(variant));
+        self.groups[usize::from(variant.is_deflated)].get_or_insert_with(|| FrameGroup::join(frames))
     }
 
     /// The signals that a session has not sent. A payload of a backend may name any user, so a session may have several
     /// signals.
-    fn join_others(&self, session: SessionKey, is_deflated: bool) -> FrameGroup {
+    fn join_others(&self, session: SessionKey, variant: Variant) -> FrameGroup {
         let is_other = |index: usize| self.senders.binary_search(&(session, index)).is_err();
         let others = self.signals.iter().enumerate().filter(|(index, _)| is_other(*index));
-        FrameGroup::join(others.map(|(_, signal)| signal.frame(is_deflated)))
+        FrameGroup::join(others.map(|(_, signal)| signal.frame(variant)))
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::hub::signals::{MAX_WAITING_BYTES, WINDOW};
 use crate::metrics::{ResultLabel, SignalDelivery, SignalResult};
 use crate::settings::{NamespaceSettings, Namespaces};
-use protocol::signal::{Signal, SignalContent};
+use protocol::signal::{ClientSignal, Signal};
 use serde_json::value::RawValue;
 
 const ROOM: &str = "room:7";
@@ -35,9 +35,8 @@ fn live_in_room(hub: &mut TestHub, session: u128) -> FrameRecorder {
 }
 
 fn signal(session: u128, user: &str, json: &str) -> Arc<Signal> {
-    let signal = RawValue::from_string(json.to_owned()).unwrap().into();
-    let content = SignalContent { session: SessionId(session), user: user.into(), signal };
-    Arc::new(Signal::new(channel(ROOM), content))
+    let signal = RawValue::from_string(json.to_owned()).unwrap();
+    Arc::new(Signal::new(channel(ROOM), SessionId(session), user.into(), signal))
 }
 
 impl TestHub {
@@ -54,7 +53,8 @@ impl TestHub {
 
     fn send(&mut self, session: u128, name: &str, json: &str) -> Vec<String> {
         let signal = RawValue::from_string(json.to_owned()).unwrap();
-        self.on(HubInput::Signal { session: SessionId(session), channel: channel(name), signal })
+        let signal = ClientSignal { channel: channel(name), signal };
+        self.on(HubInput::Signal { session: SessionId(session), signal })
     }
 
     fn signals(&self, result: SignalResult) -> u64 {
