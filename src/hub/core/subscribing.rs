@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::requests::SessionAnswer;
 use super::{EndedSubscription, FrameSink, HubAction, HubCore, RequestKind, SessionKey};
-use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
+use crate::broker::{Cut, HistoryRange, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription};
 use crate::metrics::{Metrics, RecoveryResult};
@@ -188,7 +188,8 @@ impl<S: FrameSink> HubCore<S> {
         pending.start_read(read);
         self.reads.insert(read, (session, channel.clone()));
         let (channel, limits) = (channel.clone(), self.rules.recovery);
-        actions.push(HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }));
+        let range = HistoryRange::Since { since, cut };
+        actions.push(HubAction::Read(HistoryRequest { read, user, channel, range, limits }));
     }
 
     /// Handles the end of a read.
