@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn with_presence(grace: Duration, room: RoomPresence) -> DataSettings {
-        let room = NamespaceSettings { presence: room, occupancy: false };
+        let room = NamespaceSettings { presence: room, occupancy: false, ..Default::default() };
         let namespaces = Arc::new(Namespaces::from_iter([("room".into(), room)]));
         DataSettings::own(&RedisOptions {
             history: HistoryOptions::of_size(77),

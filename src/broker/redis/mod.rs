@@ -21,6 +21,7 @@
 //! - `history`: reads histories.
 //! - `pages`: reads pages of histories for clients and operators.
 //! - `publishing`: publishes, and retries where a retry is safe.
+//! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `online`: reads which users are online, and sends the other queries about presence.
 //! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
@@ -50,6 +51,7 @@ mod dataset;
 mod downtime;
 mod function;
 mod history;
+mod inbox;
 mod known_dataset;
 mod lease;
 mod link;
