@@ -63,6 +63,33 @@ pub struct Recovered {
     pub has_more: bool,
 }
 
+impl Recovered {
+    /// No message. `position`: where the client begins.
+    pub fn nothing(position: Position) -> Self {
+        Self { position, publications: Arc::new([]), sizes: FrameSizes::default(), has_more: false }
+    }
+
+    /// The newest of these messages whose sizes together are accepted by `fits`.
+    #[must_use]
+    pub fn newest(self, fits: impl Fn(FrameSizes) -> bool) -> Self {
+        if fits(self.sizes) {
+            return self;
+        }
+        let mut sizes = FrameSizes::default();
+        let mut first = self.publications.len();
+        for publication in self.publications.iter().rev() {
+            let with_one_more = sizes.plus(FrameSizes::of(publication));
+            if !fits(with_one_more) {
+                break;
+            }
+            (sizes, first) = (with_one_more, first - 1);
+        }
+        let (dropped, kept) = self.publications.split_at(first);
+        let position = dropped.last().and_then(|publication| publication.position()).unwrap_or(self.position);
+        Self { position, publications: kept.into(), sizes, has_more: self.has_more }
+    }
+}
+
 /// Why a client does not continue from its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecovered {
