@@ -1,6 +1,7 @@
 //! The limits of all parts, from the settings and the system's limit of open files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::broker::RecoveryLimits;
 use crate::hub::HubLimits;
@@ -15,6 +16,7 @@ use crate::socket::frame_reader::Bounds;
 use crate::socket::limits::Caps;
 use crate::socket::proxies::TrustedProxies;
 use protocol::conversation::Rules;
+use protocol::namespace_rules::NamespaceRules;
 
 /// The rules of a conversation.
 pub(super) fn rules(settings: &Settings) -> Rules {
@@ -25,7 +27,11 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,
         max_subscriptions: settings.limits.subscriptions_per_session,
-        public_namespaces: settings.channels.public_namespaces.clone(),
+        sends_per_minute: 60,
+        signals_per_minute: 600,
+        signal_interval: Duration::from_millis(250),
+        max_send_bytes: 32_768,
+        namespaces: NamespaceRules::public(&settings.channels.public_namespaces),
     }
 }
 

@@ -196,14 +196,19 @@ impl<S: FrameSink> HubCore<S> {
             }
             HubInput::Subscribe { session, wanted } => {
                 let Some(session) = self.open_key(session) else { return };
-                self.start_request(now, session, RequestKind::Subscribe, vec![wanted], actions);
+                self.start_request(now, session, RequestKind::Subscribe, wanted, actions);
             }
-            HubInput::Unsubscribe { session, channel, answer } => {
+            HubInput::Unsubscribe { session, channels, answer } => {
                 let Some(session) = self.key(session) else { return };
-                let flushed = self.fanouts.flush(session, &channel);
-                self.count_fanout(flushed);
-                self.leave_room(session, &channel, actions);
-                let ended = self.registry.unsubscribe(session, &channel);
+                let ended: Vec<_> = channels
+                    .iter()
+                    .filter_map(|channel| {
+                        let flushed = self.fanouts.flush(session, channel);
+                        self.count_fanout(flushed);
+                        self.leave_room(session, channel, actions);
+                        self.registry.unsubscribe(session, channel)
+                    })
+                    .collect();
                 answer.into_iter().for_each(|answer| self.registry.send(session, answer));
                 ended.into_iter().for_each(|ended| self.on_subscription_end(ended, actions));
             }
@@ -216,6 +221,8 @@ impl<S: FrameSink> HubCore<S> {
                 self.metrics.publications_delivered.inc_by(delivered);
                 self.send_counts(session, channel.as_ref());
             }
+            // Signals are not delivered yet.
+            HubInput::Signal { .. } => {}
             HubInput::Leave { session } => self.on_leave(session, actions),
         }
         self.metrics.subscriptions.inc_by(self.registry.subscription_count() as i64 - before as i64);
@@ -281,7 +288,12 @@ impl<S: FrameSink> HubCore<S> {
                 self.reads.remove(&read);
                 actions.push(HubAction::CancelRead(read));
             }
-            self.requests.remove_channel(pending.request(), &channel);
+            let answer = self.requests.remove_channel(pending.request(), &channel);
+            // Nothing is answered to a session that has left.
+            if let Some(answer) = answer.filter(|answer| self.registry.user_channel(answer.session).is_some())
+            {
+                self.send_answer(pending.request(), answer, actions);
+            }
         }
         if is_last {
             self.cancel_presence(&channel, actions);

@@ -16,6 +16,7 @@ use super::authenticate::authenticate;
 use super::clock::now;
 use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
+use super::history::read_history;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
 use super::services::Services;
@@ -23,8 +24,10 @@ use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
+use protocol::client_message::{ClientMessage, SendError};
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
+use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
 use protocol::{Now, SessionId, Variant, Version};
 
@@ -147,6 +150,17 @@ impl SessionPorts for ActorPorts<'_> {
 
     fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>> {
         let read = wrap_future::<_, Session>(read_members(self.services.broker.clone(), request));
+        self.context.spawn(read.map(|answer, session, context| session.handle_input(answer, context)));
+        None
+    }
+
+    fn send_message(&mut self, ClientMessage { id, .. }: ClientMessage) -> Option<Input<'static>> {
+        Some(Input::Sent { id, outcome: Err(SendError::Unavailable) })
+    }
+
+    fn read_history(&mut self, query: HistoryQuery) -> Option<Input<'static>> {
+        let Services { broker, max_history_bytes, .. } = self.services;
+        let read = wrap_future::<_, Session>(read_history(broker.clone(), query, *max_history_bytes));
         self.context.spawn(read.map(|answer, session, context| session.handle_input(answer, context)));
         None
     }

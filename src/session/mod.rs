@@ -7,7 +7,7 @@
 //! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
-//! - `members`: reads the members of channels.
+//! - `members`: reads the members of channels. `history`: reads pages of their histories.
 //! - [`staleness`]: whether revocations may be unknown.
 //! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
 //! - `clock`: reads the clocks for a session.
@@ -19,6 +19,7 @@ mod authenticate;
 mod clock;
 pub(crate) mod drive;
 pub mod heartbeat;
+mod history;
 pub mod limits;
 mod members;
 mod services;

@@ -39,6 +39,7 @@ use self::run::SimulationRun;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 use protocol::heartbeat::HeartbeatRules;
+use protocol::namespace_rules::NamespaceRules;
 
 /// The default number of runs.
 const RUNS: u64 = 4_000;
@@ -192,7 +193,11 @@ fn rules() -> Rules {
         max_message_bytes: 65_536,
         messages_per_minute: 0,
         max_subscriptions: 0,
-        public_namespaces: vec!["room".to_owned()],
+        sends_per_minute: 0,
+        signals_per_minute: 0,
+        signal_interval: Duration::ZERO,
+        max_send_bytes: 32_768,
+        namespaces: NamespaceRules::public(["room"]),
     }
 }
 

@@ -236,7 +236,8 @@ impl Replica {
                     if self.plan.planted_bug == PlantedBug::EarlyGoLive {
                         hub.mailbox.push(HubInput::GoLive { session: *name, channel: None });
                     }
-                    let is_late = matches!(event, SessionEvent::Subscribed { state, .. } if state.is_live());
+                    let is_late = matches!(&event, SessionEvent::Subscribed(answers)
+                        if answers.iter().any(|answer| answer.state.is_live()));
                     if self.plan.planted_bug != PlantedBug::UnreportedRecovery || !is_late {
                         events.push((*name, event));
                     }

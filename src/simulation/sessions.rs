@@ -13,8 +13,10 @@ use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
 use crate::session::drive::{SessionPorts, drive, perform};
 use protocol::channel::ChannelName;
+use protocol::client_message::{ClientMessage, SendError};
 use protocol::close::CloseCode;
 use protocol::conversation::{Conversation, Identity, Input, Token};
+use protocol::history_page::{HistoryError, HistoryQuery};
 use protocol::members::{MembersError, MembersRequest};
 use protocol::position::Position;
 use protocol::{Now, SessionId, Version};
@@ -44,11 +46,19 @@ impl SessionPorts for SimulatedPorts<'_> {
 
     fn authenticate(&mut self, _: &Token) -> Input<'static> {
         let user = ChannelName::parse(NAMES[0]).unwrap();
-        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new() }))
+        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new(), subscribe: Vec::new() }))
     }
 
     fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
         Some(Input::Members { id, channel, outcome: Err(MembersError::Unavailable) })
+    }
+
+    fn send_message(&mut self, ClientMessage { id, .. }: ClientMessage) -> Option<Input<'static>> {
+        Some(Input::Sent { id, outcome: Err(SendError::Unavailable) })
+    }
+
+    fn read_history(&mut self, HistoryQuery { id, channel, .. }: HistoryQuery) -> Option<Input<'static>> {
+        Some(Input::History { id, channel, outcome: Err(HistoryError::Unavailable) })
     }
 }
 

@@ -31,7 +31,7 @@ use super::{
     HubId, Inbox, InboxMessage, InboxPage, InboxSendError, LocalReport, PresenceError, PresenceOptions,
     PublishError, PublishOutcome, PublishRequest, Published, ReadId, RoomMembers, SubscribeAck,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{HistoryReadKind, Metrics};
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
@@ -151,6 +151,7 @@ impl MemoryBroker {
         let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
         let mut state = self.shared.state.lock();
         let page = collect(&mut state.history, &channel, HistoryRange::Page(range), limits);
+        Metrics::count(&self.shared.metrics.history_reads, HistoryReadKind::Page);
         page.map_err(|_| HistoryReadError::Unreadable)
     }
 

@@ -18,6 +18,7 @@ use super::super::{
     NotRecovered, ReadId, Recovered, RecoveryLimits,
 };
 use super::state::RedisState;
+use crate::metrics::{HistoryReadKind, Metrics};
 
 type PageOutcome = Result<Recovered, HistoryReadError>;
 
@@ -90,7 +91,10 @@ pub(super) async fn read(state: &RedisState, request: HistoryPageRequest) -> Pag
     let request = HistoryRequest { read, user, channel, range: HistoryRange::Page(range), limits };
     state.link.edit(|link| link.read(pages.hub, request));
     match timeout(state.options.response_timeout, answered).await {
-        Ok(Ok(outcome)) => outcome,
+        Ok(Ok(outcome)) => {
+            Metrics::count(&state.metrics.history_reads, HistoryReadKind::Page);
+            outcome
+        }
         Ok(Err(_)) => Err(HistoryReadError::Unavailable),
         Err(_) => Err(HistoryReadError::Timeout),
     }

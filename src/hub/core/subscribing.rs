@@ -266,9 +266,14 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    fn send_answer(&mut self, request: HubRequestId, answer: SessionAnswer, actions: &mut Vec<HubAction>) {
+    pub(super) fn send_answer(
+        &mut self,
+        request: HubRequestId,
+        answer: SessionAnswer,
+        actions: &mut Vec<HubAction>,
+    ) {
         let SessionAnswer { session, known, event } = answer;
-        let is_alone = matches!(event, SessionEvent::Subscribed { .. });
+        let is_alone = matches!(event, SessionEvent::Subscribed(_));
         for channel in known {
             let pending = self.registry.pending(session, &channel);
             if let Some(pending) = pending.filter(|pending| pending.request() == request) {
@@ -326,7 +331,8 @@ impl Resolution {
     }
 
     fn recovered(since: Position, missed: Arc<[Arc<Publication>]>) -> Self {
-        let state = SubscriptionState::Live { position: since, recovered: Some(true), presence: None, last: None };
+        let state =
+            SubscriptionState::Live { position: since, recovered: Some(true), presence: None, last: None };
         Self { state, outcome: Some(RecoveryResult::Recovered), missed }
     }
 

@@ -6,7 +6,7 @@ use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
-use protocol::conversation::{ResumePoint, SubscribeRequest};
+use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
 mod broker_calls;
@@ -44,7 +44,7 @@ type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
     let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
-    SubscribeRequest { channel: channel(name), since, request_id }
+    SubscribeRequest { channel: channel(name), since, last: 0, request_id }
 }
 
 /// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
@@ -104,14 +104,14 @@ impl TestHub {
 
     /// Subscribes to a channel with request id 7.
     fn subscribe(&mut self, session: u128, name: &str, since: Option<&str>) -> Vec<String> {
-        self.on(HubInput::Subscribe { session: SessionId(session), wanted: wanted((name, since), 7) })
+        self.on(HubInput::Subscribe { session: SessionId(session), wanted: vec![wanted((name, since), 7)] })
     }
 
     fn unsubscribe(&mut self, session: u128, name: &str) -> Vec<String> {
         let answer = protocol::frame::encode(protocol::frame::FrameKind::Text, br#"{"op":6}"#);
         self.on(HubInput::Unsubscribe {
             session: SessionId(session),
-            channel: channel(name),
+            channels: vec![channel(name)],
             answer: Some(answer),
         })
     }
@@ -149,10 +149,11 @@ impl TestHub {
     /// Ends a read with the messages of a channel at these offsets, which are `bytes` long in total.
     fn finish_read(&mut self, read: ReadId, name: &str, offsets: &[u64], bytes: usize) -> Vec<String> {
         let publications = offsets.iter().map(|offset| durable(name, *offset)).collect();
+        let position = at(offsets[0] - 1);
         // Above the budget, one message makes up all bytes; below it, the messages are short.
         let longest = if bytes > 1_000 { bytes } else { 0 };
         let sizes = FrameSizes { all: bytes, longest };
-        self.end_read(read, Ok(Recovered { position: at(0), publications, sizes, has_more: false }))
+        self.end_read(read, Ok(Recovered { position, publications, sizes, has_more: false }))
     }
 
     fn end_read(&mut self, read: ReadId, outcome: Result<Recovered, NotRecovered>) -> Vec<String> {
@@ -173,8 +174,11 @@ impl TestHub {
                         let states: Vec<_> = states.iter().map(|state| describe_state(*state)).collect();
                         format!("{session} joined: {}", states.join(", "))
                     }
-                    SessionEvent::Subscribed { channel, request_id, state } => {
-                        format!("{session} subscribed {channel} #{request_id}: {}", describe_state(*state))
+                    SessionEvent::Subscribed(answers) => {
+                        let answers = answers.iter().map(|ChannelAnswer { channel, request_id, state }| {
+                            format!("{channel} #{request_id}: {}", describe_state(*state))
+                        });
+                        format!("{session} subscribed {}", answers.collect::<Vec<_>>().join(", "))
                     }
                     other => panic!("{other:?}"),
                 }
@@ -229,7 +233,7 @@ fn describe_report(report: &LocalReport) -> String {
 
 fn describe_state(state: SubscriptionState) -> String {
     match state {
-        SubscriptionState::Live { position, recovered, presence } => {
+        SubscriptionState::Live { position, recovered, presence, .. } => {
             let recovered = match recovered {
                 None => "",
                 Some(true) => " recovered",

@@ -6,7 +6,7 @@ fn both(event: &Event) -> (String, String) {
 }
 
 fn live(offset: u64, recovered: Option<bool>) -> SubscriptionState {
-    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered, presence: None }
+    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered, presence: None, last: None }
 }
 
 fn room() -> ChannelName {

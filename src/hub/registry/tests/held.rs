@@ -1,6 +1,7 @@
 //! Publications that a pending subscription holds.
 
 use super::*;
+use protocol::conversation::ResumePoint;
 
 #[test]
 fn no_publication_overtakes_held_ones() {

@@ -33,7 +33,7 @@ pub(super) struct CheckedConversation {
     /// The id of the last request for each channel.
     request_ids: HashMap<ChannelName, u32>,
     /// The number of requests for members without an answer.
-    open_members_requests: u8,
+    open_requests: u8,
     /// Whether the test passed an answer without a request.
     got_unsolicited_answer: bool,
 }
@@ -60,7 +60,7 @@ impl CheckedConversation {
             listed: HashSet::new(),
             recovering: HashMap::new(),
             request_ids: HashMap::new(),
-            open_members_requests: 0,
+            open_requests: 0,
             got_unsolicited_answer: false,
         }
     }
@@ -117,7 +117,8 @@ impl CheckedConversation {
     }
 
     fn answer_subscribe(&mut self, channel: &ChannelName, request_id: u32, is_live: bool) {
-        self.handle(Input::Subscribed { channel: channel.clone(), request_id, state: state(is_live) });
+        let answer = ChannelAnswer { channel: channel.clone(), request_id, state: state(is_live) };
+        self.handle(Input::Subscribed(vec![answer]));
     }
 
     /// Answers the last request.
@@ -127,13 +128,18 @@ impl CheckedConversation {
                 let user = ChannelName::of_user("42").unwrap();
                 let grants = vec![ChannelPattern::new("room:*")];
                 let expires_at_ms = Some(UNIX_START_MS + 60_000);
-                self.handle(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
+                self.handle(Input::Verified(Ok(Identity { user, expires_at_ms, grants, subscribe: vec![] })));
             }
             Some(Action::Join { channels }) => {
                 self.handle(Input::Joined(vec![state(is_live); channels.len()]))
             }
-            Some(Action::Subscribe(request)) => {
-                self.answer_subscribe(&request.channel, request.request_id, is_live)
+            Some(Action::Subscribe(requests)) => {
+                let answer = |SubscribeRequest { channel, request_id, .. }: SubscribeRequest| ChannelAnswer {
+                    channel,
+                    request_id,
+                    state: state(is_live),
+                };
+                self.handle(Input::Subscribed(requests.into_iter().map(answer).collect()));
             }
             _ => {}
         }
@@ -166,7 +172,7 @@ impl CheckedConversation {
     fn handle(&mut self, input: Input<'_>) {
         let is_deadline = matches!(input, Input::DeadlinePassed);
         if matches!(input, Input::Members { .. }) {
-            self.open_members_requests = self.open_members_requests.saturating_sub(1);
+            self.open_requests = self.open_requests.saturating_sub(1);
         }
         let mut actions = Vec::new();
         self.conversation.handle(self.now, input, &mut actions);
@@ -197,18 +203,22 @@ impl CheckedConversation {
                 self.own = channels[..2].iter().map(|request| request.channel.clone()).collect();
                 channels.iter().for_each(|request| self.check_request(request));
             }
-            Action::Subscribe(request) => {
+            Action::Subscribe(requests) => {
                 assert_eq!(self.readys, 1, "Subscribe before Ready");
-                self.check_request(request);
+                assert!(!requests.is_empty(), "an empty Subscribe");
+                requests.iter().for_each(|request| self.check_request(request));
             }
-            Action::Unsubscribe { channel, answer } => {
+            Action::Unsubscribe { channels, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
                 assert_eq!(answer.is_some(), self.conversation.version() == Version::V2, "{answer:?}");
                 answer.iter().for_each(|answer| self.check_event(answer));
-                assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
-                assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
-                self.live.remove(channel);
-                self.recovering.remove(channel);
+                assert!(!channels.is_empty(), "an empty Unsubscribe");
+                for channel in channels {
+                    assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
+                    assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
+                    self.live.remove(channel);
+                    self.recovering.remove(channel);
+                }
             }
             Action::GoLive(None) => {
                 assert!(matches!(before, Some(Action::Send(Event::Ready { .. }))), "{before:?}");
@@ -216,10 +226,11 @@ impl CheckedConversation {
             }
             Action::GoLive(Some(live)) => self.check_going_live(before, live),
             Action::ReadMembers(request) => {
-                self.open_members_requests += 1;
-                assert!(self.open_members_requests <= MAX_OPEN_MEMBERS_REQUESTS);
+                self.open_requests += 1;
+                assert!(self.open_requests <= MAX_OPEN_REQUESTS);
                 assert!(self.subscribed.contains(&request.channel), "{request:?} without a subscription");
             }
+            Action::SendMessage(_) | Action::Signal(_) | Action::ReadHistory(_) => {}
             Action::Close(_) | Action::CloseWith(..) => self.closed = true,
         }
         let limit = self.rules.max_subscriptions as usize;
@@ -317,7 +328,7 @@ impl CheckedConversation {
 fn state(is_live: bool) -> SubscriptionState {
     let position = Position { epoch: 9, offset: 9 };
     match is_live {
-        true => SubscriptionState::Live { position, recovered: None, presence: None },
+        true => SubscriptionState::Live { position, recovered: None, presence: None, last: None },
         false => SubscriptionState::Recovering { since: Some(position) },
     }
 }

@@ -66,7 +66,11 @@ pub(super) fn rules() -> impl Strategy<Value = Rules> {
             max_message_bytes: 65_536,
             messages_per_minute,
             max_subscriptions,
-            public_namespaces: if public { vec!["news".into()] } else { vec![] },
+            sends_per_minute: 0,
+            signals_per_minute: 0,
+            signal_interval: Duration::from_millis(250),
+            max_send_bytes: 64,
+            namespaces: NamespaceRules::public(public.then_some("news")),
         })
 }
 
@@ -83,6 +87,7 @@ fn identity() -> impl Strategy<Value = Identity> {
             user: ChannelName::of_user(user).unwrap(),
             expires_at_ms,
             grants: grants.into_iter().map(ChannelPattern::new).collect(),
+            subscribe: vec![],
         },
     )
 }

@@ -11,6 +11,7 @@
 //! - `subscriptions.rs`: Subscribe and Unsubscribe.
 
 use super::*;
+use crate::namespace_rules::ChannelRules;
 
 mod by_server;
 mod closing;
@@ -37,7 +38,17 @@ fn rules() -> Rules {
         max_message_bytes: 65_536,
         messages_per_minute: 120,
         max_subscriptions: 3,
-        public_namespaces: vec!["news".into()],
+        sends_per_minute: 60,
+        signals_per_minute: 600,
+        signal_interval: 250 * MS,
+        max_send_bytes: 64,
+        namespaces: NamespaceRules::new(
+            ChannelRules::default(),
+            [
+                ("news".into(), ChannelRules { is_public: true, ..ChannelRules::default() }),
+                ("room".into(), ChannelRules { send: true, signals: true, max_last: 30, is_public: false }),
+            ],
+        ),
     }
 }
 
@@ -47,6 +58,7 @@ fn token_of(user: &str) -> Identity {
         user: ChannelName::of_user(user).unwrap(),
         expires_at_ms: None,
         grants: vec![ChannelPattern::new("room:*")],
+        subscribe: vec![],
     }
 }
 
@@ -116,7 +128,7 @@ impl ScriptedClient {
         for action in &actions {
             match action {
                 Action::Join { channels } => self.requests.clone_from(channels),
-                Action::Subscribe(request) => self.requests.push(request.clone()),
+                Action::Subscribe(requests) => self.requests.extend_from_slice(requests),
                 _ => {}
             }
         }
@@ -155,7 +167,7 @@ impl ScriptedClient {
 
     fn answer(&mut self, request_id: u32, state: SubscriptionState) -> Vec<String> {
         let channel = self.find_request(request_id).map_or_else(room, |request| request.channel.clone());
-        self.handle(Input::Subscribed { channel, request_id, state })
+        self.handle(Input::Subscribed(vec![ChannelAnswer { channel, request_id, state }]))
     }
 
     fn find_request(&self, request_id: u32) -> Option<&SubscribeRequest> {
@@ -198,13 +210,17 @@ fn line(version: Version, action: &Action) -> String {
         Action::Join { channels } => {
             channels.iter().fold("join".to_owned(), |line, request| format!("{line} {}", describe(request)))
         }
-        Action::Subscribe(request) => {
-            format!("subscribe {} with request id {}", describe(request), request.request_id)
+        Action::Subscribe(requests) => {
+            let requests = requests
+                .iter()
+                .map(|request| format!("{} with request id {}", describe(request), request.request_id));
+            format!("subscribe {}", requests.collect::<Vec<_>>().join(", "))
         }
-        Action::Unsubscribe { channel, answer } => {
+        Action::Unsubscribe { channels, answer } => {
             let answer =
                 answer.as_ref().map_or_else(|| "nothing".to_owned(), |answer| answer.to_json(version));
-            format!("unsubscribe {channel}, then {answer}")
+            let channels: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
+            format!("unsubscribe {}, then {answer}", channels.join(" "))
         }
         Action::GoLive(None) => "go live".to_owned(),
         Action::GoLive(Some(channel)) => format!("go live on {channel}"),
@@ -212,13 +228,22 @@ fn line(version: Version, action: &Action) -> String {
             let after = after.as_ref().map(|after| format!(" after {after}")).unwrap_or_default();
             format!("read members of {channel}{after} for {id}")
         }
+        Action::SendMessage(ClientMessage { id, channel, message }) => {
+            format!("put {message} of {channel} into the inbox for {id}")
+        }
+        Action::Signal(ClientSignal { channel, signal }) => format!("signal {signal} on {channel}"),
+        Action::ReadHistory(HistoryQuery { id, channel, before, limit }) => {
+            let before = before.map(|before| format!(" before {before}")).unwrap_or_default();
+            format!("read {limit} of {channel}{before} for {id}")
+        }
         Action::Close(code) => format!("close {}", code.code()),
         Action::CloseWith(code, reason) => format!("close {} {reason}", code.code()),
     }
 }
 
-fn describe(SubscribeRequest { channel, since, .. }: &SubscribeRequest) -> String {
+fn describe(SubscribeRequest { channel, since, last, .. }: &SubscribeRequest) -> String {
     match since {
+        None if *last > 0 => format!("the last {last} of {channel}"),
         None => channel.to_string(),
         Some(ResumePoint::Position(position)) => format!("{channel}@{position}"),
         Some(ResumePoint::Invalid) => format!("{channel}@?"),
@@ -227,7 +252,7 @@ fn describe(SubscribeRequest { channel, since, .. }: &SubscribeRequest) -> Strin
 
 /// The state of a channel that is live after position 9-`offset`.
 fn live_at(offset: u64, recovered: Option<bool>) -> SubscriptionState {
-    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered, presence: None }
+    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered, presence: None, last: None }
 }
 
 fn room() -> ChannelName {
