@@ -1,7 +1,6 @@
 //! The limits of all parts, from the settings and the system's limit of open files.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::broker::RecoveryLimits;
 use crate::hub::HubLimits;
@@ -9,14 +8,14 @@ use crate::hub::core::HubRules;
 use crate::metrics::Metrics;
 use crate::session::heartbeat;
 use crate::session::limits::SessionCaps;
-use crate::settings::{NamespaceSettings, Settings};
+use crate::settings::{NamespaceSettings, Namespaces, Settings, SubscribeRule};
 use crate::socket::SocketOptions;
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::frame_reader::Bounds;
 use crate::socket::limits::Caps;
 use crate::socket::proxies::TrustedProxies;
 use protocol::conversation::Rules;
-use protocol::namespace_rules::NamespaceRules;
+use protocol::namespace_rules::{ChannelRules, NamespaceRules};
 
 /// The rules of a conversation.
 pub(super) fn rules(settings: &Settings) -> Rules {
@@ -27,12 +26,24 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,
         max_subscriptions: settings.limits.subscriptions_per_session,
-        sends_per_minute: 60,
-        signals_per_minute: 600,
-        signal_interval: Duration::from_millis(250),
-        max_send_bytes: 32_768,
-        namespaces: NamespaceRules::public(&settings.channels.public_namespaces),
+        sends_per_minute: session.sends_per_minute,
+        signals_per_minute: session.signals_per_minute,
+        signal_interval: session.signal_interval,
+        max_send_bytes: settings.inbox.max_message_bytes,
+        namespaces: namespace_rules(&settings.namespaces),
     }
+}
+
+/// What sessions may do on the channels of each namespace.
+fn namespace_rules(namespaces: &Namespaces) -> NamespaceRules {
+    let rules = |name: &str| {
+        let NamespaceSettings { subscribe, send, signals, max_last, .. } = namespaces.options(name);
+        ChannelRules { is_public: subscribe == SubscribeRule::Public, send, signals, max_last }
+    };
+    // The options of these differ from the default without a section.
+    let special = ["user", "all", "online"].into_iter();
+    let configured = namespaces.entries().map(|(name, _)| name).chain(namespaces.public_names());
+    NamespaceRules::new(rules("default"), special.chain(configured).map(|name| (name.into(), rules(name))))
 }
 
 /// The limits of a hub.
