@@ -96,6 +96,11 @@ impl Replica {
         }
     }
 
+    /// Whether the replica is connected to the server.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// The signals that the replica publishes; none while it is not connected.
     pub(super) fn take_signals(&mut self) -> Vec<Arc<Signal>> {
         let signals = std::mem::take(&mut self.signals);

@@ -9,6 +9,7 @@ use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 use protocol::signal_payload::SignalPayload;
 
+mod batches;
 mod broker_calls;
 mod presence;
 mod requests;
