@@ -154,7 +154,11 @@ impl SimulationRun {
     /// The server publishes the signals of a replica.
     pub(super) fn publish_signals(&mut self, replica: usize) {
         for signal in self.replicas[replica].take_signals() {
-            let payload = SignalPayload::encode(&signal).into();
+            let mut payload = SignalPayload::encode(&signal);
+            if self.plan.planted_bug == PlantedBug::EchoedSignal {
+                payload = payload.replacen(&signal.session().to_string(), &SessionId(0).to_string(), 1);
+            }
+            let payload = payload.into();
             self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
         }
     }
