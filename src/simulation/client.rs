@@ -115,6 +115,7 @@ pub(super) struct FrameFields<'a> {
     pub(super) channel: Option<&'a str>,
     pub(super) position: Option<&'a str>,
     pub(super) message: Option<u64>,
+    pub(super) signal: Option<&'a str>,
     pub(super) state: Option<&'a str>,
     pub(super) recovered: Option<bool>,
     pub(super) reason: Option<&'a str>,

@@ -254,6 +254,7 @@ impl SimulationRun {
                 let failure = self.read_failure();
                 let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
                 self.deliver_events(events);
+                self.publish_signals(replica);
                 return self.check_reports(replica);
             }
             SimulationStep::Session(client) => self.step_session(client),
@@ -348,5 +349,8 @@ impl SimulationRun {
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
         let record = &self.records[channel];
         self.replicas.iter_mut().for_each(|replica| replica.publish(&record.name, &payload));
+        if number % 2 == 0 {
+            self.send_signal(number / 2);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Clients and their sessions: connects, commands, frames and disconnects.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::checker::CheckResult;
 use super::client::{self, FrameFields, SimulatedClient, SimulatedSession, Socket};
@@ -20,6 +21,8 @@ use protocol::conversation::{Conversation, Identity, Input, Token};
 use protocol::history_page::{HistoryError, HistoryQuery};
 use protocol::members::{MembersError, MembersRequest};
 use protocol::position::Position;
+use protocol::signal::ClientSignal;
+use protocol::signal_payload::SignalPayload;
 use protocol::{Now, SessionId, Version};
 
 /// The simulated ports of a session.
@@ -136,6 +139,25 @@ impl SimulationRun {
         trace!(self, "client {client}: {text}");
         if let Some(session) = &mut self.clients[client].session {
             session.inbound.push_back(text);
+        }
+    }
+
+    /// A client that is connected sends a signal, which names its session.
+    pub(super) fn send_signal(&self, number: u64) {
+        let (number, rooms) = (number as usize, NAMES.len() - OWN);
+        let client = &self.clients[number % self.clients.len()];
+        let Some(SimulatedSession { name, replica, hub, .. }) = client.session else { return };
+        let channel = ChannelName::parse(NAMES[OWN + number / 2 % rooms]).unwrap();
+        let signal = RawValue::from_string(format!("\"{name}\"")).unwrap();
+        self.replicas[replica].hubs[hub]
+            .send(HubInput::Signal { session: name, signal: ClientSignal { channel, signal } });
+    }
+
+    /// The server publishes the signals of a replica.
+    pub(super) fn publish_signals(&mut self, replica: usize) {
+        for signal in self.replicas[replica].take_signals() {
+            let payload = SignalPayload::encode(&signal).into();
+            self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
         }
     }
 
@@ -316,6 +338,11 @@ impl SimulationRun {
                     }
                     _ => Err("an unexpected subscription state".to_owned()),
                 }
+            }
+            18 => {
+                let at = channel_index(frame.channel.unwrap_or_default())?;
+                let name = session.as_ref().map(|session| session.name.to_string());
+                checkers[at].on_signal(frame.signal != name.as_deref())
             }
             8 => checkers[channel_index(frame.channel.unwrap_or_default())?].on_gap(expectations),
             0 | 9 => Ok(()),
