@@ -48,12 +48,16 @@ fn send_to(client: &mut Client, channel: &str, id: &str, message: &str) -> Value
     next_answer(client)
 }
 
-/// Reads the next frame, without the text for developers.
+/// Reads the next answer to a message, without the text for developers.
 #[track_caller]
 fn next_answer(client: &mut Client) -> Value {
-    let mut answer = client.next_json();
-    answer.as_object_mut().unwrap().remove("detail");
-    answer
+    loop {
+        let mut answer = client.next_json();
+        if [json!(9), json!(17)].contains(&answer["op"]) {
+            answer.as_object_mut().unwrap().remove("detail");
+            return answer;
+        }
+    }
 }
 
 fn acknowledged(id: &str) -> Value {
