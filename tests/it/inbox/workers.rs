@@ -9,6 +9,7 @@ use super::*;
 use crate::deployments::acl::{set_user, user_of_page};
 use crate::snippets::{node, program_of, set_up};
 use crate::support::deadline::eventually;
+use crate::support::redis_line::query_line;
 
 const PAGE: &str = include_str!("../../../docs/inbox.md");
 const USERS: usize = 3;
@@ -68,10 +69,10 @@ fn run_workers(command: [&str; 2], title: &str, store: &Path) -> usize {
     sent
 }
 
-/// How many entries a worker has read and not acknowledged.
+/// How many entries a worker has read and not acknowledged. Before a worker has created the group, there are none.
 fn unfinished(redis: &mut Connection, worker: &str) -> usize {
     let command = format!("XPENDING {STREAM} backend - + 1000 {worker}");
-    run_line::<Vec<redis::Value>>(redis, &command).len()
+    query_line::<Vec<redis::Value>>(redis, &command).map_or(0, |entries| entries.len())
 }
 
 #[test]
