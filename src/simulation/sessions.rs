@@ -183,8 +183,13 @@ impl SimulationRun {
         let Some(session) = &mut self.clients[client].session else { return };
         let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.rng.percent(50));
         if is_text {
-            let text = session.inbound.pop_front();
-            text.into_iter().for_each(|text| self.drive(client, Input::Text(&text)));
+            // Messages that a client sends together arrive together.
+            let is_more = |text: &mut String| text.starts_with(r#"{"op":16"#);
+            let mut texts: Vec<String> = session.inbound.pop_front().into_iter().collect();
+            if texts.iter_mut().any(is_more) {
+                texts.extend(std::iter::from_fn(|| session.inbound.pop_front_if(is_more)));
+            }
+            texts.iter().for_each(|text| self.drive(client, Input::Text(text)));
         } else {
             let event = session.mailbox.pop_front();
             event.into_iter().for_each(|event| self.drive(client, event.into()));
