@@ -39,7 +39,7 @@ use self::run::SimulationRun;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 use protocol::heartbeat::HeartbeatRules;
-use protocol::namespace_rules::NamespaceRules;
+use protocol::namespace_rules::{ChannelRules, NamespaceRules};
 
 /// The default number of runs.
 const RUNS: u64 = 4_000;
@@ -98,6 +98,13 @@ fn checker_finds_an_unreported_recovery() {
 #[test]
 fn checker_finds_a_forgotten_refusal() {
     assert_found(PlantedBug::ForgottenRefusal, &["never came"]);
+}
+
+#[test]
+fn checker_finds_a_stale_read_of_the_last_messages() {
+    assert_found(PlantedBug::StaleLast, &["is missing before"]);
+    assert_found(PlantedBug::StaleLast, &["of the last"]);
+    assert_found(PlantedBug::AbandonedReads, &["of the last"]);
 }
 
 #[test]
@@ -197,7 +204,10 @@ fn rules() -> Rules {
         signals_per_minute: 0,
         signal_interval: Duration::ZERO,
         max_send_bytes: 32_768,
-        namespaces: NamespaceRules::public(["room"]),
+        namespaces: NamespaceRules::new(
+            ChannelRules { max_last: 10, ..ChannelRules::default() },
+            [("room".into(), ChannelRules { is_public: true, max_last: 10, ..ChannelRules::default() })],
+        ),
     }
 }
 
