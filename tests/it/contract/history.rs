@@ -52,7 +52,7 @@ pub(super) fn exercise_histories(coverage: &mut Coverage) {
     assert_codes(coverage, &gateway, &["/v1/channels/nowhere/history"], 400, "bad_channel");
     redis::cmd("SET").arg("gateway:room:9").arg("1").exec(&mut redis.client()).unwrap();
     assert_codes(coverage, &gateway, &["/v1/channels/room:9/history"], 502, "broker_refused");
-    let hasty = hasty(coverage, &plan().redis(&redis), ROUTE);
+    let hasty = hasty(coverage, &plan().redis(&redis), "/v1/channels/room:9/history");
     redis.stop();
     assert_codes(coverage, &hasty, &[ROUTE], 504, "broker_timeout");
     redis.cont();
