@@ -9,6 +9,7 @@ use protocol::Version;
 use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
+mod batches;
 mod broker_calls;
 mod last;
 mod presence;
