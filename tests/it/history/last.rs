@@ -98,7 +98,11 @@ fn last_messages_follow_when_redis_answers_again() {
     client.send_text(&json!({"op": 4, "channel": ROOM, "last": 3}).to_string());
     assert_eq!(client.next_json(), json!({"op": 6, "channel": ROOM, "state": "recovering"}));
     redis.cont();
-    let answer = client.next_json();
+    // The link may be lost meanwhile, of which the other channels are told.
+    let mut answer = client.next_json();
+    while answer["channel"] != ROOM {
+        answer = client.next_json();
+    }
     assert_eq!((&answer["state"], &answer["last"]), (&json!("subscribed"), &json!(3)), "{answer}");
     (8..=10).for_each(|number| assert_eq!(next_number(&mut client, ROOM), number));
     fixture.gateway.wait_ready();
@@ -124,8 +128,8 @@ fn long_last_messages_cost_redis_what_a_client_may_receive() {
         assert_eq!(client.next_json()["message"].as_str().unwrap().len(), MESSAGE_BYTES - 2);
     }
     let sent = sent_bytes(redis) - before;
-    // One message more shows that it does not fit.
-    assert!(sent < 6 * MESSAGE_BYTES, "Redis sent {sent} bytes");
+    // One message more finds the end of the history, and another shows that it does not fit.
+    assert!(sent < 7 * MESSAGE_BYTES, "Redis sent {sent} bytes");
 }
 
 fn sent_bytes(redis: &RedisServer) -> usize {

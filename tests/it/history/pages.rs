@@ -102,7 +102,7 @@ fn a_client_continues_to_page_after_redis_was_killed() {
     fixture.redis.as_mut().unwrap().kill();
     let refused = ask(&mut client, before.as_ref(), 100);
     assert_eq!((&refused["op"], &refused["id"]), (&json!(9), &json!("h1")));
-    assert_eq!(refused["error"], "unavailable", "{refused}");
+    assert_eq!(refused["code"], "unavailable", "{refused}");
     let answer = fixture.gateway.get(&format!("/v1/channels/{ROOM}/history"));
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("broker_unavailable")));
     fixture.redis.as_mut().unwrap().restart();
