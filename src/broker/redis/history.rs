@@ -64,7 +64,7 @@ fn tail(answer: RedisResult<Value>) -> Result<Tail, RedisReadError> {
 }
 
 /// Reads at most `max_entries` entries of the history of `channel`, in one transaction together with the settings in
-/// force and the dataset marker.
+/// force and the dataset marker. Without `needs_tail`, the tail is not read, because it costs a whole message.
 ///
 /// # Errors
 /// The connection failed, Redis is busy, the key is not a history, or the Redis user may not read it.
@@ -74,6 +74,7 @@ pub(super) async fn page(
     channel: &ChannelName,
     range: EntryRange,
     max_entries: usize,
+    needs_tail: bool,
 ) -> Result<Page, RedisReadError> {
     let key = options.redis_channel(channel.as_str());
     let mut pipeline = redis::pipe();
@@ -88,9 +89,12 @@ pub(super) async fn page(
         }
     }
     pipeline.arg("COUNT").arg(max_entries);
-    add_tail_query(&mut pipeline, &key);
-    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
-    let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
+    if needs_tail {
+        add_tail_query(&mut pipeline, &key);
+    }
+    let mut answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
+    let last = if needs_tail { answers.pop().map(tail).transpose()? } else { None };
+    let Ok([now, marker, settings, found]) = <[_; 4]>::try_from(answers) else {
         return Err(RedisReadError::unexpected("the answer to the transaction is incomplete"));
     };
     let now_ms = time(now?)?;
@@ -105,9 +109,9 @@ pub(super) async fn page(
     }
     Ok(Page {
         entries: found,
-        tail: match tail(last)? {
-            Tail::At(position) => position,
-            Tail::Nothing => Position::before(now_ms),
+        tail: match last {
+            Some(Tail::At(position)) => position,
+            Some(Tail::Nothing) | None => Position::before(now_ms),
         },
         whole_since_ms: dataset.whole_since_ms(channel.namespace(), now_ms),
     })
