@@ -25,7 +25,7 @@ mod process;
 
 pub use self::labels::{
     AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason,
-    RecordResult, RecoveryResult, ResultLabel,
+    RecordResult, RecoveryResult, ResultLabel, SendResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -132,6 +132,10 @@ pub struct Counters {
     pub control_answers_missing: Counter,
     /// Revocations that this replica keeps.
     pub control_revocations: Gauge,
+    /// Messages of clients for the inbox that the conversation let through, by outcome.
+    pub sends: Family<ResultLabel<SendResult>, Counter>,
+    /// Entries of the inbox as of the latest probe, while any namespace has `send`.
+    pub inbox_entries: Gauge,
     /// Losses of the link to the broker, by reason.
     pub redis_link_losses: Family<Reason<LinkLoss>, Counter>,
     /// Time from publishing a probe to receiving it, in seconds.
@@ -165,6 +169,8 @@ pub struct Limits {
     pub admin_connections: Gauge,
     /// Limit of [`Counters::hub_inbox_bytes`], summed over all hubs.
     pub hub_inbox_bytes: Gauge,
+    /// Limit of [`Counters::inbox_entries`].
+    pub inbox_entries: Gauge,
     /// Limit of [`Counters::outbound_queued_bytes`].
     pub outbound_queued_bytes: Gauge,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::InboxOptions;
+
 /// The limits of every channel's history.
 #[derive(Debug, Clone)]
 pub struct HistoryOptions {
@@ -13,6 +15,8 @@ pub struct HistoryOptions {
     pub idempotency_window: Duration,
     /// The limit on all histories of the memory broker together, in bytes. Redis has a limit of its own (`maxmemory`).
     pub memory_bytes: usize,
+    /// The limits of the inbox. It shares the idempotency window, and has as many bytes of the memory broker again.
+    pub inbox: InboxOptions,
 }
 
 impl HistoryOptions {
@@ -23,6 +27,7 @@ impl HistoryOptions {
             ttl: Duration::from_secs(24 * 60 * 60),
             idempotency_window: Duration::from_secs(10 * 60),
             memory_bytes: 64 * 1024 * 1024,
+            inbox: InboxOptions { max_entries: 100_000, is_used: false },
         }
     }
 }

@@ -21,6 +21,7 @@
 
 mod control;
 mod history;
+mod inbox;
 pub(crate) mod link;
 pub mod memory;
 mod page_size;
@@ -45,6 +46,7 @@ pub use control::{
     Disconnection, MAX_COMMAND_BYTES, MAX_LISTED, Revocation, SessionQuery,
 };
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
+pub use inbox::{EntryId, InboxEntry, InboxError, InboxMessage, InboxOptions, InboxPage, InboxSendError};
 use memory::MemoryBroker;
 pub use presence::{ChannelInUse, ChannelsPage, LocalReport, PresenceError, PresenceOptions, RoomMembers};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
@@ -335,7 +337,7 @@ impl Broker {
     /// Warnings for the operator that do not affect delivery: plain English, no secrets.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            Self::Memory(_) => Vec::new(),
+            Self::Memory(broker) => broker.notes(),
             Self::Redis(broker) => broker.notes(),
         }
     }

@@ -223,6 +223,22 @@ labels! {
 }
 
 labels! {
+    /// What became of messages of clients for the inbox.
+    SendResult {
+        /// The message is in the inbox, also if it was before.
+        Stored = "stored",
+        /// The inbox was full, or too many messages waited for Redis.
+        Busy = "busy",
+        /// Redis did not answer in time.
+        Unavailable = "unavailable",
+        /// The message is not valid, or its id was used with another message.
+        Refused = "refused",
+        /// Redis refused the message, or has no function for it.
+        Failed = "failed",
+    }
+}
+
+labels! {
     /// Why the link to Redis was lost.
     LinkLoss {
         /// No connection was made.
@@ -280,7 +296,7 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 21] = [
+const ADMIN_REQUESTS: [(&str, &[u16]); 22] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
@@ -292,6 +308,7 @@ const ADMIN_REQUESTS: [(&str, &[u16]); 21] = [
     ("/v1/channels/{channel}", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}/members", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
+    ("/v1/inbox", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/status", &[200, 401, 403]),
     ("/v1/token", &[200, 400, 401, 403, 408, 413]),
     ("/v1/openapi.json", &[200]),
@@ -331,6 +348,7 @@ impl Counters {
         create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
         create(&self.recoveries, RecoveryResult::ALL.iter().copied());
         create(&self.control_commands, ControlResult::ALL.iter().copied());
+        create(&self.sends, SendResult::ALL.iter().copied());
         create(&self.rejected, RecordResult::ALL.iter().copied());
         create(&self.publications_dropped, PayloadError::ALL.map(DropReason::Payload));
         let dropped = [

@@ -134,6 +134,8 @@ impl Counters {
             ),
             control_revocations: all
                 .register_new("control_revocations", "Revocations that this replica keeps"),
+            sends: all.register_new("sends", "Messages of clients for the inbox, by outcome"),
+            inbox_entries: all.register_new("inbox_entries", "Entries of the inbox"),
             redis_link_losses: all
                 .register_new("redis_link_losses", "Losses of the broker's link, by reason"),
             probe_latency: all.register_seconds(
@@ -173,6 +175,7 @@ impl Limits {
             admin_connections: all
                 .register_new("admin_connections_limit", "Limit of connections of the admin port"),
             hub_inbox_bytes: all.register_bytes("hub_inbox_limit", "Limit of bytes that wait for hubs"),
+            inbox_entries: all.register_new("inbox_entries_limit", "Limit of entries of the inbox"),
             outbound_queued_bytes: all
                 .register_bytes("outbound_queued_limit", "Limit of bytes that wait for sockets; 0: no limit"),
         }

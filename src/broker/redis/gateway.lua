@@ -1,6 +1,6 @@
 #!lua name=gateway
 
--- Durable publishing, presence and control. The gateway loads this library into Redis, and any backend can publish:
+-- Durable publishing, presence, control and the inbox. The gateway loads this library into Redis, and any backend can publish:
 --
 --   FCALL gateway_publish 1 gateway:user:42 '{"content":"hi"}' [idempotency key [push]]
 --
@@ -19,13 +19,14 @@
 -- - gateway_presence.lua: leases, and which users, channels and members each replica has. Only gateways call it.
 -- - gateway_rooms.lua: counts, members and channels in use. Only gateways call it.
 -- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers. Backends call it.
+-- - gateway_inbox.lua: gateway_send, which puts a client's message into the inbox. Only gateways call it.
 --
 -- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --
 -- Redis does not undo the writes of a function that fails. So everything that can fail is checked before the first
 -- write.
 
-local VERSION = 5
+local VERSION = 6
 
 -- The settings of a prefix without `<prefix>:settings`: the gateway's own defaults. Values that are passed to Redis are
 -- text.
@@ -36,6 +37,7 @@ local DEFAULTS = {
   max_payload_bytes = 1048576,
   max_payload_depth = 128,
   revocation_ttl_ms = 2592005000,
+  inbox_max_entries = 100000,
 }
 
 -- A prefix of 64 bytes, a colon and a channel name of 255 bytes.
@@ -96,9 +98,10 @@ local function parse_settings(text)
   if not (size and ttl and window and max_bytes) then
     return nil
   end
-  -- Older gateways do not write these two.
+  -- Older gateways do not write these three.
   local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
   local revocation_ttl = count_of(found.revocation_ttl_ms) or DEFAULTS.revocation_ttl_ms
+  local inbox_max_entries = count_of(found.inbox_max_entries) or DEFAULTS.inbox_max_entries
   -- Only gateways with presence write this one.
   local max_edges = count_of(found.presence_max_edges)
   return {
@@ -110,6 +113,7 @@ local function parse_settings(text)
     max_payload_depth = math.min(max_depth, MAX_DEPTH),
     max_offline = max_edges and string.format('%.0f', max_edges),
     revocation_ttl_ms = revocation_ttl,
+    inbox_max_entries = inbox_max_entries,
   }
 end
 

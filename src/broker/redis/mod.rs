@@ -20,6 +20,7 @@
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
+//! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `online`: reads which users are online, and sends the other queries about presence.
 //! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
@@ -49,6 +50,7 @@ mod dataset;
 mod downtime;
 mod function;
 mod history;
+mod inbox;
 mod known_dataset;
 mod lease;
 mod link;

@@ -17,6 +17,7 @@ fn options(memory_bytes: usize) -> HistoryOptions {
         ttl: Duration::from_millis(TTL_MS),
         idempotency_window: Duration::from_millis(WINDOW_MS),
         memory_bytes,
+        inbox: HistoryOptions::of_size(SIZE).inbox,
     }
 }
 
