@@ -6,6 +6,7 @@
 //! - `presence`: the state of the user of `online:<user>`, for its subscribers.
 //! - `rooms`: the channels of namespaces with presence or occupancy.
 //! - `requests`: the requests of sessions that are not complete.
+//! - `budget`: the limit of the messages from histories that one request receives.
 //! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use protocol::position::Position;
 use protocol::publication::Publication;
 use protocol::{SessionId, Variant, Version};
 
+mod budget;
 mod presence;
 mod requests;
 mod rooms;
@@ -282,7 +284,7 @@ impl<S: FrameSink> HubCore<S> {
         actions: &mut Vec<HubAction>,
     ) {
         if let Some(pending) = pending {
-            if let Some((read, ..)) = pending.active_read() {
+            if let Some(read) = pending.active_read() {
                 self.reads.remove(&read);
                 actions.push(HubAction::CancelRead(read));
             }

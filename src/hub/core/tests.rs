@@ -1,6 +1,7 @@
 //! The decisions of a hub, one input at a time, in virtual time.
 
 use super::*;
+use crate::broker::HistoryRange;
 use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
@@ -148,10 +149,11 @@ impl TestHub {
     /// Ends a read with the messages of a channel at these offsets, which are `bytes` long in total.
     fn finish_read(&mut self, read: ReadId, name: &str, offsets: &[u64], bytes: usize) -> Vec<String> {
         let publications = offsets.iter().map(|offset| durable(name, *offset)).collect();
+        let position = at(offsets[0] - 1);
         // Above the budget, one message makes up all bytes; below it, the messages are short.
         let longest = if bytes > 1_000 { bytes } else { 0 };
         let sizes = FrameSizes { all: bytes, longest };
-        self.end_read(read, Ok(Recovered { publications, sizes }))
+        self.end_read(read, Ok(Recovered { position, publications, sizes, has_more: false }))
     }
 
     fn end_read(&mut self, read: ReadId, outcome: Result<Recovered, NotRecovered>) -> Vec<String> {
@@ -185,9 +187,16 @@ impl TestHub {
                 format!("{} {call}: {}", if *verify { "verify" } else { "subscribe" }, join_names(channels))
             }
             HubAction::Unsubscribe(channels) => format!("unsubscribe {}", join_names(channels)),
-            HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }) => {
-                assert_eq!(*limits, LIMITS);
-                format!("read {read} for {user}: {channel} from {since} to {cut}")
+            HubAction::Read(HistoryRequest { read, user, channel, range, limits }) => {
+                let range = match range {
+                    HistoryRange::Since { since, cut } => {
+                        assert_eq!(*limits, LIMITS);
+                        format!("from {since} to {cut}")
+                    }
+                    HistoryRange::Last { cut } => format!("the last {} up to {cut}", limits.messages),
+                    HistoryRange::Page(_) => panic!("a hub reads no pages"),
+                };
+                format!("read {read} for {user}: {channel} {range}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
             HubAction::Report(report) => describe_report(report),
