@@ -39,6 +39,9 @@ pub(super) struct DataSettings {
     /// How long a revocation is kept if its command does not say it. Older gateways do not write this field.
     #[serde(default = "default_revocation_ttl")]
     pub(super) revocation_ttl_ms: u64,
+    /// The inbox accepts no message while it has so many entries. Older gateways do not write this field.
+    #[serde(default = "default_inbox_max_entries")]
+    pub(super) inbox_max_entries: usize,
 }
 
 const fn default_depth() -> usize {
@@ -48,6 +51,11 @@ const fn default_depth() -> usize {
 /// The default of `auth.max_age` and `auth.leeway`, as in `gateway.lua`.
 const fn default_revocation_ttl() -> u64 {
     2_592_005_000
+}
+
+/// The default of `inbox.max_entries`, as in `gateway.lua`.
+const fn default_inbox_max_entries() -> usize {
+    100_000
 }
 
 impl DataSettings {
@@ -64,6 +72,7 @@ impl DataSettings {
             presence_grace_ms: presence.map(|presence| milliseconds(presence.grace)),
             namespaces: Some(DataNamespaces::own(&options.history)),
             revocation_ttl_ms: milliseconds(options.revocation_ttl),
+            inbox_max_entries: options.history.inbox.max_entries,
         }
     }
 
@@ -103,6 +112,7 @@ impl DataSettings {
             ("broker.idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
             ("broker.max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
             ("broker.max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
+            ("inbox.max_entries", count(self.inbox_max_entries), count(own.inbox_max_entries)),
             ("auth.max_age + auth.leeway", time(self.revocation_ttl_ms), time(own.revocation_ttl_ms)),
         ];
         let pairs = pairs.into_iter().chain(self.presence_pairs(own));
@@ -174,7 +184,10 @@ mod tests {
         let later = later.replacen(",\"send\":false", ",\"send\":false,\"later\":[1]", 1);
         let parsed = DataSettings::parse(later.as_bytes()).unwrap();
         assert!(parsed.differences(&settings()).is_empty() && settings().differences(&parsed).is_empty());
-        let older = text.replace(",\"max_payload_depth\":128,\"revocation_ttl_ms\":2592005000", "");
+        let older = text.replace(
+            ",\"max_payload_depth\":128,\"revocation_ttl_ms\":2592005000,\"inbox_max_entries\":100000",
+            "",
+        );
         assert_eq!(DataSettings::parse(older.as_bytes()), Some(settings()));
         for bad in ["", "1", "{}", "{\"history_size\":-1}", "\u{fffd}"] {
             assert_eq!(DataSettings::parse(bad.as_bytes()), None, "{bad}");

@@ -18,6 +18,7 @@ use super::options::RedisOptions;
 use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
+use super::signals::SignalQueue;
 use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -55,6 +56,8 @@ pub(super) struct RedisState {
     pub(super) presence: Option<Presence>,
     pub(super) control: ControlState,
     pub(super) inbox: InboxState,
+    /// Signals of this process' sessions that are to be published.
+    pub(super) signals: SignalQueue,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -103,6 +106,7 @@ impl RedisState {
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,
             inbox: InboxState::default(),
+            signals: SignalQueue::new(metrics),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
