@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer};
 
 use super::channel::ChannelName;
-use super::command::{MalformedCommand, check_request_id, deserialize_some};
+use super::command::{MalformedCommand, check_request_id};
 use super::position::Position;
 use super::publication::Publication;
 
@@ -27,7 +27,7 @@ pub struct HistoryCommand<'a> {
     #[serde(default, borrow, deserialize_with = "deserialize_text")]
     pub before: Option<Cow<'a, str>>,
     /// The maximum number of messages.
-    #[serde(default, deserialize_with = "deserialize_some")]
+    #[serde(default, deserialize_with = "deserialize_count")]
     pub limit: Option<u32>,
 }
 
@@ -35,6 +35,12 @@ fn deserialize_text<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'a, str>>, D::Error> {
     Cow::deserialize(deserializer).map(Some)
+}
+
+/// A number that is too large for the type becomes its maximum: the limit is clamped.
+fn deserialize_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    Ok(Some(u32::try_from(number).unwrap_or(u32::MAX)))
 }
 
 impl<'a> HistoryCommand<'a> {

@@ -1,9 +1,15 @@
 //! The inbox: messages of clients for the backend.
 //!
+//! - `faults`: numbered messages while clients, replicas, the link and Redis fail
 //! - `functions`: gateway_send, called as a gateway calls it
+//! - `sender`: a client that repeats its messages until they are acknowledged
+//! - `sessions`: what clients are answered
 //! - `workers`: the workers of docs/inbox.md, killed in the middle
 
+mod faults;
 mod functions;
+mod sender;
+mod sessions;
 mod workers;
 
 use redis::{Connection, FromRedisValue, RedisResult, cmd};

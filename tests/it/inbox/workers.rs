@@ -9,6 +9,7 @@ use super::*;
 use crate::deployments::acl::{set_user, user_of_page};
 use crate::snippets::{node, program_of, set_up};
 use crate::support::deadline::eventually;
+use crate::support::redis_line::query_line;
 
 const PAGE: &str = include_str!("../../../docs/inbox.md");
 const USERS: usize = 3;
@@ -48,6 +49,8 @@ fn run_workers(command: [&str; 2], title: &str, store: &Path) -> usize {
     let mut sent = 0;
     for _ in 0..KILLS {
         let killed = Worker::start(&redis, command, title, store);
+        let name = format!("worker-{}", killed.0.id());
+        eventually(DEADLINE, || consumers(&mut backend).contains(&name).then_some(()));
         // The worker has read messages that it has not finished.
         eventually(DEADLINE, || {
             for number in sent..sent + BURST {
@@ -55,7 +58,7 @@ fn run_workers(command: [&str; 2], title: &str, store: &Path) -> usize {
                 fcall::<String>(&mut backend, &user, &id, "1").unwrap();
             }
             sent += BURST;
-            (unfinished(&mut backend, killed.0.id()) > 0).then_some(())
+            (unfinished(&mut backend, &name) > 0).then_some(())
         });
     }
     eventually_eq(DEADLINE, &0, || len(&mut backend));
@@ -65,11 +68,17 @@ fn run_workers(command: [&str; 2], title: &str, store: &Path) -> usize {
     sent
 }
 
+/// What Redis knows of the workers.
+fn consumers(redis: &mut Connection) -> String {
+    let consumers = query_line::<redis::Value>(redis, &format!("XINFO CONSUMERS {STREAM} backend"));
+    // Before the first worker has created it, there is no group.
+    consumers.map_or_else(|_| String::new(), |consumers| format!("{consumers:?}"))
+}
+
 /// How many entries a worker has read and not acknowledged.
-fn unfinished(redis: &mut Connection, worker: u32) -> usize {
-    let command = format!("XPENDING {STREAM} backend - + 1000 worker-{worker}");
-    crate::support::redis_line::query_line::<Vec<redis::Value>>(redis, &command)
-        .map_or(0, |entries| entries.len())
+fn unfinished(redis: &mut Connection, worker: &str) -> usize {
+    let command = format!("XPENDING {STREAM} backend - + 1000 {worker}");
+    run_line::<Vec<redis::Value>>(redis, &command).len()
 }
 
 #[test]

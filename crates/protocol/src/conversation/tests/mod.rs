@@ -1,28 +1,42 @@
 //! Tests of the conversation in virtual time, without a socket and without a hub.
 //!
+//! - `batches.rs`: Subscribe and Unsubscribe of many channels, and `last`.
 //! - `by_server.rs`: subscriptions, disconnects and revocations of the backend.
 //! - `closing.rs`: how a conversation ends, except by a deadline or at Identify.
 //! - `expiry.rs`: expiring tokens, and clocks that are set.
 //! - `heartbeat.rs`: ops 10 and 11, and silent clients.
+//! - `history.rs`: requests for pages of a channel's history.
 //! - `identify.rs`, `identify_with_channels.rs`: from Hello to Ready.
 //! - `members.rs`: requests for the members of a channel.
 //! - `recovering.rs`: channels whose histories cannot be read.
 //! - `refresh.rs`: a newer token.
+//! - `sends.rs`: messages for the backend.
+//! - `signals.rs`: signals of the client, and how they are coalesced.
 //! - `subscriptions.rs`: Subscribe and Unsubscribe.
+//! - `token_channels.rs`: the channels that a token names.
 
 use super::*;
+use crate::client_message::{ClientMessage, SendError};
+use crate::history_page::{HistoryError, HistoryPage, HistoryQuery};
+use crate::members::{MembersError, MembersPage, MembersRequest};
 use crate::namespace_rules::ChannelRules;
+use crate::signal::ClientSignal;
 
+mod batches;
 mod by_server;
 mod closing;
 mod expiry;
 mod heartbeat;
+mod history;
 mod identify;
 mod identify_with_channels;
 mod members;
 mod recovering;
 mod refresh;
+mod sends;
+mod signals;
 mod subscriptions;
+mod token_channels;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -166,8 +180,16 @@ impl ScriptedClient {
     }
 
     fn answer(&mut self, request_id: u32, state: SubscriptionState) -> Vec<String> {
-        let channel = self.find_request(request_id).map_or_else(room, |request| request.channel.clone());
-        self.handle(Input::Subscribed(vec![ChannelAnswer { channel, request_id, state }]))
+        self.answer_all(&[(request_id, state)])
+    }
+
+    /// The hub answers a Subscribe of several channels as one.
+    fn answer_all(&mut self, states: &[(u32, SubscriptionState)]) -> Vec<String> {
+        let answer = |(request_id, state): &(u32, SubscriptionState)| {
+            let channel = self.find_request(*request_id).map_or_else(room, |request| request.channel.clone());
+            ChannelAnswer { channel, request_id: *request_id, state: *state }
+        };
+        self.handle(Input::Subscribed(states.iter().map(answer).collect()))
     }
 
     fn find_request(&self, request_id: u32) -> Option<&SubscribeRequest> {
