@@ -366,7 +366,7 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 22] = [
+const ADMIN_REQUESTS: [(&str, &[u16]); 23] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
@@ -377,6 +377,7 @@ const ADMIN_REQUESTS: [(&str, &[u16]); 22] = [
     ("/v1/channels", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}/members", &[200, 400, 401, 403, 409, 502, 503, 504]),
+    ("/v1/channels/{channel}/history", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
     ("/v1/inbox", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/status", &[200, 401, 403]),

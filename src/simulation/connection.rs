@@ -93,6 +93,13 @@ impl PendingRead {
                         let (EntryRange::After(since) | EntryRange::UpTo(since)) = *range;
                         Page { entries: Vec::new(), tail: since, whole_since_ms: 0 }
                     }
+                    PageReader::Client(_)
+                        if planted_bug == PlantedBug::StaleLast && matches!(range, EntryRange::UpTo(_)) =>
+                    {
+                        let mut page = server.page(channel, *range, *max_entries);
+                        page.entries.pop();
+                        page
+                    }
                     _ => server.page(channel, *range, *max_entries),
                 };
                 *answer = Some(failure.map_or(Ok(page), Err));

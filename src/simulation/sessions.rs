@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::checker::CheckResult;
+use super::checker::{CheckResult, Confirmation};
 use super::client::{self, FrameFields, SimulatedClient, SimulatedSession, Socket};
 use super::hub::SimulatedHub;
 use super::plan::PlantedBug;
@@ -118,6 +118,10 @@ impl SimulationRun {
         self.clients[client].checkers.iter_mut().for_each(|checker| checker.on_left());
         self.clients[client].is_leaving.fill(false);
         self.clients[client].is_refused.fill(false);
+        if self.rng.percent(self.plan.replaced_percent) {
+            trace!(self, "client {client} is replaced");
+            self.clients[client].forget();
+        }
     }
 
     /// Unsubscribes a client from a channel, or subscribes it again.
@@ -268,7 +272,7 @@ impl SimulationRun {
 
     fn check(&mut self, client: usize, frame: &FrameFields<'_>, published: u64) -> CheckResult {
         let (expectations, records) = (self.expectations, &self.records);
-        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, .. } =
+        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, last, .. } =
             &mut self.clients[client];
         if session.is_none() {
             return Ok(());
@@ -285,9 +289,13 @@ impl SimulationRun {
                             checkers[at].on_subscribed(
                                 &records[at],
                                 expectations,
-                                position,
-                                listed.recovered,
-                                published,
+                                Confirmation {
+                                    position,
+                                    recovered: listed.recovered,
+                                    last: listed.last,
+                                    asked: *last,
+                                    published,
+                                },
                             )?;
                         }
                         _ => return Err("a channel of Ready has no position".to_owned()),
@@ -317,9 +325,13 @@ impl SimulationRun {
                         checkers[at].on_subscribed(
                             &records[at],
                             expectations,
-                            position,
-                            frame.recovered,
-                            published,
+                            Confirmation {
+                                position,
+                                recovered: frame.recovered,
+                                last: frame.last,
+                                asked: *last,
+                                published,
+                            },
                         )
                     }
                     (Some("unsubscribed"), _) => {

@@ -19,6 +19,7 @@ mod corpus;
 mod counting;
 mod delivery;
 mod deployments;
+mod history;
 mod hostile;
 mod inbox;
 mod kubernetes;

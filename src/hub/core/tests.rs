@@ -12,6 +12,7 @@ use protocol::signal_payload::SignalPayload;
 
 mod batches;
 mod broker_calls;
+mod last;
 mod presence;
 mod requests;
 mod resume;
@@ -42,12 +43,15 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), number.to_string().as_bytes(), 100).unwrap())
 }
 
-/// A requested channel and the client's position on it. `?` is an invalid position.
+/// A requested channel and the client's position on it. `?` is an invalid position; `last 5` is none, and asks for the
+/// last five messages.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
+    let last = since.and_then(|text| text.strip_prefix("last ")).map(|count| count.parse().unwrap());
+    let since = since.filter(|_| last.is_none());
     let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
-    SubscribeRequest { channel: channel(name), since, last: 0, request_id }
+    SubscribeRequest { channel: channel(name), since, last: last.unwrap_or(0), request_id }
 }
 
 /// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
@@ -239,14 +243,15 @@ fn describe_report(report: &LocalReport) -> String {
 
 fn describe_state(state: SubscriptionState) -> String {
     match state {
-        SubscriptionState::Live { position, recovered, presence, .. } => {
+        SubscriptionState::Live { position, recovered, presence, last } => {
             let recovered = match recovered {
                 None => "",
                 Some(true) => " recovered",
                 Some(false) => " not recovered",
             };
             let presence = presence.map(|presence| serde_json::to_string(&presence).unwrap());
-            format!("{position}{recovered}{}", presence.unwrap_or_default())
+            let last = last.map(|last| format!(" last {last}")).unwrap_or_default();
+            format!("{position}{recovered}{last}{}", presence.unwrap_or_default())
         }
         SubscriptionState::Refused => "refused".to_owned(),
         SubscriptionState::Recovering { since: None } => "recovering".to_owned(),
