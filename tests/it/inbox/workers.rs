@@ -68,11 +68,14 @@ fn run_workers(command: [&str; 2], title: &str, store: &Path) -> usize {
     sent
 }
 
-/// What Redis knows of the workers.
-fn consumers(redis: &mut Connection) -> String {
-    let consumers = query_line::<redis::Value>(redis, &format!("XINFO CONSUMERS {STREAM} backend"));
+/// The names of the workers that have begun to read.
+fn consumers(redis: &mut Connection) -> Vec<String> {
+    let command = format!("XINFO CONSUMERS {STREAM} backend");
     // Before the first worker has created it, there is no group.
-    consumers.map_or_else(|_| String::new(), |consumers| format!("{consumers:?}"))
+    let consumers = query_line::<Vec<HashMap<String, redis::Value>>>(redis, &command).unwrap_or_default();
+    let name =
+        |mut consumer: HashMap<_, _>| redis::from_redis_value(consumer.remove("name").unwrap()).unwrap();
+    consumers.into_iter().map(name).collect()
 }
 
 /// How many entries a worker has read and not acknowledged.
