@@ -4,6 +4,7 @@
 //! - `principal`: [`Principal`], and the syntax of user ids and channel patterns
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
 //! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
+//! - `verification`: [`Verification`], the answer about a token, which may come later
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
 //!
@@ -22,12 +23,14 @@ mod reloadable;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
     principal::Principal,
     reloadable::ReloadableAuthenticator,
+    verification::{PendingVerification, TokenAnswer, TokenError, Verification},
 };
 
 /// Verifies tokens of the kind `auth.kind`. Cheap to clone.

@@ -122,6 +122,8 @@ labels! {
         Revoked = "revoked",
         /// The replica has been without Redis for too long to know whether it is revoked; it was not checked.
         RevocationsUnknown = "revocations_unknown",
+        /// The backend that issued it cannot be asked now.
+        Unavailable = "unavailable",
         /// The user has as many sessions as it may have.
         TooManySessions = "too_many_sessions",
         /// The user's tokens came too fast.

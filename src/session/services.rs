@@ -1,11 +1,12 @@
 //! The services that all sessions of a worker thread share.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix::Addr;
 
 use super::staleness::Staleness;
-use crate::auth::ReloadableAuthenticator;
+use crate::auth::{ReloadableAuthenticator, TokenError, Verification};
 use crate::broker::Broker;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -26,4 +27,11 @@ pub struct Services {
     pub hub: Addr<Hub>,
     /// The metrics of the process.
     pub metrics: Metrics,
+}
+
+impl Services {
+    /// Verifies a token, or starts to.
+    pub(super) fn verify(&self, token: &str) -> Verification {
+        Verification::Known(self.tokens.verify(token, SystemTime::now()).map_err(TokenError::Refused))
+    }
 }

@@ -6,6 +6,7 @@
 //! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
 //! - `members.rs`: requests for the members of a channel.
+//! - `refresh.rs`: newer tokens of a session, and tokens that cannot be verified.
 //! - `by_server.rs`: what the backend decides: subscriptions, disconnects, revocations.
 //! - `on_system.rs`: all other inputs.
 
@@ -13,6 +14,7 @@ mod by_server;
 mod members;
 mod on_client;
 mod on_system;
+mod refresh;
 mod verified;
 
 #[cfg(test)]
@@ -107,6 +109,8 @@ pub enum Input<'a> {
     PeerClosed,
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
+    /// Instead of [`Input::Verified`]: the token cannot be verified now. It may be good.
+    Unverifiable,
     /// Instead of [`Input::Verified`]: a limit of the user or of its address is reached (sessions, or tokens per
     /// minute). The token may be unverified.
     OverLimit,
@@ -158,7 +162,8 @@ pub enum Input<'a> {
 pub enum Action {
     /// Send the event to the client.
     Send(Event),
-    /// Verify the token, and pass [`Input::Verified`] or [`Input::OverLimit`] at once.
+    /// Verify the token, and pass its answer, at once or later: [`Input::Verified`], [`Input::OverLimit`],
+    /// [`Input::RevocationsUnknown`] or [`Input::Unverifiable`]. No other token of the session is being verified.
     Authenticate(Token),
     /// Register with the hub and subscribe to the channels. They go live with [`Action::GoLive`].
     Join {
@@ -211,8 +216,8 @@ pub struct Conversation {
 enum ConversationState {
     /// Hello is sent. The session waits for Identify.
     Unidentified { identify_by: Instant },
-    /// The token is being verified.
-    Verifying { identify_by: Instant, requests: Vec<IdentifyChannel> },
+    /// The token is being verified. Frames that need Ready wait.
+    Verifying(Box<Verifying>),
     /// The session registers with the hub. Frames that need Ready wait.
     Joining(Box<Joining>),
     /// Ready is sent.
@@ -226,6 +231,21 @@ enum ConversationState {
 struct IdentifyChannel {
     channel: Box<str>,
     since: Option<ResumePoint>,
+}
+
+struct Verifying {
+    identify_by: Instant,
+    /// The channels in Identify.
+    requests: Vec<IdentifyChannel>,
+    /// Frames that wait for Ready, in order.
+    waiting: Vec<Box<str>>,
+}
+
+impl std::fmt::Debug for Verifying {
+    /// Omits the waiting frames, because a Refresh contains a token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifying").field("requests", &self.requests).finish_non_exhaustive()
+    }
 }
 
 struct Joining {
@@ -287,6 +307,7 @@ impl Conversation {
             Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
             Input::PeerClosed => self.state = ConversationState::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
+            Input::Unverifiable => self.on_unverifiable(actions),
             Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(states) => self.on_joined(now, states, actions),
             Input::Subscribed { channel, request_id, state } => {
@@ -308,8 +329,8 @@ impl Conversation {
     /// `DeadlinePassed` does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
-            ConversationState::Unidentified { identify_by }
-            | ConversationState::Verifying { identify_by, .. } => Some(*identify_by),
+            ConversationState::Unidentified { identify_by } => Some(*identify_by),
+            ConversationState::Verifying(verifying) => Some(verifying.identify_by),
             ConversationState::Joining(joining) => joining.verified.expiry_check(),
             ConversationState::Ready(verified) => verified.expiry_check(),
             ConversationState::Closed => return None,
@@ -322,8 +343,8 @@ impl Conversation {
     /// the client, which may have arrived before the deadline.
     pub fn would_close(&self, now: Now) -> bool {
         let is_expired = match &self.state {
-            ConversationState::Unidentified { identify_by }
-            | ConversationState::Verifying { identify_by, .. } => *identify_by <= now.monotonic,
+            ConversationState::Unidentified { identify_by } => *identify_by <= now.monotonic,
+            ConversationState::Verifying(verifying) => verifying.identify_by <= now.monotonic,
             ConversationState::Joining(joining) => joining.verified.would_expire(now),
             ConversationState::Ready(verified) => verified.would_expire(now),
             ConversationState::Closed => return false,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::refresh::PendingRefresh;
 use super::{Identity, MAX_OPEN_MEMBERS_REQUESTS, Rules};
 use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
@@ -23,6 +24,7 @@ pub(super) struct VerifiedSession {
     recovering_own: [bool; 2],
     /// The number of requests for members that are not answered.
     open_members_requests: u8,
+    pub(super) pending_refresh: PendingRefresh,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,7 @@ impl VerifiedSession {
             next_request_id: 0,
             recovering_own: [false; 2],
             open_members_requests: 0,
+            pending_refresh: PendingRefresh::default(),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct CheckedConversation {
     request_ids: HashMap<ChannelName, u32>,
     /// The number of requests for members without an answer.
     open_members_requests: u8,
+    /// Whether a token is being verified.
+    is_verifying: bool,
     /// Whether the test passed an answer without a request.
     got_unsolicited_answer: bool,
 }
@@ -61,6 +63,7 @@ impl CheckedConversation {
             recovering: HashMap::new(),
             request_ids: HashMap::new(),
             open_members_requests: 0,
+            is_verifying: false,
             got_unsolicited_answer: false,
         }
     }
@@ -77,6 +80,10 @@ impl CheckedConversation {
             PropertyStep::Verified(result) => {
                 self.got_unsolicited_answer = true;
                 self.handle(Input::Verified(result.clone()));
+            }
+            PropertyStep::Unverifiable => {
+                self.got_unsolicited_answer = true;
+                self.handle(Input::Unverifiable);
             }
             PropertyStep::OverLimit => self.handle(Input::OverLimit),
             PropertyStep::Joined(are_live) => {
@@ -165,6 +172,9 @@ impl CheckedConversation {
 
     fn handle(&mut self, input: Input<'_>) {
         let is_deadline = matches!(input, Input::DeadlinePassed);
+        if matches!(input, Input::Verified(_) | Input::Unverifiable) {
+            self.is_verifying = false;
+        }
         if matches!(input, Input::Members { .. }) {
             self.open_members_requests = self.open_members_requests.saturating_sub(1);
         }
@@ -190,6 +200,8 @@ impl CheckedConversation {
             Action::Send(event) => self.check_event(event),
             Action::Authenticate(_) => {
                 assert!(self.joins == 0 || self.readys == 1, "Authenticate while joining");
+                assert!(!self.is_verifying, "a second token is verified at the same time");
+                self.is_verifying = true;
             }
             Action::Join { channels } => {
                 self.joins += 1;
