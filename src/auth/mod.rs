@@ -3,6 +3,7 @@
 //! # Layout
 //! - `principal`: [`Principal`], and the syntax of user ids and channel patterns
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
+//! - `claims`: from the claims of a token to a [`Principal`]
 //! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
 //! - `verification`: [`Verification`], the answer about a token, which may come later
 //! - `mint`: [`mint()`] makes tokens
@@ -14,6 +15,7 @@ use std::{fmt, time::SystemTime};
 
 use crate::settings::{AuthKind, AuthSettings};
 
+mod claims;
 mod error;
 mod insecure;
 mod jwt;

@@ -272,6 +272,7 @@ mod tests {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],
+            subscribe: Vec::new(),
             token_id: None,
             issued_at: None,
         };
