@@ -9,7 +9,9 @@
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
 //!
-//! The code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
+//! - `opaque`: tokens that the backend is asked about
+//!
+//! Except in `opaque::driver`, the code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
 
 use std::{fmt, time::SystemTime};
 
@@ -20,6 +22,7 @@ mod error;
 mod insecure;
 mod jwt;
 mod mint;
+pub mod opaque;
 mod principal;
 mod reloadable;
 mod signed;
@@ -44,6 +47,8 @@ pub enum Authenticator {
     Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
+    /// Tokens without a signature: [`opaque::OpaqueTokens`] verifies them.
+    Opaque,
 }
 
 impl Authenticator {
@@ -56,6 +61,11 @@ impl Authenticator {
             AuthKind::Insecure => Self::Insecure,
             AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
             AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings)?)),
+            AuthKind::Redis => Self::Opaque,
+            AuthKind::Introspection => {
+                opaque::IntrospectionIssuer::check(settings)?;
+                Self::Opaque
+            }
         })
     }
 
@@ -68,6 +78,7 @@ impl Authenticator {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),
             Self::Jwt(tokens) => tokens.verify(token, now),
+            Self::Opaque => Err(AuthError::Unknown),
         }
     }
 }
@@ -79,6 +90,7 @@ impl fmt::Debug for Authenticator {
             Self::Insecure => "Authenticator::Insecure",
             Self::Signed(_) => "Authenticator::Signed",
             Self::Jwt(_) => "Authenticator::Jwt",
+            Self::Opaque => "Authenticator::Opaque",
         })
     }
 }

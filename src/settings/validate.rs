@@ -1,6 +1,7 @@
 //! Checks ranges and unsafe combinations. Each error names the key to change and its requirement.
 //!
 //! - `broker`: the keys of `[broker]`
+//! - `opaque`: the keys of `[auth]` about opaque tokens
 //! - `secrets`: placeholders instead of secrets
 
 use std::{ops::RangeInclusive, time::Duration};
@@ -10,6 +11,7 @@ use super::{
 };
 
 mod broker;
+mod opaque;
 mod secrets;
 
 type Check = Result<(), SettingsError>;
@@ -39,6 +41,7 @@ impl Settings {
             self.validate_broker(),
             self.validate_session(),
             self.validate_auth(),
+            self.validate_token_lookups(),
             self.validate_admin(),
             self.validate_drain(),
             self.validate_presence(),
@@ -116,6 +119,8 @@ impl Settings {
                 AuthKind::Insecure => self.validate_insecure(),
                 AuthKind::Signed => self.validate_signed(),
                 AuthKind::Jwt => self.validate_jwt(),
+                AuthKind::Redis => self.validate_redis_tokens(),
+                AuthKind::Introspection => self.validate_introspection(),
             },
         ])
     }
