@@ -1,12 +1,13 @@
 //! Composes all parts of a gateway; starts, reloads and drains it.
 //!
 //! - `broker`: the broker from the settings. `control`: applies its commands to the sessions. `announce`: log lines and warnings at the start. `limits`: the limits of
-//!   the parts. `running_time`: the time in which the process ran, for the drain.
+//!   the parts. `opaque`: asks about opaque tokens. `running_time`: the time in which the process ran, for the drain.
 
 mod announce;
 mod broker;
 mod control;
 mod limits;
+mod opaque;
 mod running_time;
 
 use std::io;
@@ -100,6 +101,7 @@ impl Gateway {
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
         let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
+        let opaque = opaque::start(&settings, &broker, &tokens, &metrics)?;
         let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
         let proxies = TrustedProxies::new(networks);
         let fd_limit = raise_fd_limit(&settings);
@@ -115,7 +117,7 @@ impl Gateway {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let (rules, tokens) = (Arc::new(rules(&settings)), tokens.clone());
-            let staleness = staleness.clone();
+            let (staleness, opaque) = (staleness.clone(), opaque.clone());
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(session_caps(&settings));
@@ -126,6 +128,7 @@ impl Gateway {
                     rules: Arc::clone(&rules),
                     max_history_bytes: hub_limits.rules.recovery.bytes,
                     tokens: tokens.clone(),
+                    opaque: opaque.clone(),
                     hub: hubs.start_here(&broker, hub_limits.clone(), &metrics),
                     broker: broker.clone(),
                     staleness: staleness.clone(),
@@ -149,6 +152,7 @@ impl Gateway {
                 readiness: Readiness {
                     broker: broker.clone(),
                     staleness,
+                    opaque,
                     drain: drain.clone(),
                     connections: connections.clone(),
                     max_connections: settings.server.max_connections,
@@ -182,7 +186,7 @@ impl Gateway {
                 return;
             }
         };
-        let has_keys = settings.auth.kind != AuthKind::Insecure;
+        let has_keys = !matches!(settings.auth.kind, AuthKind::Insecure | AuthKind::Redis);
         let has_link = !matches!(self.broker, Broker::Memory(_));
         match self.tokens.replace(&settings.auth) {
             Ok(()) if has_keys => log::info!("reload: auth keys reloaded"),

@@ -10,6 +10,9 @@ pub enum AuthError {
     /// The token is of another kind, or a claim has the wrong type.
     #[error("the token is malformed")]
     Malformed,
+    /// The issuer of opaque tokens does not know the token, or it is not valid any more.
+    #[error("the issuer does not know the token")]
+    Unknown,
     /// The signature does not match the configured key.
     #[error("the token's signature is invalid")]
     BadSignature,
@@ -47,8 +50,9 @@ pub enum AuthError {
 
 impl AuthError {
     /// Every variant, so that each metric starts at zero.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
+        Self::Unknown,
         Self::BadSignature,
         Self::WrongAlgorithm,
         Self::Expired,
@@ -66,6 +70,7 @@ impl AuthError {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
             Self::BadSignature => "bad_signature",
             Self::WrongAlgorithm => "wrong_algorithm",
             Self::Expired => "expired",
@@ -108,6 +113,12 @@ pub enum AuthSetupError {
         path: PathBuf,
         /// The fault of the key; begins with a verb.
         reason: &'static str,
+    },
+    /// The certificate authorities for HTTPS cannot be used.
+    #[error("auth.ca_file {reason}")]
+    Authorities {
+        /// Why; begins with a verb or with the path.
+        reason: String,
     },
     /// The token of the self-test was refused: the build lacks an algorithm.
     #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]

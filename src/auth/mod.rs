@@ -5,10 +5,13 @@
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
 //! - `claims`: from the claims of a token to a [`Principal`]
 //! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
+//! - `verification`: [`Verification`], the answer about a token, which may come later
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
 //!
-//! The code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
+//! - `opaque`: tokens that the backend is asked about
+//!
+//! Except in `opaque::driver`, the code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
 
 use std::{fmt, time::SystemTime};
 
@@ -19,17 +22,20 @@ mod error;
 mod insecure;
 mod jwt;
 mod mint;
+pub mod opaque;
 mod principal;
 mod reloadable;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
     principal::Principal,
     reloadable::ReloadableAuthenticator,
+    verification::{PendingVerification, TokenAnswer, TokenError, Verification},
 };
 
 /// Verifies tokens of the kind `auth.kind`. Cheap to clone.
@@ -41,6 +47,8 @@ pub enum Authenticator {
     Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
+    /// Tokens without a signature: [`opaque::OpaqueTokens`] verifies them.
+    Opaque,
 }
 
 impl Authenticator {
@@ -53,6 +61,11 @@ impl Authenticator {
             AuthKind::Insecure => Self::Insecure,
             AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
             AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings)?)),
+            AuthKind::Redis => Self::Opaque,
+            AuthKind::Introspection => {
+                opaque::IntrospectionIssuer::check(settings)?;
+                Self::Opaque
+            }
         })
     }
 
@@ -65,6 +78,7 @@ impl Authenticator {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),
             Self::Jwt(tokens) => tokens.verify(token, now),
+            Self::Opaque => Err(AuthError::Unknown),
         }
     }
 }
@@ -76,6 +90,7 @@ impl fmt::Debug for Authenticator {
             Self::Insecure => "Authenticator::Insecure",
             Self::Signed(_) => "Authenticator::Signed",
             Self::Jwt(_) => "Authenticator::Jwt",
+            Self::Opaque => "Authenticator::Opaque",
         })
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::join;
 use serde_json::json;
 
 use super::AdminState;
+use crate::auth::opaque::OpaqueTokens;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
 use crate::session::staleness::Staleness;
@@ -21,6 +22,8 @@ pub struct Readiness {
     pub broker: Broker,
     /// Whether revocations may be unknown.
     pub staleness: Staleness,
+    /// Opaque tokens may be unverifiable.
+    pub opaque: Option<OpaqueTokens>,
     /// A draining replica is not ready.
     pub drain: DrainSwitch,
     /// A replica without room for a connection is not ready.
@@ -49,7 +52,8 @@ impl Readiness {
 
     /// Warnings for operators that do not affect readiness.
     pub fn notes(&self) -> Vec<String> {
-        self.broker.notes().into_iter().chain(self.staleness.note()).collect()
+        let tokens = self.opaque.as_ref().and_then(OpaqueTokens::note);
+        self.broker.notes().into_iter().chain(self.staleness.note()).chain(tokens).collect()
     }
 }
 

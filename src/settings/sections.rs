@@ -210,6 +210,10 @@ pub enum AuthKind {
     Jwt,
     /// E-Magine's login tokens: `TimestampSigner` of itsdangerous.
     Signed,
+    /// Opaque tokens whose claims are in Redis.
+    Redis,
+    /// Opaque tokens, introspected at their issuer (RFC 7662).
+    Introspection,
 }
 
 /// `[auth]`: how clients are authenticated.
@@ -243,6 +247,27 @@ pub struct AuthSettings {
     /// The accepted difference between the clocks of the gateway and the issuer, in whole seconds.
     #[serde(with = "duration")]
     pub leeway: Duration,
+    /// The introspection endpoint (RFC 7662).
+    #[serde(deserialize_with = "none_if_empty")]
+    pub introspection_url: Option<String>,
+    /// The id by which the gateway is known there.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub introspection_client_id: Option<String>,
+    /// The secret of this client. [`Settings::load`](super::Settings::load) also sets it from
+    /// `introspection_client_secret_file`.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub introspection_client_secret: Option<Secret>,
+    /// The file with the secret of the client.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub introspection_client_secret_file: Option<PathBuf>,
+    /// How long the answer about an opaque token is kept.
+    #[serde(with = "duration")]
+    pub cache_ttl: Duration,
+    /// The calls at one time to the issuer of opaque tokens.
+    pub max_parallel_calls: usize,
+    /// The time of one call.
+    #[serde(with = "duration")]
+    pub call_timeout: Duration,
 }
 
 /// `[admin]`: the admin port.

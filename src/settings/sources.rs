@@ -131,6 +131,9 @@ impl Settings {
         if settings.auth.secret_file.is_some() {
             settings.auth.secret = None;
         }
+        if settings.auth.introspection_client_secret_file.is_some() {
+            settings.auth.introspection_client_secret = None;
+        }
         if settings.admin.api_key_file.is_some() {
             settings.admin.api_key = None;
         }
@@ -156,6 +159,11 @@ impl Settings {
         let Self { auth, admin, .. } = self;
         for (keys, secret, file) in [
             (["auth.secret", "auth.secret_file"], &mut auth.secret, &auth.secret_file),
+            (
+                ["auth.introspection_client_secret", "auth.introspection_client_secret_file"],
+                &mut auth.introspection_client_secret,
+                &auth.introspection_client_secret_file,
+            ),
             (["admin.api_key", "admin.api_key_file"], &mut admin.api_key, &admin.api_key_file),
         ] {
             if let Err(error) = read_secret_file(keys, secret, file.as_deref()) {

@@ -2,6 +2,7 @@
 //!
 //! - `broker`: the keys of `[broker]`
 //! - `namespaces`: `[namespaces.<name>]` and `[channels]`
+//! - `opaque`: the keys of `[auth]` about opaque tokens
 //! - `secrets`: placeholders instead of secrets
 
 use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
@@ -10,6 +11,7 @@ use super::{AuthKind, Profile, Secret, Settings, SettingsError, duration::format
 
 mod broker;
 mod namespaces;
+mod opaque;
 mod secrets;
 
 type Check = Result<(), SettingsError>;
@@ -39,6 +41,7 @@ impl Settings {
             self.validate_broker(),
             self.validate_session(),
             self.validate_auth(),
+            self.validate_token_lookups(),
             self.validate_admin(),
             self.validate_drain(),
             self.validate_presence(),
@@ -118,6 +121,8 @@ impl Settings {
                 AuthKind::Insecure => self.validate_insecure(),
                 AuthKind::Signed => self.validate_signed(),
                 AuthKind::Jwt => self.validate_jwt(),
+                AuthKind::Redis => self.validate_redis_tokens(),
+                AuthKind::Introspection => self.validate_introspection(),
             },
         ])
     }

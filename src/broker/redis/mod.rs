@@ -33,6 +33,7 @@
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
+//! - `tokens`: reads the claims of opaque tokens.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
@@ -76,6 +77,7 @@ mod signals;
 mod state;
 mod subscriptions;
 mod thread_check;
+mod tokens;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -102,6 +104,7 @@ use control::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
+pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
 /// it has no namespace.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::on_demand::OnDemandState;
+use super::refresh::PendingRefresh;
 use super::{Identity, MAX_OPEN_REQUESTS, Rules};
 use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
@@ -26,6 +27,7 @@ pub(super) struct VerifiedSession {
     open_requests: u8,
     /// `None` until the session needs it.
     pub(super) on_demand: Option<Box<OnDemandState>>,
+    pub(super) pending_refresh: PendingRefresh,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +59,7 @@ impl VerifiedSession {
             recovering_own: [false; 2],
             open_requests: 0,
             on_demand: None,
+            pending_refresh: PendingRefresh::default(),
         };
         session.set_token_channels(identity.subscribe);
         session
