@@ -24,8 +24,8 @@ mod per_thread;
 mod process;
 
 pub use self::labels::{
-    AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason,
-    RecordResult, RecoveryResult, ResultLabel,
+    AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyLoadResult, KeyRefusal, Label,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -78,6 +78,10 @@ pub struct Counters {
     pub subscriptions: Gauge,
     /// Identify attempts, by outcome.
     pub identifies: Family<ResultLabel<IdentifyResult>, Counter>,
+    /// Loads of the keys of tokens, by outcome.
+    pub auth_key_loads: Family<ResultLabel<KeyLoadResult>, Counter>,
+    /// 1 while the latest keys of tokens could not be loaded, else 0.
+    pub auth_keys_stale: Gauge,
     /// Text messages received from clients.
     pub client_messages: Counter,
     /// Closes sent, by code.

@@ -8,6 +8,7 @@ use futures_util::future::join;
 use serde_json::json;
 
 use super::AdminState;
+use crate::auth::ReloadableAuthenticator;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
 use crate::session::staleness::Staleness;
@@ -19,6 +20,8 @@ use crate::socket::limits::ConnectionLimiter;
 pub struct Readiness {
     /// The broker must be healthy.
     pub broker: Broker,
+    /// There must be keys for tokens.
+    pub tokens: ReloadableAuthenticator,
     /// Whether revocations may be unknown.
     pub staleness: Staleness,
     /// A draining replica is not ready.
@@ -35,6 +38,7 @@ impl Readiness {
     /// Why this replica is not ready for new sockets. Empty if it is ready.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = self.broker.health().reasons;
+        reasons.extend(self.tokens.unready_reason());
         if self.drain.is_draining() {
             reasons.push("this replica is draining".to_owned());
         }
@@ -49,7 +53,8 @@ impl Readiness {
 
     /// Warnings for operators that do not affect readiness.
     pub fn notes(&self) -> Vec<String> {
-        self.broker.notes().into_iter().chain(self.staleness.note()).collect()
+        let notes = self.broker.notes().into_iter().chain(self.staleness.note());
+        notes.chain(self.tokens.notes()).collect()
     }
 }
 

@@ -231,6 +231,7 @@ const fn result_of(error: AuthError) -> IdentifyResult {
     match error {
         AuthError::Malformed => IdentifyResult::Malformed,
         AuthError::BadSignature => IdentifyResult::BadSignature,
+        AuthError::UnknownKey => IdentifyResult::UnknownKey,
         AuthError::WrongAlgorithm => IdentifyResult::WrongAlgorithm,
         AuthError::Expired => IdentifyResult::Expired,
         AuthError::NotYetValid => IdentifyResult::NotYetValid,
