@@ -1,13 +1,15 @@
 //! Composes all parts of a gateway; starts, reloads and drains it.
 //!
-//! - `broker`: the broker from the settings. `keys`: keeps the keys of tokens current. `control`: applies its commands to the sessions. `announce`: log lines and warnings at the start. `limits`: the limits of
-//!   the parts. `running_time`: the time in which the process ran, for the drain.
+//! - `broker`: the broker from the settings. `keys`: keeps the keys of tokens current. `opaque`: asks about opaque
+//!   tokens. `control`: applies the broker's commands to the sessions. `announce`: log lines and warnings at the start.
+//!   `limits`: the limits of the parts. `running_time`: the time in which the process ran, for the drain.
 
 mod announce;
 mod broker;
 mod control;
 mod keys;
 mod limits;
+mod opaque;
 mod running_time;
 
 use std::io;
@@ -103,6 +105,7 @@ impl Gateway {
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
         let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
+        let opaque = opaque::start(&settings, &broker, &tokens, &metrics)?;
         let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
         let proxies = TrustedProxies::new(networks);
         let fd_limit = raise_fd_limit(&settings);
@@ -118,7 +121,7 @@ impl Gateway {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let (rules, tokens) = (Arc::new(rules(&settings)), tokens.clone());
-            let staleness = staleness.clone();
+            let (staleness, opaque) = (staleness.clone(), opaque.clone());
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(session_caps(&settings));
@@ -128,6 +131,7 @@ impl Gateway {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
                     tokens: tokens.clone(),
+                    opaque: opaque.clone(),
                     hub: hubs.start_here(&broker, hub_limits.clone(), &metrics),
                     broker: broker.clone(),
                     staleness: staleness.clone(),
@@ -154,6 +158,7 @@ impl Gateway {
                     broker: broker.clone(),
                     tokens: tokens.clone(),
                     staleness,
+                    opaque,
                     drain: drain.clone(),
                     connections: connections.clone(),
                     max_connections: settings.server.max_connections,
@@ -198,7 +203,7 @@ impl Gateway {
                 return;
             }
         };
-        let has_keys = settings.auth.kind != AuthKind::Insecure;
+        let has_keys = !matches!(settings.auth.kind, AuthKind::Insecure | AuthKind::Redis);
         let has_link = !matches!(self.broker, Broker::Memory(_));
         let has_admin_key = settings.admin.api_key_file.is_some();
         if has_admin_key {

@@ -25,7 +25,7 @@ mod process;
 
 pub use self::labels::{
     AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyLoadResult, KeyRefusal, Label,
-    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, TokenCallResult, TokenLookupResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -82,6 +82,14 @@ pub struct Counters {
     pub auth_key_loads: Family<ResultLabel<KeyLoadResult>, Counter>,
     /// 1 while the latest keys of tokens could not be loaded, else 0.
     pub auth_keys_stale: Gauge,
+    /// Lookups of opaque tokens, by outcome.
+    pub token_lookups: Family<ResultLabel<TokenLookupResult>, Counter>,
+    /// Calls to the issuer of opaque tokens, by outcome.
+    pub token_calls: Family<ResultLabel<TokenCallResult>, Counter>,
+    /// The time of these calls, in seconds.
+    pub token_call_seconds: Histogram,
+    /// 1 while the issuer of opaque tokens fails, else 0.
+    pub tokens_unavailable: Gauge,
     /// Text messages received from clients.
     pub client_messages: Counter,
     /// Closes sent, by code.

@@ -12,7 +12,7 @@ const MAY_IMPORT: [(&str, &str); 11] = [
     ("hub", "socket broker settings auth metrics backoff timeout"),
     ("socket broker", "settings auth metrics backoff timeout"),
     ("simulation", "session hub broker settings metrics"), // for tests only
-    ("auth", "settings http_client"),
+    ("auth", "settings http_client metrics backoff timeout"),
     ("http_client", "settings"),
     ("settings metrics backoff timeout", ""),
 ];

@@ -10,6 +10,9 @@ pub enum AuthError {
     /// The token is of another kind, or a claim has the wrong type.
     #[error("the token is malformed")]
     Malformed,
+    /// The issuer of opaque tokens does not know the token, or it is not valid any more.
+    #[error("the issuer does not know the token")]
+    Unknown,
     /// The signature does not match the configured key.
     #[error("the token's signature is invalid")]
     BadSignature,
@@ -50,8 +53,9 @@ pub enum AuthError {
 
 impl AuthError {
     /// Every variant, so that each metric starts at zero.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
+        Self::Unknown,
         Self::BadSignature,
         Self::UnknownKey,
         Self::WrongAlgorithm,
@@ -70,6 +74,7 @@ impl AuthError {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
             Self::BadSignature => "bad_signature",
             Self::UnknownKey => "unknown_key",
             Self::WrongAlgorithm => "wrong_algorithm",
@@ -122,9 +127,12 @@ pub enum AuthSetupError {
         /// The fault; begins with a verb.
         reason: String,
     },
-    /// `auth.ca_file` cannot be used.
-    #[error("auth.ca_file {0}")]
-    CaFile(String),
+    /// The certificate authorities for HTTPS cannot be used.
+    #[error("auth.ca_file {reason}")]
+    Authorities {
+        /// Why; begins with a verb or with the path.
+        reason: String,
+    },
     /// The token of the self-test was refused: the build lacks an algorithm.
     #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]
     SelfTest,

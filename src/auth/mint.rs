@@ -35,6 +35,9 @@ pub enum MintError {
         "a token with an RS, PS, ES or EdDSA algorithm needs the issuer's private key; let the issuer mint it"
     )]
     PrivateKeyNeeded,
+    /// The backend hands out these tokens.
+    #[error("auth.kind is {0}: the backend hands out these tokens, the gateway cannot mint one")]
+    Opaque(&'static str),
     /// The settings lack a key, or have a wrong one.
     #[error(transparent)]
     Setup(#[from] AuthSetupError),
@@ -44,7 +47,7 @@ pub enum MintError {
 pub fn longest_lifetime(settings: &AuthSettings) -> Duration {
     match settings.kind {
         AuthKind::Signed => settings.max_age,
-        AuthKind::Jwt | AuthKind::Insecure => Duration::MAX,
+        AuthKind::Jwt | AuthKind::Insecure | AuthKind::Redis | AuthKind::Introspection => Duration::MAX,
     }
 }
 
@@ -70,11 +73,13 @@ pub fn mint(
     {
         return Err(MintError::ForeignUser);
     }
-    if settings.kind != AuthKind::Jwt && !channels.is_empty() {
+    if matches!(settings.kind, AuthKind::Insecure | AuthKind::Signed) && !channels.is_empty() {
         return Err(MintError::ChannelsUnsupported);
     }
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     match settings.kind {
+        AuthKind::Redis => Err(MintError::Opaque("redis")),
+        AuthKind::Introspection => Err(MintError::Opaque("introspection")),
         AuthKind::Insecure => Ok(user.to_owned()),
         AuthKind::Signed => {
             let tokens = TimestampSigner::new(settings)?;

@@ -10,7 +10,9 @@
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
 //!
-//! The verification itself reads no clock and starts no task. [`Authenticator::new`] reads files, once;
+//! - `opaque`: tokens that the backend is asked about
+//!
+//! Except in `opaque::driver`, the code reads no clock and starts no task. [`Authenticator::new`] reads files, once;
 //! [`ReloadableAuthenticator::fetch_keys`] fetches a key set.
 
 use std::{fmt, time::SystemTime};
@@ -24,6 +26,7 @@ mod insecure;
 mod jwt;
 mod keys;
 mod mint;
+pub mod opaque;
 mod principal;
 mod reloadable;
 mod signed;
@@ -48,6 +51,8 @@ pub enum Authenticator {
     Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
+    /// Tokens without a signature: [`opaque::OpaqueTokens`] verifies them.
+    Opaque,
 }
 
 impl Authenticator {
@@ -65,13 +70,18 @@ impl Authenticator {
             AuthKind::Insecure => Self::Insecure,
             AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
             AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings, remote)?)),
+            AuthKind::Redis => Self::Opaque,
+            AuthKind::Introspection => {
+                opaque::IntrospectionIssuer::check(settings)?;
+                Self::Opaque
+            }
         })
     }
 
     /// Whether a token can be accepted without fetched keys.
     fn has_own_keys(&self) -> bool {
         match self {
-            Self::Insecure | Self::Signed(_) => true,
+            Self::Insecure | Self::Signed(_) | Self::Opaque => true,
             Self::Jwt(tokens) => tokens.has_own_keys(),
         }
     }
@@ -85,6 +95,7 @@ impl Authenticator {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),
             Self::Jwt(tokens) => tokens.verify(token, now),
+            Self::Opaque => Err(AuthError::Unknown),
         }
     }
 }
@@ -96,6 +107,7 @@ impl fmt::Debug for Authenticator {
             Self::Insecure => "Authenticator::Insecure",
             Self::Signed(_) => "Authenticator::Signed",
             Self::Jwt(_) => "Authenticator::Jwt",
+            Self::Opaque => "Authenticator::Opaque",
         })
     }
 }

@@ -80,13 +80,19 @@ impl ReloadableAuthenticator {
     }
 
     /// Verifies a token with the current keys. A token whose key may be in a newer key set waits for one fetch.
-    pub fn start_verification(&self, token: &str, now: SystemTime) -> Verification {
+    /// `on_late_refusal` is called if it is refused after nobody waits for the answer any more.
+    pub fn start_verification(
+        &self,
+        token: &str,
+        now: SystemTime,
+        on_late_refusal: impl FnOnce() + Send + 'static,
+    ) -> Verification {
         let refusal = match self.verify(token, now) {
             Ok(principal) => return Verification::Known(Ok(principal)),
             Err(refusal) => refusal,
         };
         let waits = (refusal == AuthError::UnknownKey).then_some(self.0.remote.as_ref()).flatten();
-        match waits.and_then(|remote| remote.wait_for_fetch(token)) {
+        match waits.and_then(|remote| remote.wait_for_fetch(token, Box::new(on_late_refusal))) {
             Some(pending) => Verification::Pending(pending),
             None => Verification::Known(Err(self.error_of(refusal))),
         }
@@ -137,8 +143,7 @@ impl ReloadableAuthenticator {
         };
         let result = fetched.as_ref().map(KeySet::len).map_err(Clone::clone);
         for waiting in remote.ended(fetched) {
-            // The session may have ended.
-            let _ = waiting.answer.send(self.answer_waiting(&waiting.token));
+            waiting.answer.send(self.answer_waiting(&waiting.token));
         }
         FetchedKeys { result, warnings }
     }

@@ -35,9 +35,32 @@ pub struct PendingVerification(oneshot::Receiver<TokenAnswer>);
 
 impl PendingVerification {
     /// A pending verification, and where its answer goes. Without an answer, the token is unavailable.
-    pub fn new() -> (oneshot::Sender<TokenAnswer>, Self) {
+    pub(super) fn new(on_late_refusal: LateRefusal) -> (AnswerSender, Self) {
         let (answer, receiver) = oneshot::channel();
-        (answer, Self(receiver))
+        (AnswerSender { answer, on_late_refusal }, Self(receiver))
+    }
+}
+
+/// Called if a token is refused after nobody waits for the answer any more. A client that leaves before the answer must
+/// not try tokens without a limit.
+pub(super) type LateRefusal = Box<dyn FnOnce() + Send>;
+
+/// Where the answer about a token goes.
+pub(super) struct AnswerSender {
+    answer: oneshot::Sender<TokenAnswer>,
+    on_late_refusal: LateRefusal,
+}
+
+impl AnswerSender {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    pub(super) fn send(self, answer: TokenAnswer) {
+        if let Err(Err(TokenError::Refused(_))) = self.answer.send(answer) {
+            (self.on_late_refusal)();
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::AdminState;
 use crate::auth::ReloadableAuthenticator;
+use crate::auth::opaque::OpaqueTokens;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
 use crate::session::staleness::Staleness;
@@ -24,6 +25,8 @@ pub struct Readiness {
     pub tokens: ReloadableAuthenticator,
     /// Whether revocations may be unknown.
     pub staleness: Staleness,
+    /// Opaque tokens may be unverifiable.
+    pub opaque: Option<OpaqueTokens>,
     /// A draining replica is not ready.
     pub drain: DrainSwitch,
     /// A replica without room for a connection is not ready.
@@ -53,8 +56,9 @@ impl Readiness {
 
     /// Warnings for operators that do not affect readiness.
     pub fn notes(&self) -> Vec<String> {
+        let opaque = self.opaque.as_ref().and_then(OpaqueTokens::note);
         let notes = self.broker.notes().into_iter().chain(self.staleness.note());
-        notes.chain(self.tokens.notes()).collect()
+        notes.chain(self.tokens.notes()).chain(opaque).collect()
     }
 }
 

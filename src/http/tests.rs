@@ -33,6 +33,7 @@ fn admin(key: ApiKey) -> AdminState {
     let broker = Broker::memory(1_000, HistoryOptions::of_size(10), None, Duration::from_secs(60), &metrics);
     let settings = ControlSettings { max_stale: Duration::from_secs(60), when_stale: WhenStale::Accept };
     let readiness = Readiness {
+        opaque: None,
         broker: broker.clone(),
         tokens: ReloadableAuthenticator::new(&Settings::load(&Sources::default()).unwrap().auth).unwrap(),
         staleness: Staleness::new(broker.clone(), settings),

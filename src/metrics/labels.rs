@@ -96,6 +96,8 @@ labels! {
         Accepted = "accepted",
         /// It is no token of this kind.
         Malformed = "malformed",
+        /// The issuer of opaque tokens does not know it.
+        Unknown = "unknown",
         /// Its signature is wrong.
         BadSignature = "bad_signature",
         /// No key has its `kid`, or suits its algorithm.
@@ -132,6 +134,36 @@ labels! {
         TooManyIdentifies = "too_many_identifies",
         /// Too many tokens of this address failed; this one was not checked.
         TooManyFailures = "too_many_failures",
+    }
+}
+
+labels! {
+    /// What became of looking up an opaque token.
+    TokenLookupResult {
+        /// The answer was cached.
+        Cached = "cached",
+        /// The issuer was being asked about the same token.
+        Shared = "shared",
+        /// The issuer is asked.
+        Asked = "asked",
+        /// The issuer failed and is left alone for a while.
+        BackingOff = "backing_off",
+        /// Too many tokens waited for a call.
+        Overloaded = "overloaded",
+        /// The text is too long for a token.
+        TooLong = "too_long",
+    }
+}
+
+labels! {
+    /// The result of a call to the issuer of opaque tokens.
+    TokenCallResult {
+        /// The issuer answered.
+        Answered = "answered",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It cannot be reached, or it answered with something else.
+        Failed = "failed",
     }
 }
 
@@ -362,6 +394,8 @@ impl Counters {
         create(&self.publications_dropped, dropped);
         create(&self.auth_key_loads, KeyLoadResult::ALL.iter().copied());
         create(&self.identifies, IdentifyResult::ALL.iter().copied());
+        create(&self.token_lookups, TokenLookupResult::ALL.iter().copied());
+        create(&self.token_calls, TokenCallResult::ALL.iter().copied());
         for code in CloseCode::ALL {
             drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));
         }

@@ -94,12 +94,27 @@ pub(super) fn authenticate(
     if let Some(refused) = refused {
         return Authentication::Known(refused.conclude(services, session));
     }
-    match services.verify(token) {
+    let on_late_refusal = late_refusal(permit, client);
+    match services.verify(token, on_late_refusal) {
         Verification::Known(answer) => {
             let checked = check(services, session, client, permit, answer);
             Authentication::Known(checked.conclude(services, session))
         }
         Verification::Pending(pending) => Authentication::Pending(pending),
+    }
+}
+
+/// Counts a token that is refused after its session has ended: a client that leaves before the answer must not try
+/// tokens without a limit. A Refresh has counted already.
+fn late_refusal(permit: &SessionPermit, client: Option<ClientPrefix>) -> impl FnOnce() + Send + use<> {
+    let limits = match permit {
+        SessionPermit::Unidentified(unidentified) => Some(unidentified.limits().clone()),
+        SessionPermit::User(_) => None,
+    };
+    move || {
+        if let Some(limits) = limits {
+            limits.record_failure(client, Instant::now());
+        }
     }
 }
 
@@ -230,6 +245,7 @@ fn accept(services: &Services, answer: TokenAnswer) -> Result<VerifiedToken, Ide
 const fn result_of(error: AuthError) -> IdentifyResult {
     match error {
         AuthError::Malformed => IdentifyResult::Malformed,
+        AuthError::Unknown => IdentifyResult::Unknown,
         AuthError::BadSignature => IdentifyResult::BadSignature,
         AuthError::UnknownKey => IdentifyResult::UnknownKey,
         AuthError::WrongAlgorithm => IdentifyResult::WrongAlgorithm,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use actix::Addr;
 
 use super::staleness::Staleness;
+use crate::auth::opaque::OpaqueTokens;
 use crate::auth::{ReloadableAuthenticator, Verification};
 use crate::broker::Broker;
 use crate::hub::Hub;
@@ -17,8 +18,10 @@ use protocol::conversation::Rules;
 pub struct Services {
     /// The rules of every conversation, from the settings.
     pub rules: Arc<Rules>,
-    /// Verifies tokens.
+    /// Verifies tokens that have a signature.
     pub tokens: ReloadableAuthenticator,
+    /// Verifies opaque tokens; `None`: tokens have a signature.
+    pub opaque: Option<OpaqueTokens>,
     /// Reads the members of channels, and knows the revoked tokens.
     pub broker: Broker,
     /// Decides whether revocations may be unknown.
@@ -30,8 +33,16 @@ pub struct Services {
 }
 
 impl Services {
-    /// Verifies a token, or starts to.
-    pub(super) fn verify(&self, token: &str) -> Verification {
-        self.tokens.start_verification(token, SystemTime::now())
+    /// Verifies a token, or starts to. `on_late_refusal` is called if the token is refused after nobody waits for the
+    /// answer any more.
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        on_late_refusal: impl FnOnce() + Send + 'static,
+    ) -> Verification {
+        match &self.opaque {
+            Some(opaque) => opaque.verify(token, on_late_refusal),
+            None => self.tokens.start_verification(token, SystemTime::now(), on_late_refusal),
+        }
     }
 }

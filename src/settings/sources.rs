@@ -174,7 +174,7 @@ impl Settings {
     }
 
     /// The secrets that may be in files: the keys of both, the secret and the path.
-    fn secret_files(&mut self) -> [([&'static str; 2], &mut Option<Secret>, &Option<PathBuf>); 3] {
+    fn secret_files(&mut self) -> [([&'static str; 2], &mut Option<Secret>, &Option<PathBuf>); 4] {
         let Self { auth, admin, .. } = self;
         [
             (["auth.secret", "auth.secret_file"], &mut auth.secret, &auth.secret_file),
@@ -182,6 +182,11 @@ impl Settings {
                 ["auth.previous_secret", "auth.previous_secret_file"],
                 &mut auth.previous_secret,
                 &auth.previous_secret_file,
+            ),
+            (
+                ["auth.introspection_client_secret", "auth.introspection_client_secret_file"],
+                &mut auth.introspection_client_secret,
+                &auth.introspection_client_secret_file,
             ),
             (["admin.api_key", "admin.api_key_file"], &mut admin.api_key, &admin.api_key_file),
         ]

@@ -2,6 +2,7 @@
 //!
 //! - `auth`: the keys of `[auth]`
 //! - `broker`: the keys of `[broker]`
+//! - `opaque`: the keys of `[auth]` about opaque tokens
 //! - `secrets`: placeholders instead of secrets
 
 use std::{ops::RangeInclusive, time::Duration};
@@ -10,6 +11,7 @@ use super::{NamespaceSettings, Profile, Secret, Settings, SettingsError, duratio
 
 mod auth;
 mod broker;
+mod opaque;
 mod secrets;
 
 type Check = Result<(), SettingsError>;
@@ -34,6 +36,7 @@ impl Settings {
             self.validate_broker(),
             self.validate_session(),
             self.validate_auth(),
+            self.validate_token_lookups(),
             self.validate_admin(),
             self.validate_drain(),
             self.validate_presence(),

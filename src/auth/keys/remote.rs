@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::KeySet;
 use super::schedule::FetchSchedule;
-use crate::auth::{PendingVerification, TokenAnswer};
+use crate::auth::PendingVerification;
+use crate::auth::verification::{AnswerSender, LateRefusal};
 
 /// The most tokens that wait for one fetch. Anyone can send an unknown `kid`.
 const MAX_WAITING: usize = 1000;
@@ -34,7 +35,7 @@ struct State {
 /// A token whose key may be in the next fetch.
 pub(in crate::auth) struct WaitingToken {
     pub(in crate::auth) token: String,
-    pub(in crate::auth) answer: oneshot::Sender<TokenAnswer>,
+    pub(in crate::auth) answer: AnswerSender,
 }
 
 impl RemoteKeys {
@@ -59,13 +60,17 @@ impl RemoteKeys {
     }
 
     /// Lets a token with an unknown key wait for the next fetch. `None`: no fetch is due.
-    pub(in crate::auth) fn wait_for_fetch(&self, token: &str) -> Option<PendingVerification> {
+    pub(in crate::auth) fn wait_for_fetch(
+        &self,
+        token: &str,
+        on_late_refusal: LateRefusal,
+    ) -> Option<PendingVerification> {
         let now = self.now();
         let mut state = self.0.state.lock();
         if state.waiting.len() >= MAX_WAITING || !state.schedule.unknown_key(now) {
             return None;
         }
-        let (answer, pending) = PendingVerification::new();
+        let (answer, pending) = PendingVerification::new(on_late_refusal);
         state.waiting.push(WaitingToken { token: token.to_owned(), answer });
         drop(state);
         self.0.due.notify_one();

@@ -30,6 +30,7 @@
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
+//! - `tokens`: reads the claims of opaque tokens.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
@@ -69,6 +70,7 @@ mod sentinel;
 mod state;
 mod subscriptions;
 mod thread_check;
+mod tokens;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -94,6 +96,7 @@ use control::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
+pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
 /// it has no namespace.

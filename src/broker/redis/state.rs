@@ -18,6 +18,7 @@ use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
 use super::thread_check::ThreadCheck;
+use super::tokens::TokenConnection;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
@@ -53,6 +54,7 @@ pub(super) struct RedisState {
     /// `None`: presence is off.
     pub(super) presence: Option<Presence>,
     pub(super) control: ControlState,
+    pub(super) tokens: TokenConnection,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -99,6 +101,7 @@ impl RedisState {
             refused: RefusedChannels::default(),
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,
+            tokens: TokenConnection::default(),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
