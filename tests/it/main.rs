@@ -22,6 +22,7 @@ mod deployments;
 mod history;
 mod hostile;
 mod inbox;
+mod keys;
 mod kubernetes;
 mod limits;
 mod liveness;

@@ -36,8 +36,9 @@ impl IntrospectionIssuer {
     }
 
     /// Checks whether [`IntrospectionIssuer::new`] would succeed.
-    pub(in crate::auth) fn check(_settings: &AuthSettings) -> Result<TlsTrust, AuthSetupError> {
-        TlsTrust::load(None).map_err(|error| AuthSetupError::Authorities { reason: error.to_string() })
+    pub(in crate::auth) fn check(settings: &AuthSettings) -> Result<TlsTrust, AuthSetupError> {
+        TlsTrust::load(settings.ca_file.as_deref())
+            .map_err(|error| AuthSetupError::Authorities { reason: error.to_string() })
     }
 
     async fn introspect(&self, token: &str) -> Result<IssuerAnswer, CallError> {

@@ -34,7 +34,7 @@ impl Settings {
         let Some(url) = &auth.introspection_url else {
             return refuse("auth.introspection_url", "must be set if auth.kind is introspection");
         };
-        if !is_introspection_url(url) {
+        if !is_service_url(url) {
             return refuse(
                 "auth.introspection_url",
                 "must be an https:// URL without credentials, or an http:// URL of a loopback address",
@@ -54,8 +54,8 @@ impl Settings {
     }
 }
 
-/// Whether tokens and credentials may be sent to the URL.
-fn is_introspection_url(url: &str) -> bool {
+/// Whether tokens and credentials may be sent to the URL, and its responses can be trusted.
+pub(super) fn is_service_url(url: &str) -> bool {
     let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\^`{|}#".contains(&byte));
     let Some((scheme, rest)) = url.split_once("://").filter(|_| is_plain) else { return false };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -92,7 +92,7 @@ mod tests {
             "http://[::1]:4445/introspect",
             "http://localhost/introspect",
         ] {
-            assert!(is_introspection_url(good), "{good}");
+            assert!(is_service_url(good), "{good}");
         }
         for wrong in [
             "",
@@ -105,7 +105,7 @@ mod tests {
             "ftp://id.example.com/",
             "https://id.example.com/a b",
         ] {
-            assert!(!is_introspection_url(wrong), "{wrong}");
+            assert!(!is_service_url(wrong), "{wrong}");
         }
     }
 }
