@@ -46,6 +46,7 @@ await build({
   mangleProps,
   reserveProps: /^isArray$/,
 });
+await build({ ...bundle, entryPoints: ['src/messages.ts'], outfile: 'dist/bundle/gateway-messages.js' });
 await build({ ...bundle, entryPoints: ['src/presence.ts'], outfile: 'dist/bundle/gateway-presence.js' });
 await build({
   ...bundle,
