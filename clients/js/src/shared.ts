@@ -139,7 +139,6 @@ export class SharedClient implements GatewayClientLike {
     else if (this.#wantsConnection && why === 'pageshow') void this.#join();
   }
 
-  /** Gets a new token and sends it, without reconnecting. The worker may ask any tab for it. */
   refresh(): void {
     this.#post({ type: 'refresh' });
   }
@@ -147,9 +146,9 @@ export class SharedClient implements GatewayClientLike {
   /** @internal As in RequestingClient. A request to no worker gets no answer, and times out. */
   ask(requester?: Requester): void {
     if (requester) this.#requesters.add(requester);
-    for (const one of this.#requesters) {
+    this.#requesters.forEach((one) => {
       for (let frame; (frame = one.next(true)); ) this.#post({ type: 'ask', frame: frame as RequestFrame });
-    }
+    });
   }
 
   /** @internal As in RequestingClient. */
