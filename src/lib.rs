@@ -6,6 +6,7 @@
 //! - [`backoff`]: exponential back-off with jitter.
 //! - [`timeout`]: timeouts that do not count a pause of the process.
 //! - [`settings`]: loads and checks the settings.
+//! - `http_client`: requests over HTTP and HTTPS.
 //! - [`auth`]: verifies tokens.
 //! - [`metrics`]: counters, gauges and histograms.
 //! - [`broker`]: delivers publications between replicas, in memory or over Redis.
@@ -23,6 +24,7 @@ pub mod broker;
 pub mod cli;
 pub mod gateway;
 pub mod http;
+mod http_client;
 pub mod hub;
 pub mod metrics;
 pub mod session;

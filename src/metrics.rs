@@ -25,7 +25,7 @@ mod process;
 
 pub use self::labels::{
     AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason,
-    RecordResult, RecoveryResult, ResultLabel,
+    RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -90,6 +90,10 @@ pub struct Counters {
     pub publications_dropped: Family<Reason<DropReason>, Counter>,
     /// Publications that the link missed and later read from a history.
     pub publications_repaired: Counter,
+    /// Signals, by what became of them before their delivery.
+    pub signals: Family<ResultLabel<SignalResult>, Counter>,
+    /// Signals for sessions, by whether they were delivered.
+    pub signal_deliveries: Family<ResultLabel<SignalDelivery>, Counter>,
     /// Gaps announced for channels of this replica, by reason.
     pub gaps: Family<Reason<GapReason>, Counter>,
     /// Attempts of clients to resume from a position, by outcome.
@@ -132,6 +136,10 @@ pub struct Counters {
     pub control_answers_missing: Counter,
     /// Revocations that this replica keeps.
     pub control_revocations: Gauge,
+    /// Messages of clients for the inbox that the conversation let through, by outcome.
+    pub sends: Family<ResultLabel<SendResult>, Counter>,
+    /// Entries of the inbox as of the latest probe, while any namespace has `send`.
+    pub inbox_entries: Gauge,
     /// Losses of the link to the broker, by reason.
     pub redis_link_losses: Family<Reason<LinkLoss>, Counter>,
     /// Time from publishing a probe to receiving it, in seconds.
@@ -165,6 +173,8 @@ pub struct Limits {
     pub admin_connections: Gauge,
     /// Limit of [`Counters::hub_inbox_bytes`], summed over all hubs.
     pub hub_inbox_bytes: Gauge,
+    /// Limit of [`Counters::inbox_entries`].
+    pub inbox_entries: Gauge,
     /// Limit of [`Counters::outbound_queued_bytes`].
     pub outbound_queued_bytes: Gauge,
 }

@@ -2,9 +2,14 @@
 
 use protocol::Version;
 use protocol::channel::{ChannelName, MAX_CHANNEL_BYTES};
+use protocol::client_message::SendCommand;
 use protocol::command::{ChannelRequest, Command};
+use protocol::history_page::HistoryCommand;
 use protocol::members::{MAX_REQUEST_ID_BYTES, MembersCommand};
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
+use protocol::signal::SignalCommand;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::json::is_json;
@@ -37,14 +42,31 @@ fn check_bounds(command: &Command<'_>, text: &str) {
             length += token.len();
             length += channels.iter().map(length_of).sum::<usize>();
         }
-        Command::Subscribe(request) => {
-            check_request(request);
-            length += length_of(request);
+        Command::Subscribe { channels, is_batch } => {
+            assert!(!channels.is_empty() && (*is_batch || channels.len() == 1));
+            channels.iter().for_each(check_request);
+            length += channels.iter().map(length_of).sum::<usize>();
         }
-        Command::Unsubscribe { channel } => length += channel.len(),
+        Command::Unsubscribe { channels, is_batch } => {
+            assert!(!channels.is_empty() && (*is_batch || channels.len() == 1));
+            length += channels.iter().map(|channel| channel.len()).sum::<usize>();
+        }
+        Command::Send(SendCommand { id, channel, message }) => {
+            check_id(id);
+            check_value(message, text);
+            length += id.len() + channel.len() + message.get().len();
+        }
+        Command::Signal(SignalCommand { channel, signal }) => {
+            check_value(signal, text);
+            length += channel.len() + signal.get().len();
+        }
+        Command::History(HistoryCommand { id, channel, before, limit: _ }) => {
+            check_id(id);
+            length += id.len() + channel.len() + before.as_ref().map_or(0, |before| before.len());
+        }
         Command::Refresh { token } => length += token.len(),
         Command::Members(MembersCommand { id, channel, after }) => {
-            assert!(!id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES);
+            check_id(id);
             let after = after.as_ref().map_or(0, |after| after.len());
             assert!(after <= MAX_CHANNEL_BYTES);
             length += id.len() + channel.len() + after;
@@ -60,6 +82,18 @@ fn check_bounds(command: &Command<'_>, text: &str) {
         Command::Heartbeat { time: None } | Command::HeartbeatAck => {}
     }
     assert!(length <= text.len(), "{length} bytes from a text of {}", text.len());
+}
+
+fn check_id(id: &str) {
+    assert!(!id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES);
+}
+
+/// A value is kept as it was written, and other parsers can read it.
+fn check_value(value: &RawValue, text: &str) {
+    assert!(text.contains(value.get()), "the value is not kept as it was written");
+    assert!(is_json(value.get()));
+    let limits = PayloadLimits::from(value.get().len());
+    assert_eq!(limits.check_text(value.get()), Ok(()));
 }
 
 fn length_of(request: &ChannelRequest<'_>) -> usize {
@@ -82,9 +116,15 @@ fn check_request(request: &ChannelRequest<'_>) {
 
 /// Serializes a command without the gateway's code, and parses it again.
 fn check_round_trip(version: Version, command: &Command<'_>) {
-    let request = |request: &ChannelRequest<'_>| match &request.since {
-        Some(since) => json!({"channel": request.channel, "since": since}),
-        None => json!({"channel": request.channel}),
+    let request = |request: &ChannelRequest<'_>| {
+        let mut object = json!({"channel": request.channel});
+        if let Some(since) = &request.since {
+            object["since"] = json!(since);
+        }
+        if let Some(last) = request.last {
+            object["last"] = json!(last);
+        }
+        object
     };
     let written = match command {
         Command::Identify { token, channels } if channels.is_empty() => json!({"op": 1, "token": token}),
@@ -92,12 +132,27 @@ fn check_round_trip(version: Version, command: &Command<'_>) {
             let channels: Vec<Value> = channels.iter().map(request).collect();
             json!({"op": 1, "token": token, "channels": channels})
         }
-        Command::Subscribe(wanted) => {
-            let mut object = request(wanted);
+        Command::Subscribe { channels, is_batch: true } => {
+            let channels: Vec<Value> = channels.iter().map(request).collect();
+            json!({"op": 4, "channels": channels})
+        }
+        Command::Subscribe { channels, is_batch: false } => {
+            let mut object = request(&channels[0]);
             object["op"] = json!(4);
             object
         }
-        Command::Unsubscribe { channel } => json!({"op": 5, "channel": channel}),
+        Command::Unsubscribe { channels, is_batch: true } => json!({"op": 5, "channels": channels}),
+        Command::Unsubscribe { channels, is_batch: false } => json!({"op": 5, "channel": channels[0]}),
+        Command::History(HistoryCommand { id, channel, before, limit }) => {
+            let mut object = json!({"op": 19, "id": id, "channel": channel});
+            if let Some(before) = before {
+                object["before"] = json!(before);
+            }
+            if let Some(limit) = limit {
+                object["limit"] = json!(limit);
+            }
+            object
+        }
         Command::Heartbeat { time: None } => json!({"op": 10}),
         Command::HeartbeatAck => json!({"op": 11}),
         Command::Refresh { token } => json!({"op": 12, "token": token}),
@@ -107,7 +162,18 @@ fn check_round_trip(version: Version, command: &Command<'_>) {
         Command::Members(MembersCommand { id, channel, after: Some(after) }) => {
             json!({"op": 15, "id": id, "channel": channel, "after": after})
         }
-        // Formatted as text, because serde_json would change a long number.
+        // Formatted as text, because serde_json would change a long number and the spelling of a value.
+        Command::Send(SendCommand { id, channel, message }) => {
+            let (id, channel) = (json!(id), json!(channel));
+            let text = format!(r#"{{"op":16,"id":{id},"channel":{channel},"message":{message}}}"#);
+            assert!(Command::parse(version, &text).as_ref() == Ok(command), "{text}");
+            return;
+        }
+        Command::Signal(SignalCommand { channel, signal }) => {
+            let text = format!(r#"{{"op":18,"channel":{},"signal":{signal}}}"#, json!(channel));
+            assert!(Command::parse(version, &text).as_ref() == Ok(command), "{text}");
+            return;
+        }
         Command::Heartbeat { time: Some(time) } => {
             let text = format!(r#"{{"op":10,"time":{time}}}"#);
             assert!(Command::parse(version, &text).as_ref() == Ok(command), "{text}");

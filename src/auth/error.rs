@@ -37,7 +37,7 @@ pub enum AuthError {
     /// The user id is not valid in a channel name.
     #[error("the token's user id is invalid")]
     UserNotAllowed,
-    /// `channels` is not a list, is too long, or has an invalid entry.
+    /// `channels` or `subscribe` is not a list, is too long, or has an invalid entry.
     #[error("the token's list of channels is invalid")]
     BadChannels,
     /// The token lists a channel of another user, and `auth.allow_foreign_user_channels` is false.

@@ -8,6 +8,7 @@ pub(super) fn verify(token: &str) -> Result<Principal, AuthError> {
         user: parse_user_id(token.as_bytes())?,
         expires_at: None,
         channels: Vec::new(),
+        subscribe: Vec::new(),
         token_id: None,
         issued_at: None,
     })

@@ -1,30 +1,21 @@
 //! Verifies JSON Web Tokens. The settings define algorithms and key; a token cannot select others.
-//!
-//! `sub` is the user id, a string or an integer. `exp` is required, `nbf` is optional. `iat` and `jti` are optional, for
-//! revocations. `aud` and `iss` are required if the settings have a value for them, and ignored otherwise. `channels`
-//! may list channels. A claim of the wrong type is refused: an ignored `"nbf":"9999999999"` would make the token valid
-//! too early.
 
 use std::{
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, decode, encode,
     errors::ErrorKind,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::{
     AuthError, AuthSetupError, Principal,
-    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
+    claims::{ClaimRules, Claims},
 };
 use crate::settings::{AuthSettings, read_text};
-
-/// The last second of the year 9999. A later time is a mistake, most often in milliseconds.
-pub(super) const LATEST_SECONDS: u64 = 253_402_300_799;
 
 /// The maximum length of a key file, in bytes. A longer file is the wrong file.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
@@ -37,31 +28,7 @@ const MIN_RSA_DER_BYTES: usize = 256;
 pub struct JwtVerifier {
     key: DecodingKey,
     validation: Validation,
-    audience: Option<String>,
-    issuer: Option<String>,
-    leeway: Duration,
-    allow_foreign_users: bool,
-}
-
-/// The claims that are checked. An absent claim is null; serde refuses a duplicate.
-#[derive(Deserialize)]
-#[serde(default)]
-struct Claims {
-    sub: Value,
-    exp: Value,
-    nbf: Value,
-    iat: Value,
-    jti: Value,
-    aud: Value,
-    iss: Value,
-    channels: Value,
-}
-
-impl Default for Claims {
-    fn default() -> Self {
-        let [sub, exp, nbf, iat, jti, aud, iss, channels] = [const { Value::Null }; 8];
-        Self { sub, exp, nbf, iat, jti, aud, iss, channels }
-    }
+    claims: ClaimRules,
 }
 
 /// The claims of a minted token.
@@ -101,14 +68,7 @@ impl JwtVerifier {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        let tokens = Self {
-            key,
-            validation,
-            audience: settings.audience.clone(),
-            issuer: settings.issuer.clone(),
-            leeway: settings.leeway,
-            allow_foreign_users: settings.allow_foreign_user_channels,
-        };
+        let tokens = Self { key, validation, claims: ClaimRules::new(settings) };
         tokens.self_test(settings)?;
         Ok(tokens)
     }
@@ -124,8 +84,8 @@ impl JwtVerifier {
                     exp: 1,
                     iat: 0,
                     jti: "self-test",
-                    aud: self.audience.as_deref(),
-                    iss: self.issuer.as_deref(),
+                    aud: self.claims.audience.as_deref(),
+                    iss: self.claims.issuer.as_deref(),
                     channels: &[],
                 };
                 let token =
@@ -153,37 +113,7 @@ impl JwtVerifier {
         if data.header.crit.is_some() {
             return Err(AuthError::Malformed);
         }
-        let claims = data.claims;
-        let expires = parse_numeric_date(&claims.exp)?.ok_or(AuthError::NoExpiry)?;
-        let not_before = parse_numeric_date(&claims.nbf)?;
-        let (issued, token_id) = (parse_numeric_date(&claims.iat)?, parse_token_id(claims.jti)?);
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if now >= expires.saturating_add(self.leeway) {
-            return Err(AuthError::Expired);
-        }
-        if not_before.is_some_and(|not_before| not_before > now.saturating_add(self.leeway)) {
-            return Err(AuthError::NotYetValid);
-        }
-        if self.audience.as_deref().is_some_and(|expected| !names_audience(&claims.aud, expected)) {
-            return Err(AuthError::WrongAudience);
-        }
-        if self.issuer.as_deref().is_some_and(|expected| claims.iss.as_str() != Some(expected)) {
-            return Err(AuthError::WrongIssuer);
-        }
-        // A time in the future is ignored, because the token would outlast a revocation of all tokens issued before now.
-        let issued = issued.filter(|issued| *issued <= now.saturating_add(self.leeway));
-        let (user, channels) = (parse_subject(&claims.sub)?, parse_channels(claims.channels)?);
-        if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {
-            return Err(AuthError::ForeignUser);
-        }
-        Ok(Principal {
-            user,
-            // A token is valid within its leeway, so its session lasts as long.
-            expires_at: UNIX_EPOCH.checked_add(expires.saturating_add(self.leeway)),
-            channels,
-            token_id,
-            issued_at: issued.and_then(|issued| UNIX_EPOCH.checked_add(issued)),
-        })
+        self.claims.check(data.claims, now)
     }
 }
 
@@ -242,63 +172,5 @@ fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetu
             Err(wrong("contains an RSA key of fewer than 2048 bits"))
         }
         _ => Ok(key),
-    }
-}
-
-/// A NumericDate: seconds since 1970, with an optional fraction. `None` if the claim is absent.
-fn parse_numeric_date(claim: &Value) -> Result<Option<Duration>, AuthError> {
-    let seconds = match claim {
-        Value::Null => return Ok(None),
-        Value::Number(number) => number.as_f64().ok_or(AuthError::Malformed)?,
-        _ => return Err(AuthError::Malformed),
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(time) if time.as_secs() <= LATEST_SECONDS => Ok(Some(time)),
-        _ => Err(AuthError::Malformed),
-    }
-}
-
-/// The id of a token: a string, or a number as some issuers use.
-fn parse_token_id(claim: Value) -> Result<Option<String>, AuthError> {
-    match claim {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        _ => Err(AuthError::Malformed),
-    }
-}
-
-/// Whether `aud`, a string or a list of strings, contains `expected`.
-fn names_audience(claim: &Value, expected: &str) -> bool {
-    match claim {
-        Value::String(one) => one == expected,
-        Value::Array(several) => {
-            several.iter().all(Value::is_string) && several.iter().any(|one| one.as_str() == Some(expected))
-        }
-        _ => false,
-    }
-}
-
-fn parse_subject(claim: &Value) -> Result<String, AuthError> {
-    match claim {
-        Value::Null => Err(AuthError::NoUser),
-        Value::String(text) => parse_user_id(text.as_bytes()),
-        // Many issuers use the number of a database row.
-        Value::Number(number) => number.as_u64().map(|id| id.to_string()).ok_or(AuthError::UserNotAllowed),
-        _ => Err(AuthError::Malformed),
-    }
-}
-
-fn parse_channels(claim: Value) -> Result<Vec<String>, AuthError> {
-    match claim {
-        Value::Null => Ok(Vec::new()),
-        Value::Array(patterns) if patterns.len() <= MAX_CHANNELS => patterns
-            .into_iter()
-            .map(|pattern| match pattern {
-                Value::String(text) if is_channel_pattern(&text) => Ok(text),
-                _ => Err(AuthError::BadChannels),
-            })
-            .collect(),
-        _ => Err(AuthError::BadChannels),
     }
 }

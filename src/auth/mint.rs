@@ -6,7 +6,8 @@ use jsonwebtoken::AlgorithmFamily;
 
 use super::{
     AuthError, AuthSetupError,
-    jwt::{self, LATEST_SECONDS, MintedClaims},
+    claims::LATEST_SECONDS,
+    jwt::{self, MintedClaims},
     principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
     signed::TimestampSigner,
 };

@@ -3,6 +3,7 @@
 //! # Layout
 //! - `principal`: [`Principal`], and the syntax of user ids and channel patterns
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
+//! - `claims`: from the claims of a token to a [`Principal`]
 //! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
@@ -13,6 +14,7 @@ use std::{fmt, time::SystemTime};
 
 use crate::settings::{AuthKind, AuthSettings};
 
+mod claims;
 mod error;
 mod insecure;
 mod jwt;

@@ -8,7 +8,7 @@ use super::AuthError;
 const MAX_USER_BYTES: usize = 128;
 /// The longest channel name, in bytes.
 const MAX_CHANNEL_BYTES: usize = 255;
-/// The most channel patterns one token may list.
+/// The most entries of `channels`, and of `subscribe`.
 pub(super) const MAX_CHANNELS: usize = 1000;
 
 /// The user and the rights in a verified token, as text. The session layer parses it into the conversation's
@@ -21,6 +21,8 @@ pub struct Principal {
     pub expires_at: Option<SystemTime>,
     /// The channels that the user may subscribe to, besides its own: names (`room:7`) or whole namespaces (`room:*`).
     pub channels: Vec<String>,
+    /// The channels that the session subscribes to when it identifies; each is granted too.
+    pub subscribe: Vec<String>,
     /// The id of the token, by which it can be revoked. `None`: it can be revoked only with all tokens of its user.
     pub token_id: Option<String>,
     /// The time of issue. `None`: unknown, so the token counts as issued before any other.
@@ -57,4 +59,9 @@ pub(super) fn is_channel_pattern(pattern: &str) -> bool {
         && !name.is_empty()
         && !namespace.contains('*')
         && (name == "*" || !name.contains('*'))
+}
+
+/// Whether `name` is `<namespace>:<name>` without an asterisk.
+pub(super) fn is_channel_name(name: &str) -> bool {
+    is_channel_pattern(name) && !name.contains('*')
 }

@@ -61,7 +61,14 @@ impl TimestampSigner {
         let issued_at = UNIX_EPOCH.checked_add(Duration::from_secs(issued));
         let expires_at = issued_at.and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
         let user = parse_user_id(&user)?;
-        Ok(Principal { user, expires_at, channels: Vec::new(), token_id: None, issued_at })
+        Ok(Principal {
+            user,
+            expires_at,
+            channels: Vec::new(),
+            subscribe: Vec::new(),
+            token_id: None,
+            issued_at,
+        })
     }
 
     /// A token for `user` with the issue time `issued`, in seconds since 1970.

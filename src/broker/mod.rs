@@ -21,6 +21,7 @@
 
 mod control;
 mod history;
+mod inbox;
 pub(crate) mod link;
 pub mod memory;
 mod page_size;
@@ -39,12 +40,14 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
+use protocol::signal::Signal;
 
 pub use control::{
     ChannelChange, ControlAnswer, ControlCommand, ControlError, ControlHandler, ControlOutcome,
     Disconnection, MAX_COMMAND_BYTES, MAX_LISTED, Revocation, SessionQuery,
 };
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
+pub use inbox::{EntryId, InboxEntry, InboxError, InboxMessage, InboxOptions, InboxPage, InboxSendError};
 use memory::MemoryBroker;
 pub use presence::{ChannelInUse, ChannelsPage, LocalReport, PresenceError, PresenceOptions, RoomMembers};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
@@ -314,6 +317,15 @@ impl Broker {
         }
     }
 
+    /// Sends a signal to the sessions of its channel on every replica, or drops it. Never blocks, and waits for nothing:
+    /// a signal that is late is worthless. [`HubEvent::Signal`] follows for every hub of the channel, this one included.
+    pub fn signal(&self, signal: Arc<Signal>) {
+        match self {
+            Self::Memory(broker) => broker.signal(&signal),
+            Self::Redis(broker) => broker.signal(signal),
+        }
+    }
+
     /// Whether publications reach this process.
     pub fn health(&self) -> Health {
         match self {
@@ -335,7 +347,7 @@ impl Broker {
     /// Warnings for the operator that do not affect delivery: plain English, no secrets.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            Self::Memory(_) => Vec::new(),
+            Self::Memory(broker) => broker.notes(),
             Self::Redis(broker) => broker.notes(),
         }
     }

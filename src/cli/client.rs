@@ -1,22 +1,18 @@
 //! Addresses and requests of the commands that connect to a running gateway.
 //!
 //! - `error`: the texts of errors.
-//! - `http`: one HTTP request. `websocket`: the client's handshake, and whole messages of fragments.
-//! - `resolve`: host names.
+//! - `websocket`: the client's handshake, and whole messages of fragments.
 //! - `url`: the value of `--url`.
 
 use std::time::Duration;
 
 use actix_http::StatusCode;
 
-use self::error::HttpError;
-use self::http::OutgoingRequest;
 use super::Failure;
+use crate::http_client::{HttpError, OutgoingRequest};
 use crate::settings::plain_io;
 
 pub(super) mod error;
-pub(super) mod http;
-mod resolve;
 pub(super) mod url;
 pub(super) mod websocket;
 

@@ -9,11 +9,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::error::status_text;
-use super::client::http::OutgoingRequest;
 use super::client::send;
 use super::client::url::admin_url;
 use super::{CommandArgs, Failure, print, print_error};
 use crate::broker::{ChannelChange, ControlCommand, Disconnection, Revocation, SessionQuery};
+use crate::http_client::OutgoingRequest;
 use crate::settings::{Settings, format_duration, one_line};
 
 /// The maximum time until a gateway answers. It waits 5 s for the replicas, besides the time for Redis.

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::client::error::status_text;
-use super::client::http::OutgoingRequest;
 use super::client::send;
 use super::client::url::admin_url;
 use super::{Failure, print};
+use crate::http_client::OutgoingRequest;
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]

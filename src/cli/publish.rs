@@ -9,10 +9,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::client::error::status_text;
-use super::client::http::OutgoingRequest;
 use super::client::send;
 use super::client::url::admin_url;
 use super::{Failure, print, print_error};
+use crate::http_client::OutgoingRequest;
 use crate::settings::{Settings, one_line};
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
-use crate::broker::{Broker, BrokerSetupError, HistoryOptions, PresenceOptions};
+use crate::broker::{Broker, BrokerSetupError, HistoryOptions, InboxOptions, PresenceOptions};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use protocol::payload_limits::PayloadLimits;
@@ -52,6 +52,11 @@ fn history_options(settings: &Settings) -> HistoryOptions {
         ttl: broker.history_ttl,
         idempotency_window: broker.idempotency_window,
         memory_bytes: broker.max_memory_history_bytes,
+        namespaces: Arc::new(settings.namespaces.clone()),
+        inbox: InboxOptions {
+            max_entries: settings.inbox.max_entries,
+            is_used: settings.namespaces.any(|options| options.send),
+        },
     }
 }
 

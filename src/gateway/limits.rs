@@ -8,13 +8,14 @@ use crate::hub::core::HubRules;
 use crate::metrics::Metrics;
 use crate::session::heartbeat;
 use crate::session::limits::SessionCaps;
-use crate::settings::{NamespaceSettings, Settings};
+use crate::settings::{NamespaceSettings, Namespaces, Settings, SubscribeRule};
 use crate::socket::SocketOptions;
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::frame_reader::Bounds;
 use crate::socket::limits::Caps;
 use crate::socket::proxies::TrustedProxies;
 use protocol::conversation::Rules;
+use protocol::namespace_rules::{ChannelRules, NamespaceRules};
 
 /// The rules of a conversation.
 pub(super) fn rules(settings: &Settings) -> Rules {
@@ -25,8 +26,24 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,
         max_subscriptions: settings.limits.subscriptions_per_session,
-        public_namespaces: settings.channels.public_namespaces.clone(),
+        sends_per_minute: session.sends_per_minute,
+        signals_per_minute: session.signals_per_minute,
+        signal_interval: session.signal_interval,
+        max_send_bytes: settings.inbox.max_message_bytes,
+        namespaces: namespace_rules(&settings.namespaces),
     }
+}
+
+/// What sessions may do on the channels of each namespace.
+fn namespace_rules(namespaces: &Namespaces) -> NamespaceRules {
+    let rules = |name: &str| {
+        let NamespaceSettings { subscribe, send, signals, max_last, .. } = namespaces.options(name);
+        ChannelRules { is_public: subscribe == SubscribeRule::Public, send, signals, max_last }
+    };
+    // The options of these differ from the default without a section.
+    let special = ["user", "all", "online"].into_iter();
+    let configured = namespaces.entries().map(|(name, _)| name).chain(namespaces.public_names());
+    NamespaceRules::new(rules("default"), special.chain(configured).map(|name| (name.into(), rules(name))))
 }
 
 /// The limits of a hub.
@@ -36,14 +53,15 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
         // The other half is for messages that arrive during the recovery.
         bytes: settings.session.max_outbound_bytes / 2,
     };
+    let with_any = |is_such: fn(NamespaceSettings) -> bool| {
+        settings.namespaces.any(is_such).then(|| Arc::new(settings.namespaces.clone()))
+    };
     HubLimits {
         max_inbox_bytes: settings.broker.max_inbox_bytes,
         rules: HubRules {
             reports_users: settings.presence.enabled,
-            namespaces: settings
-                .namespaces
-                .any(NamespaceSettings::reports_subscribers)
-                .then(|| Arc::new(settings.namespaces.clone())),
+            namespaces: with_any(NamespaceSettings::reports_subscribers),
+            signal_namespaces: with_any(|options| options.signals),
             ..HubRules::new(recovery, settings.broker.response_timeout)
         },
     }

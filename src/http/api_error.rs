@@ -5,7 +5,7 @@ use actix_web::http::header::WWW_AUTHENTICATE;
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde_json::json;
 
-use crate::broker::{ControlError, PresenceError, PublishError};
+use crate::broker::{ControlError, InboxError, PresenceError, PublishError};
 
 /// Why a request to the admin API failed. The text is `detail` in the response.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,8 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Presence(#[from] PresenceError),
     #[error(transparent)]
+    Inbox(#[from] InboxError),
+    #[error(transparent)]
     Control(#[from] ControlError),
 }
 
@@ -74,14 +76,17 @@ impl ApiError {
             // The arms are apart because a test reads the codes from this source.
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
             Self::Presence(PresenceError::Unavailable) => "broker_unavailable",
+            Self::Inbox(InboxError::Unavailable) => "broker_unavailable",
             Self::Control(ControlError::Unavailable) => "broker_unavailable",
             Self::Publish(
                 PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
             ) => "broker_timeout",
             Self::Presence(PresenceError::Timeout) => "broker_timeout",
+            Self::Inbox(InboxError::Timeout) => "broker_timeout",
             Self::Control(ControlError::Timeout) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Presence(PresenceError::Refused(_)) => "broker_refused",
+            Self::Inbox(InboxError::Refused(_)) => "broker_refused",
             Self::Presence(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => "presence_disabled",
             Self::Control(ControlError::Refused(_)) => "broker_refused",
             Self::Control(ControlError::BadCommand(_)) => "bad_command",
@@ -128,14 +133,17 @@ impl ResponseError for ApiError {
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
             )
             | Self::Presence(PresenceError::Unavailable)
+            | Self::Inbox(InboxError::Unavailable)
             | Self::Control(ControlError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Publish(
                 PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
             )
             | Self::Presence(PresenceError::Timeout)
+            | Self::Inbox(InboxError::Timeout)
             | Self::Control(ControlError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Publish(PublishError::Refused(_))
             | Self::Presence(PresenceError::Refused(_))
+            | Self::Inbox(InboxError::Refused(_))
             | Self::Control(ControlError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }
     }

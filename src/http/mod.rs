@@ -9,6 +9,7 @@
 //! - `session_page`: pages of sessions
 //! - `status`: the state of this replica, for the console
 //! - `token`: mints tokens in development
+//! - `inbox`: reads and deletes the messages of clients
 //! - `health`: liveness, readiness and metrics
 //! - `console`, `openapi`: the console and the API document
 //! - `auth`: authorization by key or origin
@@ -23,6 +24,7 @@ mod channels;
 mod console;
 mod control;
 mod health;
+mod inbox;
 mod openapi;
 mod presence;
 mod publish;
@@ -114,6 +116,12 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(resource("/v1/publish", web::post().to(publish::one)))
             .service(resource("/v1/publish/batch", web::post().to(publish::batch)))
             .service(resource("/v1/openapi.json", web::get().to(openapi::document)))
+            .service(
+                web::resource("/v1/inbox")
+                    .route(web::get().to(inbox::list))
+                    .route(web::delete().to(inbox::delete))
+                    .default_service(web::to(|| async { ApiError::MethodNotAllowed })),
+            )
             .service(resource("/v1/status", web::get().to(status::status)))
             .service(resource("/v1/control", web::post().to(control::control)))
             .service(resource("/v1/sessions", web::get().to(sessions::list)))

@@ -10,8 +10,9 @@ use crate::broker::HubEvent;
 use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::outbox_registry::OutboxKey;
 use protocol::channel::ChannelName;
-use protocol::conversation::SubscribeRequest;
+use protocol::conversation::{ChannelAnswer, SubscribeRequest};
 use protocol::event::SubscriptionState;
+use protocol::signal::ClientSignal;
 use protocol::{SessionId, Variant, Version};
 
 /// A socket is open. The hub can now send control messages to its session; publications follow only after
@@ -42,20 +43,20 @@ pub enum HubInput {
         /// The channels to subscribe to. They go live on [`HubInput::GoLive`].
         channels: Vec<SubscribeRequest>,
     },
-    /// A session subscribes to one more channel. Answered by [`SessionEvent::Subscribed`].
+    /// A session subscribes to more channels. One [`SessionEvent::Subscribed`] answers for all of them.
     Subscribe {
         /// An identified session.
         session: SessionId,
-        /// The channel to subscribe to. It goes live on [`HubInput::GoLive`].
-        wanted: SubscribeRequest,
+        /// The channels to subscribe to. Each goes live on its own [`HubInput::GoLive`].
+        wanted: Vec<SubscribeRequest>,
     },
-    /// A session unsubscribes from a channel.
+    /// A session unsubscribes from channels.
     Unsubscribe {
         /// The unsubscribing session.
         session: SessionId,
-        /// The channel to leave.
-        channel: ChannelName,
-        /// The frame for the client, sent after the channel's last message; `None` if the client does not know of
+        /// The channels to leave.
+        channels: Vec<ChannelName>,
+        /// The frame for the client, sent after the last message of the channels; `None` if the client does not know of
         /// subscriptions.
         answer: Option<Bytes>,
     },
@@ -66,6 +67,13 @@ pub enum HubInput {
         session: SessionId,
         /// The answered channel; `None`: all channels of the session's Join, except recovering channels.
         channel: Option<ChannelName>,
+    },
+    /// A session sends a signal to the other sessions of a channel.
+    Signal {
+        /// The session that sent the signal.
+        session: SessionId,
+        /// The signal and its channel.
+        signal: ClientSignal,
     },
     /// A session has ended.
     Leave {
@@ -150,15 +158,9 @@ pub const MAX_CHANNELS_LISTED: usize = 50;
 pub enum SessionEvent {
     /// The answer to [`HubInput::Join`]: the state of each channel, in the order of the request.
     Joined(Vec<SubscriptionState>),
-    /// The answer to [`HubInput::Subscribe`]; also sent when a recovering channel goes live.
-    Subscribed {
-        /// The subscribed channel.
-        channel: ChannelName,
-        /// The request that this answers.
-        request_id: u32,
-        /// The state of the channel.
-        state: SubscriptionState,
-    },
+    /// The answer to [`HubInput::Subscribe`], for all its channels; also sent when a recovering channel goes live, for
+    /// that channel alone.
+    Subscribed(Vec<ChannelAnswer>),
     /// The replica is draining.
     Drain {
         /// The delay before the client should reconnect, in milliseconds.

@@ -223,6 +223,22 @@ labels! {
 }
 
 labels! {
+    /// What became of messages of clients for the inbox.
+    SendResult {
+        /// The message is in the inbox, also if it was before.
+        Stored = "stored",
+        /// The inbox was full, or too many messages waited for Redis.
+        Busy = "busy",
+        /// Redis did not answer in time.
+        Unavailable = "unavailable",
+        /// The message is not valid, or its id was used with another message.
+        Refused = "refused",
+        /// Redis refused the message, or has no function for it.
+        Failed = "failed",
+    }
+}
+
+labels! {
     /// Why the link to Redis was lost.
     LinkLoss {
         /// No connection was made.
@@ -249,6 +265,50 @@ labels! {
         ProbeTimeout = "probe_timeout",
         /// The link panicked.
         Panicked = "panicked",
+    }
+}
+
+labels! {
+    /// What became of a signal before its delivery. A signal has several results on its way.
+    SignalResult {
+        /// A session of this replica has sent it.
+        Received = "received",
+        /// It was dropped, because its session is not subscribed to the channel any more.
+        NotSubscribed = "not_subscribed",
+        /// It was dropped, because too many wait for Redis.
+        QueueFull = "queue_full",
+        /// It was dropped, because the link is down.
+        LinkDown = "link_down",
+        /// It was dropped, because it has waited for Redis for too long.
+        Late = "late",
+        /// Redis refused it, or did not answer.
+        Failed = "failed",
+        /// It was published.
+        Published = "published",
+        /// It has arrived from the broker, for sessions of this replica.
+        Arrived = "arrived",
+        /// It was dropped, because no session of this replica is subscribed to the channel.
+        UnknownChannel = "unknown_channel",
+        /// It was dropped, because the hub's inbox is full.
+        HubInboxFull = "hub_inbox_full",
+        /// It was dropped, because the namespace has no signals on this replica.
+        NotEnabled = "not_enabled",
+        /// A newer signal of the same session replaced it.
+        Replaced = "replaced",
+        /// It was dropped, because too many signals of the channel wait for their delivery.
+        ChannelFull = "channel_full",
+    }
+}
+
+labels! {
+    /// Whether a signal was delivered to a session.
+    SignalDelivery {
+        /// The frame is written.
+        Delivered = "delivered",
+        /// The session reads too slowly: frames are queued for it.
+        SlowReader = "slow_reader",
+        /// The socket is closing.
+        SocketClosing = "socket_closing",
     }
 }
 
@@ -280,7 +340,7 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 21] = [
+const ADMIN_REQUESTS: [(&str, &[u16]); 22] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
@@ -292,6 +352,7 @@ const ADMIN_REQUESTS: [(&str, &[u16]); 21] = [
     ("/v1/channels/{channel}", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}/members", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
+    ("/v1/inbox", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/status", &[200, 401, 403]),
     ("/v1/token", &[200, 400, 401, 403, 408, 413]),
     ("/v1/openapi.json", &[200]),
@@ -331,6 +392,7 @@ impl Counters {
         create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
         create(&self.recoveries, RecoveryResult::ALL.iter().copied());
         create(&self.control_commands, ControlResult::ALL.iter().copied());
+        create(&self.sends, SendResult::ALL.iter().copied());
         create(&self.rejected, RecordResult::ALL.iter().copied());
         create(&self.publications_dropped, PayloadError::ALL.map(DropReason::Payload));
         let dropped = [
@@ -342,6 +404,8 @@ impl Counters {
             DropReason::Panicked,
         ];
         create(&self.publications_dropped, dropped);
+        create(&self.signals, SignalResult::ALL.iter().copied());
+        create(&self.signal_deliveries, SignalDelivery::ALL.iter().copied());
         create(&self.identifies, IdentifyResult::ALL.iter().copied());
         for code in CloseCode::ALL {
             drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));

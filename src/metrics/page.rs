@@ -92,6 +92,9 @@ impl Counters {
                 "publications_repaired",
                 "Publications that the link missed and read from a history",
             ),
+            signals: all.register_new("signals", "Signals, by what became of them before their delivery"),
+            signal_deliveries: all
+                .register_new("signal_deliveries", "Signals for sessions, by whether they were delivered"),
             gaps: all.register_new("gaps", "Gaps announced for channels, by reason"),
             recoveries: all.register_new("recoveries", "Attempts to continue from a position, by outcome"),
             admin_refused: all.register_new(
@@ -134,6 +137,8 @@ impl Counters {
             ),
             control_revocations: all
                 .register_new("control_revocations", "Revocations that this replica keeps"),
+            sends: all.register_new("sends", "Messages of clients for the inbox, by outcome"),
+            inbox_entries: all.register_new("inbox_entries", "Entries of the inbox"),
             redis_link_losses: all
                 .register_new("redis_link_losses", "Losses of the broker's link, by reason"),
             probe_latency: all.register_seconds(
@@ -173,6 +178,7 @@ impl Limits {
             admin_connections: all
                 .register_new("admin_connections_limit", "Limit of connections of the admin port"),
             hub_inbox_bytes: all.register_bytes("hub_inbox_limit", "Limit of bytes that wait for hubs"),
+            inbox_entries: all.register_new("inbox_entries_limit", "Limit of entries of the inbox"),
             outbound_queued_bytes: all
                 .register_bytes("outbound_queued_limit", "Limit of bytes that wait for sockets; 0: no limit"),
         }

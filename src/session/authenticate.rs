@@ -154,6 +154,8 @@ fn to_identity(principal: Principal) -> Result<Identity, NotIdentified> {
         user: ChannelName::of_user(&principal.user).map_err(|_| NotIdentified)?,
         expires_at_ms: principal.expires_at.map(unix_ms),
         grants: principal.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
+        // `auth` has checked the names.
+        subscribe: principal.subscribe.iter().filter_map(|name| ChannelName::parse(name).ok()).collect(),
     })
 }
 
@@ -176,6 +178,7 @@ mod tests {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],
+            subscribe: vec!["list:1".to_owned()],
             token_id: None,
             issued_at: None,
         };
@@ -183,6 +186,7 @@ mod tests {
             user: ChannelName::of_user("42").unwrap(),
             expires_at_ms: Some(1_500),
             grants: vec![ChannelPattern::new("room:*")],
+            subscribe: vec![ChannelName::parse("list:1").unwrap()],
         };
         assert_eq!(to_identity(principal), Ok(expected));
     }

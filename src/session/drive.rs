@@ -6,8 +6,10 @@ use bytes::Bytes;
 
 use crate::hub::messages::{HubInput, SessionEvent};
 use protocol::Now;
+use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
+use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
 
 /// The outputs of a session: its client, the hub, the verification of tokens, and reads.
@@ -24,6 +26,11 @@ pub(crate) trait SessionPorts {
     fn authenticate(&mut self, token: &Token) -> Input<'static>;
     /// Reads a page of members. Returns the answer if it is known at once; otherwise it is an input later.
     fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>>;
+    /// Puts a message into the inbox of the backend, after the earlier ones of the session. Returns the answer if it is
+    /// known at once; otherwise it is an input later.
+    fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>>;
+    /// Reads a page of a history. Returns the answer if it is known at once; otherwise it is an input later.
+    fn read_history(&mut self, query: HistoryQuery) -> Option<Input<'static>>;
 }
 
 /// Passes an input to a conversation and performs the resulting actions. An answer to an action is the next input.
@@ -59,11 +66,14 @@ pub(crate) fn perform(
         Action::Authenticate(token) => return Some(ports.authenticate(&token)),
         Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
         Action::Subscribe(wanted) => ports.send_to_hub(HubInput::Subscribe { session, wanted }),
-        Action::Unsubscribe { channel, answer } => {
+        Action::Unsubscribe { channels, answer } => {
             let answer = answer.map(|answer| answer.to_frame(version));
-            ports.send_to_hub(HubInput::Unsubscribe { session, channel, answer });
+            ports.send_to_hub(HubInput::Unsubscribe { session, channels, answer });
         }
         Action::ReadMembers(request) => return ports.read_members(request),
+        Action::SendMessage(message) => return ports.send_message(message),
+        Action::Signal(signal) => ports.send_to_hub(HubInput::Signal { session, signal }),
+        Action::ReadHistory(query) => return ports.read_history(query),
         Action::GoLive(channel) => ports.send_to_hub(HubInput::GoLive { session, channel }),
     }
     None
@@ -73,9 +83,7 @@ impl From<SessionEvent> for Input<'static> {
     fn from(event: SessionEvent) -> Self {
         match event {
             SessionEvent::Joined(states) => Self::Joined(states),
-            SessionEvent::Subscribed { channel, request_id, state } => {
-                Self::Subscribed { channel, request_id, state }
-            }
+            SessionEvent::Subscribed(answers) => Self::Subscribed(answers),
             SessionEvent::Drain { after_ms } => Self::Drain { after_ms },
             SessionEvent::Disconnect(reason) => Self::Disconnected(reason),
             SessionEvent::TokenRevoked => Self::TokenRevoked,

@@ -1,6 +1,6 @@
 //! The errors of loading settings.
 
-use std::{fmt, path::PathBuf};
+use std::{borrow::Cow, fmt, path::PathBuf};
 
 /// The longest part of the input that a message repeats, in characters.
 const MAX_REPEATED: usize = 200;
@@ -62,7 +62,7 @@ pub enum SettingsError {
     #[error("{key} {reason}")]
     Refused {
         /// The key to change.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The requirement and its reason; begins with a verb.
         reason: String,
     },
@@ -72,7 +72,8 @@ impl SettingsError {
     /// The key to change; `None` if the error is not about one key.
     pub(super) fn key(&self) -> Option<&str> {
         match self {
-            Self::Unreadable { key, .. } | Self::Refused { key, .. } => Some(key),
+            Self::Unreadable { key, .. } => Some(key),
+            Self::Refused { key, .. } => Some(key),
             Self::BadValue { key, .. } | Self::UnknownKey { key, .. } => Some(key),
             Self::UnknownProfile(_) | Self::Syntax { .. } | Self::UnknownVariable { .. } => None,
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use config::{Config, ConfigError, File, FileFormat, Source as _, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-use super::namespaces::is_namespace;
+use super::namespaces::refused_namespace;
 use super::nearest::nearest_key;
 use super::renamed::new_name;
 use super::variables::variable;
@@ -16,6 +16,9 @@ use super::{DEFAULT, SettingsError, parse_duration, read_text};
 
 /// The maximum length of a settings file, in bytes. A longer file is the wrong file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// The origin of the values in `config/default.toml`.
+const BUILT_IN: &str = "the built-in defaults";
 
 /// The type of a key, derived from its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +119,7 @@ pub(super) struct Layers {
 impl Layers {
     /// Starts with the defaults, which also define the keys and their types.
     pub(super) fn new(defaults: &str) -> Result<Self, SettingsError> {
-        let origin = "the built-in defaults";
+        let origin = BUILT_IN;
         let values = leaves(defaults, origin)?;
         let types =
             values.iter().filter_map(|(key, value)| Some((key.clone(), SettingType::of(value)?))).collect();
@@ -196,6 +199,7 @@ impl Layers {
 
     /// Gives every namespace the options of `[namespaces.default]` that it does not set.
     fn complete_namespaces(&mut self) {
+        self.check_public_namespaces();
         let names: BTreeSet<String> =
             self.values.keys().filter_map(|key| namespace_of(key)).map(str::to_owned).collect();
         let default_option = |key| split_namespace_key(key).filter(|(namespace, _)| *namespace == "default");
@@ -206,7 +210,30 @@ impl Layers {
             .collect();
         for name in names {
             for (option, value) in &defaults {
+                // The messages of every user are never public by default.
+                if option == "subscribe" && ["user", "all"].contains(&&*name) {
+                    let value = (Value::from("token"), value.1.clone());
+                    self.values.entry(format!("namespaces.{name}.subscribe")).or_insert(value);
+                    continue;
+                }
                 self.values.entry(format!("namespaces.{name}.{option}")).or_insert_with(|| value.clone());
+            }
+        }
+    }
+
+    /// Refuses a public namespace whose own section says otherwise.
+    fn check_public_namespaces(&mut self) {
+        let Some((Value { kind: ValueKind::Array(public), .. }, origin)) =
+            self.values.get("channels.public_namespaces").cloned()
+        else {
+            return;
+        };
+        for name in public.iter().map(ToString::to_string) {
+            let key = format!("namespaces.{name}.subscribe");
+            let own = self.values.get(&key).filter(|(_, origin)| origin != BUILT_IN);
+            if own.is_some_and(|(value, _)| value.kind == ValueKind::String("token".to_owned())) {
+                let reason = format!("must not contain {name}, because {key} is \"token\"");
+                self.reject("channels.public_namespaces", &origin, &reason);
             }
         }
     }
@@ -221,9 +248,7 @@ impl Layers {
 
     /// The type of a key. `None` if the key does not exist, which is added to `errors`.
     fn type_of(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
-        if namespace_of(key).is_some_and(|namespace| !is_namespace(namespace)) {
-            let reason =
-                "must name a namespace of 1 to 64 letters, digits, hyphens and underscores, and not online";
+        if let Some(reason) = namespace_of(key).and_then(refused_namespace) {
             self.reject(key, origin, reason);
             return None;
         }
@@ -273,6 +298,7 @@ impl Layers {
             }
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("namespaces.default.presence", _) => "must be off, count or members",
+            ("namespaces.default.subscribe", _) => "must be token or public",
             ("control.when_stale", _) => "must be accept or refuse",
             ("log.format", _) => "must be text or json",
             (_, Some(SettingType::Integer)) => "must be at most 4294967295",

@@ -41,12 +41,12 @@ use self::sources::DEFAULT;
 pub use self::{
     duration::{format_duration, parse_duration},
     error::{SettingsError, SettingsErrors},
-    namespaces::{NamespaceSettings, Namespaces, RoomPresence},
+    namespaces::{NamespaceSettings, Namespaces, RoomPresence, SubscribeRule},
     secret::{Secret, mask_url},
     sections::{
         AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, ControlSettings,
-        DrainSettings, LimitSettings, LogFormat, LogSettings, PresenceSettings, ServerSettings,
-        SessionSettings, WhenStale,
+        DrainSettings, InboxSettings, LimitSettings, LogFormat, LogSettings, PresenceSettings,
+        ServerSettings, SessionSettings, WhenStale,
     },
     sources::Sources,
 };
@@ -102,6 +102,8 @@ pub struct Settings {
     pub presence: PresenceSettings,
     /// `[namespaces.<name>]`
     pub namespaces: Namespaces,
+    /// `[inbox]`
+    pub inbox: InboxSettings,
     /// `[control]`
     pub control: ControlSettings,
     /// `[channels]`

@@ -60,7 +60,7 @@ impl ServerSettings {
         let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
         self.trusted_proxies.iter().map(network).collect::<Option<_>>().ok_or_else(|| {
             SettingsError::Refused {
-                key: "server.trusted_proxies",
+                key: "server.trusted_proxies".into(),
                 reason: r#"must contain networks such as "10.0.0.0/8" or "fd00::/8""#.to_owned(),
             }
         })
@@ -181,6 +181,23 @@ pub struct SessionSettings {
     /// The time from the first byte of a message to its last (else 1008).
     #[serde(with = "duration")]
     pub message_timeout: Duration,
+    /// Between two signals of a session to the same channel. A newer signal replaces the waiting one.
+    #[serde(with = "duration")]
+    pub signal_interval: Duration,
+    /// Messages (op 16) that a client may send in a minute. 0 = no limit.
+    pub sends_per_minute: u32,
+    /// Signals (op 18) that a client may send in a minute. 0 = no limit.
+    pub signals_per_minute: u32,
+}
+
+/// `[inbox]`: the messages of clients that wait for a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InboxSettings {
+    /// Unread messages. At this number, clients get `busy`.
+    pub max_entries: usize,
+    /// The longest message of a client, in bytes (else `too_big`).
+    pub max_message_bytes: usize,
 }
 
 /// `auth.kind`: how Identify tokens are verified.

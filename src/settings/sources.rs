@@ -113,6 +113,7 @@ impl Settings {
         let profile = sources.profile()?;
         let mut layers = sources.layers(profile)?;
         let mut settings: Self = layers.build()?;
+        settings.namespaces.complete(&settings.broker, &settings.channels.public_namespaces);
         let Layers { mut errors, mut reported, warnings, .. } = layers;
         settings.warnings = warnings;
         settings.profile = profile;
@@ -196,7 +197,7 @@ fn read_secret_file(
 ) -> Result<(), SettingsError> {
     if secret.is_some() && file.is_some() {
         let reason = format!("cannot be set together with {key}; set only one of the two");
-        return Err(SettingsError::Refused { key: file_key, reason });
+        return Err(SettingsError::Refused { key: file_key.into(), reason });
     }
     if let Some(read) = read_secret(file_key, file)? {
         *secret = Some(read);

@@ -1,15 +1,15 @@
 //! Checks ranges and unsafe combinations. Each error names the key to change and its requirement.
 //!
 //! - `broker`: the keys of `[broker]`
+//! - `namespaces`: `[namespaces.<name>]` and `[channels]`
 //! - `secrets`: placeholders instead of secrets
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
 
-use super::{
-    AuthKind, NamespaceSettings, Profile, Secret, Settings, SettingsError, duration::format_duration,
-};
+use super::{AuthKind, Profile, Secret, Settings, SettingsError, duration::format_duration};
 
 mod broker;
+mod namespaces;
 mod secrets;
 
 type Check = Result<(), SettingsError>;
@@ -43,6 +43,7 @@ impl Settings {
             self.validate_drain(),
             self.validate_presence(),
             self.validate_namespaces(),
+            self.validate_inbox(),
             failures([check_duration("control.max_stale", self.control.max_stale, SECOND..=24 * HOUR)]),
             self.validate_channels(),
             failures([self.validate_log()]),
@@ -104,6 +105,7 @@ impl Settings {
                 "must be 0 or at least session.max_outbound_bytes",
             ),
             check_count("session.max_fragments", session.max_fragments, 1..=65_536),
+            check_duration("session.signal_interval", session.signal_interval, 10 * MS..=MINUTE),
         ])
     }
 
@@ -217,12 +219,12 @@ impl Settings {
         ])
     }
 
-    fn validate_namespaces(&self) -> Vec<SettingsError> {
-        failures([ensure(
-            self.presence.enabled || !self.namespaces.any(NamespaceSettings::reports_subscribers),
-            "presence.enabled",
-            "must be true, because a namespace has presence or occupancy",
-        )])
+    fn validate_inbox(&self) -> Vec<SettingsError> {
+        let inbox = &self.inbox;
+        failures([
+            check_count("inbox.max_entries", inbox.max_entries, 1..=10_000_000),
+            check_count("inbox.max_message_bytes", inbox.max_message_bytes, KIB..=MIB),
+        ])
     }
 
     fn validate_drain(&self) -> Vec<SettingsError> {
@@ -235,29 +237,6 @@ impl Settings {
                 drain.timeout >= drain.delay + drain.window,
                 "drain.timeout",
                 "must be at least the sum of drain.delay and drain.window",
-            ),
-        ])
-    }
-
-    fn validate_channels(&self) -> Vec<SettingsError> {
-        let namespaces = &self.channels.public_namespaces;
-        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}:*".contains(&byte);
-        let is_name = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(allowed);
-        failures([
-            ensure(
-                !namespaces.iter().any(|name| name == "user" || name == "all"),
-                "channels.public_namespaces",
-                "must not contain user or all: every client could read every user's messages",
-            ),
-            ensure(
-                !namespaces.iter().any(|name| name.contains(['[', ']', '"', '\''])),
-                "channels.public_namespaces",
-                "must be a plain list without brackets and quotes, such as room,team (in a file [\"room\", \"team\"])",
-            ),
-            ensure(
-                namespaces.iter().all(is_name),
-                "channels.public_namespaces",
-                "must contain names of 1 to 64 printable ASCII characters without spaces, braces, colons and asterisks",
             ),
         ])
     }
@@ -308,12 +287,12 @@ impl KeyFamily {
     }
 }
 
-fn refuse(key: &'static str, reason: impl Into<String>) -> Check {
+fn refuse(key: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Check {
     Err(refusal(key, reason))
 }
 
-fn refusal(key: &'static str, reason: impl Into<String>) -> SettingsError {
-    SettingsError::Refused { key, reason: reason.into() }
+fn refusal(key: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Refused { key: key.into(), reason: reason.into() }
 }
 
 fn ensure(is_good: bool, key: &'static str, reason: &str) -> Check {
@@ -325,14 +304,18 @@ fn failures<const N: usize>(checks: [Check; N]) -> Vec<SettingsError> {
     checks.into_iter().filter_map(Result::err).collect()
 }
 
-fn check_count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
+fn check_count(key: impl Into<Cow<'static, str>>, value: usize, range: RangeInclusive<usize>) -> Check {
     if range.contains(&value) {
         return Ok(());
     }
     refuse(key, format!("must be {} to {}, not {value}", range.start(), range.end()))
 }
 
-fn check_duration(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+fn check_duration(
+    key: impl Into<Cow<'static, str>>,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Check {
     if range.contains(&value) {
         return Ok(());
     }

@@ -7,7 +7,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Version;
-use super::members::MembersCommand;
+use super::client_message::SendCommand;
+use super::history_page::HistoryCommand;
+use super::members::{MAX_REQUEST_ID_BYTES, MembersCommand};
+use super::payload_limits::PayloadLimits;
+use super::signal::SignalCommand;
 
 /// The opcodes of both directions.
 pub mod op {
@@ -28,9 +32,14 @@ pub mod op {
     pub const REFRESHED: u64 = 13;
     pub const ROOM: u64 = 14;
     pub const MEMBERS: u64 = 15;
+    pub const SEND: u64 = 16;
+    pub const SENT: u64 = 17;
+    pub const SIGNAL: u64 = 18;
+    pub const HISTORY: u64 = 19;
+    pub const HISTORY_PAGE: u64 = 20;
 }
 
-/// The maximum number of channels in one Identify, unless a session may have more subscriptions.
+/// The maximum number of channels in one Identify, Subscribe or Unsubscribe, unless a session may have more subscriptions.
 pub const MAX_IDENTIFY_CHANNELS: usize = 1_000;
 
 /// One parsed frame from a client. Texts borrow from the frame unless they contain escapes.
@@ -44,11 +53,18 @@ pub enum Command<'a> {
         channels: Vec<ChannelRequest<'a>>,
     },
     /// Op 4.
-    Subscribe(ChannelRequest<'a>),
+    Subscribe {
+        /// The channels: one, unless this is a batch; never none.
+        channels: Vec<ChannelRequest<'a>>,
+        /// Whether the client sent a list, which is answered by a list.
+        is_batch: bool,
+    },
     /// Op 5.
     Unsubscribe {
-        /// The name as the client sent it, not yet validated.
-        channel: Cow<'a, str>,
+        /// The names as the client sent them, not yet validated: one, unless this is a batch; never none.
+        channels: Vec<Cow<'a, str>>,
+        /// Whether the client sent a list, which is answered by a list.
+        is_batch: bool,
     },
     /// Op 10: the gateway answers with op 11.
     Heartbeat {
@@ -64,6 +80,12 @@ pub enum Command<'a> {
     },
     /// Op 15: a page of the members of a channel.
     Members(MembersCommand<'a>),
+    /// Op 16: a message for the backend.
+    Send(SendCommand<'a>),
+    /// Op 18: a signal for the other sessions of a channel.
+    Signal(SignalCommand<'a>),
+    /// Op 19: a page of the history of a channel.
+    History(HistoryCommand<'a>),
 }
 
 /// A channel that a client requests, not yet validated.
@@ -73,6 +95,8 @@ pub struct ChannelRequest<'a> {
     pub channel: Cow<'a, str>,
     /// The position after which the client wants to continue.
     pub since: Option<Cow<'a, str>>,
+    /// The number of the last durable messages that the client wants first.
+    pub last: Option<u32>,
 }
 
 impl std::fmt::Debug for Command<'_> {
@@ -80,12 +104,15 @@ impl std::fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Identify { .. } => "Identify",
-            Self::Subscribe(_) => "Subscribe",
+            Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::HeartbeatAck => "HeartbeatAck",
             Self::Refresh { .. } => "Refresh",
             Self::Members(_) => "Members",
+            Self::Send(_) => "Send",
+            Self::Signal(_) => "Signal",
+            Self::History(_) => "History",
         })
     }
 }
@@ -95,7 +122,7 @@ impl std::fmt::Debug for Command<'_> {
 #[error("malformed command")]
 pub struct MalformedCommand;
 
-/// The fields of every op except op 15, and of a channel in Identify. They stay raw JSON, so that only the ops that use
+/// The fields of every op up to op 12, and of a channel in a list. They stay raw JSON, so that only the ops that use
 /// a field validate it.
 #[derive(Deserialize)]
 struct CommandFields<'a> {
@@ -110,6 +137,8 @@ struct CommandFields<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
     since: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
+    last: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     time: Option<&'a RawValue>,
 }
 
@@ -122,12 +151,12 @@ fn deserialize_present<'de: 'a, 'a, D: Deserializer<'de>>(
 
 impl<'a> Command<'a> {
     /// Parses a text message. Unknown fields are ignored. A duplicate known field is an error, and so are more than
-    /// [`MAX_IDENTIFY_CHANNELS`] channels in Identify.
+    /// [`MAX_IDENTIFY_CHANNELS`] channels in a list.
     pub fn parse(version: Version, text: &'a str) -> Result<Self, MalformedCommand> {
         Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
     }
 
-    /// Like [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
+    /// Like [`parse`](Self::parse), with another limit on the channels in a list. Parsing stops at the limit.
     pub fn parse_within(
         version: Version,
         text: &'a str,
@@ -140,10 +169,13 @@ impl<'a> Command<'a> {
             (op::IDENTIFY, _) => fields.identify(max_channels),
             (op::HEARTBEAT, _) => fields.heartbeat(),
             (op::HEARTBEAT_ACK, _) => Ok(Self::HeartbeatAck),
-            (op::SUBSCRIBE, Version::V2) => fields.channel_request().map(Self::Subscribe),
-            (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: parse_text(fields.channel)? }),
+            (op::SUBSCRIBE, Version::V2) => fields.subscribe(max_channels),
+            (op::UNSUBSCRIBE, Version::V2) => fields.unsubscribe(max_channels),
             (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: parse_text(fields.token)? }),
             (op::MEMBERS, Version::V2) => MembersCommand::parse(text).map(Self::Members),
+            (op::SEND, Version::V2) => SendCommand::parse(text).map(Self::Send),
+            (op::SIGNAL, Version::V2) => SignalCommand::parse(text).map(Self::Signal),
+            (op::HISTORY, Version::V2) => HistoryCommand::parse(text).map(Self::History),
             _ => Err(MalformedCommand),
         }
     }
@@ -159,21 +191,46 @@ impl<'a> CommandFields<'a> {
     }
 
     fn identify(self, max_channels: usize) -> Result<Command<'a>, MalformedCommand> {
-        let channels = match self.channels {
-            None => Vec::new(),
-            Some(raw) => BoundedList(max_channels)
-                .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
-                .map_err(|_| MalformedCommand)?
-                .into_iter()
-                .map(|raw| Self::read(raw.get())?.channel_request())
-                .collect::<Result<_, _>>()?,
-        };
+        let channels = self.channels.map_or(Ok(Vec::new()), |raw| channel_requests(raw, max_channels))?;
         Ok(Command::Identify { token: parse_text(self.token)?, channels })
+    }
+
+    /// One channel, or a list of at least one.
+    fn subscribe(self, max_channels: usize) -> Result<Command<'a>, MalformedCommand> {
+        let Some(raw) = self.channels else {
+            return Ok(Command::Subscribe { channels: vec![self.channel_request()?], is_batch: false });
+        };
+        if self.channel.is_some() || self.since.is_some() || self.last.is_some() {
+            return Err(MalformedCommand);
+        }
+        let channels = channel_requests(raw, max_channels)?;
+        if channels.is_empty() {
+            return Err(MalformedCommand);
+        }
+        Ok(Command::Subscribe { channels, is_batch: true })
+    }
+
+    fn unsubscribe(self, max_channels: usize) -> Result<Command<'a>, MalformedCommand> {
+        let Some(raw) = self.channels else {
+            return Ok(Command::Unsubscribe { channels: vec![parse_text(self.channel)?], is_batch: false });
+        };
+        if self.channel.is_some() {
+            return Err(MalformedCommand);
+        }
+        let channels: Vec<_> = bounded_list(raw, max_channels)?
+            .into_iter()
+            .map(|raw| parse_text(Some(raw)))
+            .collect::<Result<_, _>>()?;
+        if channels.is_empty() {
+            return Err(MalformedCommand);
+        }
+        Ok(Command::Unsubscribe { channels, is_batch: true })
     }
 
     fn channel_request(self) -> Result<ChannelRequest<'a>, MalformedCommand> {
         let since = self.since.map(|raw| parse_text(Some(raw))).transpose()?;
-        Ok(ChannelRequest { channel: parse_text(self.channel)?, since })
+        let last = self.last.map(|raw| parse_count(raw.get())).transpose()?;
+        Ok(ChannelRequest { channel: parse_text(self.channel)?, since, last })
     }
 
     fn heartbeat(self) -> Result<Command<'a>, MalformedCommand> {
@@ -184,6 +241,36 @@ impl<'a> CommandFields<'a> {
             _ => Ok(Command::Heartbeat { time }),
         }
     }
+}
+
+fn channel_requests(
+    raw: &RawValue,
+    max_channels: usize,
+) -> Result<Vec<ChannelRequest<'_>>, MalformedCommand> {
+    let list = bounded_list(raw, max_channels)?.into_iter();
+    list.map(|raw| CommandFields::read(raw.get())?.channel_request()).collect()
+}
+
+fn bounded_list(raw: &RawValue, max_values: usize) -> Result<Vec<&RawValue>, MalformedCommand> {
+    BoundedList(max_values)
+        .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
+        .map_err(|_| MalformedCommand)
+}
+
+/// A whole number. One that is too large for the type becomes its maximum: the settings clamp it further.
+fn parse_count(text: &str) -> Result<u32, MalformedCommand> {
+    let number: u64 = text.parse().map_err(|_| MalformedCommand)?;
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Checks the id of a request, which its answer repeats.
+pub(super) fn check_request_id(id: &str) -> Result<(), MalformedCommand> {
+    if (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) { Ok(()) } else { Err(MalformedCommand) }
+}
+
+/// Checks a value that other parsers will read: its depth and its surrogates are those of a published message.
+pub(super) fn check_value(value: &RawValue) -> Result<(), MalformedCommand> {
+    PayloadLimits::from(usize::MAX).check_text(value.get()).map_err(|_| MalformedCommand)
 }
 
 /// Deserializes a list of at most this number of values. Parsing stops at the first value over the limit.
@@ -226,151 +313,4 @@ fn parse_text(raw: Option<&RawValue>) -> Result<Cow<'_, str>, MalformedCommand> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request<'a>(channel: &'a str, since: Option<&'a str>) -> ChannelRequest<'a> {
-        ChannelRequest { channel: channel.into(), since: since.map(Into::into) }
-    }
-
-    #[test]
-    fn parses_every_op_of_version_1() {
-        let parse = |text| Command::parse(Version::V1, text).unwrap();
-        let identify = Command::Identify { token: "abc".into(), channels: vec![] };
-        assert!(parse(r#"{"op":1,"token":"abc"}"#) == identify);
-        assert!(parse(r#" { "token" : "a\u0062c" , "op" : 1 , "device": {"x":[]} } "#) == identify);
-        assert!(
-            parse(r#"{"op":10,"time":1579276740336}"#) == Command::Heartbeat { time: Some("1579276740336") }
-        );
-        assert!(parse(r#"{"op":10}"#) == Command::Heartbeat { time: None });
-        assert!(parse(r#"{"op":11,"time":1}"#) == Command::HeartbeatAck);
-        assert!(parse(r#"{"op":11}"#) == Command::HeartbeatAck);
-    }
-
-    #[test]
-    fn parses_every_op_of_version_2() {
-        let parse = |text| Command::parse(Version::V2, text).unwrap();
-        assert!(
-            parse(
-                r#"{"op":1,"token":"t","channels":[{"channel":"room:7","since":"1-2"},{"channel":"x:y"}]}"#
-            ) == Command::Identify {
-                token: "t".into(),
-                channels: vec![request("room:7", Some("1-2")), request("x:y", None)],
-            }
-        );
-        assert!(
-            parse(r#"{"op":4,"channel":"room:7","since":"1-2"}"#)
-                == Command::Subscribe(request("room:7", Some("1-2")))
-        );
-        assert!(parse(r#"{"op":4,"channel":"room:7"}"#) == Command::Subscribe(request("room:7", None)));
-        assert!(parse(r#"{"op":5,"channel":"room:7"}"#) == Command::Unsubscribe { channel: "room:7".into() });
-        assert!(parse(r#"{"op":12,"token":"t"}"#) == Command::Refresh { token: "t".into() });
-        let members = MembersCommand { id: "m1".into(), channel: "room:7".into(), after: Some("42".into()) };
-        assert!(parse(r#"{"op":15,"id":"m1","channel":"room:7","after":"42"}"#) == Command::Members(members));
-    }
-
-    #[test]
-    fn anything_else_is_malformed_in_both_versions() {
-        let deep = format!(r#"{{"op":1,"token":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
-        for text in [
-            "",
-            "x",
-            "1",
-            "null",
-            "[1,\"t\"]",
-            "{",
-            "{}",
-            r#"{"op":"1","token":"t"}"#,
-            r#"{"op":1.0,"token":"t"}"#,
-            r#"{"op":-1}"#,
-            r#"{"op":null}"#,
-            r#"{"op":99}"#,
-            r#"{"op":18446744073709551616}"#,
-            r#"{"op":0}"#,
-            r#"{"op":2}"#,
-            r#"{"op":3,"message":{}}"#,
-            r#"{"op":1}"#,
-            r#"{"op":1,"token":null}"#,
-            r#"{"op":1,"token":42}"#,
-            r#"{"op":1,"token":"\ud800"}"#,
-            r#"{"op":1,"op":1,"token":"t"}"#,
-            r#"{"op":1,"token":"t"} {}"#,
-            r#"{"op":10,"time":"1"}"#,
-            r#"{"op":10,"time":null}"#,
-            r#"{"op":10,"time":{}}"#,
-            deep.as_str(),
-        ] {
-            for version in [Version::V1, Version::V2] {
-                assert_eq!(Command::parse(version, text).err(), Some(MalformedCommand), "{version:?} {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn commands_of_version_2_are_malformed_in_version_1() {
-        for text in [
-            r#"{"op":1,"token":"t","channels":[]}"#,
-            r#"{"op":4,"channel":"room:7"}"#,
-            r#"{"op":5,"channel":"room:7"}"#,
-            r#"{"op":12,"token":"t"}"#,
-            r#"{"op":15,"id":"m1","channel":"room:7"}"#,
-        ] {
-            assert_eq!(Command::parse(Version::V1, text).err(), Some(MalformedCommand), "{text}");
-            assert!(Command::parse(Version::V2, text).is_ok(), "{text}");
-        }
-    }
-
-    #[test]
-    fn version_2_checks_its_own_fields() {
-        for text in [
-            r#"{"op":1,"token":"t","channels":null}"#,
-            r#"{"op":1,"token":"t","channels":["room:7"]}"#,
-            r#"{"op":1,"token":"t","channels":{"channel":"room:7"}}"#,
-            r#"{"op":4}"#,
-            r#"{"op":4,"channel":7}"#,
-            r#"{"op":4,"channel":"room:7","since":12}"#,
-            r#"{"op":5}"#,
-            r#"{"op":12}"#,
-        ] {
-            assert_eq!(Command::parse(Version::V2, text).err(), Some(MalformedCommand), "{text}");
-        }
-    }
-
-    #[test]
-    fn identify_and_subscribe_check_channels_alike() {
-        for (fields, expected) in [
-            (r#""channel":"room:7""#, true),
-            (r#""channel":"room:7","since":"1-2","more":[]"#, true),
-            (r#""channel":"room:7","since":null"#, false),
-            (r#""channel":"room:7","since":12"#, false),
-            (r#""channel":"room:7","channel":"room:7""#, false),
-            (r#""channel":null"#, false),
-            (r#""since":"1-2""#, false),
-        ] {
-            let identify = format!(r#"{{"op":1,"token":"t","channels":[{{{fields}}}]}}"#);
-            assert_eq!(Command::parse(Version::V2, &identify).is_ok(), expected, "{identify}");
-            let subscribe = format!(r#"{{"op":4,{fields}}}"#);
-            assert_eq!(Command::parse(Version::V2, &subscribe).is_ok(), expected, "{subscribe}");
-        }
-    }
-
-    #[test]
-    fn an_identify_with_too_many_channels_is_malformed() {
-        let identify = |count| {
-            let channels = vec![r#"{"channel":"room:7"}"#; count].join(",");
-            format!(r#"{{"op":1,"token":"t","channels":[{channels}]}}"#)
-        };
-        let is_good = |count, max| Command::parse_within(Version::V2, &identify(count), max).is_ok();
-        assert!(is_good(3, 3) && !is_good(4, 3) && is_good(0, 0));
-        assert!(Command::parse(Version::V2, &identify(MAX_IDENTIFY_CHANNELS)).is_ok());
-        assert!(Command::parse(Version::V2, &identify(MAX_IDENTIFY_CHANNELS + 1)).is_err());
-    }
-
-    #[test]
-    fn a_channel_in_identify_is_an_object() {
-        for channel in [r#"["room:7"]"#, r#"["room:7","1-2"]"#, r#""room:7""#, "null", "7"] {
-            let text = format!(r#"{{"op":1,"token":"t","channels":[{channel}]}}"#);
-            assert_eq!(Command::parse(Version::V2, &text).err(), Some(MalformedCommand), "{text}");
-        }
-    }
-}
+mod tests;

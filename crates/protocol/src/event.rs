@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::SessionId;
 use super::channel::ChannelName;
+use super::client_message::SendError;
+use super::history_page::{HistoryError, HistoryPage};
 use super::members::{MembersError, MembersPage};
 use super::position::Position;
 use super::presence::UserPresence;
-pub(crate) use wire::encode_message;
+pub(crate) use wire::{encode_message, encode_signal};
 
 /// One frame for one client. Op 3 is not an event: a message is encoded once for all receivers, by
 /// [`Publication::frame`](crate::publication::Publication::frame).
@@ -44,6 +46,8 @@ pub enum Event {
         /// The result of the request.
         outcome: SubscriptionOutcome,
     },
+    /// Op 6, the answer to a batch: every channel of the request, in its order.
+    Subscriptions(Vec<ChannelOutcome>),
     /// Op 7: the gateway drains; the client should reconnect.
     Reconnect {
         /// The time to wait before reconnecting, in milliseconds.
@@ -62,6 +66,13 @@ pub enum Event {
     RequestError {
         /// The id in the request.
         id: Box<str>,
+        /// Why it failed.
+        error: SoftError,
+    },
+    /// Op 9 with the channel of the request that failed.
+    ChannelError {
+        /// The name as the client sent it; it may be invalid.
+        channel: Box<str>,
         /// Why it failed.
         error: SoftError,
     },
@@ -100,6 +111,29 @@ pub enum Event {
         /// The members.
         page: MembersPage,
     },
+    /// Op 17: the inbox of the backend has the client's message.
+    Sent {
+        /// The id in the request.
+        id: Box<str>,
+    },
+    /// Op 20: a page of the history of a channel.
+    History {
+        /// The id in the request.
+        id: Box<str>,
+        /// The channel in the request.
+        channel: ChannelName,
+        /// The messages.
+        page: HistoryPage,
+    },
+}
+
+/// The result of a batch for one of its channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelOutcome {
+    /// The name as the client sent it; it may be invalid.
+    pub channel: Box<str>,
+    /// The result of the request.
+    pub outcome: SubscriptionOutcome,
 }
 
 /// The limits that Hello announces to version 2, in the order of the wire.
@@ -137,6 +171,9 @@ pub enum SubscriptionState {
         /// Whether the user of `online:<user>` was online when the subscription began; `None` on any other channel,
         /// and while presence is off.
         presence: Option<UserPresence>,
+        /// The number of messages of the history that follow, if the client asked for the last ones and `since` did
+        /// not decide.
+        last: Option<u32>,
     },
     /// The channel's history cannot be read now. No message is delivered until another state follows.
     Recovering {
@@ -156,7 +193,9 @@ impl SubscriptionState {
     /// The same state of a channel `online:<user>`, whose user has this presence. Only a live state has room for it.
     pub const fn with_presence(self, presence: Option<UserPresence>) -> Self {
         match self {
-            Self::Live { position, recovered, .. } => Self::Live { position, recovered, presence },
+            Self::Live { position, recovered, last, .. } => {
+                Self::Live { position, recovered, presence, last }
+            }
             Self::Recovering { .. } | Self::Refused => self,
         }
     }
@@ -187,6 +226,10 @@ pub enum RefusalReason {
     TooMany,
     /// The broker does not allow the gateway to subscribe. An operator can change the rights, so the client may retry.
     Unavailable,
+    /// In a batch: the session is subscribed to the channel, or has already requested it.
+    AlreadySubscribed,
+    /// In a batch: a session cannot leave its own channels.
+    OwnChannel,
 }
 
 impl RefusalReason {
@@ -197,6 +240,8 @@ impl RefusalReason {
             Self::NotAllowed => "not_allowed",
             Self::TooMany => "too_many_subscriptions",
             Self::Unavailable => "unavailable",
+            Self::AlreadySubscribed => "already_subscribed",
+            Self::OwnChannel => "own_channel",
         }
     }
 }
@@ -242,6 +287,15 @@ pub enum SoftError {
     NotAllowed,
     /// The request cannot be answered now.
     Unavailable,
+    /// The message or signal is too long.
+    TooBig,
+    /// The session has used up its messages of a minute.
+    RateLimited,
+    /// The backend's inbox is full, or the session has too many messages without an answer.
+    Busy {
+        /// The time after which the client may send the message again, in milliseconds.
+        after_ms: u64,
+    },
 }
 
 impl SoftError {
@@ -252,6 +306,16 @@ impl SoftError {
             Self::RefreshFailed => ("refresh_failed", "the token is not valid for this user"),
             Self::NotAllowed => ("not_allowed", "the session may not ask this of the channel"),
             Self::Unavailable => ("unavailable", "the request cannot be answered now"),
+            Self::TooBig => ("too_big", "the message is too long"),
+            Self::RateLimited => ("rate_limited", "too many messages in a minute"),
+            Self::Busy { .. } => ("busy", "too many messages wait; send it again later"),
+        }
+    }
+
+    const fn after_ms(self) -> Option<u64> {
+        match self {
+            Self::Busy { after_ms } => Some(after_ms),
+            _ => None,
         }
     }
 }
@@ -261,6 +325,26 @@ impl From<MembersError> for SoftError {
         match error {
             MembersError::NotAllowed => Self::NotAllowed,
             MembersError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl From<SendError> for SoftError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotAllowed => Self::NotAllowed,
+            SendError::TooBig => Self::TooBig,
+            SendError::Busy { after_ms } => Self::Busy { after_ms },
+            SendError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl From<HistoryError> for SoftError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::NotAllowed => Self::NotAllowed,
+            HistoryError::Unavailable => Self::Unavailable,
         }
     }
 }

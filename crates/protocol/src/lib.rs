@@ -12,7 +12,9 @@
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
-//! - [`command`], [`event`], [`members`]: frames from and to a client.
+//! - [`command`], [`event`], [`members`], [`client_message`], [`signal`], [`history_page`]: frames from and to a client.
+//! - [`signal_payload`]: signals in Redis.
+//! - [`namespace_rules`]: what sessions may do on a channel.
 //! - [`budget`]: rate limits.
 //! - [`heartbeat`]: when to send op 10, and when a silent client times out.
 //! - [`conversation`]: the state machine of one session.
@@ -21,6 +23,7 @@
 
 pub mod budget;
 pub mod channel;
+pub mod client_message;
 pub mod close;
 pub mod command;
 pub mod conversation;
@@ -30,11 +33,15 @@ pub mod event;
 pub mod frame;
 pub mod heartbeat;
 pub mod history;
+pub mod history_page;
 pub mod members;
+pub mod namespace_rules;
 pub mod payload_limits;
 pub mod position;
 pub mod presence;
 pub mod publication;
+pub mod signal;
+pub mod signal_payload;
 
 #[cfg(test)]
 mod properties;

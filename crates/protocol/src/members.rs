@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 
 use super::channel::{ChannelName, MAX_CHANNEL_BYTES};
-use super::command::MalformedCommand;
+use super::command::{MalformedCommand, check_request_id};
 
 /// The maximum length of a request's id, in bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 64;
@@ -28,8 +28,8 @@ impl<'a> MembersCommand<'a> {
     /// Parses a JSON object with op 15.
     pub(super) fn parse(text: &'a str) -> Result<Self, MalformedCommand> {
         let command: Self = serde_json::from_str(text).map_err(|_| MalformedCommand)?;
-        let is_valid = (1..=MAX_REQUEST_ID_BYTES).contains(&command.id.len())
-            && command.after.as_ref().is_none_or(|after| after.len() <= MAX_CHANNEL_BYTES);
+        check_request_id(&command.id)?;
+        let is_valid = command.after.as_ref().is_none_or(|after| after.len() <= MAX_CHANNEL_BYTES);
         if is_valid { Ok(command) } else { Err(MalformedCommand) }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! - `control`: commands to this process.
 //! - `history`: the stored messages and the idempotency keys.
+//! - `inbox`: the messages of clients for the backend.
 //! - `presence`: the names of one kind that are not away, such as all users, and their edges.
 //! - `rooms`: users, channels in use, and rooms.
 
 mod control;
 mod history;
+mod inbox;
 mod presence;
 mod rooms;
 
@@ -18,23 +20,27 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
+use super::inbox::check_message;
 use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
-    BrokerCallId, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Cut, Health,
-    HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, LocalReport, PresenceError, PresenceOptions,
-    PublishError, PublishOutcome, PublishRequest, Published, ReadId, RoomMembers, SubscribeAck,
+    BrokerCallId, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Cut, EntryId,
+    Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxMessage, InboxPage, InboxSendError,
+    LocalReport, PresenceError, PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published,
+    ReadId, RoomMembers, SubscribeAck,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SignalResult};
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::presence::UserPresence;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 use control::MemoryControl;
 use history::{KeyReused, MemoryHistory};
+use inbox::MemoryInbox;
 use presence::Edge;
 use rooms::{MemoryPresence, PresenceOutput};
 
@@ -62,6 +68,7 @@ struct MemoryState {
     inboxes: Inboxes,
     channels: HashMap<ChannelName, HubSet>,
     history: MemoryHistory,
+    inbox: MemoryInbox,
     /// `None` while presence is off.
     presence: Option<MemoryPresence>,
 }
@@ -76,11 +83,14 @@ impl MemoryBroker {
     ) -> Self {
         metrics.redis_link_up.set(1);
         metrics.history_available.set(1);
+        metrics.limits.inbox_entries.set(history.inbox.max_entries as i64);
+        let inbox = MemoryInbox::new(&history);
         let history = MemoryHistory::new(history, now_ms());
         let state = MemoryState {
             inboxes: Inboxes::new(metrics),
             channels: HashMap::new(),
             history,
+            inbox,
             presence: presence.map(MemoryPresence::new),
         };
         Self {
@@ -259,11 +269,53 @@ impl MemoryBroker {
         }
     }
 
+    pub(super) fn signal(&self, signal: &Arc<Signal>) {
+        if self.is_stopped() {
+            return Metrics::count(&self.shared.metrics.signals, SignalResult::LinkDown);
+        }
+        Metrics::count(&self.shared.metrics.signals, SignalResult::Published);
+        let state = self.shared.state.lock();
+        match state.channels.get(signal.channel()) {
+            Some(hubs) => state.inboxes.offer_signal(hubs, signal),
+            None => Metrics::count(&self.shared.metrics.signals, SignalResult::UnknownChannel),
+        }
+    }
+
     fn deliver(&self, state: &MemoryState, publication: Publication) {
         self.shared.metrics.publications_received.inc();
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
+    }
+
+    pub(super) fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
+        if self.is_stopped() {
+            return Err(InboxSendError::Unavailable);
+        }
+        check_message(message, self.shared.limits)?;
+        let mut state = self.shared.state.lock();
+        let outcome = state.inbox.push(message, now_ms());
+        self.count_inbox(&state);
+        outcome
+    }
+
+    pub(super) fn inbox(&self, after: Option<EntryId>, limit: usize) -> InboxPage {
+        self.shared.state.lock().inbox.page(after, limit)
+    }
+
+    pub(super) fn delete_inbox(&self, through: EntryId) -> u64 {
+        let mut state = self.shared.state.lock();
+        let deleted = state.inbox.delete(through);
+        self.count_inbox(&state);
+        deleted as u64
+    }
+
+    fn count_inbox(&self, state: &MemoryState) {
+        self.shared.metrics.inbox_entries.set(state.inbox.len() as i64);
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.shared.state.lock().inbox.note().into_iter().collect()
     }
 
     pub(in crate::broker) fn control(&self) -> &MemoryControl {

@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::address::{Address, OpenedAddress, open_client};
+use super::inbox::MAX_SENDING;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::role::RoleQuery;
@@ -72,7 +73,7 @@ impl Endpoint {
             .set_connection_timeout(None) // `within` bounds it, as it bounds the subscriber's connection.
             .set_response_timeout(Some(options.response_timeout))
             // The queue is never full: a publication that waits for room in it could be overtaken by a later one.
-            .set_pipeline_buffer_size(2 * MAX_PUBLISHING);
+            .set_pipeline_buffer_size(2 * (MAX_PUBLISHING + MAX_SENDING));
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         within(options.connect_timeout, of_connect(connecting)).await
     }

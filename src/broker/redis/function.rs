@@ -28,7 +28,8 @@ pub(super) const CODE: &str = concat!(
     include_str!("gateway_mark.lua"),
     include_str!("gateway_presence.lua"),
     include_str!("gateway_rooms.lua"),
-    include_str!("gateway_control.lua")
+    include_str!("gateway_control.lua"),
+    include_str!("gateway_inbox.lua")
 );
 /// How often to check that Redis has the library: the functions may have been flushed, or a missing permission granted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
@@ -196,6 +197,7 @@ mod tests {
             ("max_payload_bytes = 1048576,", "max_payload_bytes = 1048576"),
             ("max_payload_depth = 128,", "max_payload_depth = 128"),
             ("revocation_ttl_ms = 2592005000,", "max_age = \"30d\""),
+            ("inbox_max_entries = 100000,", "max_entries = 100000"),
         ] {
             assert!(CODE.lines().any(|line| line.trim() == library), "{library}");
             assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");

@@ -11,6 +11,7 @@
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that the Redis user may not subscribe to.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
+//! - `signals`: publishes signals.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
@@ -20,6 +21,7 @@
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `publishing`: publishes, and retries where a retry is safe.
+//! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `online`: reads which users are online, and sends the other queries about presence.
 //! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
@@ -44,11 +46,13 @@ mod commands;
 mod connect;
 mod connected;
 mod control;
+mod data_namespaces;
 mod data_settings;
 mod dataset;
 mod downtime;
 mod function;
 mod history;
+mod inbox;
 mod known_dataset;
 mod lease;
 mod link;
@@ -66,6 +70,7 @@ mod rejected;
 mod role;
 mod rooms;
 mod sentinel;
+mod signals;
 mod state;
 mod subscriptions;
 mod thread_check;
@@ -88,6 +93,7 @@ use super::{
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
+use protocol::signal::Signal;
 
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
@@ -209,6 +215,11 @@ impl RedisBroker {
         retry: Retry,
     ) -> Vec<PublishOutcome> {
         publishing::publish_all(&self.handle.state, requests, retry).await
+    }
+
+    /// Publishes a signal soon, or drops it.
+    pub(super) fn signal(&self, signal: Arc<Signal>) {
+        signals::publish(&self.handle.state, signal);
     }
 
     /// Whether the link's thread responds within `deadline`, whatever the state of the link.

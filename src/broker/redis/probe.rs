@@ -12,7 +12,7 @@ use super::connect::Endpoint;
 use super::link_error::LinkError;
 use super::role::RoleQuery;
 use super::state::RedisState;
-use super::{function, publish};
+use super::{function, inbox, publish};
 use crate::timeout::was_late;
 
 /// Probes one link.
@@ -90,16 +90,19 @@ impl HealthProbe<'_> {
         timeout(bound, probe).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
     }
 
-    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role in the
-    /// same round trip.
+    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role and counts
+    /// the entries of the inbox in the same round trip.
     async fn publish_and_await(&mut self) -> Result<(), LinkError> {
         let Self { state, commands, role, received_nonce, .. } = self;
         let nonce = rand::random::<u64>().max(1);
         let started = Instant::now();
-        let mut for_role = commands.clone();
+        let (mut for_role, mut for_inbox) = (commands.clone(), commands.clone());
         let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
-        let (published, role) =
-            tokio::join!(publish(commands, &channel, &payload), role.verify_master(state, &mut for_role));
+        let (published, role, ()) = tokio::join!(
+            publish(commands, &channel, &payload),
+            role.verify_master(state, &mut for_role),
+            inbox::count_entries(state, &mut for_inbox),
+        );
         published.map_err(|error| command_error(state, &error))?;
         role?;
         // The sender lives as long as the link.

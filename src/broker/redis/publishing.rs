@@ -85,7 +85,7 @@ pub(super) async fn publish_all(
 }
 
 /// Waits until there may be another connection; with `is_soon`, at most for the retry delay.
-async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
+pub(super) async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
     tokio::select! {
         // The sender is in the state, so the channel stays open.
         _ = links.changed() => {}
@@ -190,7 +190,7 @@ async fn attempt(
 }
 
 /// Returns once there is another connection.
-async fn connection_replaced(state: &RedisState, commands: &Commands) {
+pub(super) async fn connection_replaced(state: &RedisState, commands: &Commands) {
     let is_another =
         |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
     // The sender is in the state, so the channel stays open.

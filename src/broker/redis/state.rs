@@ -11,12 +11,14 @@ use super::super::link::SharedLink;
 use super::commands::Commands;
 use super::control::ControlState;
 use super::downtime::Downtime;
+use super::inbox::InboxState;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
+use super::signals::SignalQueue;
 use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -53,6 +55,9 @@ pub(super) struct RedisState {
     /// `None`: presence is off.
     pub(super) presence: Option<Presence>,
     pub(super) control: ControlState,
+    pub(super) inbox: InboxState,
+    /// Signals of this process' sessions that are to be published.
+    pub(super) signals: SignalQueue,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -82,6 +87,7 @@ pub(super) enum LinkState {
 impl RedisState {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         metrics.presence_enabled.set(options.presence.is_some().into());
+        metrics.limits.inbox_entries.set(options.history.inbox.max_entries as i64);
         let control = ControlState::default();
         Self {
             metrics: metrics.clone(),
@@ -99,6 +105,8 @@ impl RedisState {
             refused: RefusedChannels::default(),
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,
+            inbox: InboxState::default(),
+            signals: SignalQueue::new(metrics),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
@@ -209,7 +217,8 @@ impl RedisState {
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
         let refused = self.refused.recent(Instant::now());
         let notes = unavailable.into_iter().chain(self.dataset.notes()).chain(refused);
-        notes.chain(self.control.note()).collect()
+        let max_entries = self.options.history.inbox.max_entries as u64;
+        notes.chain(self.control.note()).chain(self.inbox.notes(max_entries)).collect()
     }
 
     /// Notes channels that the Redis user may not subscribe to.

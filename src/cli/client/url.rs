@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use actix_http::Uri;
 
 use crate::cli::Failure;
+use crate::http_client::port;
 use crate::settings::one_line;
 
-/// The port of a URL without a port.
-const DEFAULT_PORT: u16 = 80;
 /// The query that selects version 2 of the protocol. Version 1 has none.
 const VERSION_2: &str = "v=2";
 
@@ -21,15 +20,6 @@ pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
-}
-
-/// The port of a URL. `None` if its text is not a port: the parser ignores such a text.
-pub(super) fn port(uri: &Uri) -> Option<u16> {
-    let authority = uri.authority()?;
-    match authority.as_str().strip_prefix(authority.host())? {
-        "" => Some(DEFAULT_PORT),
-        port => port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0),
-    }
 }
 
 /// Checks the value of `--url` and completes it with a path. `example` begins with the scheme of the command.

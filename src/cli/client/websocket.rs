@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpStream;
 
-use super::error::{HttpError, status_text};
-use super::http::OutgoingRequest;
+use super::error::status_text;
+use crate::http_client::{HttpError, OutgoingRequest};
 
 /// The client's end of an open WebSocket.
 pub(in crate::cli) type WebSocket = Framed<TcpStream, Codec>;

@@ -8,7 +8,7 @@ use crate::broker::FrameSizes;
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::HubRequestId;
 use protocol::channel::ChannelName;
-use protocol::conversation::{ResumePoint, SubscribeRequest};
+use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
 /// A request of a session. It is answered when the state of every channel is known, or at its deadline. Channels that
@@ -29,7 +29,7 @@ pub(super) struct PendingRequest {
 pub(super) enum RequestKind {
     /// All channels of a Join.
     Join,
-    /// One channel.
+    /// The channels of a Subscribe.
     Subscribe,
 }
 
@@ -92,7 +92,8 @@ impl PendingRequests {
         let request_id = found.wanted.request_id;
         let is_complete = request.unresolved == 0;
         let answer = if request.is_answered {
-            let event = SessionEvent::Subscribed { channel: channel.clone(), request_id, state };
+            let answer = ChannelAnswer { channel: channel.clone(), request_id, state };
+            let event = SessionEvent::Subscribed(vec![answer]);
             Some(SessionAnswer { session: request.session, known: vec![channel.clone()], event })
         } else if is_complete {
             request.answer()
@@ -105,19 +106,24 @@ impl PendingRequests {
         answer
     }
 
-    /// Removes a channel that the session has unsubscribed from.
-    pub(super) fn remove_channel(&mut self, id: HubRequestId, channel: &ChannelName) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
-            return;
-        };
+    /// Removes a channel that the session has unsubscribed from. Returns the answer to send, if the state of every other
+    /// channel is known.
+    pub(super) fn remove_channel(
+        &mut self,
+        id: HubRequestId,
+        channel: &ChannelName,
+    ) -> Option<SessionAnswer> {
+        let request = self.requests.get_mut(&id)?;
+        let index = request.channels.iter().position(|found| found.wanted.channel == *channel)?;
         // The order of the channels matters only for the answer to a Join, and a session unsubscribes only after it.
         if request.channels.swap_remove(index).state.is_none() {
             request.unresolved -= 1;
         }
-        if request.unresolved == 0 {
-            self.requests.remove(&id);
+        if request.unresolved > 0 {
+            return None;
         }
+        let mut request = self.requests.remove(&id)?;
+        if request.is_answered || request.channels.is_empty() { None } else { request.answer() }
     }
 
     /// Sets the time by which a request is answered. Does nothing if it is complete.
@@ -160,9 +166,12 @@ impl PendingRequest {
                 SessionEvent::Joined(self.channels.iter().map(RequestedChannel::reported_state).collect())
             }
             RequestKind::Subscribe => {
-                let found = self.channels.first()?;
-                let (channel, request_id) = (found.wanted.channel.clone(), found.wanted.request_id);
-                SessionEvent::Subscribed { channel, request_id, state: found.reported_state() }
+                let answer = |found: &RequestedChannel| ChannelAnswer {
+                    channel: found.wanted.channel.clone(),
+                    request_id: found.wanted.request_id,
+                    state: found.reported_state(),
+                };
+                SessionEvent::Subscribed(self.channels.iter().map(answer).collect())
             }
         };
         Some(SessionAnswer { session: self.session, known, event })

@@ -268,9 +268,14 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    fn send_answer(&mut self, request: HubRequestId, answer: SessionAnswer, actions: &mut Vec<HubAction>) {
+    pub(super) fn send_answer(
+        &mut self,
+        request: HubRequestId,
+        answer: SessionAnswer,
+        actions: &mut Vec<HubAction>,
+    ) {
         let SessionAnswer { session, known, event } = answer;
-        let is_alone = matches!(event, SessionEvent::Subscribed { .. });
+        let is_alone = matches!(event, SessionEvent::Subscribed(_));
         for channel in known {
             let pending = self.registry.pending(session, &channel);
             if let Some(pending) = pending.filter(|pending| pending.request() == request) {
@@ -291,6 +296,7 @@ impl<S: FrameSink> HubCore<S> {
         while let Some(request) = self.requests.pop_expired(now) {
             self.answer(request, actions);
         }
+        self.end_signal_windows(now);
     }
 }
 
@@ -318,17 +324,18 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
 impl Resolution {
     /// The client named no position, so it starts at `position`.
     fn starting_at(position: Position) -> Self {
-        let state = SubscriptionState::Live { position, recovered: None, presence: None };
+        let state = SubscriptionState::Live { position, recovered: None, presence: None, last: None };
         Self { state, outcome: None, missed: [].into() }
     }
 
     fn recovered(since: Position, missed: Arc<[Arc<Publication>]>) -> Self {
-        let state = SubscriptionState::Live { position: since, recovered: Some(true), presence: None };
+        let state =
+            SubscriptionState::Live { position: since, recovered: Some(true), presence: None, last: None };
         Self { state, outcome: Some(RecoveryResult::Recovered), missed }
     }
 
     fn not_recovered(position: Position, reason: RecoveryResult) -> Self {
-        let state = SubscriptionState::Live { position, recovered: Some(false), presence: None };
+        let state = SubscriptionState::Live { position, recovered: Some(false), presence: None, last: None };
         Self { state, outcome: Some(reason), missed: [].into() }
     }
 

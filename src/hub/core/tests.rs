@@ -5,14 +5,17 @@ use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
-use protocol::conversation::{ResumePoint, SubscribeRequest};
+use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
+use protocol::signal_payload::SignalPayload;
 
+mod batches;
 mod broker_calls;
 mod presence;
 mod requests;
 mod resume;
 mod rooms;
+mod signals;
 mod user_reports;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +46,7 @@ type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
     let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
-    SubscribeRequest { channel: channel(name), since, request_id }
+    SubscribeRequest { channel: channel(name), since, last: 0, request_id }
 }
 
 /// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
@@ -103,14 +106,14 @@ impl TestHub {
 
     /// Subscribes to a channel with request id 7.
     fn subscribe(&mut self, session: u128, name: &str, since: Option<&str>) -> Vec<String> {
-        self.on(HubInput::Subscribe { session: SessionId(session), wanted: wanted((name, since), 7) })
+        self.on(HubInput::Subscribe { session: SessionId(session), wanted: vec![wanted((name, since), 7)] })
     }
 
     fn unsubscribe(&mut self, session: u128, name: &str) -> Vec<String> {
         let answer = protocol::frame::encode(protocol::frame::FrameKind::Text, br#"{"op":6}"#);
         self.on(HubInput::Unsubscribe {
             session: SessionId(session),
-            channel: channel(name),
+            channels: vec![channel(name)],
             answer: Some(answer),
         })
     }
@@ -172,8 +175,11 @@ impl TestHub {
                         let states: Vec<_> = states.iter().map(|state| describe_state(*state)).collect();
                         format!("{session} joined: {}", states.join(", "))
                     }
-                    SessionEvent::Subscribed { channel, request_id, state } => {
-                        format!("{session} subscribed {channel} #{request_id}: {}", describe_state(*state))
+                    SessionEvent::Subscribed(answers) => {
+                        let answers = answers.iter().map(|ChannelAnswer { channel, request_id, state }| {
+                            format!("{channel} #{request_id}: {}", describe_state(*state))
+                        });
+                        format!("{session} subscribed {}", answers.collect::<Vec<_>>().join(", "))
                     }
                     other => panic!("{other:?}"),
                 }
@@ -191,6 +197,9 @@ impl TestHub {
             HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
             HubAction::ReadPresence { read, channel } => format!("presence {read}: {channel}"),
             HubAction::CancelPresence(read) => format!("cancel-presence {read}"),
+            HubAction::Signal(signal) => {
+                format!("signal {}: {}", signal.channel(), SignalPayload::encode(signal))
+            }
         }
     }
 
@@ -221,7 +230,7 @@ fn describe_report(report: &LocalReport) -> String {
 
 fn describe_state(state: SubscriptionState) -> String {
     match state {
-        SubscriptionState::Live { position, recovered, presence } => {
+        SubscriptionState::Live { position, recovered, presence, .. } => {
             let recovered = match recovered {
                 None => "",
                 Some(true) => " recovered",

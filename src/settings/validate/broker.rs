@@ -159,7 +159,7 @@ fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
         ("broker.password", broker.password.is_some()),
         ("broker.password_file", broker.password_file.is_some()),
     ];
-    if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given) {
+    if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given).copied() {
         if !url.is_redis {
             return refuse(key, "must not be set if broker.url is memory:, which has no users");
         }
@@ -179,7 +179,7 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
         ("broker.sentinel_password", broker.sentinel_password.is_some()),
         ("broker.sentinel_password_file", broker.sentinel_password_file.is_some()),
     ];
-    match keys.iter().find(|(_, is_given)| *is_given) {
+    match keys.iter().find(|(_, is_given)| *is_given).copied() {
         Some((key, _)) if !url.is_sentinel => refuse(
             key,
             "must not be set unless broker.url begins with redis+sentinel:// or rediss+sentinel://",
@@ -210,7 +210,7 @@ fn check_tls(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
         ("broker.tls_key_file", broker.tls_key_file.is_some()),
     ];
     let [_, (cert_key, has_cert), (key_key, has_key)] = files;
-    match files.iter().find(|(_, is_given)| *is_given) {
+    match files.iter().find(|(_, is_given)| *is_given).copied() {
         Some((key, _)) if !url.is_tls => {
             refuse(key, "must not be set unless broker.url begins with rediss:// or rediss+sentinel://")
         }

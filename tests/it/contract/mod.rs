@@ -4,6 +4,7 @@
 //! - `admin`: paths, statuses and error codes of the admin port
 //! - `channels`: which channels are in use, and their members
 //! - `control`: commands to every replica
+//! - `inbox`: the messages of clients
 //! - `operators`: sessions, status, tokens and the console
 //! - `page`: the conversations of `docs/protocol.md`
 //! - `presence`: which users are online
@@ -13,6 +14,7 @@
 mod admin;
 mod channels;
 mod control;
+mod inbox;
 mod operators;
 mod page;
 mod presence;

@@ -17,8 +17,9 @@ use crate::support::deadline::eventually;
 
 /// The namespaces of these tests: each has the options of its name.
 fn namespaces() -> Namespaces {
-    let namespace =
-        |name: &str, presence, occupancy| (name.into(), NamespaceSettings { presence, occupancy });
+    let namespace = |name: &str, presence, occupancy| {
+        (name.into(), NamespaceSettings { presence, occupancy, ..Default::default() })
+    };
     Namespaces::from_iter([
         namespace("count", RoomPresence::Count, false),
         namespace("members", RoomPresence::Members, true),

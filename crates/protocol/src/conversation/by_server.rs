@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::batches::answer_batches;
 use super::{Action, Conversation, ConversationState, SubscribeRequest};
 use crate::Version;
 use crate::channel::ChannelName;
@@ -56,12 +57,14 @@ impl Conversation {
         if !is_subscribed {
             if verified.unsubscribe(&channel) {
                 let answer = (self.version == Version::V2).then(|| unsubscribed(&channel));
-                actions.push(Action::Unsubscribe { channel, answer });
+                actions.push(Action::Unsubscribe { channels: vec![channel], answer });
+                answer_batches(verified, actions);
             }
         } else if !verified.mark_by_server(&channel) {
             let request_id = verified.subscribe(channel.clone());
             verified.mark_by_server(&channel);
-            actions.push(Action::Subscribe(SubscribeRequest { channel, since: None, request_id }));
+            let request = SubscribeRequest { channel, since: None, last: 0, request_id };
+            actions.push(Action::Subscribe(vec![request]));
         }
     }
 

@@ -5,8 +5,8 @@ use crate::channel::ChannelName;
 use crate::event::Event;
 use crate::members::{MembersCommand, MembersError, MembersPage, MembersRequest};
 
-/// The maximum number of requests of one session without an answer. A client that reads page after page has one.
-pub const MAX_OPEN_MEMBERS_REQUESTS: u8 = 4;
+/// The maximum number of requests of one session, for members or histories, without an answer. A client that reads page after page has one.
+pub const MAX_OPEN_REQUESTS: u8 = 4;
 
 impl Conversation {
     pub(super) fn on_members_command(&mut self, command: MembersCommand<'_>, actions: &mut Vec<Action>) {
@@ -17,7 +17,7 @@ impl Conversation {
         let Some(channel) = channel else {
             return actions.push(refused(id, MembersError::NotAllowed));
         };
-        if !verified.open_members_request() {
+        if !verified.open_request() {
             return actions.push(refused(id, MembersError::Unavailable));
         }
         let after = command.after.map(Into::into);
@@ -32,7 +32,7 @@ impl Conversation {
         actions: &mut Vec<Action>,
     ) {
         let ConversationState::Ready(verified) = &mut self.state else { return };
-        if !verified.close_members_request() {
+        if !verified.close_request() {
             return;
         }
         // The subscription may have ended meanwhile.

@@ -5,14 +5,26 @@
 //!
 //! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
+//! - `batches.rs`: Subscribe and Unsubscribe, of one channel or many.
+//! - `driver.rs`: the inputs and actions.
 //! - `members.rs`: requests for the members of a channel.
+//! - `history.rs`: requests for pages of a channel's history.
+//! - `sends.rs`: messages for the backend.
+//! - `signals.rs`: signals for the other sessions of a channel.
+//! - `on_demand.rs`: state that few sessions have.
 //! - `by_server.rs`: what the backend decides: subscriptions, disconnects, revocations.
 //! - `on_system.rs`: all other inputs.
 
+mod batches;
 mod by_server;
+mod driver;
+mod history;
 mod members;
 mod on_client;
+mod on_demand;
 mod on_system;
+mod sends;
+mod signals;
 mod verified;
 
 #[cfg(test)]
@@ -23,14 +35,16 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::members::MAX_OPEN_MEMBERS_REQUESTS;
+pub use self::driver::{Action, Input, NotIdentified, Token};
+pub use self::members::MAX_OPEN_REQUESTS;
+pub use self::sends::MAX_OPEN_SENDS;
 use self::verified::VerifiedSession;
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
 use super::event::{Event, HelloLimits, SubscriptionState};
 use super::heartbeat::{Heartbeat, HeartbeatRules};
-use super::members::{MembersError, MembersPage, MembersRequest};
+use super::namespace_rules::NamespaceRules;
 use super::position::Position;
 use super::{Now, SessionId, Version};
 
@@ -47,8 +61,18 @@ pub struct Rules {
     pub messages_per_minute: u32,
     /// The maximum number of subscriptions of a session in addition to its own channels; 0 means no limit.
     pub max_subscriptions: u32,
-    /// The namespaces whose channels every session may subscribe to.
-    pub public_namespaces: Vec<String>,
+    /// The maximum number of messages for the backend per minute; 0 means no limit. Beyond it, a message counts against
+    /// `messages_per_minute` and is refused.
+    pub sends_per_minute: u32,
+    /// The maximum number of signals per minute; 0 means no limit. Beyond it, a signal counts against
+    /// `messages_per_minute` and is dropped.
+    pub signals_per_minute: u32,
+    /// The minimum time between two signals of a session on one channel.
+    pub signal_interval: Duration,
+    /// The maximum length of a message for the backend, in bytes.
+    pub max_send_bytes: usize,
+    /// What sessions may do on the channels of each namespace.
+    pub namespaces: NamespaceRules,
 }
 
 /// The verified content of a token, as the conversation needs it: channels and patterns are parsed. The session layer
@@ -61,6 +85,8 @@ pub struct Identity {
     pub expires_at_ms: Option<u64>,
     /// The channels that the token allows, in addition to the session's own and the public ones.
     pub grants: Vec<ChannelPattern>,
+    /// The channels that Identify subscribes the session to, in addition to its own. The token also allows them.
+    pub subscribe: Vec<ChannelName>,
 }
 
 /// A request to the hub to subscribe the session to a channel.
@@ -70,8 +96,21 @@ pub struct SubscribeRequest {
     pub channel: ChannelName,
     /// Where to resume; `None` if the client sent no `since`.
     pub since: Option<ResumePoint>,
+    /// How many of the last durable messages to deliver first, within what the namespace allows; 0 means none.
+    pub last: u32,
     /// Returned with the answer, so that a late answer is not mistaken for the answer to a later request.
     pub request_id: u32,
+}
+
+/// The hub's answer for one channel of a [`SubscribeRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelAnswer {
+    /// The channel of the request.
+    pub channel: ChannelName,
+    /// The id of the request.
+    pub request_id: u32,
+    /// The state of the subscription.
+    pub state: SubscriptionState,
 }
 
 /// The client's `since`: where to resume a channel.
@@ -86,112 +125,6 @@ pub enum ResumePoint {
 impl ResumePoint {
     fn parse(text: &str) -> Self {
         Position::parse(text).map_or(Self::Invalid, Self::Position)
-    }
-}
-
-/// The token is not valid. It has no reason, because the client must not see one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotIdentified;
-
-/// An input of the state machine. It has no `Debug`, because a text may contain a token.
-#[derive(Clone)]
-pub enum Input<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary,
-    /// A Ping or Pong. It resets the heartbeat timeout and counts against the budget.
-    ControlFrame,
-    /// The socket is closed: the peer sent Close, disconnected, or violated the WebSocket protocol. The socket layer
-    /// answers, so the conversation sends nothing.
-    PeerClosed,
-    /// The answer to [`Action::Authenticate`].
-    Verified(Result<Identity, NotIdentified>),
-    /// Instead of [`Input::Verified`]: a limit of the user or of its address is reached (sessions, or tokens per
-    /// minute). The token may be unverified.
-    OverLimit,
-    /// The answer to [`Action::Join`]: the states of its channels, in the order of the request.
-    Joined(Vec<SubscriptionState>),
-    /// The answer to [`Action::Subscribe`]; also sent when a recovering channel goes live.
-    Subscribed {
-        /// The channel of the request.
-        channel: ChannelName,
-        /// The id of the request.
-        request_id: u32,
-        /// The state of the subscription.
-        state: SubscriptionState,
-    },
-    /// The answer to [`Action::ReadMembers`].
-    Members {
-        /// The id of the request.
-        id: Box<str>,
-        /// The channel of the request.
-        channel: ChannelName,
-        /// A page of members, or why there is none.
-        outcome: Result<MembersPage, MembersError>,
-    },
-    /// The replica is draining.
-    Drain {
-        /// The time after which the client should reconnect, in milliseconds.
-        after_ms: u64,
-    },
-    /// The backend or an operator ended the session, with this reason for the client.
-    Disconnected(Option<Arc<str>>),
-    /// The token of the session is revoked.
-    TokenRevoked,
-    /// Instead of [`Input::Verified`]: it is unknown whether the token of an Identify is revoked.
-    RevocationsUnknown,
-    /// The backend or an operator subscribes the session to a channel, or ends its subscription. The token's grants do
-    /// not matter.
-    SetSubscription {
-        /// The channel.
-        channel: ChannelName,
-        /// Whether the session is subscribed from now on.
-        is_subscribed: bool,
-    },
-    /// The time of [`Conversation::next_deadline`] has passed.
-    DeadlinePassed,
-}
-
-/// An action that the driver performs for the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send the event to the client.
-    Send(Event),
-    /// Verify the token, and pass [`Input::Verified`] or [`Input::OverLimit`] at once.
-    Authenticate(Token),
-    /// Register with the hub and subscribe to the channels. They go live with [`Action::GoLive`].
-    Join {
-        /// The user's own channel, then `all`, then the requested channels.
-        channels: Vec<SubscribeRequest>,
-    },
-    /// Subscribe to a channel. It goes live with [`Action::GoLive`].
-    Subscribe(SubscribeRequest),
-    /// Unsubscribe from a channel, then send the answer: no message of the channel may follow the answer.
-    Unsubscribe {
-        /// A channel that the session is subscribed to.
-        channel: ChannelName,
-        /// The event to send afterwards; `None` if the client does not know of subscriptions.
-        answer: Option<Event>,
-    },
-    /// The event about the subscription is sent: deliver the held publications, then each new one directly. `None`
-    /// means all channels of the Join that Ready reported as live; those that are recovering follow one by one.
-    GoLive(Option<ChannelName>),
-    /// Read a page of members, and pass [`Input::Members`], at once or later.
-    ReadMembers(MembersRequest),
-    /// Send Close. It is the last action.
-    Close(CloseCode),
-    /// Send Close with a reason of its own, of at most 123 bytes. It is the last action.
-    CloseWith(CloseCode, Arc<str>),
-}
-
-/// A token to verify. The `Debug` output hides its text.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(pub String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(***)")
     }
 }
 
@@ -226,6 +159,14 @@ enum ConversationState {
 struct IdentifyChannel {
     channel: Box<str>,
     since: Option<ResumePoint>,
+    last: Option<u32>,
+}
+
+/// A frame that waits for Ready. It has counted against its budget.
+struct WaitingFrame {
+    text: Box<str>,
+    /// Whether the budget of its own op was used up.
+    is_over_budget: bool,
 }
 
 struct Joining {
@@ -235,7 +176,7 @@ struct Joining {
     /// Refusals to send after Ready.
     refusals: Vec<Event>,
     /// Frames that wait for Ready, in order.
-    waiting: Vec<Box<str>>,
+    waiting: Vec<WaitingFrame>,
     /// The backend's changes of subscriptions that wait for Ready, each channel once.
     changes: Vec<(ChannelName, bool)>,
 }
@@ -289,10 +230,10 @@ impl Conversation {
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(states) => self.on_joined(now, states, actions),
-            Input::Subscribed { channel, request_id, state } => {
-                self.on_subscribed(channel, request_id, state, actions)
-            }
+            Input::Subscribed(answers) => self.on_subscribed(answers, actions),
             Input::Members { id, channel, outcome } => self.on_members(id, channel, outcome, actions),
+            Input::Sent { id, outcome } => self.on_sent(id, outcome, actions),
+            Input::History { id, channel, outcome } => self.on_history(id, channel, outcome, actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
             Input::Disconnected(reason) => self.on_disconnected(reason, actions),
             Input::TokenRevoked => self.on_token_revoked(actions),
@@ -311,7 +252,9 @@ impl Conversation {
             ConversationState::Unidentified { identify_by }
             | ConversationState::Verifying { identify_by, .. } => Some(*identify_by),
             ConversationState::Joining(joining) => joining.verified.expiry_check(),
-            ConversationState::Ready(verified) => verified.expiry_check(),
+            ConversationState::Ready(verified) => {
+                verified.expiry_check().into_iter().chain(verified.signal_deadline()).min()
+            }
             ConversationState::Closed => return None,
         };
         let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);

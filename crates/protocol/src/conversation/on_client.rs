@@ -3,53 +3,118 @@
 use std::time::Duration;
 
 use super::{
-    Action, Conversation, ConversationState, IdentifyChannel, Input, ResumePoint, SubscribeRequest, Token,
+    Action, Conversation, ConversationState, IdentifyChannel, Input, ResumePoint, Token, WaitingFrame,
 };
 use crate::Now;
-use crate::channel::ChannelName;
 use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
-use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
+use crate::event::Event;
 
 /// The maximum number of frames that wait for Ready. The wait includes reads of histories, but lasts at most
 /// `broker.response_timeout`, so a client has no reason to send more.
 const MAX_WAITING_FRAMES: usize = 16;
-/// The period of `messages_per_minute`.
+/// The period of the budgets.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// How the budgets take a frame.
+enum Charge {
+    Accepted,
+    /// The budget of the frame's op is used up, so the frame is refused or dropped.
+    OverOwnBudget,
+    /// No budget is left for the frame.
+    Exhausted,
+}
+
 impl Conversation {
-    /// Handles a frame. Every frame resets the heartbeat timeout and counts against the budget.
+    /// Handles a frame. Every frame resets the heartbeat timeout and counts against a budget.
     pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         self.heartbeat.on_frame(now.monotonic);
-        if !self.budget.try_acquire(self.rules.messages_per_minute, MINUTE, now.monotonic) {
-            return self.close(CloseCode::RateLimited, actions);
-        }
-        match input {
-            Input::Text(text) => self.on_text(text, actions),
-            Input::Binary => self.close(CloseCode::UnsupportedData, actions),
-            _ => {}
+        let Input::Text(text) = input else {
+            return match (self.charge(now, None), input) {
+                (Charge::Exhausted, _) => self.close(CloseCode::RateLimited, actions),
+                (_, Input::Binary) => self.close(CloseCode::UnsupportedData, actions),
+                _ => {}
+            };
+        };
+        let command = self.parse(text);
+        match (self.charge(now, command.as_ref()), command) {
+            (Charge::Exhausted, _) => self.close(CloseCode::RateLimited, actions),
+            (_, None) => self.close(CloseCode::Malformed, actions),
+            (charge, Some(command)) => {
+                let is_over_budget = matches!(charge, Charge::OverOwnBudget);
+                self.on_command(now, text, command, is_over_budget, actions);
+            }
         }
     }
 
-    pub(super) fn on_text(&mut self, text: &str, actions: &mut Vec<Action>) {
+    /// Handles a frame that has waited for Ready.
+    pub(super) fn on_waiting_frame(&mut self, now: Now, frame: &WaitingFrame, actions: &mut Vec<Action>) {
+        match self.parse(&frame.text) {
+            Some(command) => self.on_command(now, &frame.text, command, frame.is_over_budget, actions),
+            None => self.close(CloseCode::Malformed, actions),
+        }
+    }
+
+    fn parse<'a>(&self, text: &'a str) -> Option<Command<'a>> {
         let max_channels = match self.rules.max_subscriptions {
             0 => usize::MAX,
             max => MAX_IDENTIFY_CHANNELS.max(max as usize),
         };
-        let Ok(command) = Command::parse_within(self.version, text, max_channels) else {
-            return self.close(CloseCode::Malformed, actions);
+        Command::parse_within(self.version, text, max_channels).ok()
+    }
+
+    /// Takes a frame from its budget. Messages for the backend and signals have budgets of their own once the session
+    /// is identified.
+    fn charge(&mut self, now: Now, command: Option<&Command<'_>>) -> Charge {
+        let on_demand = match (command, &mut self.state) {
+            (Some(Command::Send(_) | Command::Signal(_)), ConversationState::Ready(verified)) => {
+                Some(verified.on_demand_mut())
+            }
+            (Some(Command::Send(_) | Command::Signal(_)), ConversationState::Joining(joining)) => {
+                Some(joining.verified.on_demand_mut())
+            }
+            _ => None,
         };
+        let has_own_budget = on_demand.is_some();
+        let is_within = on_demand.is_some_and(|on_demand| match command {
+            Some(Command::Send(_)) => {
+                on_demand.sends.try_acquire(self.rules.sends_per_minute, MINUTE, now.monotonic)
+            }
+            _ => on_demand.signal_budget.try_acquire(self.rules.signals_per_minute, MINUTE, now.monotonic),
+        });
+        if is_within {
+            return Charge::Accepted;
+        }
+        match self.budget.try_acquire(self.rules.messages_per_minute, MINUTE, now.monotonic) {
+            false => Charge::Exhausted,
+            true if has_own_budget => Charge::OverOwnBudget,
+            true => Charge::Accepted,
+        }
+    }
+
+    fn on_command(
+        &mut self,
+        now: Now,
+        text: &str,
+        command: Command<'_>,
+        is_over_budget: bool,
+        actions: &mut Vec<Action>,
+    ) {
         match command {
             Command::Heartbeat { time } => {
                 actions.push(Action::Send(Event::HeartbeatAck { time: time.map(Into::into) }));
             }
             Command::HeartbeatAck => {}
             Command::Identify { token, channels } => self.on_identify(token.into_owned(), channels, actions),
-            _ if !self.require_identified(text, actions) => {}
-            Command::Subscribe(request) => self.on_subscribe(&request, actions),
-            Command::Unsubscribe { channel } => self.on_unsubscribe(&channel, actions),
+            _ if !self.require_identified(text, is_over_budget, actions) => {}
+            Command::Subscribe { channels, is_batch } => self.on_subscribe(&channels, is_batch, actions),
+            Command::Unsubscribe { channels, is_batch } => self.on_unsubscribe(&channels, is_batch, actions),
             Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
             Command::Members(command) => self.on_members_command(command, actions),
+            Command::Send(command) => self.on_send(&command, is_over_budget, actions),
+            Command::Signal(_) if is_over_budget => {}
+            Command::Signal(command) => self.on_signal(now.monotonic, &command, actions),
+            Command::History(command) => self.on_history_command(&command, actions),
         }
     }
 
@@ -62,6 +127,7 @@ impl Conversation {
             .map(|request| IdentifyChannel {
                 since: request.since.as_deref().map(ResumePoint::parse),
                 channel: request.channel.into(),
+                last: request.last,
             })
             .collect();
         self.state = ConversationState::Verifying { identify_by, requests };
@@ -70,11 +136,11 @@ impl Conversation {
 
     /// Whether to handle an op that needs an identity now. Before the token is accepted, the op closes the session;
     /// until Ready is sent, it waits.
-    fn require_identified(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
+    fn require_identified(&mut self, text: &str, is_over_budget: bool, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
             ConversationState::Ready(_) => return true,
             ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
-                joining.waiting.push(text.into());
+                joining.waiting.push(WaitingFrame { text: text.into(), is_over_budget });
                 return false;
             }
             ConversationState::Joining(_) => CloseCode::RateLimited,
@@ -85,50 +151,4 @@ impl Conversation {
         self.close(code, actions);
         false
     }
-
-    fn on_subscribe(&mut self, request: &ChannelRequest<'_>, actions: &mut Vec<Action>) {
-        let ConversationState::Ready(verified) = &mut self.state else { return };
-        let Ok(channel) = ChannelName::parse(&request.channel) else {
-            return actions.push(refused(&request.channel, RefusalReason::BadChannel));
-        };
-        if verified.is_subscribed(&channel) {
-            return actions.push(Action::Send(Event::Error(SoftError::AlreadySubscribed)));
-        }
-        match verified.may_subscribe(&self.rules, &channel) {
-            Err(reason) => actions.push(refused(&request.channel, reason)),
-            Ok(()) => {
-                let request_id = verified.subscribe(channel.clone());
-                let since = request.since.as_deref().map(ResumePoint::parse);
-                actions.push(Action::Subscribe(SubscribeRequest { channel, since, request_id }));
-            }
-        }
-    }
-
-    fn on_unsubscribe(&mut self, name: &str, actions: &mut Vec<Action>) {
-        let ConversationState::Ready(verified) = &mut self.state else { return };
-        let Ok(channel) = ChannelName::parse(name) else {
-            return actions.push(refused(name, RefusalReason::BadChannel));
-        };
-        if verified.is_own(&channel) {
-            return actions.push(Action::Send(Event::Error(SoftError::OwnChannel)));
-        }
-        let answer = Event::Subscription {
-            channel: name.into(),
-            outcome: SubscriptionOutcome::Unsubscribed { reason: None },
-        };
-        actions.push(if verified.unsubscribe(&channel) {
-            Action::Unsubscribe { channel, answer: Some(answer) }
-        } else {
-            // The session is not subscribed, so the requested state is reached.
-            Action::Send(answer)
-        });
-    }
-}
-
-pub(super) fn refused(channel: &str, reason: RefusalReason) -> Action {
-    Action::Send(refusal(channel, reason))
-}
-
-pub(super) fn refusal(channel: &str, reason: RefusalReason) -> Event {
-    Event::Subscription { channel: channel.into(), outcome: SubscriptionOutcome::Refused(reason) }
 }

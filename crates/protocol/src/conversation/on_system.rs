@@ -1,6 +1,6 @@
 //! Inputs from the authenticator, the hub, the clock and the operator.
 
-use super::on_client::refusal;
+use super::batches::{answer_batches, clamped_last, refusal};
 use super::verified::VerifiedSession;
 use super::{
     Action, Conversation, ConversationState, IdentifyChannel, Identity, Joining, NotIdentified, Rules,
@@ -37,6 +37,7 @@ impl Conversation {
                 let expires_in_ms = verified.expires_in_ms(now);
                 actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
                 lost.into_iter().for_each(|channel| unsubscribe_disallowed(channel, actions));
+                answer_batches(verified, actions);
             }
             (ConversationState::Ready(_), _) => {
                 actions.push(Action::Send(Event::Error(SoftError::RefreshFailed)))
@@ -90,43 +91,17 @@ impl Conversation {
             channels: listed,
         }));
         actions.push(Action::GoLive(None));
-        actions.extend(refusals.into_iter().chain(refused).map(Action::Send));
+        if self.version == Version::V2 {
+            actions.extend(refusals.into_iter().chain(refused).map(Action::Send));
+        }
         self.state = ConversationState::Ready(Box::new(verified));
         for (channel, is_subscribed) in changes {
             self.on_set_subscription(channel, is_subscribed, actions);
         }
-        for text in waiting {
+        for frame in waiting {
             if !self.is_closed() {
-                self.on_text(&text, actions);
+                self.on_waiting_frame(now, &frame, actions);
             }
-        }
-    }
-
-    pub(super) fn on_subscribed(
-        &mut self,
-        channel: ChannelName,
-        request_id: u32,
-        state: SubscriptionState,
-        actions: &mut Vec<Action>,
-    ) {
-        let ConversationState::Ready(verified) = &mut self.state else { return };
-        // The client unsubscribed before this answer arrived.
-        if !verified.awaits(&channel, request_id) {
-            return;
-        }
-        if self.version == Version::V2 {
-            actions.push(Action::Send(Event::Subscription {
-                channel: channel.as_str().into(),
-                outcome: SubscriptionOutcome::Subscribed(state),
-            }));
-        }
-        match state {
-            SubscriptionState::Live { .. } => {
-                verified.mark_live(&channel);
-                actions.push(Action::GoLive(Some(channel)));
-            }
-            SubscriptionState::Recovering { .. } => {}
-            SubscriptionState::Refused => drop(verified.unsubscribe(&channel)),
         }
     }
 
@@ -161,6 +136,7 @@ impl Conversation {
             }
             None => {}
         }
+        self.send_due_signals(at, actions);
     }
 }
 
@@ -172,23 +148,35 @@ impl Joining {
         requests: Vec<IdentifyChannel>,
     ) -> (Self, Vec<SubscribeRequest>) {
         let mut subscriptions: Vec<_> = [verified.user_channel().clone(), ChannelName::all()]
-            .map(|channel| SubscribeRequest { channel, since: None, request_id: verified.next_request_id() })
+            .map(|channel| {
+                let request_id = verified.next_request_id();
+                SubscribeRequest { channel, since: None, last: 0, request_id }
+            })
             .into();
+        for channel in verified.token_channels().to_vec() {
+            if !verified.is_subscribed(&channel) {
+                let request_id = verified.subscribe(channel.clone());
+                subscriptions.push(SubscribeRequest { channel, since: None, last: 0, request_id });
+            }
+        }
         let mut refusals = Vec::new();
-        for IdentifyChannel { channel: name, since } in requests {
+        for IdentifyChannel { channel: name, since, last } in requests {
             let Ok(channel) = ChannelName::parse(&name) else {
                 refusals.push(refusal(&name, RefusalReason::BadChannel));
                 continue;
             };
             if let Some(known) = subscriptions.iter_mut().find(|known| known.channel == channel) {
                 known.since = known.since.or(since);
+                let last = clamped_last(rules, &channel, known.since, last);
+                known.last = if known.since.is_some() { 0 } else { known.last.max(last) };
             } else {
                 if let Err(reason) = verified.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
                 let request_id = verified.subscribe(channel.clone());
-                subscriptions.push(SubscribeRequest { channel, since, request_id });
+                let last = clamped_last(rules, &channel, since, last);
+                subscriptions.push(SubscribeRequest { channel, since, last, request_id });
             }
         }
         let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();
@@ -202,5 +190,5 @@ fn unsubscribe_disallowed(channel: ChannelName, actions: &mut Vec<Action>) {
         channel: channel.as_str().into(),
         outcome: SubscriptionOutcome::Unsubscribed { reason: Some(RefusalReason::NotAllowed.label()) },
     };
-    actions.push(Action::Unsubscribe { channel, answer: Some(answer) });
+    actions.push(Action::Unsubscribe { channels: vec![channel], answer: Some(answer) });
 }

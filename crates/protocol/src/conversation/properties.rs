@@ -12,8 +12,26 @@ use proptest::sample::select;
 use self::checked::CheckedConversation;
 use self::steps::{PropertyStep, rules, steps};
 use super::*;
+use crate::client_message::SendError;
+use crate::event::SubscriptionOutcome;
+use crate::history_page::{HistoryError, HistoryPage};
+use crate::members::{MembersError, MembersPage};
+use crate::namespace_rules::ChannelRules;
+use crate::signal::ClientSignal;
 
 const UNIX_START_MS: u64 = 1_700_000_000_000;
+
+fn says_live(outcome: &SubscriptionOutcome) -> bool {
+    matches!(outcome, SubscriptionOutcome::Subscribed(state) if state.is_live())
+}
+
+fn state(is_live: bool) -> SubscriptionState {
+    let position = Position { epoch: 9, offset: 9 };
+    match is_live {
+        true => SubscriptionState::Live { position, recovered: None, presence: None, last: None },
+        false => SubscriptionState::Recovering { since: Some(position) },
+    }
+}
 
 proptest! {
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Identity, MAX_OPEN_MEMBERS_REQUESTS, Rules};
+use super::on_demand::OnDemandState;
+use super::{Identity, MAX_OPEN_REQUESTS, Rules};
 use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
 use crate::event::RefusalReason;
@@ -21,8 +22,10 @@ pub(super) struct VerifiedSession {
     next_request_id: u32,
     /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
-    /// The number of requests for members that are not answered.
-    open_members_requests: u8,
+    /// The number of requests for members and histories that are not answered.
+    open_requests: u8,
+    /// `None` until the session needs it.
+    pub(super) on_demand: Option<Box<OnDemandState>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,19 +42,24 @@ pub(super) struct ChannelSubscription {
     pub(super) is_live: bool,
     /// Whether the backend subscribed the session, so that the subscription needs no grant.
     pub(super) by_server: bool,
+    /// Whether the token's claim `subscribe` names the channel, so that it does not count against the limit.
+    pub(super) by_token: bool,
 }
 
 impl VerifiedSession {
     pub(super) fn new(identity: Identity, now: Now) -> Self {
-        Self {
+        let mut session = Self {
             user: identity.user,
             expiry: Expiry::new(identity.expires_at_ms, now),
             grants: identity.grants.into(),
             subscriptions: Vec::new(),
             next_request_id: 0,
             recovering_own: [false; 2],
-            open_members_requests: 0,
-        }
+            open_requests: 0,
+            on_demand: None,
+        };
+        session.set_token_channels(identity.subscribe);
+        session
     }
 
     /// The user's id.
@@ -100,15 +108,40 @@ impl VerifiedSession {
     pub(super) fn refresh(&mut self, identity: Identity, rules: &Rules, now: Now) -> Vec<ChannelName> {
         self.expiry = Expiry::new(identity.expires_at_ms, now);
         self.grants = identity.grants.into();
-        let (kept, lost) = std::mem::take(&mut self.subscriptions)
+        self.set_token_channels(identity.subscribe);
+        let (mut kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut self.subscriptions)
             .into_iter()
             .partition(|subscription| subscription.by_server || self.allows(rules, &subscription.channel));
+        for subscription in &mut kept {
+            subscription.by_token = self.token_channels().contains(&subscription.channel);
+        }
         self.subscriptions = kept;
-        lost.into_iter().map(|subscription| subscription.channel).collect()
+        let lost: Vec<_> = lost.into_iter().map(|subscription| subscription.channel).collect();
+        lost.iter().for_each(|channel| self.forget(channel));
+        lost
     }
 
-    fn allows(&self, rules: &Rules, channel: &ChannelName) -> bool {
-        rules.public_namespaces.iter().any(|namespace| namespace == channel.namespace())
+    /// Replaces the channels that the claim `subscribe` of the token names.
+    fn set_token_channels(&mut self, channels: Vec<ChannelName>) {
+        if !channels.is_empty() || self.on_demand.is_some() {
+            self.on_demand_mut().token_channels = channels.into();
+        }
+    }
+
+    /// The channels that the claim `subscribe` of the token names.
+    pub(super) fn token_channels(&self) -> &[ChannelName] {
+        self.on_demand.as_ref().map_or(&[], |on_demand| &on_demand.token_channels)
+    }
+
+    /// The state that few sessions have, allocated now if it is not yet.
+    pub(super) fn on_demand_mut(&mut self) -> &mut OnDemandState {
+        self.on_demand.get_or_insert_default()
+    }
+
+    /// Whether the token or the settings allow the channel.
+    pub(super) fn allows(&self, rules: &Rules, channel: &ChannelName) -> bool {
+        rules.namespaces.of(channel).is_public
+            || self.token_channels().contains(channel)
             || self.grants.iter().any(|grant| grant.covers(channel))
     }
 
@@ -117,7 +150,9 @@ impl VerifiedSession {
         if !self.allows(rules, channel) {
             return Err(RefusalReason::NotAllowed);
         }
-        if rules.max_subscriptions != 0 && self.subscriptions.len() >= rules.max_subscriptions as usize {
+        let counted = self.subscriptions.iter().filter(|subscription| !subscription.by_token);
+        let is_full = rules.max_subscriptions != 0 && counted.count() >= rules.max_subscriptions as usize;
+        if is_full && !self.token_channels().contains(channel) {
             return Err(RefusalReason::TooMany);
         }
         Ok(())
@@ -128,24 +163,26 @@ impl VerifiedSession {
         self.is_own(channel) || self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
     }
 
-    /// Counts a request for members. Returns `false` if too many are not answered.
-    pub(super) fn open_members_request(&mut self) -> bool {
-        let is_allowed = self.open_members_requests < MAX_OPEN_MEMBERS_REQUESTS;
-        self.open_members_requests += u8::from(is_allowed);
+    /// Counts a request for members or a history. Returns `false` if too many are not answered.
+    pub(super) fn open_request(&mut self) -> bool {
+        let is_allowed = self.open_requests < MAX_OPEN_REQUESTS;
+        self.open_requests += u8::from(is_allowed);
         is_allowed
     }
 
-    /// Ends a request for members. Returns `false` if there is none.
-    pub(super) fn close_members_request(&mut self) -> bool {
-        let is_open = self.open_members_requests > 0;
-        self.open_members_requests -= u8::from(is_open);
+    /// Ends a request for members or a history. Returns `false` if there is none.
+    pub(super) fn close_request(&mut self) -> bool {
+        let is_open = self.open_requests > 0;
+        self.open_requests -= u8::from(is_open);
         is_open
     }
 
     /// Adds a subscription that waits for the hub. Returns the id of its request.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
         let request_id = self.next_request_id();
-        let subscription = ChannelSubscription { channel, request_id, is_live: false, by_server: false };
+        let by_token = self.token_channels().contains(&channel);
+        let subscription =
+            ChannelSubscription { channel, request_id, is_live: false, by_server: false, by_token };
         self.subscriptions.push(subscription);
         request_id
     }
@@ -197,7 +234,16 @@ impl VerifiedSession {
     pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|subscription| subscription.channel != *channel);
+        self.forget(channel);
         self.subscriptions.len() < before
+    }
+
+    /// Drops what an ended subscription leaves: its signals, and its entry in a batch that is not answered.
+    fn forget(&mut self, channel: &ChannelName) {
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.signals.retain(|slot| slot.channel() != channel);
+            on_demand.batches.iter_mut().for_each(|batch| batch.remove(channel));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ fn both(event: &Event) -> (String, String) {
 }
 
 fn live(offset: u64, recovered: Option<bool>) -> SubscriptionState {
-    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered, presence: None }
+    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered, presence: None, last: None }
 }
 
 fn room() -> ChannelName {
@@ -199,4 +199,58 @@ fn a_live_channel_carries_the_presence_of_its_user() {
     );
     let recovering = SubscriptionState::Recovering { since: None };
     assert_eq!(recovering.with_presence(Some(presence)), recovering);
+}
+
+#[test]
+fn a_batch_is_one_event_with_all_its_channels() {
+    let outcome = |channel: &str, outcome| ChannelOutcome { channel: channel.into(), outcome };
+    let event = Event::Subscriptions(vec![
+        outcome("room:7", SubscriptionOutcome::Subscribed(live(3, None))),
+        outcome("a\"b", SubscriptionOutcome::Refused(RefusalReason::BadChannel)),
+        outcome("room:8", SubscriptionOutcome::Unsubscribed { reason: None }),
+        outcome("all", SubscriptionOutcome::Refused(RefusalReason::OwnChannel)),
+        outcome("room:9", SubscriptionOutcome::Refused(RefusalReason::AlreadySubscribed)),
+    ]);
+    assert_eq!(
+        event.to_json(Version::V2),
+        concat!(
+            r#"{"op":6,"channels":[{"channel":"room:7","state":"subscribed","position":"7-3"},"#,
+            r#"{"channel":"a\"b","state":"refused","reason":"bad_channel"},"#,
+            r#"{"channel":"room:8","state":"unsubscribed"},"#,
+            r#"{"channel":"all","state":"refused","reason":"own_channel"},"#,
+            r#"{"channel":"room:9","state":"refused","reason":"already_subscribed"}]}"#
+        )
+    );
+}
+
+#[test]
+fn ready_says_how_many_stored_messages_follow() {
+    let position = Position { epoch: 7, offset: 3 };
+    let state = SubscriptionState::Live { position, recovered: None, presence: None, last: Some(2) };
+    let ready = Event::Ready {
+        user: "42".into(),
+        session: SessionId(1),
+        expires_in_ms: None,
+        channels: vec![ChannelState { channel: room(), state }],
+    };
+    let listed = r#""channels":[{"channel":"room:7","position":"7-3","last":2}]}"#;
+    assert!(ready.to_json(Version::V2).ends_with(listed), "{ready:?}");
+}
+
+#[test]
+fn an_error_names_its_request_its_channel_and_its_delay() {
+    let busy = SoftError::Busy { after_ms: 500 };
+    for (event, expected) in [
+        (
+            Event::RequestError { id: "c1".into(), error: busy },
+            r#"{"op":9,"code":"busy","detail":"too many messages wait; send it again later","id":"c1","after":500}"#,
+        ),
+        (
+            Event::ChannelError { channel: "a\"b".into(), error: SoftError::TooBig },
+            r#"{"op":9,"code":"too_big","detail":"the message is too long","channel":"a\"b"}"#,
+        ),
+        (Event::Sent { id: "c\"1".into() }, r#"{"op":17,"id":"c\"1"}"#),
+    ] {
+        assert_eq!(event.to_json(Version::V2), expected);
+    }
 }

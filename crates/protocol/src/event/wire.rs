@@ -7,12 +7,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{ChannelState, Event, HelloLimits, RefusalReason, SubscriptionOutcome, SubscriptionState};
+use super::{
+    ChannelOutcome, ChannelState, Event, HelloLimits, RefusalReason, SoftError, SubscriptionOutcome,
+    SubscriptionState,
+};
 use crate::command::op;
 use crate::frame::{self, FrameKind};
 use crate::position::Position;
 use crate::presence::UserPresence;
 use crate::publication::Publication;
+use crate::signal::Signal;
 use crate::{SessionId, Variant, Version};
 
 /// The length of op 3 without its channel and message, in bytes, rounded up.
@@ -43,6 +47,9 @@ enum OpFields<'a> {
         #[serde(flatten)]
         state: StateFields,
     },
+    Subscriptions {
+        channels: Vec<ListedChannel<'a>>,
+    },
     Reconnect {
         after: u64,
         reason: &'static str,
@@ -56,6 +63,10 @@ enum OpFields<'a> {
         detail: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        channel: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
     },
     Heartbeat {
         time: u64,
@@ -83,6 +94,30 @@ enum OpFields<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         next: Option<&'a str>,
     },
+    Sent {
+        id: &'a str,
+    },
+    History {
+        id: &'a str,
+        channel: &'a str,
+        messages: Vec<HistoryMessage<'a>>,
+        more: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct HistoryMessage<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    message: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct SignalFields<'a> {
+    op: u64,
+    channel: &'a str,
+    user: &'a str,
+    signal: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -115,6 +150,8 @@ struct StateFields {
     position: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<UserPresence>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,19 +188,20 @@ impl Event {
             Self::Subscription { channel, outcome } => {
                 (op::SUBSCRIPTION, OpFields::Subscription { channel, state: outcome.into() })
             }
+            Self::Subscriptions(channels) => {
+                let channels = channels.iter().map(ListedChannel::from).collect();
+                (op::SUBSCRIPTION, OpFields::Subscriptions { channels })
+            }
             Self::Reconnect { after_ms } => {
                 (op::RECONNECT, OpFields::Reconnect { after: *after_ms, reason: "draining" })
             }
             Self::Gap { channel, reason } => {
                 (op::GAP, OpFields::Gap { channel: channel.as_str(), reason: reason.label() })
             }
-            Self::Error(error) => {
-                let (code, detail) = error.code_and_detail();
-                (op::ERROR, OpFields::Error { code, detail, id: None })
-            }
-            Self::RequestError { id, error } => {
-                let (code, detail) = error.code_and_detail();
-                (op::ERROR, OpFields::Error { code, detail, id: Some(id) })
+            Self::Error(error) => (op::ERROR, OpFields::error(*error, None, None)),
+            Self::RequestError { id, error } => (op::ERROR, OpFields::error(*error, Some(id), None)),
+            Self::ChannelError { channel, error } => {
+                (op::ERROR, OpFields::error(*error, None, Some(channel)))
             }
             Self::Heartbeat { time_ms } => (op::HEARTBEAT, OpFields::Heartbeat { time: *time_ms }),
             Self::HeartbeatAck { time } => {
@@ -180,6 +218,16 @@ impl Event {
             Self::Members { id, channel, page } => {
                 let (channel, members) = (channel.as_str(), &page.members);
                 (op::MEMBERS, OpFields::Members { id, channel, members, next: page.next.as_deref() })
+            }
+            Self::Sent { id } => (op::SENT, OpFields::Sent { id }),
+            Self::History { id, channel, page } => {
+                let (channel, more) = (channel.as_str(), page.has_more);
+                let messages = page.messages.iter().map(|message| HistoryMessage {
+                    position: message.position(),
+                    message: message.message(),
+                });
+                let messages = messages.collect();
+                (op::HISTORY_PAGE, OpFields::History { id, channel, messages, more })
             }
         };
         // Serializing fails only for maps whose keys are not strings, and there are none.
@@ -209,6 +257,29 @@ pub(crate) fn encode_message(variant: Variant, publication: &Publication) -> Byt
     encode(FrameKind::Text, &json)
 }
 
+/// The WebSocket frame of op 18 for receivers of version 2.
+pub(crate) fn encode_signal(is_deflated: bool, signal: &Signal) -> Bytes {
+    let (channel, user) = (signal.channel().as_str(), signal.user());
+    let fields = SignalFields { op: op::SIGNAL, channel, user, signal: signal.signal() };
+    // Serializing fails only for maps whose keys are not strings, and there are none.
+    let json = serde_json::to_vec(&fields).unwrap_or_default();
+    let encode = if is_deflated { frame::encode_shorter } else { frame::encode };
+    encode(FrameKind::Text, &json)
+}
+
+impl<'a> OpFields<'a> {
+    fn error(error: SoftError, id: Option<&'a str>, channel: Option<&'a str>) -> Self {
+        let (code, detail) = error.code_and_detail();
+        Self::Error { code, detail, id, channel, after: error.after_ms() }
+    }
+}
+
+impl<'a> From<&'a ChannelOutcome> for ListedChannel<'a> {
+    fn from(ChannelOutcome { channel, outcome }: &'a ChannelOutcome) -> Self {
+        Self { channel, state: outcome.into() }
+    }
+}
+
 impl<'a> From<&'a ChannelState> for ListedChannel<'a> {
     /// A live channel is listed without its state.
     fn from(ChannelState { channel, state }: &'a ChannelState) -> Self {
@@ -221,9 +292,9 @@ impl<'a> From<&'a ChannelState> for ListedChannel<'a> {
 impl From<SubscriptionState> for StateFields {
     fn from(state: SubscriptionState) -> Self {
         match state {
-            SubscriptionState::Live { position, recovered, presence } => {
+            SubscriptionState::Live { position, recovered, presence, last } => {
                 let position = Some(position);
-                Self { state: Some("subscribed"), position, recovered, presence, reason: None }
+                Self { state: Some("subscribed"), position, recovered, presence, last, reason: None }
             }
             SubscriptionState::Recovering { since } => {
                 Self { state: Some("recovering"), position: since, ..Self::default() }

@@ -8,7 +8,7 @@ use crate::settings::{NamespaceSettings, Namespaces, RoomPresence};
 const ROOM: &str = "room:7";
 
 fn namespaces() -> Namespaces {
-    let options = |presence, occupancy| NamespaceSettings { presence, occupancy };
+    let options = |presence, occupancy| NamespaceSettings { presence, occupancy, ..Default::default() };
     [
         ("room", options(RoomPresence::Count, false)),
         ("team", options(RoomPresence::Members, false)),

@@ -1,7 +1,9 @@
 //! `[namespaces.<name>]`: what a namespace takes from the default, and which names and options are refused.
 
 use super::super::{Folder, Settings, Sources, assert_refused, development, sources};
-use crate::settings::{NamespaceSettings, RoomPresence};
+use std::time::Duration;
+
+use crate::settings::{RoomPresence, SubscribeRule};
 
 const ON: (&str, &str) = ("presence.enabled", "true");
 
@@ -22,12 +24,15 @@ fn a_namespace_takes_missing_options_from_the_default() {
         ("other", RoomPresence::Off),
         ("default", RoomPresence::Off),
     ] {
-        let expected = NamespaceSettings { presence, occupancy: true };
-        assert_eq!(settings.namespaces.options(namespace), expected, "{namespace}");
+        let options = settings.namespaces.options(namespace);
+        assert_eq!((options.presence, options.occupancy), (presence, true), "{namespace}");
     }
-    assert_eq!(settings.namespaces.options("online"), NamespaceSettings::default());
+    let online = settings.namespaces.options("online");
+    assert_eq!((online.presence, online.occupancy), (RoomPresence::Off, false));
     let printed = settings.to_masked_toml();
-    let expected = "[namespaces.game]\noccupancy = true\npresence = \"count\"\n";
+    let expected = "[namespaces.game]\nhistory_size = 1000\nhistory_ttl = \"1d\"\nmax_last = 0\n\
+                    occupancy = true\npresence = \"count\"\nsend = false\nsignals = false\n\
+                    subscribe = \"token\"\n";
     assert!(printed.contains(expected), "{printed}");
 }
 
@@ -36,7 +41,7 @@ fn names_of_namespaces_are_checked() {
     for good in ["room", "user", "all", "a-b_C9"] {
         assert!(development(&[(&format!("namespaces.{good}.presence"), "off")]).is_ok(), "{good}");
     }
-    for bad in ["online", "ä", "a b", "a[0]", &"n".repeat(65)] {
+    for bad in ["ä", "a b", "a[0]", &"n".repeat(65)] {
         assert_refused(
             development(&[(&format!("namespaces.{bad}.occupancy"), "false")]),
             &["must name a namespace"],
@@ -52,6 +57,90 @@ fn a_misspelt_option_of_a_namespace_gets_a_suggestion() {
     assert_refused(refused, &["namespaces.room.presence", "must be off, count or members"]);
     let refused = development(&[ON, ("namespaces.room.occupancy", "yes")]);
     assert_refused(refused, &["namespaces.room.occupancy", "must be true or false"]);
+}
+
+#[test]
+fn a_history_comes_from_the_namespace_the_default_or_the_broker() {
+    let settings = development(&[
+        ("broker.history_size", "7"),
+        ("broker.history_ttl", "70s"),
+        ("namespaces.default.history_ttl", "60s"),
+        ("namespaces.room.history_size", "9"),
+        ("namespaces.room.max_last", "9"),
+        ("namespaces.user.send", "true"),
+    ])
+    .unwrap();
+    let limits = |namespace: &str| {
+        let options = settings.namespaces.options(namespace);
+        (options.history_size, options.history_ttl.as_secs(), options.max_last, options.send)
+    };
+    assert_eq!(limits("room"), (9, 60, 9, false));
+    assert_eq!(limits("user"), (7, 60, 0, true));
+    assert_eq!(limits("other"), (7, 60, 0, false));
+    assert_eq!(limits("online"), (7, 70, 0, false));
+    let built_in = development(&[]).unwrap();
+    assert_eq!(built_in.namespaces.options("x").history_size, built_in.broker.history_size);
+    let unset = super::super::Namespaces::default().options("x");
+    assert_eq!((unset.history_size, unset.history_ttl), (1000, Duration::from_secs(86400)));
+}
+
+#[test]
+fn public_namespaces_are_a_shorthand() {
+    let list = ("channels.public_namespaces", "room,a.b,online");
+    let is_public = |settings: &Settings, namespace: &str| {
+        settings.namespaces.options(namespace).subscribe == SubscribeRule::Public
+    };
+    let settings = development(&[list, ("namespaces.team.subscribe", "public")]).unwrap();
+    for public in ["room", "a.b", "online", "team"] {
+        assert!(is_public(&settings, public), "{public}");
+    }
+    let settings =
+        development(&[("namespaces.default.subscribe", "public"), ("namespaces.all.send", "true")]);
+    let settings = settings.unwrap();
+    assert!(is_public(&settings, "room") && is_public(&settings, "default"));
+    for never in ["user", "all", "online"] {
+        assert!(!is_public(&settings, never), "{never}");
+    }
+}
+
+#[test]
+fn conflicting_options_of_namespaces_are_refused() {
+    let list = ("channels.public_namespaces", "room");
+    for (settings, parts) in [
+        (
+            &[list, ("namespaces.room.subscribe", "token")][..],
+            ["channels.public_namespaces", "must not contain room, because namespaces.room.subscribe"],
+        ),
+        (&[("namespaces.room.subscribe", "open")], ["namespaces.room.subscribe", "must be token or public"]),
+        (&[("namespaces.user.subscribe", "public")], ["namespaces.user.subscribe", "must be \"token\""]),
+        (&[("namespaces.all.subscribe", "public")], ["namespaces.all.subscribe", "must be \"token\""]),
+        (
+            &[("namespaces.room.max_last", "6"), ("namespaces.room.history_size", "5")],
+            ["namespaces.room.max_last", "must be at most 5"],
+        ),
+        (
+            &[("namespaces.room.max_last", "6"), ("broker.history_size", "5")],
+            ["namespaces.room.max_last", "must be at most 5"],
+        ),
+        (
+            &[("namespaces.default.max_last", "6"), ("namespaces.room.history_size", "5")],
+            ["namespaces.room.max_last", "must be at most 5"],
+        ),
+        (
+            &[("namespaces.room.presence", "members")],
+            ["presence.enabled", "namespaces.room.presence is \"members\""],
+        ),
+        (&[("namespaces.online.signals", "true")], ["namespaces.online.signals", "belong to presence"]),
+        (&[("namespaces.online.send", "true")], ["namespaces.online.send", "belong to presence"]),
+        (
+            &[("namespaces.online.history_size", "5")],
+            ["namespaces.online.history_size", "belong to presence"],
+        ),
+    ] {
+        let refused = development(settings);
+        assert_eq!(refused.as_ref().map_err(|errors| errors.iter().count()).err(), Some(1), "{refused:?}");
+        assert_refused(refused, &parts);
+    }
 }
 
 #[test]

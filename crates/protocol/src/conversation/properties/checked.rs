@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::event::{ChannelState, SoftError, SubscriptionOutcome};
+use crate::event::{ChannelOutcome, ChannelState, SoftError};
+use crate::signal::MAX_SIGNAL_BYTES;
 
 /// A silent client times out after at most 80 s, and the shortest heartbeat interval is 50 ms.
 const MAX_DEADLINES: usize = 2_000;
@@ -32,8 +33,14 @@ pub(super) struct CheckedConversation {
     recovering: HashMap<ChannelName, u32>,
     /// The id of the last request for each channel.
     request_ids: HashMap<ChannelName, u32>,
-    /// The number of requests for members without an answer.
-    open_members_requests: u8,
+    /// The number of requests for members and histories without an answer.
+    open_requests: u8,
+    /// The number of messages for the backend without an answer.
+    open_sends: u8,
+    /// The channels of the last token's claim `subscribe`.
+    token_channels: HashSet<ChannelName>,
+    /// When the last signal of each channel went out.
+    signals: HashMap<ChannelName, Instant>,
     /// Whether the test passed an answer without a request.
     got_unsolicited_answer: bool,
 }
@@ -60,7 +67,10 @@ impl CheckedConversation {
             listed: HashSet::new(),
             recovering: HashMap::new(),
             request_ids: HashMap::new(),
-            open_members_requests: 0,
+            open_requests: 0,
+            open_sends: 0,
+            token_channels: HashSet::new(),
+            signals: HashMap::new(),
             got_unsolicited_answer: false,
         }
     }
@@ -109,6 +119,14 @@ impl CheckedConversation {
                 let outcome = is_read.then(MembersPage::default).ok_or(MembersError::Unavailable);
                 self.handle(Input::Members { id: "m1".into(), channel: channel.clone(), outcome });
             }
+            PropertyStep::History { channel, is_read } => {
+                let outcome = is_read.then(HistoryPage::default).ok_or(HistoryError::Unavailable);
+                self.handle(Input::History { id: "h1".into(), channel: channel.clone(), outcome });
+            }
+            PropertyStep::Sent { is_accepted } => {
+                let outcome = is_accepted.then_some(()).ok_or(SendError::Unavailable);
+                self.handle(Input::Sent { id: "c1".into(), outcome });
+            }
             PropertyStep::DeadlineChecked => self.deadline_passed(),
             PropertyStep::Passed(time) => self.advance(*time),
             PropertyStep::Stalled(time) => self.stall(*time),
@@ -117,7 +135,8 @@ impl CheckedConversation {
     }
 
     fn answer_subscribe(&mut self, channel: &ChannelName, request_id: u32, is_live: bool) {
-        self.handle(Input::Subscribed { channel: channel.clone(), request_id, state: state(is_live) });
+        let answer = ChannelAnswer { channel: channel.clone(), request_id, state: state(is_live) };
+        self.handle(Input::Subscribed(vec![answer]));
     }
 
     /// Answers the last request.
@@ -127,13 +146,18 @@ impl CheckedConversation {
                 let user = ChannelName::of_user("42").unwrap();
                 let grants = vec![ChannelPattern::new("room:*")];
                 let expires_at_ms = Some(UNIX_START_MS + 60_000);
-                self.handle(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
+                self.handle(Input::Verified(Ok(Identity { user, expires_at_ms, grants, subscribe: vec![] })));
             }
             Some(Action::Join { channels }) => {
                 self.handle(Input::Joined(vec![state(is_live); channels.len()]))
             }
-            Some(Action::Subscribe(request)) => {
-                self.answer_subscribe(&request.channel, request.request_id, is_live)
+            Some(Action::Subscribe(requests)) => {
+                let answer = |SubscribeRequest { channel, request_id, .. }: SubscribeRequest| ChannelAnswer {
+                    channel,
+                    request_id,
+                    state: state(is_live),
+                };
+                self.handle(Input::Subscribed(requests.into_iter().map(answer).collect()));
             }
             _ => {}
         }
@@ -165,15 +189,24 @@ impl CheckedConversation {
 
     fn handle(&mut self, input: Input<'_>) {
         let is_deadline = matches!(input, Input::DeadlinePassed);
-        if matches!(input, Input::Members { .. }) {
-            self.open_members_requests = self.open_members_requests.saturating_sub(1);
+        match &input {
+            Input::Members { .. } | Input::History { .. } => {
+                self.open_requests = self.open_requests.saturating_sub(1);
+            }
+            Input::Sent { .. } => self.open_sends = self.open_sends.saturating_sub(1),
+            Input::Verified(Ok(identity)) => self.token_channels.extend(identity.subscribe.iter().cloned()),
+            _ => {}
         }
         let mut actions = Vec::new();
         self.conversation.handle(self.now, input, &mut actions);
         let mut before = None;
         for action in &actions {
             self.check_action(before, action);
-            before = Some(action);
+            // All channels of a batch go live directly after its event.
+            let is_batch = matches!(before, Some(Action::Send(Event::Subscriptions(_))));
+            if !(is_batch && matches!(action, Action::GoLive(Some(_)))) {
+                before = Some(action);
+            }
         }
         assert_eq!(self.conversation.next_deadline().is_none(), self.conversation.is_closed());
         if is_deadline && let Some(next) = self.conversation.next_deadline() {
@@ -197,18 +230,23 @@ impl CheckedConversation {
                 self.own = channels[..2].iter().map(|request| request.channel.clone()).collect();
                 channels.iter().for_each(|request| self.check_request(request));
             }
-            Action::Subscribe(request) => {
+            Action::Subscribe(requests) => {
                 assert_eq!(self.readys, 1, "Subscribe before Ready");
-                self.check_request(request);
+                assert!(!requests.is_empty(), "an empty Subscribe");
+                requests.iter().for_each(|request| self.check_request(request));
             }
-            Action::Unsubscribe { channel, answer } => {
+            Action::Unsubscribe { channels, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
                 assert_eq!(answer.is_some(), self.conversation.version() == Version::V2, "{answer:?}");
                 answer.iter().for_each(|answer| self.check_event(answer));
-                assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
-                assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
-                self.live.remove(channel);
-                self.recovering.remove(channel);
+                assert!(!channels.is_empty(), "an empty Unsubscribe");
+                for channel in channels {
+                    assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
+                    assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
+                    self.live.remove(channel);
+                    self.recovering.remove(channel);
+                    self.signals.remove(channel);
+                }
             }
             Action::GoLive(None) => {
                 assert!(matches!(before, Some(Action::Send(Event::Ready { .. }))), "{before:?}");
@@ -216,15 +254,30 @@ impl CheckedConversation {
             }
             Action::GoLive(Some(live)) => self.check_going_live(before, live),
             Action::ReadMembers(request) => {
-                self.open_members_requests += 1;
-                assert!(self.open_members_requests <= MAX_OPEN_MEMBERS_REQUESTS);
+                self.open_requests += 1;
+                assert!(self.open_requests <= MAX_OPEN_REQUESTS);
                 assert!(self.subscribed.contains(&request.channel), "{request:?} without a subscription");
+            }
+            Action::SendMessage(message) => {
+                self.open_sends += 1;
+                assert!(self.open_sends <= MAX_OPEN_SENDS);
+                assert!(self.rules.namespaces.of(&message.channel).send, "{message:?} is not allowed");
+                assert!(message.message.get().len() <= self.rules.max_send_bytes);
+            }
+            Action::Signal(signal) => self.check_signal(signal),
+            Action::ReadHistory(query) => {
+                self.open_requests += 1;
+                assert!(self.open_requests <= MAX_OPEN_REQUESTS);
+                assert!(self.subscribed.contains(&query.channel), "{query:?} without a subscription");
+                assert!((1..=30).contains(&query.limit), "{query:?}");
             }
             Action::Close(_) | Action::CloseWith(..) => self.closed = true,
         }
         let limit = self.rules.max_subscriptions as usize;
-        let by_client =
-            |channel: &&ChannelName| !self.own.contains(channel) && !self.by_server.contains(*channel);
+        let by_client = |channel: &&ChannelName| {
+            let others = [&self.by_server, &self.token_channels];
+            !self.own.contains(channel) && !others.iter().any(|set| set.contains(*channel))
+        };
         let subscribed = self.subscribed.iter().filter(by_client).count();
         assert!(
             limit == 0 || subscribed <= limit,
@@ -236,12 +289,22 @@ impl CheckedConversation {
         }
     }
 
-    fn check_request(&mut self, SubscribeRequest { channel, request_id, .. }: &SubscribeRequest) {
+    fn check_signal(&mut self, ClientSignal { channel, signal }: &ClientSignal) {
+        assert!(self.subscribed.contains(channel), "a signal on {channel} without a subscription");
+        assert!(self.rules.namespaces.of(channel).signals && signal.get().len() <= MAX_SIGNAL_BYTES);
+        let now = self.now.monotonic;
+        if let Some(last) = self.signals.insert(channel.clone(), now) {
+            assert!(now - last >= self.rules.signal_interval, "two signals on {channel} within the interval");
+        }
+    }
+
+    fn check_request(&mut self, request: &SubscribeRequest) {
+        let SubscribeRequest { channel, since, last, request_id } = request;
+        assert!(*last <= self.rules.namespaces.of(channel).max_last, "{request:?} asks for too many");
+        assert!(since.is_none() || *last == 0, "{request:?} has both");
         assert!(self.subscribed.insert(channel.clone()), "a second subscription to {channel}");
-        assert!(
-            self.request_ids.values().all(|other| other != request_id),
-            "request id {request_id} is used twice"
-        );
+        let is_new = self.request_ids.values().all(|other| other != request_id);
+        assert!(is_new, "request id {request_id} is used twice");
         self.request_ids.insert(channel.clone(), *request_id);
     }
 
@@ -250,11 +313,12 @@ impl CheckedConversation {
         match (self.conversation.version(), before) {
             (Version::V1, None) => {}
             (Version::V2, Some(Action::Send(Event::Subscription { channel, outcome }))) => {
-                assert!(
-                    matches!(outcome, SubscriptionOutcome::Subscribed(state) if state.is_live()),
-                    "{outcome:?}"
-                );
+                assert!(says_live(outcome), "{outcome:?}");
                 assert_eq!(**channel, *live.as_str());
+            }
+            (Version::V2, Some(Action::Send(Event::Subscriptions(channels)))) => {
+                let listed = channels.iter().find(|listed| *listed.channel == *live.as_str());
+                assert!(listed.is_some_and(|listed| says_live(&listed.outcome)), "{channels:?}");
             }
             _ => panic!("{live} goes live after {before:?}"),
         }
@@ -288,6 +352,18 @@ impl CheckedConversation {
                 assert!(!self.live.contains(&channel), "{channel} recovers although it is live");
                 self.mark_recovering(&channel);
             }
+            Event::Subscriptions(channels) => {
+                assert_eq!(self.readys, 1, "{event:?} before Ready");
+                assert!(!channels.is_empty(), "an empty batch");
+                for ChannelOutcome { channel, outcome } in channels {
+                    if let SubscriptionOutcome::Subscribed(SubscriptionState::Recovering { .. }) = outcome {
+                        self.mark_recovering(&ChannelName::parse(channel).unwrap());
+                    }
+                }
+            }
+            Event::History { channel, .. } => {
+                assert!(self.subscribed.contains(channel), "{event:?} without a subscription");
+            }
             Event::Subscription { .. } | Event::Refreshed { .. } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
             }
@@ -295,7 +371,7 @@ impl CheckedConversation {
                 assert!(self.subscribed.contains(channel), "{event:?} without a subscription");
             }
             Event::RequestError { error, .. } => {
-                assert!(matches!(error, SoftError::NotAllowed | SoftError::Unavailable));
+                assert!(!matches!(error, SoftError::AlreadySubscribed | SoftError::OwnChannel));
             }
             _ => {}
         }
@@ -311,13 +387,5 @@ impl CheckedConversation {
 
     fn mark_recovering(&mut self, channel: &ChannelName) {
         self.recovering.insert(channel.clone(), self.request_ids[channel]);
-    }
-}
-
-fn state(is_live: bool) -> SubscriptionState {
-    let position = Position { epoch: 9, offset: 9 };
-    match is_live {
-        true => SubscriptionState::Live { position, recovered: None, presence: None },
-        false => SubscriptionState::Recovering { since: Some(position) },
     }
 }

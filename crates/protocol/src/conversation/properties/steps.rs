@@ -21,6 +21,15 @@ pub(super) enum PropertyStep {
         request_id: u32,
         is_live: bool,
     },
+    /// An answer to a message for the backend, whether there is one or not.
+    Sent {
+        is_accepted: bool,
+    },
+    /// An answer to a request for a page of a history, whether there is one or not.
+    History {
+        channel: ChannelName,
+        is_read: bool,
+    },
     /// An answer to a request for members, whether there is one or not.
     Members {
         channel: ChannelName,
@@ -59,14 +68,33 @@ pub(super) fn rules() -> impl Strategy<Value = Rules> {
         select(vec![0, 2, 30, 600]),
         0..4u32,
         any::<bool>(),
+        (select(vec![0, 2, 60]), select(vec![0, 2, 600]), ms(0..2_000u64)),
     )
-        .prop_map(|(interval, grace, identify, messages_per_minute, max_subscriptions, public)| Rules {
-            heartbeat: HeartbeatRules { interval, grace },
-            identify_timeout: identify,
-            max_message_bytes: 65_536,
-            messages_per_minute,
-            max_subscriptions,
-            public_namespaces: if public { vec!["news".into()] } else { vec![] },
+        .prop_map(|(interval, grace, identify, messages_per_minute, max_subscriptions, public, own)| {
+            Rules {
+                heartbeat: HeartbeatRules { interval, grace },
+                identify_timeout: identify,
+                max_message_bytes: 65_536,
+                messages_per_minute,
+                max_subscriptions,
+                sends_per_minute: own.0,
+                signals_per_minute: own.1,
+                signal_interval: own.2,
+                max_send_bytes: 16,
+                namespaces: NamespaceRules::new(
+                    ChannelRules::default(),
+                    [
+                        (
+                            "news".into(),
+                            ChannelRules { is_public: public, send: true, ..ChannelRules::default() },
+                        ),
+                        (
+                            "room".into(),
+                            ChannelRules { is_public: false, send: true, signals: true, max_last: 30 },
+                        ),
+                    ],
+                ),
+            }
         })
 }
 
@@ -78,11 +106,13 @@ fn identity() -> impl Strategy<Value = Identity> {
         UNIX_START_MS..UNIX_START_MS + 100_000,
         UNIX_START_MS..UNIX_START_MS + 3 * 86_400_000,
     ]);
-    (prop_oneof![9 => Just("42"), 1 => Just("43")], expiry, grants).prop_map(
-        |(user, expires_at_ms, grants)| Identity {
+    let named = vec(channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok()), 0..3);
+    (prop_oneof![9 => Just("42"), 1 => Just("43")], expiry, grants, named).prop_map(
+        |(user, expires_at_ms, grants, subscribe)| Identity {
             user: ChannelName::of_user(user).unwrap(),
             expires_at_ms,
             grants: grants.into_iter().map(ChannelPattern::new).collect(),
+            subscribe,
         },
     )
 }
@@ -91,12 +121,18 @@ fn channel() -> impl Strategy<Value = &'static str> {
     select(vec!["room:1", "room:2", "room:3", "news:1", "bank:1", "user:42", "user:43", "all", "room:", ""])
 }
 
+fn requested_channel() -> impl Strategy<Value = String> {
+    let fields = select(vec!["", r#","since":"9-1""#, r#","last":50"#, r#","since":"9-1","last":50"#]);
+    (channel(), fields).prop_map(|(channel, fields)| format!(r#"{{"channel":"{channel}"{fields}}}"#))
+}
+
+/// A message or a signal: within the limits, over that of messages, and over both.
+fn message() -> impl Strategy<Value = String> {
+    select(vec![2_usize, 100, 1_100]).prop_map(|length| format!(r#""{}""#, "x".repeat(length)))
+}
+
 fn identify() -> impl Strategy<Value = String> {
-    let one = (channel(), any::<bool>()).prop_map(|(channel, resumes)| match resumes {
-        true => format!(r#"{{"channel":"{channel}","since":"9-1"}}"#),
-        false => format!(r#"{{"channel":"{channel}"}}"#),
-    });
-    option::of(vec(one, 0..6)).prop_map(|channels| match channels {
+    option::of(vec(requested_channel(), 0..6)).prop_map(|channels| match channels {
         Some(channels) => format!(r#"{{"op":1,"token":"t","channels":[{}]}}"#, channels.join(",")),
         None => r#"{"op":1,"token":"t"}"#.to_owned(),
     })
@@ -108,7 +144,17 @@ fn command() -> impl Strategy<Value = String> {
         8 => channel().prop_map(|channel| format!(r#"{{"op":4,"channel":"{channel}"}}"#)),
         2 => channel().prop_map(|channel| format!(r#"{{"op":4,"channel":"{channel}","since":"9-1"}}"#)),
         5 => channel().prop_map(|channel| format!(r#"{{"op":5,"channel":"{channel}"}}"#)),
+        4 => vec(requested_channel(), 1..5).prop_map(|list| format!(r#"{{"op":4,"channels":[{}]}}"#, list.join(","))),
+        2 => vec(channel(), 1..5).prop_map(|list| format!(r#"{{"op":5,"channels":{list:?}}}"#)),
         3 => Just(r#"{"op":12,"token":"t"}"#.to_owned()),
+        4 => (channel(), message()).prop_map(|(channel, message)| {
+            format!(r#"{{"op":16,"id":"c1","channel":"{channel}","message":{message}}}"#)
+        }),
+        6 => (channel(), message()).prop_map(|(channel, signal)| {
+            format!(r#"{{"op":18,"channel":"{channel}","signal":{signal}}}"#)
+        }),
+        4 => (channel(), select(vec!["", r#","before":"9-3""#, r#","before":"?""#, r#","limit":7"#]))
+            .prop_map(|(channel, fields)| format!(r#"{{"op":19,"id":"h1","channel":"{channel}"{fields}}}"#)),
         4 => channel().prop_map(|channel| format!(r#"{{"op":15,"id":"m1","channel":"{channel}"}}"#)),
         3 => Just(r#"{"op":11,"time":1}"#.to_owned()),
         2 => Just(r#"{"op":10,"time":1579276740336}"#.to_owned()),
@@ -143,6 +189,11 @@ fn members() -> impl Strategy<Value = PropertyStep> {
     (channel, any::<bool>()).prop_map(|(channel, is_read)| PropertyStep::Members { channel, is_read })
 }
 
+fn history() -> impl Strategy<Value = PropertyStep> {
+    let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
+    (channel, any::<bool>()).prop_map(|(channel, is_read)| PropertyStep::History { channel, is_read })
+}
+
 fn set_subscription() -> impl Strategy<Value = PropertyStep> {
     let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
     (channel, any::<bool>())
@@ -164,6 +215,8 @@ fn step() -> impl Strategy<Value = PropertyStep> {
         4 => vec(any::<bool>(), 0..12).prop_map(PropertyStep::Joined),
         8 => subscribed(),
         4 => members(),
+        4 => history(),
+        4 => any::<bool>().prop_map(|is_accepted| PropertyStep::Sent { is_accepted }),
         1 => any::<u64>().prop_map(PropertyStep::Drain),
         1 => Just(PropertyStep::Disconnected),
         1 => Just(PropertyStep::TokenRevoked),

@@ -171,7 +171,12 @@ fn assert_stays_silent(mut client: ScriptedClient) {
     assert!(client.conversation.is_closed());
     assert!(!client.conversation.is_ready());
     assert_eq!(client.conversation.next_deadline(), None);
-    let state = SubscriptionState::Live { position: Position::before(9), recovered: None, presence: None };
+    let state = SubscriptionState::Live {
+        position: Position::before(9),
+        recovered: None,
+        presence: None,
+        last: None,
+    };
     let inputs = [
         Input::Text(IDENTIFY),
         Input::Text(r#"{"op":10}"#),
@@ -183,7 +188,7 @@ fn assert_stays_silent(mut client: ScriptedClient) {
         Input::Verified(Err(NotIdentified)),
         Input::OverLimit,
         Input::Joined(vec![state, state]),
-        Input::Subscribed { channel: ChannelName::all(), request_id: 1, state },
+        Input::Subscribed(vec![ChannelAnswer { channel: ChannelName::all(), request_id: 1, state }]),
         Input::Members {
             id: "m1".into(),
             channel: ChannelName::all(),

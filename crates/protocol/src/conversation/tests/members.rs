@@ -72,7 +72,7 @@ fn members_that_cannot_be_read_are_refused() {
 #[test]
 fn the_open_requests_for_members_are_bounded() {
     let mut client = subscribed_client();
-    for _ in 0..MAX_OPEN_MEMBERS_REQUESTS {
+    for _ in 0..MAX_OPEN_REQUESTS {
         assert_eq!(client.send(&ask("room:7")), ["read members of room:7 for m1"]);
     }
     assert_eq!(client.send(&ask("room:7")), [UNAVAILABLE]);

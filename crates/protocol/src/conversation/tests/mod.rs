@@ -1,27 +1,42 @@
 //! Tests of the conversation in virtual time, without a socket and without a hub.
 //!
+//! - `batches.rs`: Subscribe and Unsubscribe of many channels, and `last`.
 //! - `by_server.rs`: subscriptions, disconnects and revocations of the backend.
 //! - `closing.rs`: how a conversation ends, except by a deadline or at Identify.
 //! - `expiry.rs`: expiring tokens, and clocks that are set.
 //! - `heartbeat.rs`: ops 10 and 11, and silent clients.
+//! - `history.rs`: requests for pages of a channel's history.
 //! - `identify.rs`, `identify_with_channels.rs`: from Hello to Ready.
 //! - `members.rs`: requests for the members of a channel.
 //! - `recovering.rs`: channels whose histories cannot be read.
 //! - `refresh.rs`: a newer token.
+//! - `sends.rs`: messages for the backend.
+//! - `signals.rs`: signals of the client, and how they are coalesced.
 //! - `subscriptions.rs`: Subscribe and Unsubscribe.
+//! - `token_channels.rs`: the channels that a token names.
 
 use super::*;
+use crate::client_message::{ClientMessage, SendError};
+use crate::history_page::{HistoryError, HistoryPage, HistoryQuery};
+use crate::members::{MembersError, MembersPage, MembersRequest};
+use crate::namespace_rules::ChannelRules;
+use crate::signal::ClientSignal;
 
+mod batches;
 mod by_server;
 mod closing;
 mod expiry;
 mod heartbeat;
+mod history;
 mod identify;
 mod identify_with_channels;
 mod members;
 mod recovering;
 mod refresh;
+mod sends;
+mod signals;
 mod subscriptions;
+mod token_channels;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,7 +52,17 @@ fn rules() -> Rules {
         max_message_bytes: 65_536,
         messages_per_minute: 120,
         max_subscriptions: 3,
-        public_namespaces: vec!["news".into()],
+        sends_per_minute: 60,
+        signals_per_minute: 600,
+        signal_interval: 250 * MS,
+        max_send_bytes: 64,
+        namespaces: NamespaceRules::new(
+            ChannelRules::default(),
+            [
+                ("news".into(), ChannelRules { is_public: true, ..ChannelRules::default() }),
+                ("room".into(), ChannelRules { send: true, signals: true, max_last: 30, is_public: false }),
+            ],
+        ),
     }
 }
 
@@ -47,6 +72,7 @@ fn token_of(user: &str) -> Identity {
         user: ChannelName::of_user(user).unwrap(),
         expires_at_ms: None,
         grants: vec![ChannelPattern::new("room:*")],
+        subscribe: vec![],
     }
 }
 
@@ -116,7 +142,7 @@ impl ScriptedClient {
         for action in &actions {
             match action {
                 Action::Join { channels } => self.requests.clone_from(channels),
-                Action::Subscribe(request) => self.requests.push(request.clone()),
+                Action::Subscribe(requests) => self.requests.extend_from_slice(requests),
                 _ => {}
             }
         }
@@ -154,8 +180,16 @@ impl ScriptedClient {
     }
 
     fn answer(&mut self, request_id: u32, state: SubscriptionState) -> Vec<String> {
-        let channel = self.find_request(request_id).map_or_else(room, |request| request.channel.clone());
-        self.handle(Input::Subscribed { channel, request_id, state })
+        self.answer_all(&[(request_id, state)])
+    }
+
+    /// The hub answers a Subscribe of several channels as one.
+    fn answer_all(&mut self, states: &[(u32, SubscriptionState)]) -> Vec<String> {
+        let answer = |(request_id, state): &(u32, SubscriptionState)| {
+            let channel = self.find_request(*request_id).map_or_else(room, |request| request.channel.clone());
+            ChannelAnswer { channel, request_id: *request_id, state: *state }
+        };
+        self.handle(Input::Subscribed(states.iter().map(answer).collect()))
     }
 
     fn find_request(&self, request_id: u32) -> Option<&SubscribeRequest> {
@@ -198,13 +232,17 @@ fn line(version: Version, action: &Action) -> String {
         Action::Join { channels } => {
             channels.iter().fold("join".to_owned(), |line, request| format!("{line} {}", describe(request)))
         }
-        Action::Subscribe(request) => {
-            format!("subscribe {} with request id {}", describe(request), request.request_id)
+        Action::Subscribe(requests) => {
+            let requests = requests
+                .iter()
+                .map(|request| format!("{} with request id {}", describe(request), request.request_id));
+            format!("subscribe {}", requests.collect::<Vec<_>>().join(", "))
         }
-        Action::Unsubscribe { channel, answer } => {
+        Action::Unsubscribe { channels, answer } => {
             let answer =
                 answer.as_ref().map_or_else(|| "nothing".to_owned(), |answer| answer.to_json(version));
-            format!("unsubscribe {channel}, then {answer}")
+            let channels: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
+            format!("unsubscribe {}, then {answer}", channels.join(" "))
         }
         Action::GoLive(None) => "go live".to_owned(),
         Action::GoLive(Some(channel)) => format!("go live on {channel}"),
@@ -212,13 +250,22 @@ fn line(version: Version, action: &Action) -> String {
             let after = after.as_ref().map(|after| format!(" after {after}")).unwrap_or_default();
             format!("read members of {channel}{after} for {id}")
         }
+        Action::SendMessage(ClientMessage { id, channel, message }) => {
+            format!("put {message} of {channel} into the inbox for {id}")
+        }
+        Action::Signal(ClientSignal { channel, signal }) => format!("signal {signal} on {channel}"),
+        Action::ReadHistory(HistoryQuery { id, channel, before, limit }) => {
+            let before = before.map(|before| format!(" before {before}")).unwrap_or_default();
+            format!("read {limit} of {channel}{before} for {id}")
+        }
         Action::Close(code) => format!("close {}", code.code()),
         Action::CloseWith(code, reason) => format!("close {} {reason}", code.code()),
     }
 }
 
-fn describe(SubscribeRequest { channel, since, .. }: &SubscribeRequest) -> String {
+fn describe(SubscribeRequest { channel, since, last, .. }: &SubscribeRequest) -> String {
     match since {
+        None if *last > 0 => format!("the last {last} of {channel}"),
         None => channel.to_string(),
         Some(ResumePoint::Position(position)) => format!("{channel}@{position}"),
         Some(ResumePoint::Invalid) => format!("{channel}@?"),
@@ -227,7 +274,7 @@ fn describe(SubscribeRequest { channel, since, .. }: &SubscribeRequest) -> Strin
 
 /// The state of a channel that is live after position 9-`offset`.
 fn live_at(offset: u64, recovered: Option<bool>) -> SubscriptionState {
-    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered, presence: None }
+    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered, presence: None, last: None }
 }
 
 fn room() -> ChannelName {

@@ -1,0 +1,290 @@
+//! The inbox in Redis: sends the messages of clients, and reads and deletes its entries for HTTP.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, FromRedisValue, RedisError};
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::super::inbox::{
+    EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, check_message, full_note,
+};
+use super::super::page_size::PageSize;
+use super::commands::Commands;
+use super::link_error::describe;
+use super::publishing::{RETRYABLE_CODES, connection_replaced, wait_for_connection};
+use super::state::RedisState;
+use super::{RedisBroker, function};
+
+/// How many messages of clients may wait for Redis. They have their own bound, so that clients cannot keep backends from
+/// publishing.
+pub(super) const MAX_SENDING: usize = 1024;
+/// About the most bytes of a page.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// The longest message that the settings allow.
+const LONGEST_MESSAGE: usize = 1024 * 1024;
+
+/// What this process knows of the inbox.
+pub(super) struct InboxState {
+    /// A message needs a permit while it waits for its answer.
+    sending: Semaphore,
+    /// The number of entries as of the latest probe.
+    entries: AtomicU64,
+    /// Redis does not let this user count the entries. Not asked again until a message was stored, because Redis logs
+    /// each refusal.
+    is_count_refused: AtomicBool,
+    /// Why Redis refused the latest message; `None`: it did not.
+    refusal: Mutex<Option<String>>,
+}
+
+impl Default for InboxState {
+    fn default() -> Self {
+        Self {
+            sending: Semaphore::new(MAX_SENDING),
+            entries: AtomicU64::new(0),
+            is_count_refused: AtomicBool::new(false),
+            refusal: Mutex::default(),
+        }
+    }
+}
+
+impl InboxState {
+    /// Notes the answer to a message, and logs each change between stored and refused.
+    fn note_outcome(&self, outcome: &Result<(), InboxSendError>) {
+        let refusal = match outcome {
+            Ok(()) => None,
+            Err(InboxSendError::Refused(reason)) => Some(reason.clone()),
+            Err(_) => return,
+        };
+        if refusal.is_none() {
+            self.is_count_refused.store(false, Ordering::Relaxed);
+        }
+        let mut before = self.refusal.lock();
+        match &refusal {
+            Some(reason) if before.is_none() => log::warn!("redis: {}", refused_note(reason)),
+            None if before.is_some() => log::info!("redis: clients can send messages again"),
+            _ => {}
+        }
+        *before = refusal;
+    }
+
+    /// The notes in `/readyz`.
+    pub(super) fn notes(&self, max_entries: u64) -> impl Iterator<Item = String> + use<> {
+        let refused = self.refusal.lock().as_deref().map(refused_note);
+        full_note(self.entries.load(Ordering::Relaxed), max_entries).into_iter().chain(refused)
+    }
+}
+
+fn refused_note(reason: &str) -> String {
+    format!("inbox: redis refuses the messages of clients: {reason}")
+}
+
+/// Counts the entries, if any namespace lets clients send. Called with each probe.
+pub(super) async fn count_entries(state: &RedisState, commands: &mut MultiplexedConnection) {
+    let inbox = &state.inbox;
+    if !state.options.history.inbox.is_used || inbox.is_count_refused.load(Ordering::Relaxed) {
+        return;
+    }
+    match redis::cmd("XLEN").arg(key(state)).query_async::<u64>(commands).await {
+        Ok(entries) => {
+            inbox.entries.store(entries, Ordering::Relaxed);
+            state.metrics.inbox_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
+        Err(error) => {
+            inbox.is_count_refused.store(error.code() == Some("NOPERM"), Ordering::Relaxed);
+            log::debug!("redis: the entries of the inbox were not counted: {}", describe(&error));
+        }
+    }
+}
+
+fn key(state: &RedisState) -> String {
+    state.options.redis_channel("inbox")
+}
+
+/// The end of one attempt to store a message.
+enum Attempt {
+    Finished(Result<(), InboxSendError>),
+    /// Another attempt needs another connection.
+    Reconnect,
+    /// Redis may run the function soon.
+    RetrySoon,
+    /// Redis does not have the function, for this reason. It may have been flushed.
+    FunctionMissing(String),
+}
+
+impl RedisBroker {
+    pub(in crate::broker) async fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
+        let state = &self.handle.state;
+        check_message(message, state.dataset.payload_limits())?;
+        let Ok(_permit) = state.inbox.sending.try_acquire() else { return Err(InboxSendError::Full) };
+        let outcome = send(state, &call(state, message)).await;
+        state.inbox.note_outcome(&outcome);
+        outcome
+    }
+
+    pub(in crate::broker) async fn inbox(
+        &self,
+        after: Option<EntryId>,
+        limit: usize,
+    ) -> Result<InboxPage, InboxError> {
+        read_page(&self.handle.state, after, limit).await
+    }
+
+    pub(in crate::broker) async fn delete_inbox(&self, through: EntryId) -> Result<u64, InboxError> {
+        let state = &self.handle.state;
+        let mut trim = redis::cmd("XTRIM");
+        trim.arg(key(state));
+        match through.next() {
+            Some(first_kept) => trim.arg("MINID").arg(first_kept.to_string()),
+            None => trim.arg("MAXLEN").arg(0),
+        };
+        query(state, &trim).await
+    }
+}
+
+fn call(state: &RedisState, message: &InboxMessage<'_>) -> Cmd {
+    let InboxMessage { user, session, channel, id, message } = message;
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_send").arg(1).arg(key(state)).arg(user).arg(session.to_string());
+    call.arg(channel.as_str()).arg(id).arg(message.get());
+    call
+}
+
+/// Stores one message. Every attempt may be repeated, because the message has an id.
+async fn send(state: &RedisState, call: &Cmd) -> Result<(), InboxSendError> {
+    let deadline = Instant::now() + state.options.response_timeout;
+    let mut links = state.watch();
+    let mut is_function_loaded = false;
+    loop {
+        let commands = links.borrow_and_update().publishing();
+        let attempt = match &commands {
+            Some(commands) => attempt(state, commands, call, deadline).await,
+            None => Attempt::Reconnect,
+        };
+        let is_soon = match (attempt, commands) {
+            (Attempt::Finished(outcome), _) => return outcome,
+            (Attempt::FunctionMissing(_), Some(commands)) if !is_function_loaded => {
+                function::ensure_loaded(state, &mut commands.connection()).await;
+                is_function_loaded = true;
+                continue;
+            }
+            (Attempt::FunctionMissing(reason), _) => return Err(InboxSendError::Refused(reason)),
+            (Attempt::RetrySoon, _) => true,
+            (Attempt::Reconnect, _) => false,
+        };
+        if links.borrow().is_stopped() {
+            return Err(InboxSendError::Unavailable);
+        }
+        if !is_soon {
+            state.probe_now.notify_one();
+        }
+        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
+            return Err(InboxSendError::Unavailable);
+        }
+    }
+}
+
+async fn attempt(state: &RedisState, commands: &Commands, call: &Cmd, deadline: Instant) -> Attempt {
+    let mut connection = commands.connection();
+    let answer = tokio::select! {
+        biased;
+        answer = timeout_at(deadline, call.query_async::<String>(&mut connection)) => answer,
+        // redis-rs may leave a request on a closed connection unanswered until its timeout.
+        () = connection_replaced(state, commands) => return Attempt::Reconnect,
+    };
+    match answer {
+        Err(_) => Attempt::Finished(Err(InboxSendError::Unavailable)),
+        Ok(Ok(_)) => Attempt::Finished(Ok(())),
+        Ok(Err(error)) => classify(commands, &error),
+    }
+}
+
+fn classify(commands: &Commands, error: &RedisError) -> Attempt {
+    if error.is_timeout() {
+        return Attempt::Finished(Err(InboxSendError::Unavailable));
+    } else if function::is_missing(error) {
+        return Attempt::FunctionMissing(function::reason(error));
+    }
+    match error.code() {
+        Some("INBOXFULL") => Attempt::Finished(Err(InboxSendError::Full)),
+        Some("IDREUSED") => Attempt::Finished(Err(InboxSendError::IdReused)),
+        Some(code) if RETRYABLE_CODES.contains(&code) => Attempt::RetrySoon,
+        Some(_) => Attempt::Finished(Err(InboxSendError::Refused(function::reason(error)))),
+        None => {
+            if error.is_unrecoverable_error() {
+                commands.mark_closed();
+            }
+            Attempt::Reconnect
+        }
+    }
+}
+
+type Fields = HashMap<Vec<u8>, Vec<u8>>;
+
+/// Reads entries until the page is full. Entries that another program wrote are left out.
+async fn read_page(
+    state: &RedisState,
+    after: Option<EntryId>,
+    limit: usize,
+) -> Result<InboxPage, InboxError> {
+    let mut page = InboxPage::default();
+    let (mut last, mut left, mut bytes_left) = (after, limit, MAX_PAGE_BYTES);
+    let mut size = PageSize::new();
+    while left > 0 && bytes_left > 0 {
+        let count = size.entries(bytes_left, LONGEST_MESSAGE).min(left);
+        let start = last.map_or_else(|| "-".to_owned(), |last| format!("({last}"));
+        let mut range = redis::cmd("XRANGE");
+        range.arg(key(state)).arg(start).arg("+").arg("COUNT").arg(count);
+        let entries: Vec<(String, Fields)> = query(state, &range).await?;
+        let bytes = entries.iter().flat_map(|(_, fields)| fields.values().map(Vec::len)).sum();
+        size.grow(entries.len(), bytes);
+        let is_last = entries.len() < count;
+        left -= entries.len();
+        bytes_left = bytes_left.saturating_sub(bytes.max(1));
+        for (id, fields) in entries {
+            let id = EntryId::parse(&id);
+            last = id.or(last);
+            page.messages.extend(id.and_then(|id| parse_entry(id, fields)));
+        }
+        if is_last {
+            return Ok(page);
+        }
+    }
+    page.next = last;
+    Ok(page)
+}
+
+fn parse_entry(entry: EntryId, mut fields: Fields) -> Option<InboxEntry> {
+    let mut take = |name: &str| String::from_utf8(fields.remove(name.as_bytes())?).ok();
+    Some(InboxEntry {
+        entry,
+        user: take("user")?.into(),
+        session: take("session")?.into(),
+        channel: take("channel")?.into(),
+        id: take("id")?.into(),
+        message: RawValue::from_string(take("message")?).ok()?,
+        at: take("at")?.parse().ok()?,
+    })
+}
+
+async fn query<T: FromRedisValue>(state: &RedisState, query: &Cmd) -> Result<T, InboxError> {
+    let commands = state.watch().borrow().publishing().ok_or(InboxError::Unavailable)?;
+    let mut connection = commands.connection();
+    match timeout(state.options.response_timeout, query.query_async(&mut connection)).await {
+        Err(_) => Err(InboxError::Timeout),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if error.is_timeout() => Err(InboxError::Timeout),
+        Ok(Err(error)) if error.code().is_some() => Err(InboxError::Refused(describe(&error))),
+        Ok(Err(error)) => {
+            if error.is_unrecoverable_error() {
+                commands.mark_closed();
+            }
+            state.probe_now.notify_one();
+            Err(InboxError::Unavailable)
+        }
+    }
+}
