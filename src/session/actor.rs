@@ -174,8 +174,11 @@ impl SessionPorts for ActorPorts<'_> {
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
-        if let Some(message) = self.sends.get_or_insert_default().push(message) {
-            spawn_send(self.services, self.session, self.permit, message, self.context);
+        let id = message.id.clone();
+        match self.sends.get_or_insert_default().push(message) {
+            Ok(Some(message)) => spawn_send(self.services, self.session, self.permit, message, self.context),
+            Ok(None) => {}
+            Err(error) => return Some(Input::Sent { id, outcome: Err(error) }),
         }
         None
     }

@@ -59,8 +59,10 @@ impl SessionPorts for SimulatedPorts<'_> {
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
-        if let Some(message) = self.sends.queue.push(message) {
-            self.sends.call = Some(SendCall::new(&message));
+        let id = message.id.clone();
+        match self.sends.queue.push(message) {
+            Ok(message) => self.sends.call = message.as_ref().map(SendCall::new).or(self.sends.call.take()),
+            Err(error) => return Some(Input::Sent { id, outcome: Err(error) }),
         }
         None
     }
