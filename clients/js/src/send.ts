@@ -3,6 +3,7 @@
 import { isChannelName, MessageError } from './message-error.js';
 import type { GatewayClientLike } from './options.js';
 import { Outbox } from './outbox.js';
+import { snapshot } from './snapshot.js';
 
 /** The options of `send`. */
 export interface SendOptions {
@@ -44,8 +45,7 @@ export function send(
     const id = options.id ?? outbox.nextId();
     const refuse = (code: string) => reject(new MessageError(code, code, id));
     if (typeof id !== 'string' || !/^[!-~]{1,64}$/.test(id)) throw new TypeError('id is not a text of 1 to 64 characters');
-    const json = JSON.stringify(message);
-    if (json === undefined) throw new TypeError('the message is not JSON');
+    const copy = snapshot(message);
     if (!isChannelName(channel)) return refuse('bad_channel');
     if (signal?.aborted) return reject(signal.reason);
     if (client.state === 'closed') return refuse('closed');
@@ -56,11 +56,10 @@ export function send(
     };
     const stop = () => signal?.removeEventListener('abort', onAbort);
     signal?.addEventListener('abort', onAbort);
-    // A copy, because the app may change the message afterwards.
     const remove = outbox.add({
       id,
       channel,
-      message: JSON.parse(json),
+      message: copy,
       repeatMs,
       resolve: (sent) => {
         stop();

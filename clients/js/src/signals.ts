@@ -5,6 +5,7 @@ import { isChannelName } from './message-error.js';
 import type { GatewayClientLike, RequestingClient } from './options.js';
 import { Op } from './protocol.js';
 import { after } from './requests.js';
+import { snapshot } from './snapshot.js';
 
 /** At most one signal on a channel in this time, as `session.signal_interval`. Milliseconds. */
 const INTERVAL_MS = 250;
@@ -60,8 +61,5 @@ class Signals {
  */
 export function signal(client: GatewayClientLike, channel: string, value: unknown): void {
   if (!isChannelName(channel)) throw new TypeError('not the name of a channel');
-  const json = JSON.stringify(value);
-  if (json === undefined || json.length > MAX_BYTES) throw new TypeError('the signal is not JSON of at most 1 KiB');
-  // A copy, because it may wait.
-  Signals.of(client).send(channel, JSON.parse(json));
+  Signals.of(client).send(channel, snapshot(value, MAX_BYTES));
 }

@@ -70,6 +70,13 @@ describe('a message', () => {
     assert.deepEqual(sent(world)[1].message, text('one'));
   });
 
+  it('with half of a surrogate pair does not end the session', async (test) => {
+    const world = await connected(test);
+    const cutText = ['\ud83d', 'a\ude00b', '😀', '\\ud83d', '\\\ud83d'];
+    watch(send(world.client, ROOM, cutText));
+    assert.deepEqual(sent(world)[0].message, ['\ufffd', 'a\ufffdb', '😀', '\\ud83d', '\\\ufffd']);
+  });
+
   it('waits until the client is connected', async (test) => {
     test.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
     const world = start();
