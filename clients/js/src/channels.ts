@@ -102,11 +102,12 @@ export class Channels {
 
   /** The next command to send, in at most `maxBytes`. It counts as sent. */
   nextCommand(maxBytes: number): object | undefined {
-    const channels = this.requests(maxBytes);
-    if (channels.length) return { op: Op.Subscribe, channels };
     const isLeft = ({ wire, isKept, isStale }: Channel) => wire >= Wire.Recovering && (isStale || !isKept);
     const left = this.#batch(maxBytes, Wire.Unsubscribing, isLeft);
+    // First, because the number of subscriptions is limited.
     if (left.length) return { op: Op.Unsubscribe, channels: left.map(({ channel }) => channel) };
+    const channels = this.requests(maxBytes);
+    if (channels.length) return { op: Op.Subscribe, channels };
     let frame: object | undefined;
     this.requesters.forEach((requester) => (frame ??= requester.next()));
     return frame;
