@@ -49,9 +49,10 @@ impl SessionPorts for SimulatedPorts<'_> {
         self.hub.send(input);
     }
 
-    fn authenticate(&mut self, _: &Token) -> Input<'static> {
+    fn authenticate(&mut self, _: &Token) -> Option<Input<'static>> {
         let user = ChannelName::parse(NAMES[0]).unwrap();
-        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new(), subscribe: Vec::new() }))
+        let identity = Identity { user, expires_at_ms: None, grants: Vec::new(), subscribe: Vec::new() };
+        Some(Input::Verified(Ok(identity)))
     }
 
     fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
