@@ -94,6 +94,13 @@ fn public_namespaces_are_a_shorthand() {
     for public in ["room", "a.b", "online", "team"] {
         assert!(is_public(&settings, public), "{public}");
     }
+    // The section of a public namespace is printed as public, so the printed settings can be loaded again.
+    let printed = development(&[list, ("namespaces.room.send", "true")]).unwrap().to_masked_toml();
+    assert!(printed.contains("[namespaces.room]") && printed.contains("subscribe = \"public\""), "{printed}");
+    let folder = Folder::new("public");
+    let file = folder.file("printed.toml", &printed);
+    let again = Settings::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+    assert_eq!(again.to_masked_toml(), printed);
     let settings =
         development(&[("namespaces.default.subscribe", "public"), ("namespaces.all.send", "true")]);
     let settings = settings.unwrap();
