@@ -35,6 +35,7 @@ mod resume;
 mod sessions;
 mod settings_cli;
 mod shutdown;
+mod signals;
 mod snippets;
 mod socket;
 mod wire_v1;

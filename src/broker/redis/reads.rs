@@ -84,8 +84,8 @@ async fn read(
             })
         }
         HistoryWork::Page(page) => {
-            let PageWork { channel, since, max_entries, .. } = &page;
-            let read = history::page(&mut commands, options, channel, *since, *max_entries).await;
+            let PageWork { channel, range, max_entries, .. } = &page;
+            let read = history::page(&mut commands, options, channel, *range, *max_entries).await;
             let (page_read, outcome) = match read {
                 Ok(page) => (Ok(page), Ok(())),
                 Err(error) => (Err(error.kind()), Err(error)),

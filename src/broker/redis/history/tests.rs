@@ -75,7 +75,7 @@ impl Redis {
     async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, RedisReadError> {
         let since = Position::parse(since).unwrap();
         let channel = ChannelName::parse("room:1").unwrap();
-        page(&mut self.commands, &self.options, &channel, since, max_entries).await
+        page(&mut self.commands, &self.options, &channel, EntryRange::After(since), max_entries).await
     }
 
     /// Runs a script that does not end, so Redis answers BUSY.

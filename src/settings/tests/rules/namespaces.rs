@@ -37,6 +37,15 @@ fn a_namespace_takes_missing_options_from_the_default() {
 }
 
 #[test]
+fn the_page_about_namespaces_has_every_option() {
+    let page = include_str!("../../../../docs/namespaces.md");
+    let options = serde_json::to_value(super::super::Namespaces::default().options("room")).unwrap();
+    for option in options.as_object().unwrap().keys() {
+        assert!(page.contains(&format!("| `{option}` |")), "{option}");
+    }
+}
+
+#[test]
 fn names_of_namespaces_are_checked() {
     for good in ["room", "user", "all", "a-b_C9"] {
         assert!(development(&[(&format!("namespaces.{good}.presence"), "off")]).is_ok(), "{good}");
