@@ -172,9 +172,9 @@ impl Namespaces {
     /// Resolves what the entries leave to `[broker]`, and takes over the shorthand of `subscribe = "public"`.
     pub(super) fn complete(&mut self, broker: &BrokerSettings, public: &[String]) {
         self.history = BrokerHistory { size: broker.history_size, ttl: broker.history_ttl };
+        self.public = public.iter().cloned().collect();
         let complete: Vec<_> = self.entries().map(|(name, options)| (name.to_owned(), options)).collect();
         self.entries.extend(complete);
-        self.public = public.iter().cloned().collect();
     }
 
     /// Whether any namespace has such options.

@@ -187,6 +187,29 @@ fn a_token_grants_exactly_its_channels() {
 }
 
 #[test]
+fn a_namespace_decides_who_may_subscribe() {
+    let plan = jwt()
+        .with("namespaces.default.subscribe", "public")
+        .with("namespaces.team.subscribe", "token")
+        .with("namespaces.all.history_size", "5")
+        .with("channels.public_namespaces", "room");
+    let gateway = plan.spawn();
+    let mut client = gateway.connect_v2();
+    client.identify(&gateway.token(&["--user", "42"]));
+    client.expect_ready();
+    for channel in ["room:7", "other:1", "default:1"] {
+        client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+        assert_eq!(subscribed(&mut client)["state"], "subscribed", "{channel}");
+    }
+    for channel in ["team:1", "user:43", "online:43"] {
+        client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+        client.expect_text(&format!(
+            r#"{{"op":6,"channel":"{channel}","state":"refused","reason":"not_allowed"}}"#
+        ));
+    }
+}
+
+#[test]
 fn a_new_token_extends_the_session_and_replaces_its_channels() {
     let gateway = jwt().spawn();
     let mut client = gateway.connect_v2();

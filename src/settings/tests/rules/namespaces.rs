@@ -37,6 +37,15 @@ fn a_namespace_takes_missing_options_from_the_default() {
 }
 
 #[test]
+fn the_page_about_namespaces_has_every_option() {
+    let page = include_str!("../../../../docs/namespaces.md");
+    let options = serde_json::to_value(super::super::Namespaces::default().options("room")).unwrap();
+    for option in options.as_object().unwrap().keys() {
+        assert!(page.contains(&format!("| `{option}` |")), "{option}");
+    }
+}
+
+#[test]
 fn names_of_namespaces_are_checked() {
     for good in ["room", "user", "all", "a-b_C9"] {
         assert!(development(&[(&format!("namespaces.{good}.presence"), "off")]).is_ok(), "{good}");
@@ -94,6 +103,13 @@ fn public_namespaces_are_a_shorthand() {
     for public in ["room", "a.b", "online", "team"] {
         assert!(is_public(&settings, public), "{public}");
     }
+    // The section of a public namespace is printed as public, so the printed settings can be loaded again.
+    let printed = development(&[list, ("namespaces.room.send", "true")]).unwrap().to_masked_toml();
+    assert!(printed.contains("[namespaces.room]") && printed.contains("subscribe = \"public\""), "{printed}");
+    let folder = Folder::new("public");
+    let file = folder.file("printed.toml", &printed);
+    let again = Settings::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+    assert_eq!(again.to_masked_toml(), printed);
     let settings =
         development(&[("namespaces.default.subscribe", "public"), ("namespaces.all.send", "true")]);
     let settings = settings.unwrap();
