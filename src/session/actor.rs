@@ -18,7 +18,7 @@ use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
-use super::sends::{SendQueue, count, send};
+use super::sends::{count, send};
 use super::services::Services;
 use crate::broker::InboxSendError;
 use crate::hub::control::{AcceptedToken, TokenAccepted};
@@ -42,8 +42,6 @@ pub struct Session {
     /// Lets the hub find the outbox.
     registration: OutboxRegistration,
     permit: SessionPermit,
-    /// The messages for the inbox; `None` until the first one.
-    sends: Option<Box<SendQueue>>,
 }
 
 impl Session {
@@ -73,7 +71,6 @@ impl Session {
             registration: outbox_registry::register(outbox.clone()),
             outbox,
             permit: SessionPermit::Unidentified(permit),
-            sends: None,
         }
     }
 
@@ -86,7 +83,6 @@ impl Session {
             session,
             outbox: &self.outbox,
             permit: &mut self.permit,
-            sends: &mut self.sends,
             context,
             accepted: None,
         };
@@ -100,9 +96,9 @@ impl Session {
 
     /// The message that was being sent has this outcome: answers it and sends the next one.
     fn on_sent(&mut self, outcome: Result<(), InboxSendError>, context: &mut WebsocketContext<Self>) {
-        let Some(queue) = &mut self.sends else { return };
         count(&self.services.metrics, &outcome);
-        let after = queue.finish(outcome, rand::random());
+        let after = self.services.sends.finish(self.conversation.session(), outcome);
+        let Some(after) = after else { return };
         if let Some(next) = after.next {
             spawn_send(&self.services, self.conversation.session(), &self.permit, next, context);
         }
@@ -137,7 +133,6 @@ struct ActorPorts<'a> {
     session: SessionId,
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
-    sends: &'a mut Option<Box<SendQueue>>,
     context: &'a mut WebsocketContext<Session>,
     /// The token that the session uses from now on.
     accepted: Option<AcceptedToken>,
@@ -174,7 +169,7 @@ impl SessionPorts for ActorPorts<'_> {
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
-        if let Some(message) = self.sends.get_or_insert_default().push(message) {
+        if let Some(message) = self.services.sends.push(self.session, message) {
             spawn_send(self.services, self.session, self.permit, message, self.context);
         }
         None
@@ -251,6 +246,7 @@ impl Drop for Session {
         let session = self.conversation.session();
         // The hub starts no more work for a closed outbox.
         self.outbox.finish();
+        self.services.sends.remove(session);
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());
         // Without a code, no Close frame was sent, or one without a code.

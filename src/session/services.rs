@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 
+use super::sends::SendQueues;
 use super::staleness::Staleness;
 use crate::auth::ReloadableAuthenticator;
 use crate::broker::Broker;
@@ -20,6 +21,8 @@ pub struct Services {
     pub tokens: ReloadableAuthenticator,
     /// Reads the members of channels, and knows the revoked tokens.
     pub broker: Broker,
+    /// The messages of sessions for the inbox.
+    pub sends: SendQueues,
     /// Decides whether revocations may be unknown.
     pub staleness: Staleness,
     /// The hub of the same thread.
