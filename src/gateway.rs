@@ -31,10 +31,10 @@ use crate::http::{self, AdminState, ApiKey, CurrentKey, InstanceInfo, Readiness}
 use crate::hub::Hubs;
 use crate::hub::messages::Drain;
 use crate::metrics::Metrics;
-use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::SessionLimits;
 use crate::session::staleness::Staleness;
+use crate::session::{SendQueues, Services};
 use crate::settings::{AuthKind, Profile, Settings, SettingsErrors, format_duration, plain_io};
 use crate::socket::limits::ConnectionLimiter;
 use crate::socket::listener;
@@ -135,6 +135,7 @@ impl Gateway {
                     opaque: opaque.clone(),
                     hub: hubs.start_here(&broker, hub_limits.clone(), &metrics),
                     broker: broker.clone(),
+                    sends: SendQueues::default(),
                     staleness: staleness.clone(),
                     metrics: metrics.clone(),
                 }),

@@ -19,7 +19,7 @@ use super::heartbeat::HeartbeatTimer;
 use super::history::read_history;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
-use super::sends::{SendQueue, count, send};
+use super::sends::{count, send};
 use super::services::Services;
 use crate::auth::TokenAnswer;
 use crate::broker::InboxSendError;
@@ -44,8 +44,6 @@ pub struct Session {
     /// Lets the hub find the outbox.
     registration: OutboxRegistration,
     permit: SessionPermit,
-    /// The messages for the inbox; `None` until the first one.
-    sends: Option<Box<SendQueue>>,
 }
 
 impl Session {
@@ -75,7 +73,6 @@ impl Session {
             registration: outbox_registry::register(outbox.clone()),
             outbox,
             permit: SessionPermit::Unidentified(permit),
-            sends: None,
         }
     }
 
@@ -109,7 +106,6 @@ impl Session {
             session,
             outbox: &self.outbox,
             permit: &mut self.permit,
-            sends: &mut self.sends,
             context,
             accepted,
         };
@@ -123,9 +119,9 @@ impl Session {
 
     /// The message that was being sent has this outcome: answers it and sends the next one.
     fn on_sent(&mut self, outcome: Result<(), InboxSendError>, context: &mut WebsocketContext<Self>) {
-        let Some(queue) = &mut self.sends else { return };
         count(&self.services.metrics, &outcome);
-        let after = queue.finish(outcome, rand::random());
+        let after = self.services.sends.finish(self.conversation.session(), outcome);
+        let Some(after) = after else { return };
         if let Some(next) = after.next {
             spawn_send(&self.services, self.conversation.session(), &self.permit, next, context);
         }
@@ -160,7 +156,6 @@ struct ActorPorts<'a> {
     session: SessionId,
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
-    sends: &'a mut Option<Box<SendQueue>>,
     context: &'a mut WebsocketContext<Session>,
     /// The token that the session uses from now on.
     accepted: Option<AcceptedToken>,
@@ -206,7 +201,7 @@ impl SessionPorts for ActorPorts<'_> {
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
-        if let Some(message) = self.sends.get_or_insert_default().push(message) {
+        if let Some(message) = self.services.sends.push(self.session, message) {
             spawn_send(self.services, self.session, self.permit, message, self.context);
         }
         None
@@ -286,6 +281,7 @@ impl Drop for Session {
         let session = self.conversation.session();
         // The hub starts no more work for a closed outbox.
         self.outbox.finish();
+        self.services.sends.remove(session);
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());
         // Without a code, no Close frame was sent, or one without a code.

@@ -27,6 +27,7 @@ pub(crate) mod sends;
 mod services;
 pub mod staleness;
 
+pub use self::sends::SendQueues;
 pub use self::services::Services;
 
 /// The `target` of every log line about a session, in every file. Operators filter by it.

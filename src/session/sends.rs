@@ -1,6 +1,7 @@
 //! The messages of one session for the inbox. They are sent one after the other, which keeps their order.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 
 use crate::broker::{Broker, InboxMessage, InboxSendError};
 use crate::metrics::{Metrics, SendResult};
@@ -19,6 +20,37 @@ pub(crate) struct SendQueue {
     current: Option<Box<str>>,
     /// How often in a row the inbox was full.
     full_count: u32,
+}
+
+/// The queues of the sessions of one worker thread that wait for an answer.
+#[derive(Debug, Default)]
+pub struct SendQueues(RefCell<HashMap<SessionId, SendQueue>>);
+
+impl SendQueues {
+    /// Adds a message of a session. Returns it if it is to be sent now.
+    pub(super) fn push(&self, session: SessionId, message: ClientMessage) -> Option<ClientMessage> {
+        self.0.borrow_mut().entry(session).or_default().push(message)
+    }
+
+    /// The message that a session was sending has this outcome.
+    pub(super) fn finish(
+        &self,
+        session: SessionId,
+        outcome: Result<(), InboxSendError>,
+    ) -> Option<AfterSend> {
+        let mut queues = self.0.borrow_mut();
+        let queue = queues.get_mut(&session)?;
+        let after = queue.finish(outcome, rand::random());
+        if queue.is_idle() {
+            queues.remove(&session);
+        }
+        Some(after)
+    }
+
+    /// A session has ended.
+    pub(super) fn remove(&self, session: SessionId) {
+        self.0.borrow_mut().remove(&session);
+    }
 }
 
 /// What follows an answer of the broker.
@@ -55,6 +87,11 @@ impl SendQueue {
         let next = self.waiting.pop_front();
         self.current = next.as_ref().map(|message| message.id.clone());
         AfterSend { answers: ids.into_iter().map(|id| (id, outcome)).collect(), next }
+    }
+
+    /// Whether a new queue would do the same.
+    fn is_idle(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty() && self.full_count == 0
     }
 
     fn answer_of(&mut self, error: &InboxSendError, random: f64) -> SendError {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use actix::Addr;
 
+use super::sends::SendQueues;
 use super::staleness::Staleness;
 use crate::auth::opaque::OpaqueTokens;
 use crate::auth::{ReloadableAuthenticator, Verification};
@@ -26,6 +27,8 @@ pub struct Services {
     pub opaque: Option<OpaqueTokens>,
     /// Reads the members and histories of channels, and knows the revoked tokens.
     pub broker: Broker,
+    /// The messages of sessions for the inbox.
+    pub sends: SendQueues,
     /// Decides whether revocations may be unknown.
     pub staleness: Staleness,
     /// The hub of the same thread.
