@@ -75,6 +75,16 @@ fn assert_ordered(server: &Value, latency: &str) {
 }
 
 #[test]
+fn signals_reach_every_other_socket_beside_messages() {
+    let report = report("signal", &["--baseline", "--typists", "8", "--rate", "16"]);
+    for server in [&report["gateway"], &report["baseline"]] {
+        assert_eq!((figure(server, "signals"), figure(server, "delivered_percent")), (8.0, 100.0));
+        figure(server, "cpu_us_per_delivery");
+        ["latency", "message", "message_disturbed"].iter().for_each(|name| assert_ordered(server, name));
+    }
+}
+
+#[test]
 fn fanout_delivers_to_every_socket_as_the_baseline_does() {
     let report = report("fanout", &["--baseline", "--redis"]);
     for server in [&report["gateway"], &report["baseline"]] {

@@ -16,7 +16,7 @@ const MAX_SIGNAL_BYTES: usize = 1_024;
 const BURST_RATE: f64 = 100.0;
 /// Signals per second of `signal`, by all typists together.
 const SIGNAL_RATE: f64 = 100.0;
-/// Clients that get the small messages of `burst`, in turn, so that no message waits for another.
+/// Clients that get the small messages of `burst` and `signal`, in turn, so that no message waits for another.
 const WATCHERS: usize = 50;
 
 /// A scenario of the load generator.
@@ -165,9 +165,9 @@ impl BenchArgs {
         matches!(self.scenario, Scenario::Idle | Scenario::Mixed)
     }
 
-    /// The number of clients that get the small messages of `burst`.
+    /// The number of clients that get the small messages of `burst` and `signal`.
     pub(crate) fn watchers(&self) -> usize {
-        if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
+        if matches!(self.scenario, Scenario::Burst | Scenario::Signal) { WATCHERS } else { 0 }
     }
 
     /// Whether clients send signals.

@@ -19,6 +19,8 @@ pub(crate) const PHASES: usize = 5;
 pub(crate) const CONNECTING: u8 = 0;
 /// A run fails when nothing changes for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After this long without a delivery, no more signals arrive.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often a waiting thread checks a count, unless a delivery wakes it earlier.
 const COUNT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -103,6 +105,11 @@ impl ClientCounts {
         self.awaited.store(u64::MAX, SeqCst);
         is_complete
     }
+
+    /// Waits for this number of deliveries, or until no more arrive.
+    pub(crate) fn wait_until_quiet(&self, count: u64) {
+        wait(count, || self.delivered(), || QUIET, COUNT_CHECK_INTERVAL);
+    }
 }
 
 /// Waits until a count reaches `goal`; false if the count does not change within a timeout.
@@ -122,6 +129,8 @@ fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, inte
 pub(crate) struct Clients {
     pub(crate) counts: Arc<ClientCounts>,
     resumes: bool,
+    /// The number of threads that share the first clients.
+    step: usize,
     threads: Vec<WorkerThread>,
 }
 
@@ -159,7 +168,7 @@ impl Clients {
             let id = id.recv().unwrap_or_default();
             started.push(WorkerThread { orders: sender, waker, id, handle });
         }
-        Ok(Self { counts, resumes, threads: started })
+        Ok(Self { counts, resumes, step: threads, threads: started })
     }
 
     pub(crate) fn send(&self, order: impl Fn(&mut Worker) + Clone + Send + 'static) {
@@ -170,12 +179,12 @@ impl Clients {
         }
     }
 
-    /// Writes a frame to the socket of a client. Only while all clients are in the first range of [`start`](Self::start).
+    /// Writes a frame to the socket of a client that is not a watcher.
     pub(crate) fn send_frame(&self, index: usize, frame: Vec<u8>) {
-        let count = self.threads.len();
-        let thread = &self.threads[index % count];
+        let step = self.step;
+        let thread = &self.threads[index % step];
         // Fails if the thread has ended, which it has reported.
-        let _ = thread.orders.send(Box::new(move |worker| worker.write(index / count, &frame)));
+        let _ = thread.orders.send(Box::new(move |worker| worker.write(index / step, &frame)));
         let _ = thread.waker.wake();
     }
 

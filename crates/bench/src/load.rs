@@ -19,8 +19,6 @@ const TRIAL: Duration = Duration::from_secs(3);
 /// The approximate number of deliveries in flight in the trial: enough to keep all threads busy without long queues.
 const TRIAL_DELIVERIES: usize = 1_000;
 const TRIAL_PHASE: u8 = 4;
-/// The time until the last signals have arrived.
-const SIGNALS_SETTLE: Duration = Duration::from_millis(500);
 
 /// The messages of one phase of a run.
 #[derive(Debug, Clone, Copy)]
@@ -118,18 +116,19 @@ impl ScenarioRun<'_> {
         Ok(PublishReport { publications, expected, deliveries, latencies, used })
     }
 
-    /// Has the first `typists` clients send signals in turn, and calls `also` for each. The baseline writes each signal to
-    /// all sockets.
+    /// Has the first `typists` clients send signals in turn. The baseline writes each signal to all sockets. For each
+    /// signal, `also` may publish messages; it returns their number.
     pub(crate) fn send_signals(
         &mut self,
         load: Load,
         typists: usize,
         channel: &str,
-        mut also: impl FnMut(&mut Self, u64),
+        mut also: impl FnMut(&mut Self, u64) -> u64,
     ) -> Result<PublishReport, BenchError> {
         let progress = ProgressLine::start(self, "sending signals", Goal::Time(load.time));
         let (before, sockets) = (self.usage(), self.arguments.sockets);
-        let (mut publications, mut expected) = (0, 0);
+        let delivered = self.clients.counts.delivered();
+        let (mut publications, mut expected, mut messages) = (0, 0, 0);
         let add = |run: &mut Self, at_us: u64| {
             let typist = publications as usize % typists;
             let signal = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
@@ -144,12 +143,11 @@ impl ScenarioRun<'_> {
                 expected += sockets as u64 - 1;
             }
             publications += 1;
-            also(run, at_us);
-            0
+            messages += also(run, at_us);
+            delivered + expected + messages
         };
         self.publish_at_rate(load.time, load.rate.unwrap_or(1.0), add)?;
-        // Some signals never arrive, so their number says nothing about the end.
-        std::thread::sleep(SIGNALS_SETTLE);
+        self.clients.counts.wait_until_quiet(delivered + expected + messages);
         let used = self.used_since(&before);
         drop(progress);
         let (deliveries, latencies) = (self.deliveries(load.phase), self.clients.latencies(load.phase));

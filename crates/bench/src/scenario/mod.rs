@@ -24,7 +24,7 @@ pub(crate) fn channels(arguments: &BenchArgs, namespace: &str, index: usize) -> 
         (_, Some(count)) => fanout::channels(namespace, index, arguments.sockets, count),
         (Scenario::Burst, _) => burst::channels(namespace, index, arguments.sockets),
         (Scenario::Mixed, _) => mixed::channels(namespace, index, arguments.sockets),
-        (Scenario::Signal, _) => signal::channels(namespace),
+        (Scenario::Signal, _) => signal::channels(namespace, index, arguments.sockets),
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! `signal`: some sockets of a room send signals to all others, while single users get messages.
+//! `signal`: some sockets of a room send signals to all others, while users outside of the room get messages.
 
 use super::one;
 use crate::BenchError;
@@ -9,13 +9,13 @@ use crate::run::ScenarioRun;
 
 /// The phase of messages during signals.
 const DISTURBED: u8 = 3;
-/// Messages per second, to single users.
+/// Messages per second, to the watchers.
 const MESSAGE_RATE: f64 = 50.0;
 const MESSAGE_BYTES: usize = 128;
 
-/// All clients are in one room.
-pub(crate) fn channels(namespace: &str) -> Vec<String> {
-    vec![room(namespace)]
+/// All clients except the watchers are in one room.
+pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+    if index < sockets { vec![room(namespace)] } else { Vec::new() }
 }
 
 fn room(namespace: &str) -> String {
@@ -25,10 +25,14 @@ fn room(namespace: &str) -> String {
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::DEFAULT)?;
     let (sockets, typists) = (run.arguments.sockets, run.arguments.typists());
+    // They have a thread of their own, so a message does not wait for the generator to read signals.
+    let watchers = run.arguments.watchers();
+    run.connect_range(sockets..sockets + watchers, Pace::InFlight(watchers))?;
+    let watcher = |number: u64| one(sockets + number as usize % watchers);
     run.outcome.plain("typists", "sockets that send signals", typists as f64);
 
     let messages = Load { rate: Some(MESSAGE_RATE), message_bytes: MESSAGE_BYTES, ..run.load(2) };
-    let undisturbed = run.publish(messages, |number| one(number as usize % sockets))?;
+    let undisturbed = run.publish(messages, watcher)?;
     run.outcome.later_quantiles("message", "message latency without signals", &undisturbed);
 
     let signals = run.load(1);
@@ -37,9 +41,11 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let (channel, mut number) = (room(&run.namespace), 0);
     let report = run.send_signals(signals, typists, &channel, |run, at_us| {
         number += 1;
-        if number % every == 0 {
-            run.publish_one(&one(number as usize % sockets), disturbing, at_us);
+        let is_due = number % every == 0;
+        if is_due {
+            run.publish_one(&watcher(number), disturbing, at_us);
         }
+        u64::from(is_due)
     })?;
     let disturbed = run.clients.latencies(DISTURBED);
     run.outcome.quantiles("message_disturbed", "message latency during signals", &disturbed);
