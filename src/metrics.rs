@@ -25,7 +25,7 @@ mod process;
 
 pub use self::labels::{
     AdminRequest, Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyRefusal, Kind, Label,
-    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -90,6 +90,10 @@ pub struct Counters {
     pub publications_dropped: Family<Reason<DropReason>, Counter>,
     /// Publications that the link missed and later read from a history.
     pub publications_repaired: Counter,
+    /// Signals, by what became of them before their delivery.
+    pub signals: Family<ResultLabel<SignalResult>, Counter>,
+    /// Signals for sessions, by whether they were delivered.
+    pub signal_deliveries: Family<ResultLabel<SignalDelivery>, Counter>,
     /// Gaps announced for channels of this replica, by reason.
     pub gaps: Family<Reason<GapReason>, Counter>,
     /// Attempts of clients to resume from a position, by outcome.

@@ -1,15 +1,17 @@
 //! The limits of histories.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::InboxOptions;
+use crate::settings::Namespaces;
 
-/// The limits of every channel's history.
+/// The limits of histories.
 #[derive(Debug, Clone)]
 pub struct HistoryOptions {
-    /// Messages stored for each channel. Redis trims in blocks and may store a few more.
+    /// Messages stored for each channel, where its namespace sets no size. Redis trims in blocks and may store a few more.
     pub size: usize,
-    /// How long the history of a channel is stored after its last message.
+    /// How long the history of a channel is stored after its last message, where its namespace sets no TTL.
     pub ttl: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
@@ -17,18 +19,34 @@ pub struct HistoryOptions {
     pub memory_bytes: usize,
     /// The limits of the inbox. It shares the idempotency window, and has as many bytes of the memory broker again.
     pub inbox: InboxOptions,
+    /// The options of each namespace.
+    pub namespaces: Arc<Namespaces>,
+}
+
+/// The limits of each history of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HistoryLimits {
+    pub(crate) size: usize,
+    pub(crate) ttl_ms: u64,
 }
 
 impl HistoryOptions {
     /// `size` messages for each channel, a TTL of one day, an idempotency window of ten minutes and 64 MiB of memory.
-    pub const fn of_size(size: usize) -> Self {
+    pub fn of_size(size: usize) -> Self {
         Self {
             size,
             ttl: Duration::from_secs(24 * 60 * 60),
             idempotency_window: Duration::from_secs(10 * 60),
             memory_bytes: 64 * 1024 * 1024,
             inbox: InboxOptions { max_entries: 100_000, is_used: false },
+            namespaces: Arc::default(),
         }
+    }
+
+    /// The limits of each history of a namespace.
+    pub(crate) fn limits(&self, namespace: &str) -> HistoryLimits {
+        let (size, ttl) = self.namespaces.history(namespace, self.size, self.ttl);
+        HistoryLimits { size, ttl_ms: milliseconds(ttl) }
     }
 }
 

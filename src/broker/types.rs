@@ -12,11 +12,12 @@ use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::presence::UserPresence;
 use protocol::publication::{PayloadError, Publication};
+use protocol::signal::Signal;
 
 /// Receives the events of one hub.
 pub trait Inbox: Send + Sync + 'static {
-    /// Accepts an event, or refuses it. Only a publication may be refused; the hub then sends a gap to the channel's
-    /// sessions.
+    /// Accepts an event, or refuses it. Only a publication or a signal may be refused. For a publication, the hub then
+    /// sends a gap to the channel's sessions.
     ///
     /// Called under the broker's lock from any thread, also from within
     /// [`Broker::subscribe`](super::Broker::subscribe). It must not block and must not call the broker.
@@ -31,6 +32,8 @@ pub trait Inbox: Send + Sync + 'static {
 pub enum HubEvent {
     /// A publication on a channel that this hub is subscribed to.
     Publication(Arc<Publication>),
+    /// A signal on a channel that this hub is subscribed to. It has no position and no part in any order.
+    Signal(Arc<Signal>),
     /// Answers to calls of [`Broker::subscribe`](super::Broker::subscribe).
     Subscribed(Vec<SubscribeAck>),
     /// Publications on a channel may be missing at this point.
@@ -188,7 +191,7 @@ pub enum HistoryReadError {
     Unreadable,
 }
 
-/// The inbox is full: the publication is dropped and counted, and a gap replaces it.
+/// The inbox is full: the event is dropped and counted. A gap replaces a publication, and nothing replaces a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hub's inbox is full")]
 pub struct InboxFull;

@@ -52,7 +52,11 @@ fn history_options(settings: &Settings) -> HistoryOptions {
         ttl: broker.history_ttl,
         idempotency_window: broker.idempotency_window,
         memory_bytes: broker.max_memory_history_bytes,
-        inbox: InboxOptions { max_entries: 100_000, is_used: true },
+        namespaces: Arc::new(settings.namespaces.clone()),
+        inbox: InboxOptions {
+            max_entries: settings.inbox.max_entries,
+            is_used: settings.namespaces.any(|options| options.send),
+        },
     }
 }
 

@@ -4,16 +4,19 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, WrapFuture as _};
+use actix::{
+    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, SpawnHandle, WrapFuture as _,
+};
 use actix_rt::task::yield_now;
 use bytes::Bytes;
 
 use super::connected::{ConnectedSession, OpenedAt, TokenMark};
 use super::core::{HubAction, HubCore, HubRules};
 use super::drain::DrainSchedule;
+use super::frame_group::FrameGroup;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
-use super::registry::{FrameSink, SessionKey};
+use super::registry::{FrameSink, Offered, SessionKey};
 use crate::broker::{Broker, HubId};
 use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
@@ -33,8 +36,8 @@ pub struct Hub {
     /// Hashes the ids of tokens. Nobody outside can make two ids with one hash.
     pub(super) token_hasher: RandomState,
     is_turn_scheduled: bool,
-    /// The deadline that a timer is set for.
-    armed_deadline: Option<Instant>,
+    /// The deadline that a timer is set for, and the timer.
+    armed_deadline: Option<(Instant, SpawnHandle)>,
     pub(super) draining: Option<DrainSchedule>,
     latency: Arc<Latency>,
     /// The start of the hub. Times at which sessions were opened are stored relative to it.
@@ -89,6 +92,7 @@ impl Hub {
             HubAction::ObserveLatency { received } => self.latency.observe(received.elapsed()),
             HubAction::ReadPresence { read, channel } => self.broker.read_presence(self.id, read, &channel),
             HubAction::CancelPresence(read) => self.broker.cancel_presence(self.id, read),
+            HubAction::Signal(signal) => self.broker.signal(signal),
         }
     }
 
@@ -131,16 +135,19 @@ impl Hub {
         }));
     }
 
-    /// Sets a timer for the next deadline of the core. Deadlines come in order, so a running timer is never too late.
+    /// Sets a timer for the next deadline of the core, unless a timer runs that is not too late.
     fn arm_deadline(&mut self, context: &mut Context<Self>) {
-        let Some(deadline) = self.core.next_deadline().filter(|_| self.armed_deadline.is_none()) else {
-            return;
-        };
-        self.armed_deadline = Some(deadline);
-        context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
+        let Some(deadline) = self.core.next_deadline() else { return };
+        match self.armed_deadline {
+            Some((armed, _)) if armed <= deadline => return,
+            Some((_, timer)) => drop(context.cancel_future(timer)),
+            None => {}
+        }
+        let timer = context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
             hub.armed_deadline = None;
             hub.handle(HubInput::DeadlinePassed, context);
         });
+        self.armed_deadline = Some((deadline, timer));
     }
 }
 
@@ -199,6 +206,10 @@ impl Mailbox for ActorMailbox {
 impl FrameSink for Outbox {
     fn send(&self, frame: Bytes) -> bool {
         self.push(frame) == Pushed::Accepted
+    }
+
+    fn offer(&self, frames: &FrameGroup) -> Offered {
+        Self::offer(self, frames.bytes(), frames.ends()).map_or(Offered::Closed, Offered::Sent)
     }
 
     fn close_too_slow(&self) {

@@ -5,6 +5,7 @@
 //!
 //! - `presence`: the state of the user of `online:<user>`, for its subscribers.
 //! - `rooms`: the channels of namespaces with presence or occupancy.
+//! - `signals`: signals from sessions to the broker, and from the broker to sessions.
 //! - `requests`: the requests of sessions that are not complete.
 //! - `budget`: the limit of the messages from histories that one request receives.
 //! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
@@ -21,6 +22,7 @@ use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
 use super::registry::{EndedSubscription, FanoutOutcome, FrameReceiver, FrameSink, Registry, SessionKey};
+use super::signals::SignalScheduler;
 use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, LocalReport, ReadId, RecoveryLimits};
 use crate::metrics::{DropReason, Metrics};
 use crate::settings::Namespaces;
@@ -28,12 +30,14 @@ use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 use protocol::{SessionId, Variant, Version};
 
 mod budget;
 mod presence;
 mod requests;
 mod rooms;
+mod signals;
 mod subscribing;
 
 /// The rules of a hub.
@@ -53,6 +57,8 @@ pub struct HubRules {
     pub reports_users: bool,
     /// The options of channels; `None`: no namespace has presence or occupancy.
     pub namespaces: Option<Arc<Namespaces>>,
+    /// The options of channels; `None`: no namespace has signals.
+    pub signal_namespaces: Option<Arc<Namespaces>>,
 }
 
 impl HubRules {
@@ -65,7 +71,12 @@ impl HubRules {
             turn_bytes: TURN_BYTES,
             reports_users: false,
             namespaces: None,
+            signal_namespaces: None,
         }
+    }
+
+    fn has_signals(&self, namespace: &str) -> bool {
+        self.signal_namespaces.as_ref().is_some_and(|namespaces| namespaces.options(namespace).signals)
     }
 }
 
@@ -110,6 +121,8 @@ pub enum HubAction {
     },
     /// Cancel a read of a user's presence.
     CancelPresence(ReadId),
+    /// Send a signal to the sessions of its channel on every replica.
+    Signal(Arc<Signal>),
 }
 
 /// The state of a hub: sessions, their subscriptions, and their pending requests.
@@ -124,6 +137,7 @@ pub struct HubCore<S> {
     presence_reads: PresenceReads,
     rooms: Rooms,
     fanouts: FanoutScheduler<S>,
+    signals: SignalScheduler<S>,
     inbox_budget: Arc<InboxBudget>,
     metrics: Metrics,
     link_is_up: bool,
@@ -142,6 +156,7 @@ impl<S: FrameSink> HubCore<S> {
             presence_reads: PresenceReads::default(),
             rooms: Rooms::new(rules.namespaces.clone()),
             fanouts: FanoutScheduler::new(rules.turn_bytes),
+            signals: SignalScheduler::new(rules.turn_bytes),
             inbox_budget,
             metrics: metrics.clone(),
             link_is_up: false,
@@ -185,8 +200,9 @@ impl<S: FrameSink> HubCore<S> {
         // `on_refused` counts those.
         let before = self.registry.subscription_count();
         match input {
+            HubInput::Broker(HubEvent::Signal(signal)) => return self.on_signal(now, signal),
             HubInput::Broker(event) => return self.on_event(event, actions),
-            HubInput::FanoutTurn => return self.on_fanout_turn(actions),
+            HubInput::FanoutTurn => return self.on_fanout_turn(now, actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
                 let Some(session) = self.open_key(session) else { return };
@@ -205,6 +221,7 @@ impl<S: FrameSink> HubCore<S> {
                     .filter_map(|channel| {
                         let flushed = self.fanouts.flush(session, channel);
                         self.count_fanout(flushed);
+                        self.signals.unsubscribe(session, channel);
                         self.leave_room(session, channel, actions);
                         self.registry.unsubscribe(session, channel)
                     })
@@ -221,8 +238,7 @@ impl<S: FrameSink> HubCore<S> {
                 self.metrics.publications_delivered.inc_by(delivered);
                 self.send_counts(session, channel.as_ref());
             }
-            // Signals are not delivered yet.
-            HubInput::Signal { .. } => {}
+            HubInput::Signal { session, signal } => return self.send_signal(session, signal, actions),
             HubInput::Leave { session } => self.on_leave(session, actions),
         }
         self.metrics.subscriptions.inc_by(self.registry.subscription_count() as i64 - before as i64);
@@ -231,6 +247,8 @@ impl<S: FrameSink> HubCore<S> {
     fn on_event(&mut self, event: HubEvent, actions: &mut Vec<HubAction>) {
         match event {
             HubEvent::Publication(publication) => self.on_publication(publication, actions),
+            // Signals need the time; `on` handles them.
+            HubEvent::Signal(_) => {}
             HubEvent::Subscribed(acks) => acks.into_iter().for_each(|ack| self.on_ack(ack, actions)),
             HubEvent::Gap { channel, reason, position } => self.on_gap(channel, reason, position, actions),
             HubEvent::Link { is_up } => self.on_link(is_up, actions),
@@ -244,17 +262,19 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Whether [`HubInput::FanoutTurn`] is due, after other work on this thread.
     pub fn has_fanouts(&self) -> bool {
-        !self.fanouts.is_empty()
+        !self.fanouts.is_empty() || self.signals.has_turns()
     }
 
     /// The time at which [`HubInput::DeadlinePassed`] is due. An early input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.requests.next_deadline()
+        let deadlines = self.requests.next_deadline().into_iter().chain(self.signals.next_deadline());
+        deadlines.min()
     }
 
     fn on_leave(&mut self, session: SessionId, actions: &mut Vec<HubAction>) {
         let Some(key) = self.sessions.remove(&session) else { return };
         self.fanouts.remove(key);
+        self.signals.remove(key);
         if self.registry.user_channel(key).is_some() {
             self.metrics.sessions.dec();
         }
@@ -362,8 +382,11 @@ impl<S: FrameSink> HubCore<S> {
         self.repeat_presence(&channel, actions);
     }
 
-    /// Writes the next part of a long fan-out.
-    fn on_fanout_turn(&mut self, actions: &mut Vec<HubAction>) {
+    /// Writes the next part of a long fan-out, or signals if there is none: signals wait for messages.
+    fn on_fanout_turn(&mut self, now: Instant, actions: &mut Vec<HubAction>) {
+        if self.fanouts.is_empty() {
+            return self.run_signal_turn(now);
+        }
         let outcome = self.fanouts.run_turn();
         actions.extend(outcome.received.into_iter().map(|received| HubAction::ObserveLatency { received }));
         self.count_fanout(outcome.fanout);

@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 /// The queue of a hub's inputs, in order.
 pub trait Mailbox: Send + Sync + 'static {
@@ -22,7 +23,7 @@ pub trait Mailbox: Send + Sync + 'static {
 /// A byte budget before a hub's mailbox, which is the queue itself.
 ///
 /// An actor's mailbox counts messages, and a full one blocks or drops silently. This inbox counts the bytes of the
-/// queued publications, and refuses a publication that does not fit with an error. Other events are few and always
+/// queued publications and signals, and refuses one that does not fit with an error. Other events are few and always
 /// accepted.
 #[derive(Debug)]
 pub struct HubInbox<M> {
@@ -91,6 +92,20 @@ impl InboxBudget {
         Ok(())
     }
 
+    /// Counts a signal, or refuses it. The hub must [release](Self::release) its bytes. The second half of the inbox is
+    /// for publications.
+    fn accept_signal(&self, signal: &Signal) -> bool {
+        let bytes = signal.queued_bytes();
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= self.limit_bytes / 2;
+        if fits {
+            self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
+        } else {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
     /// Whether the gap of a channel is queued.
     fn has_queued_gap(&self, channel: &ChannelName) -> bool {
         self.queued_gap_count.load(Ordering::Acquire) > 0 && self.queued_gaps.lock().contains(channel)
@@ -128,6 +143,11 @@ impl<M: Mailbox> Inbox for HubInbox<M> {
                 Metrics::count(&self.budget.metrics.gaps, reason);
                 self.mailbox.push(HubInput::Broker(HubEvent::Gap { channel, reason, position: None }));
             }
+            return Err(InboxFull);
+        }
+        if let HubEvent::Signal(signal) = &event
+            && !self.budget.accept_signal(signal)
+        {
             return Err(InboxFull);
         }
         // The queued gap covers this one: no publication of the channel was accepted between the two.

@@ -3,8 +3,10 @@
 //! # Layout, lowest first
 //!
 //! - [`messages`]: the messages that a hub receives, and those it sends to sessions.
+//! - [`frame_group`]: several frames for one write.
 //! - [`registry`]: stores sessions and subscriptions, and finds the receivers of a publication.
 //! - `fanout`: writes long fan-outs in turns.
+//! - `signals`: collects signals, and writes those of one channel together.
 //! - [`inbox`]: the byte budget of the publications in the hub's mailbox.
 //! - [`core`]: decides what a hub does, including the recovery of missed messages.
 //! - [`actor`]: performs the decisions of the core.
@@ -20,11 +22,13 @@ pub mod control;
 pub mod core;
 mod drain;
 mod fanout;
+pub mod frame_group;
 pub mod inbox;
 pub mod messages;
 #[cfg(test)]
 mod recorder;
 pub mod registry;
+mod signals;
 
 pub use self::actor::{Hub, HubLimits};
 pub use self::admin::{HubTimeout, Hubs};

@@ -20,6 +20,7 @@ pub use self::deliver::{FanoutOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 pub use self::wanted_history::WantedHistory;
+use super::frame_group::FrameGroup;
 use crate::broker::BrokerCallId;
 use protocol::channel::ChannelName;
 use protocol::cursor::ChannelCursor;
@@ -37,12 +38,26 @@ mod wanted_history;
 pub trait FrameSink: Clone {
     /// Sends a prepared frame. Returns `false` if the session is closing.
     fn send(&self, frame: Bytes) -> bool;
+    /// Sends frames that are worthless later: those that cannot be sent now are dropped.
+    fn offer(&self, frames: &FrameGroup) -> Offered {
+        let sent = frames.frames().take_while(|frame| self.send(frame.clone())).count();
+        if sent == 0 { Offered::Closed } else { Offered::Sent(sent) }
+    }
     /// Ends the session because it is too slow.
     fn close_too_slow(&self);
     /// Whether the session has ended. The hub may not have processed its Leave yet.
     fn is_closed(&self) -> bool {
         false
     }
+}
+
+/// The outcome of [`FrameSink::offer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// This many frames are sent. If others are left, the session reads too slowly for them.
+    Sent(usize),
+    /// The session is closing.
+    Closed,
 }
 
 /// Identifies a session in the registry. The key is reused after the session has left.

@@ -92,6 +92,9 @@ impl Counters {
                 "publications_repaired",
                 "Publications that the link missed and read from a history",
             ),
+            signals: all.register_new("signals", "Signals, by what became of them before their delivery"),
+            signal_deliveries: all
+                .register_new("signal_deliveries", "Signals for sessions, by whether they were delivered"),
             gaps: all.register_new("gaps", "Gaps announced for channels, by reason"),
             recoveries: all.register_new("recoveries", "Attempts to continue from a position, by outcome"),
             history_reads: all

@@ -19,12 +19,14 @@ use super::heartbeat::HeartbeatTimer;
 use super::history::read_history;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
+use super::sends::{SendQueue, count, send};
 use super::services::Services;
+use crate::broker::InboxSendError;
 use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
-use protocol::client_message::{ClientMessage, SendError};
+use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::history_page::HistoryQuery;
@@ -41,6 +43,8 @@ pub struct Session {
     /// Lets the hub find the outbox.
     registration: OutboxRegistration,
     permit: SessionPermit,
+    /// The messages for the inbox; `None` until the first one.
+    sends: Option<Box<SendQueue>>,
 }
 
 impl Session {
@@ -70,6 +74,7 @@ impl Session {
             registration: outbox_registry::register(outbox.clone()),
             outbox,
             permit: SessionPermit::Unidentified(permit),
+            sends: None,
         }
     }
 
@@ -82,6 +87,7 @@ impl Session {
             session,
             outbox: &self.outbox,
             permit: &mut self.permit,
+            sends: &mut self.sends,
             context,
             accepted: None,
         };
@@ -91,6 +97,19 @@ impl Session {
             self.services.hub.do_send(TokenAccepted { session, token });
         }
         self.arm_heartbeat(now, context);
+    }
+
+    /// The message that was being sent has this outcome: answers it and sends the next one.
+    fn on_sent(&mut self, outcome: Result<(), InboxSendError>, context: &mut WebsocketContext<Self>) {
+        let Some(queue) = &mut self.sends else { return };
+        count(&self.services.metrics, &outcome);
+        let after = queue.finish(outcome, rand::random());
+        if let Some(next) = after.next {
+            spawn_send(&self.services, self.conversation.session(), &self.permit, next, context);
+        }
+        for (id, outcome) in after.answers {
+            self.handle_input(Input::Sent { id, outcome }, context);
+        }
     }
 
     /// Arms the timer for the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.
@@ -119,6 +138,7 @@ struct ActorPorts<'a> {
     session: SessionId,
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
+    sends: &'a mut Option<Box<SendQueue>>,
     context: &'a mut WebsocketContext<Session>,
     /// The token that the session uses from now on.
     accepted: Option<AcceptedToken>,
@@ -154,8 +174,11 @@ impl SessionPorts for ActorPorts<'_> {
         None
     }
 
-    fn send_message(&mut self, ClientMessage { id, .. }: ClientMessage) -> Option<Input<'static>> {
-        Some(Input::Sent { id, outcome: Err(SendError::Unavailable) })
+    fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
+        if let Some(message) = self.sends.get_or_insert_default().push(message) {
+            spawn_send(self.services, self.session, self.permit, message, self.context);
+        }
+        None
     }
 
     fn read_history(&mut self, query: HistoryQuery) -> Option<Input<'static>> {
@@ -164,6 +187,20 @@ impl SessionPorts for ActorPorts<'_> {
         self.context.spawn(read.map(|answer, session, context| session.handle_input(answer, context)));
         None
     }
+}
+
+/// Sends a message to the inbox, and handles the outcome.
+fn spawn_send(
+    services: &Services,
+    session: SessionId,
+    permit: &SessionPermit,
+    message: ClientMessage,
+    context: &mut WebsocketContext<Session>,
+) {
+    // A session that has not identified sends nothing.
+    let user = permit.user().unwrap_or_default().into();
+    let sending = wrap_future::<_, Session>(send(services.broker.clone(), user, session, message));
+    context.spawn(sending.map(|outcome, session, context| session.on_sent(outcome, context)));
 }
 
 impl Actor for Session {

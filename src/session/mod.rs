@@ -8,6 +8,7 @@
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
 //! - `members`: reads the members of channels. `history`: reads pages of their histories.
+//! - `sends`: sends messages to the inbox, in their order.
 //! - [`staleness`]: whether revocations may be unknown.
 //! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
 //! - `clock`: reads the clocks for a session.
@@ -22,6 +23,7 @@ pub mod heartbeat;
 mod history;
 pub mod limits;
 mod members;
+pub(crate) mod sends;
 mod services;
 pub mod staleness;
 

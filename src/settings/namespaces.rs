@@ -116,15 +116,30 @@ impl Namespaces {
     /// The options of a namespace: its own, or those of `[namespaces.default]`. `online` has only the history of
     /// `[broker]`.
     pub fn options(&self, namespace: &str) -> NamespaceSettings {
+        self.resolve(namespace, self.history)
+    }
+
+    /// The size and TTL of the histories of a namespace; `size` and `ttl` are those of `[broker]`.
+    pub fn history(&self, namespace: &str, size: usize, ttl: Duration) -> (usize, Duration) {
+        let options = self.resolve(namespace, BrokerHistory { size, ttl });
+        (options.history_size, options.history_ttl)
+    }
+
+    /// The name of the section with the options of a namespace. `online` counts as a section.
+    pub fn section<'a>(&self, namespace: &'a str) -> &'a str {
+        if namespace == "online" || self.entries.contains_key(namespace) { namespace } else { "default" }
+    }
+
+    fn resolve(&self, namespace: &str, history: BrokerHistory) -> NamespaceSettings {
         let mut options = match namespace {
             "online" => NamespaceSettings::default(),
             _ => self.own_or_default(namespace),
         };
         if options.history_size == 0 {
-            options.history_size = self.history.size;
+            options.history_size = history.size;
         }
         if options.history_ttl.is_zero() {
-            options.history_ttl = self.history.ttl;
+            options.history_ttl = history.ttl;
         }
         if self.public.contains(namespace) {
             options.subscribe = SubscribeRule::Public;
@@ -154,12 +169,6 @@ impl Namespaces {
         self.public.iter().map(String::as_str)
     }
 
-    /// These namespaces where `[broker]` has another history than by default.
-    pub fn with_history(mut self, size: usize, ttl: Duration) -> Self {
-        self.history = BrokerHistory { size, ttl };
-        self
-    }
-
     /// Resolves what the entries leave to `[broker]`, and takes over the shorthand of `subscribe = "public"`.
     pub(super) fn complete(&mut self, broker: &BrokerSettings, public: &[String]) {
         self.history = BrokerHistory { size: broker.history_size, ttl: broker.history_ttl };
@@ -172,77 +181,10 @@ impl Namespaces {
     pub fn any(&self, is_such: impl Fn(NamespaceSettings) -> bool) -> bool {
         self.entries.values().any(|options| is_such(*options))
     }
-
-    /// A short hash that is equal on replicas that treat each channel alike: entries without an effect do not count.
-    ///
-    /// Replicas of different versions compare it, so a new option must not change the hash where it is not used.
-    pub fn fingerprint(&self) -> String {
-        let reports =
-            |options: NamespaceSettings| Reports { presence: options.presence, occupancy: options.occupancy };
-        let default = reports(self.options("default"));
-        let has_effect = |name: &str, options: &Reports| match name {
-            "default" => *options != Reports::default(),
-            _ => *options != default,
-        };
-        let all = self.entries.iter().map(|(name, options)| (name, reports(*options)));
-        let effective: BTreeMap<_, _> = all.filter(|(name, options)| has_effect(name, options)).collect();
-        // Serialising these fields cannot fail.
-        let text = serde_json::to_string(&effective).unwrap_or_default();
-        format!("{:08x}", fnv1a(text.as_bytes()))
-    }
-}
-
-/// The options that the fingerprint covers.
-#[derive(Default, PartialEq, Serialize)]
-struct Reports {
-    presence: RoomPresence,
-    occupancy: bool,
-}
-
-/// FNV-1a of 32 bits. The hash of the standard library may change between versions of Rust.
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 impl FromIterator<(String, NamespaceSettings)> for Namespaces {
     fn from_iter<I: IntoIterator<Item = (String, NamespaceSettings)>>(entries: I) -> Self {
         Self { entries: entries.into_iter().collect(), ..Self::default() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fingerprint(entries: &[(&str, RoomPresence, bool)]) -> String {
-        let entry = |&(name, presence, occupancy): &(&str, _, _)| {
-            (name.to_owned(), NamespaceSettings { presence, occupancy, ..Default::default() })
-        };
-        Namespaces::from_iter(entries.iter().map(entry)).fingerprint()
-    }
-
-    #[test]
-    fn the_fingerprint_is_the_same_in_every_version() {
-        assert_eq!([fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
-        assert_eq!(fingerprint(&[]), format!("{:08x}", fnv1a(b"{}")));
-        let text =
-            r#"{"list":{"presence":"off","occupancy":true},"room":{"presence":"members","occupancy":false}}"#;
-        let rooms = [("room", RoomPresence::Members, false), ("list", RoomPresence::Off, true)];
-        assert_eq!(fingerprint(&rooms), format!("{:08x}", fnv1a(text.as_bytes())));
-    }
-
-    #[test]
-    fn the_fingerprint_ignores_entries_without_an_effect() {
-        use RoomPresence::{Count, Off};
-        assert_eq!(fingerprint(&[("default", Off, false), ("room", Off, false)]), fingerprint(&[]));
-        let counted = fingerprint(&[("default", Count, false)]);
-        assert_eq!(fingerprint(&[("default", Count, false), ("room", Count, false)]), counted);
-        let others = [
-            fingerprint(&[]),
-            fingerprint(&[("default", Count, true)]),
-            fingerprint(&[("room", Count, false)]),
-            fingerprint(&[("default", Count, false), ("room", Off, false)]),
-        ];
-        assert!(!others.contains(&counted), "{counted}: {others:?}");
     }
 }

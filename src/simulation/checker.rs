@@ -147,6 +147,15 @@ impl Checker {
         self.is_subscribed.then_some(()).ok_or_else(|| "a gap on a channel without a subscription".to_owned())
     }
 
+    /// Handles a signal, which changes nothing.
+    pub(super) fn on_signal(&self, is_of_another: bool) -> CheckResult {
+        match (self.is_subscribed, is_of_another) {
+            (true, true) => Ok(()),
+            (false, _) => Err("a signal on a channel without a subscription".to_owned()),
+            (_, false) => Err("a signal of the session itself".to_owned()),
+        }
+    }
+
     pub(super) fn on_left(&mut self) {
         self.is_subscribed = false;
         self.awaited_last = (0, 0);

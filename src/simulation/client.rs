@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::checker::Checker;
+use super::sends::{ClientSends, SessionSends};
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::FrameSink;
 use protocol::SessionId;
@@ -24,6 +25,7 @@ pub(super) struct SimulatedClient {
     pub(super) is_leaving: Vec<bool>,
     /// Whether a subscription was refused and is retried later, by channel.
     pub(super) is_refused: Vec<bool>,
+    pub(super) sends: ClientSends,
     pub(super) session: Option<SimulatedSession>,
     /// How many of the last messages the client asks for with each subscription; 0: it does not ask.
     pub(super) last: u32,
@@ -35,6 +37,7 @@ pub(super) struct SimulatedSession {
     pub(super) replica: usize,
     pub(super) hub: usize,
     pub(super) conversation: Conversation,
+    pub(super) sends: SessionSends,
     pub(super) socket: Socket,
     /// Messages from the client to the session.
     pub(super) inbound: VecDeque<String>,
@@ -114,10 +117,12 @@ pub(super) struct FrameFields<'a> {
     pub(super) channel: Option<&'a str>,
     pub(super) position: Option<&'a str>,
     pub(super) message: Option<u64>,
+    pub(super) signal: Option<&'a str>,
     pub(super) state: Option<&'a str>,
     pub(super) recovered: Option<bool>,
     pub(super) last: Option<u32>,
     pub(super) reason: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
     #[serde(default)]
     pub(super) channels: Vec<ReadyChannel<'a>>,
 }
@@ -156,6 +161,7 @@ impl SimulatedClient {
             wants: vec![true; channels],
             is_leaving: vec![false; channels],
             is_refused: vec![false; channels],
+            sends: ClientSends::default(),
             session: None,
             last,
         }

@@ -10,7 +10,7 @@
 //! - `run`: one run. `plan`: its parameters, drawn from the seed by `rng`. `faults`: injected faults.
 //! - `sessions`, `client`: sessions and their clients. `replica`, `hub`, `connection`, `redis`: the server side.
 //! - `record`: all publications. `checker`: compares them with the messages of a client.
-//! - `reports`: compares the users that a hub reports with its sessions.
+//! - `sends`: messages for the inbox. `reports`: compares the users that a hub reports with its sessions.
 
 mod checker;
 mod client;
@@ -24,6 +24,7 @@ mod replica;
 mod reports;
 mod rng;
 mod run;
+mod sends;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,21 @@ fn checker_finds_a_forgotten_report_of_a_member() {
     assert_found(PlantedBug::ForgottenMember, &["is reported a member, not no member"]);
 }
 
+#[test]
+fn checker_finds_a_message_that_is_stored_twice() {
+    assert_found(PlantedBug::ForgottenReceipt, &["is stored twice"]);
+}
+
+#[test]
+fn checker_finds_an_acknowledgement_before_redis_has_the_message() {
+    assert_found(PlantedBug::EarlyAcknowledgement, &["is acknowledged and was never stored"]);
+}
+
+#[test]
+fn checker_finds_a_message_that_overtakes_a_failed_one() {
+    assert_found(PlantedBug::OvertakenMessage, &["is stored after message"]);
+}
+
 /// The checker must report one of these failures within [`RUNS`] runs. Other failures do not count: a planted bug may
 /// break several promises.
 fn assert_found(planted_bug: PlantedBug, expected: &[&str]) {
@@ -206,7 +222,10 @@ fn rules() -> Rules {
         max_send_bytes: 32_768,
         namespaces: NamespaceRules::new(
             ChannelRules { max_last: 10, ..ChannelRules::default() },
-            [("room".into(), ChannelRules { is_public: true, max_last: 10, ..ChannelRules::default() })],
+            [(
+                "room".into(),
+                ChannelRules { is_public: true, send: true, max_last: 10, ..ChannelRules::default() },
+            )],
         ),
     }
 }

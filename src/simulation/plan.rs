@@ -34,6 +34,12 @@ pub(super) enum PlantedBug {
     ForgottenVacancy,
     /// A hub does not report that the last session of a user has left a channel.
     ForgottenMember,
+    /// `gateway_send` does not check whether it has stored the message before.
+    ForgottenReceipt,
+    /// A session acknowledges a message although Redis did not answer.
+    EarlyAcknowledgement,
+    /// A session sends the messages that wait behind a failed one.
+    OvertakenMessage,
 }
 
 /// The kind of messages on a channel.
@@ -104,6 +110,8 @@ pub(super) struct SimulationPlan {
     pub(super) unanswered_percent: u64,
     /// The percentage of reading commands that Redis refuses.
     pub(super) refused_percent: u64,
+    /// The most entries of the inbox.
+    pub(super) inbox_size: usize,
     pub(super) planted_bug: PlantedBug,
 }
 
@@ -147,6 +155,7 @@ impl SimulationPlan {
             answer_timeout: Duration::from_millis(rng.pick(&[1, 50, 2_000])),
             unanswered_percent: rng.pick(&[0, 0, 5, 30]),
             refused_percent: 0,
+            inbox_size: rng.pick(&[1, 3, 1_000]),
             planted_bug,
         };
         if !is_calm {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::sends::SimulatedInbox;
 use crate::broker::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
@@ -28,6 +29,7 @@ pub(super) struct Server {
 #[derive(Clone, Default)]
 struct RedisData {
     streams: BTreeMap<ChannelName, Stream>,
+    inbox: SimulatedInbox,
     /// The time since which no data was lost.
     marker_ms: Option<u64>,
 }
@@ -59,6 +61,10 @@ impl Server {
         let (data, saved, function) =
             (RedisData::default(), RedisData::default(), PublishFunction::default());
         Self { clock_ms, data, saved, function, history_size, ttl_ms, forbidden: BTreeSet::new() }
+    }
+
+    pub(super) fn inbox(&mut self) -> &mut SimulatedInbox {
+        &mut self.data.inbox
     }
 
     /// Removes the stream if it has expired.

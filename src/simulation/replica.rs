@@ -19,6 +19,8 @@ use crate::metrics::Metrics;
 use protocol::SessionId;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
+use protocol::signal::Signal;
+use protocol::signal_payload::SignalPayload;
 
 /// The maximum number of channels in a batch.
 const MAX_BATCH: usize = 2;
@@ -30,6 +32,8 @@ pub(super) struct Replica {
     may_subscribe: bool,
     may_read: bool,
     pub(super) hubs: Vec<SimulatedHub>,
+    /// Signals that the hubs have sent and the server has not published.
+    signals: Vec<Arc<Signal>>,
     plan: Rc<SimulationPlan>,
 }
 
@@ -76,10 +80,13 @@ impl Replica {
             turn_bytes: plan.turn_bytes,
             reports_users: true,
             namespaces: Some(Arc::new(namespaces())),
+            signal_namespaces: Some(Arc::new(namespaces())),
         };
         let hubs =
             (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules.clone(), plan, metrics)).collect();
-        Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
+        let signals = Vec::new();
+        let plan = Rc::clone(plan);
+        Self { link, connection: None, may_subscribe: false, may_read: false, hubs, signals, plan }
     }
 
     /// The server publishes a message to its subscribers.
@@ -87,6 +94,17 @@ impl Replica {
         if let Some(connection) = self.connection.as_mut().filter(|one| one.subscribed.contains(channel)) {
             connection.pushes.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
         }
+    }
+
+    /// Whether the replica is connected to the server.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// The signals that the replica publishes; none while it is not connected.
+    pub(super) fn take_signals(&mut self) -> Vec<Arc<Signal>> {
+        let signals = std::mem::take(&mut self.signals);
+        if self.connection.is_some() { signals } else { Vec::new() }
     }
 
     /// Whether the replica is subscribed to a channel on the server.
@@ -254,6 +272,7 @@ impl Replica {
                     }
                 }
                 HubAction::ObserveLatency { .. } => {}
+                HubAction::Signal(signal) => self.signals.push(signal),
                 HubAction::ReadPresence { read, channel } => self.link.read_presence(hub.id, read, channel),
                 HubAction::CancelPresence(read) => self.link.cancel_presence(hub.id, read),
             }
@@ -354,8 +373,12 @@ impl Replica {
         let Some(connection) = &mut self.connection else { return };
         match connection.received.pop_front() {
             Some(Delivered::Message(channel, payload)) => {
-                let payload = Payload::parse(payload.as_bytes(), 1_000).unwrap();
-                self.link.receive(channel.as_str(), payload);
+                let payload = payload.as_bytes();
+                if SignalPayload::is_signal(payload) {
+                    self.link.receive_signal(channel.as_str(), SignalPayload::parse(payload, 9).unwrap());
+                    return;
+                }
+                self.link.receive(channel.as_str(), Payload::parse(payload, 1_000).unwrap());
                 self.may_read = true;
             }
             Some(Delivered::Drained) => self.confirmed(),

@@ -28,10 +28,14 @@ pub(super) enum Subject {
 
 /// The options of the channels in a simulation.
 pub(super) fn namespaces() -> Namespaces {
-    let members =
-        NamespaceSettings { presence: RoomPresence::Members, occupancy: true, ..Default::default() };
+    let room = NamespaceSettings {
+        presence: RoomPresence::Members,
+        occupancy: true,
+        signals: true,
+        ..Default::default()
+    };
     let count = NamespaceSettings { presence: RoomPresence::Count, occupancy: false, ..Default::default() };
-    [("room".to_owned(), members), ("all".to_owned(), count)].into_iter().collect()
+    [("room".to_owned(), room), ("all".to_owned(), count)].into_iter().collect()
 }
 
 impl ReportChecker {

@@ -12,6 +12,7 @@ use super::record::{ChannelRecord, RecordedPublication, Retention};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
 use super::rng::SimulationRng;
+use super::sends::SentMessage;
 use crate::broker::link::ReadErrorKind;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -44,6 +45,10 @@ pub(super) struct SimulationRun {
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<SimulatedClient>,
     pub(super) sessions: u128,
+    /// Messages for the inbox whose gateway did not wait until Redis executed the call.
+    pub(super) late_calls: Vec<SentMessage>,
+    /// The messages that the backend has processed, in their order.
+    pub(super) processed: Vec<SentMessage>,
     pub(super) metrics: Metrics,
     /// The actors that currently perform no steps.
     stalled: [bool; 8],
@@ -58,6 +63,12 @@ enum SimulationStep {
     Session(usize),
     Read(usize),
     Connect(usize),
+    /// Redis executes the call of a session for the inbox.
+    ExecuteCall(usize),
+    /// The session handles the outcome.
+    FinishCall(usize),
+    ExecuteLateCall,
+    ProcessEntry,
 }
 
 impl SimulationStep {
@@ -70,7 +81,8 @@ impl SimulationStep {
                 ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
             ) => 4 + (replica + hub) % 2,
             Self::Replica(replica, _) => 2 + replica,
-            Self::Session(_) | Self::Connect(_) => 6,
+            Self::Session(_) | Self::Connect(_) | Self::FinishCall(_) => 6,
+            Self::ExecuteCall(_) | Self::ExecuteLateCall | Self::ProcessEntry => 0,
             Self::Read(_) => 7,
         }
     }
@@ -120,6 +132,8 @@ impl SimulationRun {
             replicas: Vec::new(),
             clients: (0..plan.clients).map(|_| SimulatedClient::new(NAMES.len(), plan.last)).collect(),
             sessions: 0,
+            late_calls: Vec::new(),
+            processed: Vec::new(),
             metrics: metrics.clone(),
             stalled: [false; 8],
             is_settling: false,
@@ -154,6 +168,7 @@ impl SimulationRun {
             self.publish(channel, self.plan.kinds[channel] != ChannelKind::Plain);
             self.settle()?;
         }
+        self.check_inbox()?;
         for (number, client) in self.clients.iter().enumerate() {
             for (channel, checker) in client.checkers.iter().enumerate().filter(|(at, _)| client.wants[*at]) {
                 checker
@@ -199,7 +214,13 @@ impl SimulationRun {
         self.perform_step(step).map(|()| true)
     }
 
-    fn steps(&self, steps: &mut Vec<SimulationStep>) {
+    fn steps(&mut self, steps: &mut Vec<SimulationStep>) {
+        if !self.late_calls.is_empty() {
+            steps.push(SimulationStep::ExecuteLateCall);
+        }
+        if self.is_settling && !self.server.inbox().is_empty() {
+            steps.push(SimulationStep::ProcessEntry);
+        }
         let mut replica_steps = Vec::with_capacity(8);
         for (index, replica) in self.replicas.iter().enumerate() {
             replica.steps(self.now, &mut replica_steps);
@@ -212,6 +233,14 @@ impl SimulationRun {
             };
             if !session.inbound.is_empty() || !session.mailbox.is_empty() {
                 steps.push(SimulationStep::Session(index));
+            }
+            if let Some(call) = &session.sends.call {
+                let is_decided = call.is_decided();
+                steps.push(if is_decided {
+                    SimulationStep::FinishCall(index)
+                } else {
+                    SimulationStep::ExecuteCall(index)
+                });
             }
             if session.socket.has_frames() || session.socket.is_closed() {
                 steps.push(SimulationStep::Read(index));
@@ -226,11 +255,16 @@ impl SimulationRun {
                 let failure = self.read_failure();
                 let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
                 self.deliver_events(events);
+                self.publish_signals(replica);
                 return self.check_reports(replica);
             }
             SimulationStep::Session(client) => self.step_session(client),
             SimulationStep::Read(client) => return self.read(client),
             SimulationStep::Connect(client) => self.connect(client),
+            SimulationStep::ExecuteCall(client) => self.execute_call(client),
+            SimulationStep::FinishCall(client) => self.finish_call(client),
+            SimulationStep::ExecuteLateCall => self.execute_late_call(),
+            SimulationStep::ProcessEntry => self.process_entry(),
         }
         Ok(())
     }
@@ -257,8 +291,17 @@ impl SimulationRun {
         self.server.clock_ms += passed;
     }
 
-    /// Publishes, changes a client, or injects a fault.
+    pub(super) fn is_settling(&self) -> bool {
+        self.is_settling
+    }
+
+    /// Publishes, changes a client, or injects a fault. Clients may send messages, and the backend processes some.
     fn disturb(&mut self) -> Result<(), RunFailure> {
+        if self.rng.percent(40) {
+            let client = self.rng.below(self.clients.len());
+            self.send_messages(client);
+            self.process_entry();
+        }
         match self.rng.below(20) {
             0..=10 => {
                 let channel = self.rng.below(NAMES.len());
@@ -307,5 +350,8 @@ impl SimulationRun {
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
         let record = &self.records[channel];
         self.replicas.iter_mut().for_each(|replica| replica.publish(&record.name, &payload));
+        if number % 2 == 0 {
+            self.send_signal(number / 2);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Clients and their sessions: connects, commands, frames and disconnects.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::checker::{CheckResult, Confirmation};
 use super::client::{self, FrameFields, SimulatedClient, SimulatedSession, Socket};
@@ -9,20 +10,24 @@ use super::plan::PlantedBug;
 use super::replica::SessionEvents;
 use super::reports::Subject;
 use super::run::{NAMES, OWN, RunFailure, SimulationRun, trace};
+use super::sends::{SendCall, SessionSends};
 use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
 use crate::session::drive::{SessionPorts, drive, perform};
 use protocol::channel::ChannelName;
-use protocol::client_message::{ClientMessage, SendError};
+use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Conversation, Identity, Input, Token};
 use protocol::history_page::{HistoryError, HistoryQuery};
 use protocol::members::{MembersError, MembersRequest};
 use protocol::position::Position;
+use protocol::signal::ClientSignal;
+use protocol::signal_payload::SignalPayload;
 use protocol::{Now, SessionId, Version};
 
 /// The simulated ports of a session.
 struct SimulatedPorts<'a> {
+    sends: &'a mut SessionSends,
     socket: &'a Socket,
     hub: &'a SimulatedHub,
 }
@@ -53,8 +58,11 @@ impl SessionPorts for SimulatedPorts<'_> {
         Some(Input::Members { id, channel, outcome: Err(MembersError::Unavailable) })
     }
 
-    fn send_message(&mut self, ClientMessage { id, .. }: ClientMessage) -> Option<Input<'static>> {
-        Some(Input::Sent { id, outcome: Err(SendError::Unavailable) })
+    fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
+        if let Some(message) = self.sends.queue.push(message) {
+            self.sends.call = Some(SendCall::new(&message));
+        }
+        None
     }
 
     fn read_history(&mut self, HistoryQuery { id, channel, .. }: HistoryQuery) -> Option<Input<'static>> {
@@ -78,7 +86,9 @@ impl SimulationRun {
         let conversation = Conversation::open(rules, Version::V2, name, 1.0, self.clock(), &mut actions);
         let socket = Socket::new(self.published.clone());
         self.replicas[replica].hubs[hub].connect(name, socket.clone());
-        let mut ports = SimulatedPorts { socket: &socket, hub: &self.replicas[replica].hubs[hub] };
+        let mut sends = SessionSends::default();
+        let hub_of_session = &self.replicas[replica].hubs[hub];
+        let mut ports = SimulatedPorts { sends: &mut sends, socket: &socket, hub: hub_of_session };
         for action in actions {
             perform(&conversation, action, &mut ports);
         }
@@ -88,6 +98,7 @@ impl SimulationRun {
             replica,
             hub,
             conversation,
+            sends,
             socket,
             inbound: [identify].into(),
             mailbox: [].into(),
@@ -103,6 +114,7 @@ impl SimulationRun {
         session.conversation.handle(now, Input::PeerClosed, &mut Vec::new());
         let hub = &self.replicas[session.replica].hubs[session.hub];
         hub.send(HubInput::Leave { session: session.name });
+        self.on_sends_cut(client, session.sends);
         self.clients[client].checkers.iter_mut().for_each(|checker| checker.on_left());
         self.clients[client].is_leaving.fill(false);
         self.clients[client].is_refused.fill(false);
@@ -129,6 +141,25 @@ impl SimulationRun {
         trace!(self, "client {client}: {text}");
         if let Some(session) = &mut self.clients[client].session {
             session.inbound.push_back(text);
+        }
+    }
+
+    /// A client that is connected sends a signal, which names its session.
+    pub(super) fn send_signal(&self, number: u64) {
+        let (number, rooms) = (number as usize, NAMES.len() - OWN);
+        let client = &self.clients[number % self.clients.len()];
+        let Some(SimulatedSession { name, replica, hub, .. }) = client.session else { return };
+        let channel = ChannelName::parse(NAMES[OWN + number / 2 % rooms]).unwrap();
+        let signal = RawValue::from_string(format!("\"{name}\"")).unwrap();
+        self.replicas[replica].hubs[hub]
+            .send(HubInput::Signal { session: name, signal: ClientSignal { channel, signal } });
+    }
+
+    /// The server publishes the signals of a replica.
+    pub(super) fn publish_signals(&mut self, replica: usize) {
+        for signal in self.replicas[replica].take_signals() {
+            let payload = SignalPayload::encode(&signal).into();
+            self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
         }
     }
 
@@ -161,10 +192,11 @@ impl SimulationRun {
     }
 
     /// Feeds an input to a conversation and performs its actions, as the session's actor does.
-    fn drive(&mut self, client: usize, input: Input<'_>) {
+    pub(super) fn drive(&mut self, client: usize, input: Input<'_>) {
         let now = self.clock();
         let Some(session) = &mut self.clients[client].session else { return };
         let mut ports = SimulatedPorts {
+            sends: &mut session.sends,
             socket: &session.socket,
             hub: &self.replicas[session.replica].hubs[session.hub],
         };
@@ -228,13 +260,19 @@ impl SimulationRun {
         let text = std::str::from_utf8(client::payload(&sent.frame)).unwrap();
         trace!(self, "client {client} reads {text}");
         let frame: FrameFields<'_> = serde_json::from_str(text).unwrap();
-        self.check(client, &frame, sent.published)
-            .map_err(|error| format!("client {client}: {error}, with {text}"))
+        let checked = match (frame.op, frame.id) {
+            (op @ (9 | 17), Some(id)) => self.on_send_answer(client, id, op == 17),
+            _ => self.check(client, &frame, sent.published),
+        };
+        if frame.op == 2 {
+            self.on_ready(client);
+        }
+        checked.map_err(|error| format!("client {client}: {error}, with {text}"))
     }
 
     fn check(&mut self, client: usize, frame: &FrameFields<'_>, published: u64) -> CheckResult {
         let (expectations, records) = (self.expectations, &self.records);
-        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, last } =
+        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, last, .. } =
             &mut self.clients[client];
         if session.is_none() {
             return Ok(());
@@ -310,6 +348,11 @@ impl SimulationRun {
                     }
                     _ => Err("an unexpected subscription state".to_owned()),
                 }
+            }
+            18 => {
+                let at = channel_index(frame.channel.unwrap_or_default())?;
+                let name = session.as_ref().map(|session| session.name.to_string());
+                checkers[at].on_signal(frame.signal != name.as_deref())
             }
             8 => checkers[channel_index(frame.channel.unwrap_or_default())?].on_gap(expectations),
             0 | 9 => Ok(()),

@@ -29,6 +29,9 @@ use protocol::frame::{self, FrameKind};
 /// otherwise hold fifty times the bound in Pongs of two bytes.
 const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 
+/// A frame of [`Outbox::offer`] is shorter. Such a frame is queued only if this much is left for all sockets.
+const MAX_OFFERED_FRAME_BYTES: usize = 4 << 10;
+
 /// The sending side of one socket. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Outbox(Rc<OutboxState>);
@@ -116,6 +119,19 @@ impl Outbox {
             return Pushed::Closed;
         }
         Pushed::Accepted
+    }
+
+    /// Sends frames that are worthless later: writes at once what the kernel accepts, and drops the others. A frame of
+    /// which a part is written is completed later. `ends`: where each frame ends in `frames`; every frame is short.
+    /// Returns how many frames are sent; `None` if the socket is closing.
+    pub fn offer(&self, frames: &Bytes, ends: &[usize]) -> Option<usize> {
+        if self.is_closed() {
+            return None;
+        }
+        if self.has_queued() || self.remaining_total_bytes() < MAX_OFFERED_FRAME_BYTES {
+            return Some(0);
+        }
+        self.write_offered(frames, ends)
     }
 
     /// The bytes that are left of the bound for all sockets. A socket may queue no more than that. So the socket with

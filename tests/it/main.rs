@@ -21,6 +21,7 @@ mod delivery;
 mod deployments;
 mod history;
 mod hostile;
+mod inbox;
 mod kubernetes;
 mod limits;
 mod liveness;

@@ -125,6 +125,11 @@ fn a_wrong_setting_exits_with_78_before_binding_a_port() {
         (&["server.public_addr=0.0.0.0:9"], "auth.kind"),
         (&["drain.timeout=1s", "drain.window=2s"], "drain.timeout"),
         (&["channels.public_namespaces=user"], "channels.public_namespaces"),
+        (&["namespaces.public.subscribe=token"], "namespaces.public.subscribe"),
+        (&["namespaces.room.max_last=5", "namespaces.room.history_size=4"], "namespaces.room.max_last"),
+        (&["namespaces.room.presence=count"], "namespaces.room.presence"),
+        (&["namespaces.online.send=true"], "namespaces.online.send"),
+        (&["namespaces.user.subscribe=public"], "namespaces.user.subscribe"),
         (&["log.level=loud"], "log.level"),
         (&["profile=production"], "profile"),
     ] {

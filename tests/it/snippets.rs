@@ -118,7 +118,7 @@ fn node_publishes() {
     stage.assert_published(Some(&printed));
 }
 
-fn node() -> &'static str {
+pub(crate) fn node() -> &'static str {
     // Where the system's Node is too old, scripts/setup installs one there.
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/node/bin/node");
     if std::path::Path::new(own).exists() { own } else { "node" }

@@ -13,6 +13,7 @@
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
 //! - [`command`], [`event`], [`members`], [`client_message`], [`signal`], [`history_page`]: frames from and to a client.
+//! - [`signal_payload`]: signals in Redis.
 //! - [`namespace_rules`]: what sessions may do on a channel.
 //! - [`budget`]: rate limits.
 //! - [`heartbeat`]: when to send op 10, and when a silent client times out.
@@ -40,6 +41,7 @@ pub mod position;
 pub mod presence;
 pub mod publication;
 pub mod signal;
+pub mod signal_payload;
 
 #[cfg(test)]
 mod properties;

@@ -63,11 +63,14 @@ pub enum PayloadError {
     /// The channel is not one that a session can subscribe to.
     #[error("the channel has no valid name")]
     BadChannel,
+    /// It begins with `~`, but is no signal.
+    #[error("the payload begins with ~ but is no signal")]
+    BadSignal,
 }
 
 impl PayloadError {
     /// Every error.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotJson,
         Self::TooBig,
         Self::TooDeep,
@@ -75,6 +78,7 @@ impl PayloadError {
         Self::BadPosition,
         Self::BadUsers,
         Self::BadChannel,
+        Self::BadSignal,
     ];
 
     /// The value of the label `reason` in metrics.
@@ -87,6 +91,7 @@ impl PayloadError {
             Self::BadPosition => "bad_position",
             Self::BadUsers => "bad_users",
             Self::BadChannel => "bad_channel",
+            Self::BadSignal => "bad_signal",
         }
     }
 }

@@ -19,6 +19,7 @@ use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::{Payload, Publication};
+use protocol::signal_payload::SignalPayload;
 
 mod gaps;
 mod history;
@@ -199,6 +200,14 @@ impl LinkCore {
             Metrics::count_many(&self.metrics.publications_dropped, DropReason::Repairing, dropped);
         }
         if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Handled }
+    }
+
+    /// Offers a signal to the hubs of its channel, in whatever state the channel is: a signal has no position. Returns
+    /// whether the channel has an entry.
+    pub(crate) fn receive_signal(&self, channel: &str, payload: SignalPayload) -> bool {
+        let Some(found) = self.channels.get(channel) else { return false };
+        self.inboxes.offer_signal(&found.hubs, &Arc::new(payload.on(found.name.clone())));
+        true
     }
 
     /// The channels that the link is subscribed to.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::broker::{HubEvent, HubId, Inbox};
-use crate::metrics::{DropReason, Metrics};
+use crate::metrics::{DropReason, Metrics, SignalResult};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 /// The inboxes of all hubs.
 pub(crate) struct Inboxes {
@@ -30,7 +31,7 @@ impl Inboxes {
 
     pub(crate) fn notify(&self, hub: HubId, event: HubEvent) {
         if let Some(inbox) = self.inboxes.get(hub.index()) {
-            // An inbox may refuse only publications.
+            // An inbox may refuse only publications and signals.
             let _ = inbox.offer(event);
         }
     }
@@ -59,6 +60,16 @@ impl Inboxes {
         for inbox in hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
             if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
                 Metrics::count(&self.metrics.publications_dropped, DropReason::HubInboxFull);
+            }
+        }
+    }
+
+    /// Offers a signal to the hubs of its channel, and counts the hubs that refuse it.
+    pub(crate) fn offer_signal(&self, hubs: &HubSet, signal: &Arc<Signal>) {
+        Metrics::count(&self.metrics.signals, SignalResult::Arrived);
+        for inbox in hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
+            if inbox.offer(HubEvent::Signal(Arc::clone(signal))).is_err() {
+                Metrics::count(&self.metrics.signals, SignalResult::HubInboxFull);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::broker::{HubId, ReadId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
+use protocol::signal_payload::SignalPayload;
 
 /// The core, shared by the threads of all hubs and of the link.
 pub(crate) struct SharedLink {
@@ -60,6 +61,11 @@ impl SharedLink {
             Received::NeedsRepair => self.reads.notify_one(),
         }
         true
+    }
+
+    /// Handles a signal that arrived on a channel. Returns whether the channel has an entry.
+    pub(crate) fn receive_signal(&self, channel: &str, payload: SignalPayload) -> bool {
+        self.lock().receive_signal(channel, payload)
     }
 
     /// Reports that the state of the core advanced. Wakes the one activity that waits in [`until`](Self::until).

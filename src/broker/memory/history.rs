@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sha1::{Digest as _, Sha1};
 
 use super::super::HistoryOptions;
-use super::super::history::milliseconds;
+use super::super::history::{HistoryLimits, milliseconds};
 use super::super::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page};
@@ -25,6 +25,8 @@ pub(super) struct MemoryHistory {
     channels: HashMap<ChannelName, ChannelHistory>,
     /// The channels by the number of their last append, the longest idle first.
     by_idleness: BTreeMap<u64, ChannelName>,
+    /// The channels by the time at which their histories expire, and by the number of their last append.
+    by_expiry: BTreeMap<(u64, u64), ChannelName>,
     receipts: HashMap<ReceiptKey, Receipt>,
     /// When each receipt expires, the earliest first.
     expiring: VecDeque<(u64, ReceiptKey)>,
@@ -32,8 +34,9 @@ pub(super) struct MemoryHistory {
     appends: u64,
     now_ms: u64,
     last_epoch: u64,
-    /// Every history that was removed began before this time.
-    whole_since_ms: u64,
+    started_ms: u64,
+    /// Every history that was removed began before this time, for each section of `[namespaces]`.
+    whole_since_ms: HashMap<Box<str>, u64>,
 }
 
 type ReceiptKey = (ChannelName, Box<str>);
@@ -55,7 +58,9 @@ struct ChannelHistory {
     tail: Position,
     /// The newest messages; the last one is at the tail.
     messages: VecDeque<Arc<RawValue>>,
-    appended_ms: u64,
+    /// Resolved when the history began.
+    limits: HistoryLimits,
+    expires_ms: u64,
     /// The number of the last append: the channel's key in `by_idleness`.
     append: u64,
 }
@@ -77,13 +82,15 @@ impl MemoryHistory {
             options,
             channels: HashMap::new(),
             by_idleness: BTreeMap::new(),
+            by_expiry: BTreeMap::new(),
             receipts: HashMap::new(),
             expiring: VecDeque::new(),
             bytes: 0,
             appends: 0,
             now_ms,
             last_epoch: 0,
-            whole_since_ms: now_ms,
+            started_ms: now_ms,
+            whole_since_ms: HashMap::new(),
         }
     }
 
@@ -139,9 +146,9 @@ impl MemoryHistory {
         self.advance_clock(now_ms);
         let (entries, tail) = match self.channels.get(channel) {
             Some(found) => (found.entries(channel, range, max_entries), found.tail),
-            None => (Vec::new(), Position::before(self.present_ms())),
+            None => (Vec::new(), Position::before(self.present_ms(channel))),
         };
-        Page { entries, tail, whole_since_ms: self.whole_since_ms }
+        Page { entries, tail, whole_since_ms: self.whole_since_ms(channel) }
     }
 
     /// The last position of a channel's history, if it has one.
@@ -152,8 +159,15 @@ impl MemoryHistory {
 
     /// The time for the position of a channel without a history. It is later than any such position that was given
     /// before a history was removed.
-    fn present_ms(&self) -> u64 {
-        self.now_ms.max(self.whole_since_ms)
+    fn present_ms(&self, channel: &ChannelName) -> u64 {
+        self.now_ms.max(self.whole_since_ms(channel))
+    }
+
+    /// Every removed history of the channel began before this time. A section has its own time, so a short TTL of
+    /// another section does not make this channel's positions uncertain.
+    fn whole_since_ms(&self, channel: &ChannelName) -> u64 {
+        let section = self.options.namespaces.section(channel.namespace());
+        self.whole_since_ms.get(section).copied().unwrap_or(self.started_ms)
     }
 
     fn push(&mut self, channel: &ChannelName, message: Arc<RawValue>) -> Position {
@@ -161,22 +175,26 @@ impl MemoryHistory {
         self.bytes += message_bytes(&message);
         if !self.channels.contains_key(channel) {
             // No two histories of this process share an epoch, so a channel's new history differs from its last one.
-            self.last_epoch = self.present_ms().max(self.last_epoch + 1);
+            self.last_epoch = self.present_ms(channel).max(self.last_epoch + 1);
             self.bytes += channel_bytes(channel);
         }
         let beginning = Position::before(self.last_epoch);
+        let options = &self.options;
         let found = self.channels.entry(channel.clone()).or_insert_with(|| ChannelHistory {
             tail: beginning,
             messages: VecDeque::new(),
-            appended_ms: 0,
+            limits: options.limits(channel.namespace()),
+            expires_ms: 0,
             append: 0,
         });
         self.by_idleness.remove(&found.append);
-        self.by_idleness.insert(self.appends, channel.clone());
-        (found.append, found.appended_ms) = (self.appends, self.now_ms);
+        self.by_expiry.remove(&(found.expires_ms, found.append));
+        (found.append, found.expires_ms) = (self.appends, self.now_ms.saturating_add(found.limits.ttl_ms));
+        self.by_idleness.insert(found.append, channel.clone());
+        self.by_expiry.insert((found.expires_ms, found.append), channel.clone());
         found.tail.offset += 1;
         found.messages.push_back(message);
-        if found.messages.len() > self.options.size {
+        if found.messages.len() > found.limits.size {
             self.bytes -= found.drop_oldest();
         }
         found.tail
@@ -188,16 +206,10 @@ impl MemoryHistory {
         while self.expiring.front().is_some_and(|(until_ms, _)| *until_ms < self.now_ms) {
             self.expire_receipt();
         }
-        let ttl_ms = milliseconds(self.options.ttl);
-        while let Some(channel) = self.longest_idle() {
-            let is_due = self
-                .channels
-                .get(&channel)
-                .is_none_or(|found| self.now_ms.saturating_sub(found.appended_ms) > ttl_ms);
-            if !is_due {
-                break;
-            }
-            self.drop_longest_idle();
+        while let Some((&(expires_ms, _), channel)) = self.by_expiry.first_key_value()
+            && expires_ms < self.now_ms
+        {
+            self.drop_history(&channel.clone());
         }
     }
 
@@ -205,8 +217,8 @@ impl MemoryHistory {
     /// others; then the oldest messages of the history that was just written, except its last message; then receipts.
     fn enforce_memory_limit(&mut self, written: &ChannelName) {
         while self.bytes > self.options.memory_bytes {
-            if self.longest_idle().is_some_and(|channel| channel != *written) {
-                self.drop_longest_idle();
+            if let Some(channel) = self.longest_idle().filter(|channel| channel != written) {
+                self.drop_history(&channel);
                 continue;
             }
             match self.channels.get_mut(written) {
@@ -221,14 +233,16 @@ impl MemoryHistory {
         self.by_idleness.first_key_value().map(|(_, channel)| channel.clone())
     }
 
-    fn drop_longest_idle(&mut self) {
-        let Some((_, channel)) = self.by_idleness.pop_first() else { return };
-        if let Some(found) = self.channels.remove(&channel) {
-            let messages: usize = found.messages.iter().map(message_bytes).sum();
-            self.bytes -= messages + channel_bytes(&channel);
-            // A position given before this history began must not count as the beginning of the channel's next history.
-            self.whole_since_ms = self.whole_since_ms.max(found.tail.epoch + 1);
-        }
+    fn drop_history(&mut self, channel: &ChannelName) {
+        let Some(found) = self.channels.remove(channel) else { return };
+        self.by_idleness.remove(&found.append);
+        self.by_expiry.remove(&(found.expires_ms, found.append));
+        let messages: usize = found.messages.iter().map(message_bytes).sum();
+        self.bytes -= messages + channel_bytes(channel);
+        // A position given before this history began must not count as the beginning of the channel's next history.
+        let since_ms = self.whole_since_ms(channel).max(found.tail.epoch + 1);
+        let section = self.options.namespaces.section(channel.namespace());
+        self.whole_since_ms.insert(section.into(), since_ms);
     }
 
     fn expire_receipt(&mut self) {

@@ -31,12 +31,13 @@ use super::{
     HubId, Inbox, InboxMessage, InboxPage, InboxSendError, LocalReport, PresenceError, PresenceOptions,
     PublishError, PublishOutcome, PublishRequest, Published, ReadId, RoomMembers, SubscribeAck,
 };
-use crate::metrics::{HistoryReadKind, Metrics};
+use crate::metrics::{HistoryReadKind, Metrics, SignalResult};
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::presence::UserPresence;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 use control::MemoryControl;
 use history::{KeyReused, MemoryHistory};
@@ -278,6 +279,18 @@ impl MemoryBroker {
             && !self.is_stopped()
         {
             self.deliver(state, Publication::new(channel, None, message.into()));
+        }
+    }
+
+    pub(super) fn signal(&self, signal: &Arc<Signal>) {
+        if self.is_stopped() {
+            return Metrics::count(&self.shared.metrics.signals, SignalResult::LinkDown);
+        }
+        Metrics::count(&self.shared.metrics.signals, SignalResult::Published);
+        let state = self.shared.state.lock();
+        match state.channels.get(signal.channel()) {
+            Some(hubs) => state.inboxes.offer_signal(hubs, signal),
+            None => Metrics::count(&self.shared.metrics.signals, SignalResult::UnknownChannel),
         }
     }
 

@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms};
+use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -45,6 +45,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = online::run(state) => match never {},
         never = rooms::run(state) => match never {},
         never = control::follow(state) => match never {},
+        never = signals::run(state) => match never {},
         never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use redis::Pipeline;
 use serde::{Deserialize, Serialize};
 
-use super::super::history::milliseconds;
+use super::super::history::{HistoryLimits, milliseconds};
+use super::data_namespaces::DataNamespaces;
 use super::options::RedisOptions;
 use crate::settings::format_duration;
 use protocol::payload_limits::{DEFAULT_MAX_DEPTH, PayloadLimits};
@@ -32,13 +33,15 @@ pub(super) struct DataSettings {
     /// When a user without a session is away, if presence is on. Replicas only compare it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) presence_grace_ms: Option<u64>,
-    /// The [fingerprint](crate::settings::Namespaces::fingerprint) of the namespaces, if presence is on. Replicas only
-    /// compare it.
+    /// The options of namespaces; `None`: an older gateway has written these settings, so no namespace has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) presence_namespaces: Option<String>,
+    pub(super) namespaces: Option<DataNamespaces>,
     /// How long a revocation is kept if its command does not say it. Older gateways do not write this field.
     #[serde(default = "default_revocation_ttl")]
     pub(super) revocation_ttl_ms: u64,
+    /// The inbox accepts no message while it has so many entries. Older gateways do not write this field.
+    #[serde(default = "default_inbox_max_entries")]
+    pub(super) inbox_max_entries: usize,
 }
 
 const fn default_depth() -> usize {
@@ -48,6 +51,11 @@ const fn default_depth() -> usize {
 /// The default of `auth.max_age` and `auth.leeway`, as in `gateway.lua`.
 const fn default_revocation_ttl() -> u64 {
     2_592_005_000
+}
+
+/// The default of `inbox.max_entries`, as in `gateway.lua`.
+const fn default_inbox_max_entries() -> usize {
+    100_000
 }
 
 impl DataSettings {
@@ -62,8 +70,9 @@ impl DataSettings {
             max_payload_depth: options.max_payload_depth,
             presence_max_edges: presence.map(|presence| presence.max_edges),
             presence_grace_ms: presence.map(|presence| milliseconds(presence.grace)),
-            presence_namespaces: presence.map(|presence| presence.namespaces.fingerprint()),
+            namespaces: Some(DataNamespaces::own(&options.history)),
             revocation_ttl_ms: milliseconds(options.revocation_ttl),
+            inbox_max_entries: options.history.inbox.max_entries,
         }
     }
 
@@ -103,13 +112,14 @@ impl DataSettings {
             ("broker.idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
             ("broker.max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
             ("broker.max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
+            ("inbox.max_entries", count(self.inbox_max_entries), count(own.inbox_max_entries)),
             ("auth.max_age + auth.leeway", time(self.revocation_ttl_ms), time(own.revocation_ttl_ms)),
         ];
         let pairs = pairs.into_iter().chain(self.presence_pairs(own));
         let differing = pairs.filter(|(_, in_force, here)| in_force != here);
         let values =
             differing.map(|(name, in_force, here)| format!("{name} is {in_force} in force, {here} here"));
-        values.chain(self.namespaces_difference(own)).collect()
+        values.chain(self.namespaces_differences(own)).collect()
     }
 
     /// The settings of presence that can be shown: their names, the values in force, and the process' own values. What
@@ -127,11 +137,23 @@ impl DataSettings {
         pairs.into_iter().flatten()
     }
 
-    /// That the options of namespaces differ. Only their hashes are known.
-    fn namespaces_difference(&self, own: &Self) -> Option<String> {
-        let (in_force, here) = self.presence_namespaces.as_ref().zip(own.presence_namespaces.as_ref())?;
-        let note = "[namespaces.*] (presence, occupancy) differ from those in force";
-        (in_force != here).then(|| note.to_owned())
+    /// How the options of namespaces differ. What one side lacks is not compared: an older gateway has written these
+    /// settings. Without presence, no namespace can have presence or occupancy.
+    fn namespaces_differences(&self, own: &Self) -> Vec<String> {
+        let Some((in_force, here)) = self.namespaces.as_ref().zip(own.namespaces.as_ref()) else {
+            return Vec::new();
+        };
+        let broker = |of: &Self| HistoryLimits { size: of.history_size, ttl_ms: of.history_ttl_ms };
+        let have_presence = self.presence_max_edges.is_some() == own.presence_max_edges.is_some();
+        in_force.differences(here, [broker(self), broker(own)], have_presence)
+    }
+
+    /// How long the histories of a namespace are stored after their last message; `None`: not known.
+    pub(super) fn history_ttl_ms_of(&self, namespace: &str) -> Option<u64> {
+        match &self.namespaces {
+            Some(namespaces) => namespaces.history_ttl_ms(namespace, self.history_ttl_ms),
+            None => Some(self.history_ttl_ms),
+        }
     }
 }
 
@@ -154,9 +176,18 @@ mod tests {
     fn settings_round_trip_and_unknown_fields_are_ignored() {
         let text = settings().to_text();
         assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
-        let later = text.replace('}', ",\"namespaces\":{}}");
-        assert_eq!(DataSettings::parse(later.as_bytes()), Some(settings()));
-        let older = text.replace(",\"max_payload_depth\":128,\"revocation_ttl_ms\":2592005000", "");
+        let later = text.replace(
+            "\"history_size\":77,\"history_ttl",
+            "\"later\":{\"x\":1},\"history_size\":77,\"history_ttl",
+        );
+        assert_ne!(later, text);
+        let later = later.replacen(",\"send\":false", ",\"send\":false,\"later\":[1]", 1);
+        let parsed = DataSettings::parse(later.as_bytes()).unwrap();
+        assert!(parsed.differences(&settings()).is_empty() && settings().differences(&parsed).is_empty());
+        let older = text.replace(
+            ",\"max_payload_depth\":128,\"revocation_ttl_ms\":2592005000,\"inbox_max_entries\":100000",
+            "",
+        );
         assert_eq!(DataSettings::parse(older.as_bytes()), Some(settings()));
         for bad in ["", "1", "{}", "{\"history_size\":-1}", "\u{fffd}"] {
             assert_eq!(DataSettings::parse(bad.as_bytes()), None, "{bad}");
@@ -176,8 +207,9 @@ mod tests {
     fn with_presence(grace: Duration, room: RoomPresence) -> DataSettings {
         let room = NamespaceSettings { presence: room, occupancy: false, ..Default::default() };
         let namespaces = Arc::new(Namespaces::from_iter([("room".into(), room)]));
+        let history = HistoryOptions { namespaces: Arc::clone(&namespaces), ..HistoryOptions::of_size(77) };
         DataSettings::own(&RedisOptions {
-            history: HistoryOptions::of_size(77),
+            history,
             presence: Some(PresenceOptions { grace, max_edges: 7, max_members: 200, namespaces }),
             ..RedisOptions::of_url("redis://localhost")
         })
@@ -195,7 +227,7 @@ mod tests {
             [
                 "presence.max_edges is 7 in force, 8 here",
                 "presence.grace is 5s in force, 30s here",
-                "[namespaces.*] (presence, occupancy) differ from those in force",
+                "namespaces.room.presence is count in force, members here",
             ]
         );
         assert_eq!(in_force.differences(&settings()), ["presence.enabled is true in force, false here"]);
@@ -205,8 +237,8 @@ mod tests {
     #[test]
     fn settings_of_gateways_without_these_fields_are_not_compared() {
         let own = with_presence(Duration::ZERO, RoomPresence::Count);
-        assert!(!settings().to_text().contains("presence"), "{}", settings().to_text());
-        let older = DataSettings { presence_grace_ms: None, presence_namespaces: None, ..own.clone() };
+        assert!(!settings().to_text().contains("presence_"), "{}", settings().to_text());
+        let older = DataSettings { presence_grace_ms: None, namespaces: None, ..own.clone() };
         let older = DataSettings::parse(older.to_text().as_bytes()).unwrap();
         assert!(older.differences(&own).is_empty());
         assert!(own.differences(&older).is_empty());

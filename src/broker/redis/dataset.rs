@@ -2,7 +2,9 @@
 //!
 //! The marker is JSON at the key `<prefix>:dataset`. `gateway_mark` writes it together with the settings, in one atomic
 //! step. Removing all data removes the marker as well. `gateway_mark` renews the marker when histories may have been
-//! removed in another way: the history TTL in force changed, or Redis evicted keys.
+//! removed in another way: the history TTL of a namespace changed, or Redis evicted keys.
+
+use std::collections::BTreeMap;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
@@ -69,8 +71,23 @@ pub(super) struct DatasetView {
 #[derive(Debug, Deserialize)]
 struct Marker {
     whole_since_ms: Option<u64>,
+    /// The TTL of every namespace, or the shortest one if `history_ttls_ms` is not empty. Older gateways know only this
+    /// field, and it then differs from their TTL unless theirs is the shortest.
     history_ttl_ms: u64,
+    /// The TTLs of the namespaces, if they differ: of `default`, of `online`, and of each that differs from `default`.
+    #[serde(default)]
+    history_ttls_ms: BTreeMap<String, u64>,
     evicted_keys: Option<u64>,
+}
+
+impl Marker {
+    /// The TTL that the histories of a namespace have had since the marker was renewed.
+    fn history_ttl_ms_of(&self, namespace: &str) -> Option<u64> {
+        if self.history_ttls_ms.is_empty() {
+            return Some(self.history_ttl_ms);
+        }
+        self.history_ttls_ms.get(namespace).or_else(|| self.history_ttls_ms.get("default")).copied()
+    }
 }
 
 impl DatasetView {
@@ -88,13 +105,14 @@ impl DatasetView {
         }
     }
 
-    /// Since when no history can have been removed unnoticed, at `now_ms` by Redis' clock; `u64::MAX`: not known. A
-    /// marker that was written under another TTL is not valid.
-    pub(super) fn whole_since_ms(&self, now_ms: u64) -> u64 {
+    /// Since when no history of a namespace can have been removed unnoticed, at `now_ms` by Redis' clock; `u64::MAX`:
+    /// not known. A marker that was written under another TTL of the namespace is not valid.
+    pub(super) fn whole_since_ms(&self, namespace: &str, now_ms: u64) -> u64 {
         let (Some(marker), Some(settings)) = (&self.marker, &self.settings) else { return u64::MAX };
-        match marker.whole_since_ms {
-            Some(since) if marker.history_ttl_ms == settings.history_ttl_ms => {
-                since.max(now_ms.saturating_sub(settings.history_ttl_ms))
+        let ttls = (settings.history_ttl_ms_of(namespace), marker.history_ttl_ms_of(namespace));
+        match (marker.whole_since_ms, ttls) {
+            (Some(since), (Some(ttl_ms), Some(marked_ms))) if ttl_ms == marked_ms => {
+                since.max(now_ms.saturating_sub(ttl_ms))
             }
             _ => u64::MAX,
         }

@@ -87,6 +87,24 @@ local function count_of(value)
   return nil
 end
 
+-- The settings of each namespace in `found`: `settings` with a history size and TTL of its own.
+local function namespaces_of(settings, found)
+  local namespaces = {}
+  for name, options in pairs(found) do
+    local size = type(options) == 'table' and count_of(options.history_size)
+    local ttl = size and count_of(options.history_ttl_ms)
+    if ttl then
+      local own = {}
+      for field, value in pairs(settings) do
+        own[field] = value
+      end
+      own.history_size, own.history_ttl_ms = string.format('%.0f', size), string.format('%.0f', ttl)
+      namespaces[name] = own
+    end
+  end
+  return namespaces
+end
+
 -- Parses settings; returns nil if one is missing or invalid.
 local function parse_settings(text)
   local is_json, found = pcall(cjson.decode, text)
@@ -104,7 +122,7 @@ local function parse_settings(text)
   local inbox_max_entries = count_of(found.inbox_max_entries) or DEFAULTS.inbox_max_entries
   -- Only gateways with presence write this one.
   local max_edges = count_of(found.presence_max_edges)
-  return {
+  local settings = {
     text = text,
     history_size = string.format('%.0f', size),
     history_ttl_ms = string.format('%.0f', ttl),
@@ -115,6 +133,10 @@ local function parse_settings(text)
     revocation_ttl_ms = revocation_ttl,
     inbox_max_entries = inbox_max_entries,
   }
+  if type(found.namespaces) == 'table' then
+    settings.namespaces = namespaces_of(settings, found.namespaces)
+  end
+  return settings
 end
 
 -- The settings in force for a prefix, or an error.
@@ -178,19 +200,33 @@ local function begin_epoch(key, not_before)
   return last_epoch
 end
 
--- The prefix of a channel's key, `<prefix>:all` or `<prefix>:<namespace>:<name>`; nil for any other key.
+-- The prefix and the namespace of a channel's key, `<prefix>:all` or `<prefix>:<namespace>:<name>`; nil for any other
+-- key.
 local function prefix_of(key)
   if #key > MAX_KEY_BYTES or string.find(key, '[^!-z|~]') then
     return nil
   end
-  return string.match(key, '^([^:]+):[^:]+:.') or string.match(key, '^([^:]+):all$')
+  local prefix, namespace = string.match(key, '^([^:]+):([^:]+):.')
+  if prefix then
+    return prefix, namespace
+  end
+  return string.match(key, '^([^:]+):(all)$')
+end
+
+-- The settings in force for a namespace. `online` takes nothing from `default`. Older gateways write no namespaces.
+local function settings_of_namespace(settings, namespace)
+  local namespaces = settings.namespaces
+  if not namespaces then
+    return settings
+  end
+  return namespaces[namespace] or namespace ~= 'online' and namespaces.default or settings
 end
 
 -- The settings in force for each key, or an error. Writes nothing.
 local function settings_of_each(keys)
   local of_key, of_prefix = {}, {}
   for _, key in ipairs(keys) do
-    local prefix = prefix_of(key)
+    local prefix, namespace = prefix_of(key)
     if not prefix then
       return nil, refuse('the key must be <prefix>:all or <prefix>:<namespace>:<name>')
     end
@@ -201,7 +237,7 @@ local function settings_of_each(keys)
       end
       of_prefix[prefix] = settings
     end
-    of_key[key] = of_prefix[prefix]
+    of_key[key] = settings_of_namespace(of_prefix[prefix], namespace)
   end
   return of_key
 end

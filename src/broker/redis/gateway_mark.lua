@@ -24,10 +24,38 @@ local function has_evicted(marker, memory)
   return memory.evicted_keys > 0
 end
 
--- The current dataset marker. Every history that began after `whole_since_ms` is still there, or expired
--- `history_ttl_ms` after its last message and not earlier. `was_in_force`: the TTL in force did not change since the
--- last marker.
-local function next_marker(marker, settings, was_in_force)
+-- TTLs by namespace as JSON, in the order of the names; empty if there are none.
+local function ttls_text(ttls)
+  local names, parts = {}, {}
+  for name in pairs(ttls) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for at, name in ipairs(names) do
+    parts[at] = string.format('"%s":%.0f', name, ttls[name])
+  end
+  return #parts > 0 and '{' .. table.concat(parts, ',') .. '}' or ''
+end
+
+-- The TTLs for the marker: the shortest of all, and as text those of `default`, of `online`, and of each namespace that
+-- differs from `default`. The text is empty if all are the same. An older gateway compares only the shortest with the
+-- TTL that it applies to every namespace. So it claims nothing if any TTL is shorter.
+local function ttls_of(settings)
+  local broker, namespaces = tonumber(settings.history_ttl_ms), settings.namespaces or {}
+  local default = tonumber((namespaces.default or settings).history_ttl_ms)
+  local ttls, shortest, differ = { default = default, online = broker }, math.min(broker, default), broker ~= default
+  for name, options in pairs(namespaces) do
+    local ttl = tonumber(options.history_ttl_ms)
+    if ttl ~= default and name ~= 'online' and string.match(name, '^[%w_-]+$') then
+      ttls[name], shortest, differ = ttl, math.min(shortest, ttl), true
+    end
+  end
+  return shortest, differ and ttls_text(ttls) or ''
+end
+
+-- The current dataset marker. Every history that began after `whole_since_ms` is still there, or expired after the TTL
+-- of its namespace and not earlier. `was_in_force`: no TTL in force changed since the last marker.
+local function next_marker(marker, ttl, ttls, was_in_force)
   -- A user without INFO keeps the values that another user has written.
   local memory = memory_state()
     or { run_id = marker.run_id, evicted_keys = marker.evicted_keys, policy = marker.maxmemory_policy }
@@ -42,7 +70,8 @@ local function next_marker(marker, settings, was_in_force)
   end
   return {
     whole_since_ms = since,
-    history_ttl_ms = settings.history_ttl_ms,
+    history_ttl_ms = ttl,
+    history_ttls = ttls,
     run_id = memory.run_id,
     evicted_keys = memory.evicted_keys,
     maxmemory_policy = memory.policy,
@@ -51,7 +80,10 @@ end
 
 local function marker_text(marker)
   local since = marker.whole_since_ms and string.format('%.0f', marker.whole_since_ms) or 'null'
-  local whole = string.format('{"whole_since_ms":%s,"history_ttl_ms":%s,', since, marker.history_ttl_ms)
+  local whole = string.format('{"whole_since_ms":%s,"history_ttl_ms":%.0f,', since, marker.history_ttl_ms)
+  if marker.history_ttls ~= '' then
+    whole = whole .. '"history_ttls_ms":' .. marker.history_ttls .. ','
+  end
   local evicted = string.format('"run_id":"%s","evicted_keys":%.0f,', marker.run_id, marker.evicted_keys)
   return whole .. evicted .. string.format('"maxmemory_policy":"%s"}', marker.maxmemory_policy)
 end
@@ -63,9 +95,14 @@ local function parse_marker(text)
   local function word_of(value)
     return type(value) == 'string' and string.match(value, '^[%w-]+$') or ''
   end
+  local ttls = {}
+  for name, ttl in pairs(type(found.history_ttls_ms) == 'table' and found.history_ttls_ms or {}) do
+    ttls[name] = count_of(ttl)
+  end
   return {
     whole_since_ms = count_of(found.whole_since_ms),
     history_ttl_ms = count_of(found.history_ttl_ms),
+    history_ttls = ttls_text(ttls),
     run_id = word_of(found.run_id),
     evicted_keys = count_of(found.evicted_keys) or 0,
     maxmemory_policy = word_of(found.maxmemory_policy),
@@ -89,9 +126,10 @@ local function mark(keys, args)
   local settings = args[2] ~= '1' and before and parse_settings(before) or own
   local marked = redis.call('GET', keys[1])
   local marker = parse_marker(marked)
+  local ttl, ttls = ttls_of(settings)
   -- Without settings the defaults were in force.
-  local was_in_force = before and marker.history_ttl_ms == tonumber(settings.history_ttl_ms)
-  marker = next_marker(marker, settings, was_in_force)
+  local was_in_force = before and marker.history_ttl_ms == ttl and marker.history_ttls == ttls
+  marker = next_marker(marker, ttl, ttls, was_in_force)
   local text = marker_text(marker)
   if text ~= marked then
     redis.call('SET', keys[1], text)

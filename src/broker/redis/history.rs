@@ -47,9 +47,11 @@ pub(super) async fn tails(
     let mut texts = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
     let (marker, settings) = (texts.next().flatten(), texts.next().flatten());
     let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
-    let whole_since_ms = dataset.whole_since_ms(now_ms);
-    let read = |tail| TailRead { tail, now_ms, whole_since_ms };
-    Ok(tails.into_iter().map(|tail| tail.map(read)).collect())
+    let read = |(tail, key): (Result<_, _>, &String)| {
+        let whole_since_ms = dataset.whole_since_ms(options.namespace_of(key), now_ms);
+        tail.map(|tail| TailRead { tail, now_ms, whole_since_ms })
+    };
+    Ok(tails.into_iter().zip(keys).map(read).collect())
 }
 
 fn add_tail_query(pipeline: &mut Pipeline, key: &str) {
@@ -111,7 +113,7 @@ pub(super) async fn page(
             Some(Tail::At(position)) => position,
             Some(Tail::Nothing) | None => Position::before(now_ms),
         },
-        whole_since_ms: dataset.whole_since_ms(now_ms),
+        whole_since_ms: dataset.whole_since_ms(channel.namespace(), now_ms),
     })
 }
 

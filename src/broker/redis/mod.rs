@@ -11,6 +11,7 @@
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that the Redis user may not subscribe to.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
+//! - `signals`: publishes signals.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
@@ -46,6 +47,7 @@ mod commands;
 mod connect;
 mod connected;
 mod control;
+mod data_namespaces;
 mod data_settings;
 mod dataset;
 mod downtime;
@@ -70,6 +72,7 @@ mod rejected;
 mod role;
 mod rooms;
 mod sentinel;
+mod signals;
 mod state;
 mod subscriptions;
 mod thread_check;
@@ -92,6 +95,7 @@ use super::{
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
+use protocol::signal::Signal;
 
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
@@ -213,6 +217,11 @@ impl RedisBroker {
         retry: Retry,
     ) -> Vec<PublishOutcome> {
         publishing::publish_all(&self.handle.state, requests, retry).await
+    }
+
+    /// Publishes a signal soon, or drops it.
+    pub(super) fn signal(&self, signal: Arc<Signal>) {
+        signals::publish(&self.handle.state, signal);
     }
 
     /// Reads a page of a history.

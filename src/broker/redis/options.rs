@@ -94,6 +94,12 @@ impl RedisOptions {
     pub(super) fn redis_channel(&self, channel: &str) -> String {
         format!("{}:{channel}", self.prefix)
     }
+
+    /// The namespace of the channel at a key that [`redis_channel`](Self::redis_channel) returned.
+    pub(super) fn namespace_of<'a>(&self, key: &'a str) -> &'a str {
+        let channel = key.get(self.prefix.len() + 1..).unwrap_or_default();
+        channel.split(':').next().unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for RedisOptions {

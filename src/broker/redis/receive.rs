@@ -7,8 +7,9 @@ use redis::Msg;
 
 use super::rooms;
 use super::state::RedisState;
-use crate::metrics::{DropReason, Label as _, Metrics};
+use crate::metrics::{DropReason, Label as _, Metrics, SignalResult};
 use protocol::publication::{Payload, PayloadError, decode_for_users};
+use protocol::signal_payload::SignalPayload;
 
 /// At most one log line about dropped payloads in this time, because a broken publisher may be fast.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,10 +49,15 @@ impl<'a> PayloadReceiver<'a> {
             return None;
         }
         let received = Some(Instant::now());
-        self.state.metrics.publications_received.inc();
+        let is_signal = SignalPayload::is_signal(payload) && channel != super::USERS;
+        if !is_signal {
+            self.state.metrics.publications_received.inc();
+        }
         // A payload that makes the parser panic costs one message, not the link.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if channel == super::USERS {
+            if is_signal {
+                self.deliver_signal(channel, payload)
+            } else if channel == super::USERS {
                 self.deliver_to_users(payload, received)
             } else {
                 self.deliver_to_channel(channel, payload, received)
@@ -75,6 +81,14 @@ impl<'a> PayloadReceiver<'a> {
         if !self.state.link.receive(channel, payload) {
             // Most likely the link has just unsubscribed from it.
             self.count_unknown();
+        }
+        Ok(())
+    }
+
+    fn deliver_signal(&self, channel: &str, payload: &[u8]) -> Result<(), PayloadError> {
+        let signal = SignalPayload::parse(payload, self.state.dataset.payload_limits().max_depth)?;
+        if !self.state.link.receive_signal(channel, signal) {
+            Metrics::count(&self.state.metrics.signals, SignalResult::UnknownChannel);
         }
         Ok(())
     }

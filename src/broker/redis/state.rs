@@ -19,6 +19,7 @@ use super::pages::PageReads;
 use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
+use super::signals::SignalQueue;
 use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -58,6 +59,8 @@ pub(super) struct RedisState {
     pub(super) presence: Option<Presence>,
     pub(super) control: ControlState,
     pub(super) inbox: InboxState,
+    /// Signals of this process' sessions that are to be published.
+    pub(super) signals: SignalQueue,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -108,6 +111,7 @@ impl RedisState {
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,
             inbox: InboxState::default(),
+            signals: SignalQueue::new(metrics),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),

@@ -8,6 +8,7 @@ use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
 use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
+use protocol::signal_payload::SignalPayload;
 
 mod batches;
 mod broker_calls;
@@ -16,6 +17,7 @@ mod presence;
 mod requests;
 mod resume;
 mod rooms;
+mod signals;
 mod user_reports;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,6 +210,9 @@ impl TestHub {
             HubAction::ObserveLatency { .. } => "observe latency".to_owned(),
             HubAction::ReadPresence { read, channel } => format!("presence {read}: {channel}"),
             HubAction::CancelPresence(read) => format!("cancel-presence {read}"),
+            HubAction::Signal(signal) => {
+                format!("signal {}: {}", signal.channel(), SignalPayload::encode(signal))
+            }
         }
     }
 

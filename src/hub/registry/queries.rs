@@ -22,6 +22,11 @@ impl<S: FrameSink> Registry<S> {
         self.channels_of(session).any(|one| one == channel)
     }
 
+    /// Whether a channel has a subscriber, live or pending.
+    pub fn has_subscribers(&self, channel: &ChannelName) -> bool {
+        self.channels.contains_key(channel)
+    }
+
     /// Whether a channel has a subscriber of version 2, live or pending.
     pub fn has_v2_subscriber(&self, channel: &ChannelName) -> bool {
         let mut subscribers = self.channels.get(channel).into_iter().flat_map(|entry| &entry.subscribers);

@@ -20,15 +20,39 @@ impl Outbox {
         if rest.is_empty() {
             return;
         }
-        let queue = queued.insert(Box::new(Queue {
-            frames: VecDeque::new(),
-            bytes: 0,
-            is_first_partly_written,
-            progress: 0,
-        }));
-        queue.push(rest, &self.0.options.metrics);
         drop(queued);
+        self.queue_first(rest, is_first_partly_written);
+    }
+
+    /// Queues the rest of a frame when no frame is queued.
+    fn queue_first(&self, rest: Bytes, is_first_partly_written: bool) {
+        let frames = VecDeque::new();
+        let mut queue = Box::new(Queue { frames, bytes: 0, is_first_partly_written, progress: 0 });
+        queue.push(rest, &self.0.options.metrics);
+        self.0.queue.replace(Some(queue));
         self.wake_task();
+    }
+
+    /// Writes frames when no frame is queued. Queues only the rest of a partly written frame. Returns the number of
+    /// frames written or queued; `None` if the stream failed.
+    pub(super) fn write_offered(&self, frames: &Bytes, ends: &[usize]) -> Option<usize> {
+        let written = match self.0.stream.try_write(frames) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(0),
+            Err(_) => {
+                self.fail();
+                return None;
+            }
+        };
+        self.0.options.traffic.count_sent(written);
+        let complete = ends.partition_point(|end| *end <= written);
+        let start = complete.checked_sub(1).map_or(0, |last| ends[last]);
+        if start == written {
+            return Some(complete);
+        }
+        let end = ends.get(complete).copied().unwrap_or(frames.len());
+        self.queue_first(frames.slice(written..end), true);
+        Some(complete + 1)
     }
 
     /// Writes a frame when no frame is queued. Returns the unwritten rest, and whether part of the frame was written.

@@ -158,7 +158,10 @@ impl Inbox for Recorder {
             HubEvent::Link { is_up } => {
                 self.link_is_up.store(is_up, std::sync::atomic::Ordering::Relaxed);
             }
-            HubEvent::HistoryRead { .. } | HubEvent::PresenceRead { .. } | HubEvent::Room { .. } => {}
+            HubEvent::HistoryRead { .. }
+            | HubEvent::PresenceRead { .. }
+            | HubEvent::Room { .. }
+            | HubEvent::Signal(_) => {}
             HubEvent::Gap { channel, .. } => self.gaps.lock().unwrap().push(channel),
             HubEvent::Publication(_) if self.full.load(std::sync::atomic::Ordering::Relaxed) => {
                 return Err(InboxFull);

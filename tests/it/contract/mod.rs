@@ -5,6 +5,7 @@
 //! - `channels`: which channels are in use, and their members
 //! - `control`: commands to every replica
 //! - `history`: pages of the history of a channel
+//! - `inbox`: the messages of clients
 //! - `operators`: sessions, status, tokens and the console
 //! - `page`: the conversations of `docs/protocol.md`
 //! - `presence`: which users are online
@@ -15,6 +16,7 @@ mod admin;
 mod channels;
 mod control;
 mod history;
+mod inbox;
 mod operators;
 mod page;
 mod presence;

@@ -4,6 +4,7 @@
 //! - `calling`: publishing over HTTP and with the command line
 //! - `dataset`: settings and marker of a prefix, and when recovery may be claimed
 //! - `function`: the function's guarantees to backends
+//! - `namespaces`: histories by namespace
 //! - `rejected`: the record of rejected payloads
 //! - `restarts`: restarts, data loss and failovers of Redis
 //! - `rights`: permissions of Redis users, and a full Redis
@@ -12,6 +13,7 @@ mod available;
 mod calling;
 mod dataset;
 mod function;
+mod namespaces;
 mod rejected;
 mod restarts;
 mod rights;

@@ -34,7 +34,7 @@ fn replicas_with_other_settings_of_presence_have_a_note() {
     let before = marker(&mut backend);
     let second = start(plan(&redis, "5s").with("namespaces.room.presence", "members"));
     let note = "history: presence.grace is 5s in force, 30s here; \
-                [namespaces.*] (presence, occupancy) differ from those in force";
+                namespaces.room.presence is members in force, count here";
     wait_for_note(&first, note);
     wait_for_note(&second, "");
     first.wait_for_log(&format!("redis: {note}"));

@@ -225,6 +225,7 @@ impl Link {
 
 fn event_lines(event: &HubEvent) -> Vec<String> {
     match event {
+        HubEvent::Signal(signal) => vec![format!("{} signal {}", signal.channel(), signal.signal())],
         HubEvent::Publication(publication) => vec![match publication.position() {
             Some(position) => format!("{} {position}", publication.channel()),
             None => format!("{} plain", publication.channel()),

@@ -4,21 +4,32 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::settings::{NamespaceSettings, Namespaces};
 use protocol::history::Proof;
 
 const CHANNELS: [&str; 3] = ["user:1", "room:1", "all"];
+/// The channel whose namespace has limits of its own.
+const ROOM: usize = 1;
 const SIZE: usize = 4;
 const TTL_MS: u64 = 1000;
 const WINDOW_MS: u64 = 300;
 
 fn options(memory_bytes: usize) -> HistoryOptions {
+    let history_ttl = Duration::from_millis(limits(ROOM).1);
+    let room = NamespaceSettings { history_size: limits(ROOM).0, history_ttl, ..Default::default() };
     HistoryOptions {
         size: SIZE,
         ttl: Duration::from_millis(TTL_MS),
         idempotency_window: Duration::from_millis(WINDOW_MS),
         memory_bytes,
+        namespaces: Namespaces::from_iter([("room".to_owned(), room)]).into(),
         inbox: HistoryOptions::of_size(SIZE).inbox,
     }
+}
+
+/// The size and the TTL of the histories of a channel.
+fn limits(channel: usize) -> (usize, u64) {
+    if channel == ROOM { (2, 150) } else { (SIZE, TTL_MS) }
 }
 
 fn name(index: usize) -> ChannelName {
@@ -186,19 +197,20 @@ proptest! {
             for channel in 0..3 {
                 let (page, read) = model.page(channel, Position::before(0));
                 let log = &model.log[channel];
+                let (size, ttl_ms) = limits(channel);
                 let epoch = log.last().map(|(at, _, _)| at.epoch);
                 let kept: Vec<_> = log
                     .iter()
                     .filter(|(at, _, _)| Some(at.epoch) == epoch)
                     .map(|(at, number, _)| (*at, *number))
                     .collect();
-                let is_over = log.last().is_none_or(|(_, _, ms)| model.latest_ms - ms > TTL_MS);
+                let is_over = log.last().is_none_or(|(_, _, ms)| model.latest_ms - ms > ttl_ms);
                 if is_over {
                     prop_assert!(read.is_empty() && page.tail.is_beginning());
                     continue;
                 }
-                prop_assert_eq!(&read, &kept[kept.len().saturating_sub(SIZE)..]);
-                for (since, _) in &kept[kept.len().saturating_sub(SIZE + 1)..] {
+                prop_assert_eq!(&read, &kept[kept.len().saturating_sub(size)..]);
+                for (since, _) in &kept[kept.len().saturating_sub(size + 1)..] {
                     let (page, _) = model.page(channel, *since);
                     prop_assert!(is_proven(&page, *since));
                 }
@@ -208,6 +220,19 @@ proptest! {
             prop_assert!(epochs[0].is_disjoint(&epochs[1]) && epochs[1].is_disjoint(&epochs[2]));
         }
     }
+}
+
+#[test]
+fn a_short_ttl_makes_only_its_own_namespace_uncertain() {
+    let mut history = MemoryHistory::new(options(PLENTY), 5000);
+    history.append(&name(ROOM), message(1), None, 5000).unwrap();
+    history.append(&name(0), message(2), None, 5000).unwrap();
+    assert!(history.tail(&name(ROOM), 5150).is_some());
+    assert_eq!(history.tail(&name(ROOM), 5151), None, "expired before the histories of other namespaces");
+    assert!(history.tail(&name(0), 6000).is_some());
+    let before = Position::before(5000);
+    assert!(is_proven(&history.page(&name(2), EntryRange::After(before), 10, 6000), before));
+    assert!(!is_proven(&history.page(&name(ROOM), EntryRange::After(before), 10, 6000), before));
 }
 
 #[test]

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::super::history::tests::Redis;
 use super::*;
+use crate::settings::{NamespaceSettings, Namespaces};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -79,7 +80,8 @@ async fn deleted_or_edited_settings_invalidate_the_marker() {
     assert_eq!(redis.whole_since_ms().await, u64::MAX, "the defaults are in force");
     redis.mark().await;
     let second = renewed(&mut redis, first).await;
-    let other = DataSettings { history_ttl_ms: 1000, ..DataSettings::own(&redis.options) };
+    redis.options.history.ttl = Duration::from_secs(1);
+    let other = DataSettings::own(&redis.options);
     redis.run(&format!("SET gateway:settings {}", other.to_text())).await;
     assert_eq!(redis.whole_since_ms().await, u64::MAX, "the marker has another TTL");
     redis.mark().await;
@@ -133,4 +135,79 @@ async fn a_full_redis_can_be_marked() {
     // Reading needs MULTI, which a full Redis refuses.
     redis.run("CONFIG SET maxmemory 0").await;
     assert_eq!(renewed(&mut redis, 0).await, marked);
+}
+
+/// Puts settings into force in which the histories of `room` have this TTL, in seconds, and all others one day.
+async fn start_with_room_ttl(redis: &mut Redis, seconds: u64) -> Dataset {
+    let room = NamespaceSettings { history_ttl: Duration::from_secs(seconds), ..Default::default() };
+    redis.options.history.namespaces = Namespaces::from_iter([("room".to_owned(), room)]).into();
+    redis.start_process(24 * HOUR).await
+}
+
+#[tokio::test]
+async fn each_change_of_a_namespaces_ttl_renews_the_marker() {
+    let mut redis = Redis::start().await;
+    redis.start_process(24 * HOUR).await;
+    let mut last = renewed(&mut redis, 0).await;
+    start_with_room_ttl(&mut redis, 24 * 3600).await;
+    assert_eq!(redis.whole_since_ms().await, last, "the TTL of every channel is the same");
+    for seconds in [3600, 1800, 7200, 24 * 3600] {
+        start_with_room_ttl(&mut redis, seconds).await;
+        last = renewed(&mut redis, last).await;
+        start_with_room_ttl(&mut redis, seconds).await;
+        redis.mark().await;
+        assert_eq!(redis.whole_since_ms().await, last, "the same settings keep the marker");
+    }
+}
+
+#[tokio::test]
+async fn histories_are_whole_within_the_ttl_of_their_namespace() {
+    let mut redis = Redis::start().await;
+    start_with_room_ttl(&mut redis, 60).await;
+    let marker: String =
+        redis::cmd("GET").arg("gateway:dataset").query_async(&mut redis.commands).await.unwrap();
+    let ttls =
+        r#""history_ttl_ms":60000,"history_ttls_ms":{"default":86400000,"online":86400000,"room":60000},"#;
+    assert!(marker.contains(ttls), "{marker}");
+    let since = marker.split([':', ',']).nth(1).unwrap().to_owned();
+    let aged = marker.replace(&since, "5");
+    redis.run(&format!("SET gateway:dataset {aged}")).await;
+    let room = redis.page("1-0", 1).await;
+    assert_eq!(room.whole_since_ms, room.tail.epoch - 60_000);
+    let keys = ["gateway:team:1".to_owned(), "gateway:room:1".to_owned()];
+    let tails = super::super::history::tails(&mut redis.commands, &redis.options, &keys).await.unwrap();
+    let ages: Vec<u64> =
+        tails.into_iter().map(|tail| tail.unwrap()).map(|tail| tail.now_ms - tail.whole_since_ms).collect();
+    assert_eq!(ages, [86_400_000, 60_000]);
+}
+
+/// An older gateway applies one TTL to all channels. It reads the field `history_ttl_ms` of both keys.
+#[test]
+fn an_older_gateway_claims_nothing_while_a_namespace_has_a_shorter_ttl() {
+    let view = |marker: &str, settings: &DataSettings| {
+        let view = DatasetView::parse(Some(marker.as_bytes()), Some(settings.to_text().as_bytes()));
+        ["room", "team", "online"].map(|namespace| view.whole_since_ms(namespace, 1_000_000_000))
+    };
+    let settings = DataSettings::own(&RedisOptions::of_url("redis://localhost"));
+    let older = DataSettings { namespaces: None, ..settings.clone() };
+    let marker = r#"{"whole_since_ms":999000000,"history_ttl_ms":60000,"history_ttls_ms":{"default":86400000,"online":86400000,"room":60000}}"#;
+    assert_ne!(older.history_ttl_ms, 60_000, "an older gateway finds another TTL in the marker");
+    assert_eq!(view(marker, &older), [u64::MAX, 999_000_000, 999_000_000], "no settings of namespaces");
+    assert_eq!(view(marker, &settings), [u64::MAX, 999_000_000, 999_000_000]);
+    let of_older = r#"{"whole_since_ms":999000000,"history_ttl_ms":86400000}"#;
+    assert_eq!(view(of_older, &settings), [999_000_000; 3]);
+}
+
+#[tokio::test]
+async fn settings_of_an_older_gateway_have_one_ttl() {
+    let mut redis = Redis::start().await;
+    start_with_room_ttl(&mut redis, 60).await;
+    let first = renewed(&mut redis, 0).await;
+    let own = DataSettings::own(&redis.options);
+    let older = DataSettings { namespaces: None, ..own.clone() };
+    redis.run(&format!("SET gateway:settings {}", older.to_text())).await;
+    assert_eq!(redis.whole_since_ms().await, u64::MAX, "the marker has another TTL of the namespace");
+    assert_eq!(redis.mark().await.settings, older);
+    renewed(&mut redis, first).await;
+    assert!(older.differences(&own).is_empty());
 }

@@ -200,6 +200,7 @@ impl LinkModel {
 
     fn check_event(&mut self, hub: usize, event: HubEvent) {
         match event {
+            HubEvent::Signal(_) => panic!("no signal was sent"),
             HubEvent::Subscribed(acks) => {
                 for SubscribeAck { channel, call, cut } in acks {
                     let member = (hub, channel);

@@ -1,0 +1,215 @@
+//! Signals, from a session to the other sessions of a channel.
+
+use super::*;
+use crate::hub::signals::{MAX_WAITING_BYTES, WINDOW};
+use crate::metrics::{ResultLabel, SignalDelivery, SignalResult};
+use crate::settings::{NamespaceSettings, Namespaces};
+use protocol::signal::{ClientSignal, Signal};
+use serde_json::value::RawValue;
+
+const ROOM: &str = "room:7";
+const LATER: Duration = Duration::from_millis(51);
+
+fn rules() -> HubRules {
+    let options = NamespaceSettings { signals: true, ..Default::default() };
+    let namespaces = Namespaces::from_iter([("room".to_owned(), options)]);
+    HubRules { signal_namespaces: Some(Arc::new(namespaces)), ..HubRules::new(LIMITS, TIMEOUT) }
+}
+
+/// A hub with sessions that are live on the room.
+fn hub_with(sessions: &[u128], rules: HubRules) -> (TestHub, Vec<FrameRecorder>) {
+    let mut hub = TestHub::with_rules(rules);
+    hub.set_link(true);
+    let sinks = sessions.iter().map(|session| live_in_room(&mut hub, *session)).collect();
+    (hub, sinks)
+}
+
+fn live_in_room(hub: &mut TestHub, session: u128) -> FrameRecorder {
+    let sink = hub.live_session(session);
+    let lines = hub.subscribe(session, ROOM, None);
+    if lines.last().is_some_and(|line| line.starts_with("subscribe")) {
+        hub.ack_at(last_id(&lines), ROOM, at(0));
+    }
+    hub.go_live(session, Some(ROOM));
+    sink
+}
+
+fn signal(session: u128, user: &str, json: &str) -> Arc<Signal> {
+    let signal = RawValue::from_string(json.to_owned()).unwrap();
+    Arc::new(Signal::new(channel(ROOM), SessionId(session), user.into(), signal))
+}
+
+impl TestHub {
+    /// A signal arrives from the broker.
+    fn receive(&mut self, session: u128, json: &str) {
+        self.receive_signal(signal(session, &session.to_string(), json));
+    }
+
+    fn receive_signal(&mut self, signal: Arc<Signal>) {
+        // The inbox counts the bytes of an accepted signal.
+        self.core.inbox_budget.hold(signal.queued_bytes());
+        assert_eq!(self.on(HubInput::Broker(HubEvent::Signal(signal))), [""; 0]);
+    }
+
+    fn send(&mut self, session: u128, name: &str, json: &str) -> Vec<String> {
+        let signal = RawValue::from_string(json.to_owned()).unwrap();
+        let signal = ClientSignal { channel: channel(name), signal };
+        self.on(HubInput::Signal { session: SessionId(session), signal })
+    }
+
+    fn signals(&self, result: SignalResult) -> u64 {
+        self.metrics.signals.get_or_create(&ResultLabel::from(result)).get()
+    }
+
+    fn deliveries(&self, result: SignalDelivery) -> u64 {
+        self.metrics.signal_deliveries.get_or_create(&ResultLabel::from(result)).get()
+    }
+
+    /// Asserts that nothing is counted in the inbox any more.
+    fn assert_released(&self) {
+        assert_eq!(self.metrics.hub_inbox_bytes.get(), 0);
+    }
+}
+
+#[test]
+fn a_signal_goes_to_the_broker_with_its_sender() {
+    let (mut hub, _sinks) = hub_with(&[1], rules());
+    assert_eq!(hub.send(1, ROOM, "{}"), [format!("signal room:7: ~{:032x} 1 {{}}", 1)]);
+    assert_eq!(hub.send(1, "room:8", "{}"), [""; 0]);
+    assert_eq!((hub.signals(SignalResult::Received), hub.signals(SignalResult::NotSubscribed)), (1, 1));
+}
+
+#[test]
+fn a_signal_reaches_every_session_except_its_own() {
+    let (mut hub, sinks) = hub_with(&[1, 2, 3], rules());
+    hub.receive(1, r#"{"typing":true}"#);
+    let received: Vec<_> = sinks.iter().map(FrameRecorder::take_messages).collect();
+    assert_eq!(received[0], [""; 0]);
+    assert_eq!(received[1..], [[r#"1 {"typing":true}"#], [r#"1 {"typing":true}"#]]);
+    assert_eq!(hub.deliveries(SignalDelivery::Delivered), 2);
+    hub.assert_released();
+}
+
+#[test]
+fn signals_of_one_window_are_written_together() {
+    let (mut hub, sinks) = hub_with(&[1, 2, 3], rules());
+    hub.receive(1, "1");
+    for (session, json) in [(1, "2"), (2, "3"), (1, "4"), (3, "5")] {
+        hub.receive(session, json);
+    }
+    assert_eq!(sinks[1].take_messages(), ["1 1"], "the first signal does not wait");
+    assert_eq!(hub.advance(LATER), [""; 0]);
+    assert_eq!(sinks[0].take_messages(), ["2 3", "3 5"]);
+    assert_eq!(sinks[1].take_messages(), ["1 4", "3 5"], "the newer signal replaces the older one");
+    assert_eq!(sinks[2].take_messages(), ["1 1", "2 3", "1 4"]);
+    assert_eq!(sinks.iter().map(FrameRecorder::offers).collect::<Vec<_>>(), [1, 2, 2]);
+    assert_eq!(hub.signals(SignalResult::Replaced), 1);
+    hub.assert_released();
+}
+
+#[test]
+fn a_quiet_channel_has_no_deadline() {
+    let (mut hub, sinks) = hub_with(&[1, 2], rules());
+    hub.receive(1, "1");
+    assert_eq!(hub.core.signals.next_deadline(), Some(hub.now + WINDOW));
+    hub.advance(LATER);
+    assert_eq!(hub.core.signals.next_deadline(), None);
+    hub.receive(1, "2");
+    assert_eq!(sinks[1].take_messages(), ["1 1", "1 2"]);
+}
+
+#[test]
+fn only_live_sessions_of_version_2_receive_signals() {
+    let (mut hub, sinks) = hub_with(&[1, 2], rules());
+    let old = FrameRecorder::default();
+    let key = hub.core.connect(SessionId(3), Version::V1, old.clone());
+    hub.names.insert(key, 3);
+    hub.join(3, &[("user:3", None), (ROOM, None)]);
+    let pending = hub.live_session(4);
+    hub.subscribe(4, ROOM, None);
+    hub.receive(1, "1");
+    assert_eq!(sinks[1].take_messages(), ["1 1"]);
+    hub.go_live(4, Some(ROOM));
+    assert_eq!((old.take_messages(), pending.take_messages()), (vec![], vec![]), "nothing was held");
+}
+
+#[test]
+fn a_slow_reader_gets_no_signal_and_stays_connected() {
+    let (mut hub, sinks) = hub_with(&[1, 2, 3], rules());
+    sinks[1].set_slow();
+    hub.receive(1, "1");
+    hub.publish(&durable(ROOM, 1));
+    assert_eq!(sinks[1].take_messages(), ["1"], "it still gets messages");
+    assert_eq!(sinks[2].take_messages(), ["1 1", "1"]);
+    assert!(!sinks[1].is_overflowed());
+    assert_eq!(hub.deliveries(SignalDelivery::SlowReader), 1);
+}
+
+#[test]
+fn a_namespace_without_signals_drops_them() {
+    let (mut hub, sinks) = hub_with(&[1, 2], HubRules::new(LIMITS, TIMEOUT));
+    hub.receive(1, "1");
+    assert_eq!(sinks[1].take_messages(), [""; 0]);
+    assert_eq!(hub.signals(SignalResult::NotEnabled), 1);
+    hub.assert_released();
+}
+
+#[test]
+fn a_channel_collects_a_bounded_number_of_bytes() {
+    let (mut hub, sinks) = hub_with(&[1, 2], rules());
+    let json = format!("\"{}\"", "x".repeat(1_000));
+    let fits = MAX_WAITING_BYTES / signal(100, "100", &json).queued_bytes();
+    (100..200).for_each(|session| hub.receive(session, &json));
+    hub.advance(LATER);
+    assert_eq!(sinks[0].take_messages().len(), 1 + fits);
+    assert_eq!(hub.signals(SignalResult::ChannelFull), 100 - 1 - fits as u64);
+    hub.assert_released();
+}
+
+#[test]
+fn messages_are_written_before_signals() {
+    let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
+    hub.receive(9, "0");
+    assert!(hub.core.has_fanouts(), "a turn has one write");
+    hub.publish(&durable(ROOM, 1));
+    let (mut turns, messages) = (0, |sinks: &[FrameRecorder]| {
+        sinks.iter().filter(|sink| sink.texts().iter().any(|text| text.contains("\"op\":3"))).count()
+    });
+    while messages(&sinks) < 3 {
+        hub.on(HubInput::FanoutTurn);
+        turns += 1;
+    }
+    assert_eq!(turns, 3, "no turn of a signal came between");
+    while hub.core.has_fanouts() {
+        hub.on(HubInput::FanoutTurn);
+    }
+    assert_eq!(hub.deliveries(SignalDelivery::Delivered), 3);
+}
+
+#[test]
+fn no_signal_follows_the_end_of_a_subscription() {
+    let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
+    hub.receive(9, "0");
+    hub.unsubscribe(1, ROOM);
+    hub.leave(2);
+    // The key of the session that left is used again.
+    let newcomer = live_in_room(&mut hub, 4);
+    while hub.core.has_fanouts() {
+        hub.on(HubInput::FanoutTurn);
+    }
+    assert_eq!(sinks[0].take_messages(), [r#"{"op":6}"#]);
+    assert_eq!((sinks[1].take_messages(), newcomer.take_messages()), (vec![], vec![]));
+    assert_eq!(sinks[2].take_messages(), ["9 0"]);
+    hub.assert_released();
+}
+
+#[test]
+fn a_signal_without_a_session_reaches_everybody() {
+    let (mut hub, sinks) = hub_with(&[1, 2], rules());
+    hub.receive_signal(signal(0, "bot", "1"));
+    hub.receive_signal(signal(0, "other", "2"));
+    hub.advance(LATER);
+    for sink in &sinks {
+        assert_eq!(sink.take_messages(), ["bot 1", "other 2"]);
+    }
+}
