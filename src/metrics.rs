@@ -22,14 +22,12 @@ mod labels;
 mod page;
 mod per_thread;
 mod process;
-mod text_values;
 
 pub use self::labels::{
-    Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyRefusal, Kind, Label, LinkLoss,
-    Reason, RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
+    AdminRequest, Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyRefusal, Kind, Label,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
-pub use self::text_values::AdminRequest;
 
 /// A handle of all metrics. Cloning shares them; a handle is one pointer, because every socket has several.
 #[derive(Debug, Clone)]
