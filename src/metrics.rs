@@ -24,8 +24,9 @@ mod per_thread;
 mod process;
 
 pub use self::labels::{
-    AdminRequest, Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyRefusal, Kind, Label,
-    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
+    AdminRequest, Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyLoadResult,
+    KeyRefusal, Kind, Label, LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult,
+    SignalDelivery, SignalResult, TokenCallResult, TokenLookupResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -78,6 +79,18 @@ pub struct Counters {
     pub subscriptions: Gauge,
     /// Identify attempts, by outcome.
     pub identifies: Family<ResultLabel<IdentifyResult>, Counter>,
+    /// Loads of the keys of tokens, by outcome.
+    pub auth_key_loads: Family<ResultLabel<KeyLoadResult>, Counter>,
+    /// 1 while the latest keys of tokens could not be loaded, else 0.
+    pub auth_keys_stale: Gauge,
+    /// Lookups of opaque tokens, by outcome.
+    pub token_lookups: Family<ResultLabel<TokenLookupResult>, Counter>,
+    /// Calls to the issuer of opaque tokens, by outcome.
+    pub token_calls: Family<ResultLabel<TokenCallResult>, Counter>,
+    /// The time of these calls, in seconds.
+    pub token_call_seconds: Histogram,
+    /// 1 while the issuer of opaque tokens fails, else 0.
+    pub tokens_unavailable: Gauge,
     /// Text messages received from clients.
     pub client_messages: Counter,
     /// Closes sent, by code.

@@ -10,9 +10,15 @@ pub enum AuthError {
     /// The token is of another kind, or a claim has the wrong type.
     #[error("the token is malformed")]
     Malformed,
+    /// The issuer of opaque tokens does not know the token, or it is not valid any more.
+    #[error("the issuer does not know the token")]
+    Unknown,
     /// The signature does not match the configured key.
     #[error("the token's signature is invalid")]
     BadSignature,
+    /// No key has the token's `kid`, or suits its algorithm.
+    #[error("no key is known for the token")]
+    UnknownKey,
     /// The token names an algorithm that the settings do not allow.
     #[error("the token's algorithm is not allowed")]
     WrongAlgorithm,
@@ -47,9 +53,11 @@ pub enum AuthError {
 
 impl AuthError {
     /// Every variant, so that each metric starts at zero.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
+        Self::Unknown,
         Self::BadSignature,
+        Self::UnknownKey,
         Self::WrongAlgorithm,
         Self::Expired,
         Self::NotYetValid,
@@ -66,7 +74,9 @@ impl AuthError {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
             Self::BadSignature => "bad_signature",
+            Self::UnknownKey => "unknown_key",
             Self::WrongAlgorithm => "wrong_algorithm",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -108,6 +118,20 @@ pub enum AuthSetupError {
         path: PathBuf,
         /// The fault of the key; begins with a verb.
         reason: &'static str,
+    },
+    /// `auth.keys_file` cannot be read or has an unsuitable key.
+    #[error("auth.keys_file {} {reason}", one_line(path.display()))]
+    KeySet {
+        /// The path of the file.
+        path: PathBuf,
+        /// The fault; begins with a verb.
+        reason: String,
+    },
+    /// The certificate authorities for HTTPS cannot be used.
+    #[error("auth.ca_file {reason}")]
+    Authorities {
+        /// Why; begins with a verb or with the path.
+        reason: String,
     },
     /// The token of the self-test was refused: the build lacks an algorithm.
     #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::AlgorithmFamily;
-
 use super::{
     AuthError, AuthSetupError,
     claims::LATEST_SECONDS,
     jwt::{self, MintedClaims},
+    keys::is_hmac,
     principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
     signed::TimestampSigner,
 };
@@ -36,6 +35,9 @@ pub enum MintError {
         "a token with an RS, PS, ES or EdDSA algorithm needs the issuer's private key; let the issuer mint it"
     )]
     PrivateKeyNeeded,
+    /// The backend hands out these tokens.
+    #[error("auth.kind is {0}: the backend hands out these tokens, the gateway cannot mint one")]
+    Opaque(&'static str),
     /// The settings lack a key, or have a wrong one.
     #[error(transparent)]
     Setup(#[from] AuthSetupError),
@@ -45,7 +47,7 @@ pub enum MintError {
 pub fn longest_lifetime(settings: &AuthSettings) -> Duration {
     match settings.kind {
         AuthKind::Signed => settings.max_age,
-        AuthKind::Jwt | AuthKind::Insecure => Duration::MAX,
+        AuthKind::Jwt | AuthKind::Insecure | AuthKind::Redis | AuthKind::Introspection => Duration::MAX,
     }
 }
 
@@ -71,11 +73,13 @@ pub fn mint(
     {
         return Err(MintError::ForeignUser);
     }
-    if settings.kind != AuthKind::Jwt && !channels.is_empty() {
+    if matches!(settings.kind, AuthKind::Insecure | AuthKind::Signed) && !channels.is_empty() {
         return Err(MintError::ChannelsUnsupported);
     }
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     match settings.kind {
+        AuthKind::Redis => Err(MintError::Opaque("redis")),
+        AuthKind::Introspection => Err(MintError::Opaque("introspection")),
         AuthKind::Insecure => Ok(user.to_owned()),
         AuthKind::Signed => {
             let tokens = TimestampSigner::new(settings)?;
@@ -85,10 +89,9 @@ pub fn mint(
             Ok(tokens.sign(user, issued.as_secs()))
         }
         AuthKind::Jwt => {
-            let algorithm = *jwt::algorithms_of(settings)?.first().ok_or(AuthSetupError::Algorithms)?;
-            if algorithm.family() != AlgorithmFamily::Hmac {
-                return Err(MintError::PrivateKeyNeeded);
-            }
+            let algorithms = jwt::algorithms_of(settings)?;
+            let hmac = algorithms.into_iter().find(|algorithm| is_hmac(*algorithm));
+            let algorithm = hmac.ok_or(MintError::PrivateKeyNeeded)?;
             let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
             let expires = now
                 .checked_add(ttl)

@@ -4,32 +4,42 @@
 //! - `principal`: [`Principal`], and the syntax of user ids and channel patterns
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
 //! - `claims`: from the claims of a token to a [`Principal`]
+//! - `keys`: key sets, from files and URLs
 //! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
+//! - `verification`: [`Verification`], the answer about a token, which may come later
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
 //!
-//! The code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
+//! - `opaque`: tokens that the backend is asked about
+//!
+//! Except in `opaque::driver`, the code reads no clock and starts no task. [`Authenticator::new`] reads files, once;
+//! [`ReloadableAuthenticator::fetch_keys`] fetches a key set.
 
 use std::{fmt, time::SystemTime};
 
+use self::keys::remote::RemoteKeys;
 use crate::settings::{AuthKind, AuthSettings};
 
 mod claims;
 mod error;
 mod insecure;
 mod jwt;
+mod keys;
 mod mint;
+pub mod opaque;
 mod principal;
 mod reloadable;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
     principal::Principal,
-    reloadable::ReloadableAuthenticator,
+    reloadable::{FetchedKeys, ReloadableAuthenticator},
+    verification::{PendingVerification, TokenAnswer, TokenError, Verification},
 };
 
 /// Verifies tokens of the kind `auth.kind`. Cheap to clone.
@@ -41,6 +51,8 @@ pub enum Authenticator {
     Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
+    /// Tokens without a signature: [`opaque::OpaqueTokens`] verifies them.
+    Opaque,
 }
 
 impl Authenticator {
@@ -49,11 +61,29 @@ impl Authenticator {
     /// # Errors
     /// A secret or key is missing, cannot be read, or does not suit the algorithm.
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
+        Self::with_remote_keys(settings, None)
+    }
+
+    /// As [`Authenticator::new`], with keys that are fetched.
+    fn with_remote_keys(settings: &AuthSettings, remote: Option<RemoteKeys>) -> Result<Self, AuthSetupError> {
         Ok(match settings.kind {
             AuthKind::Insecure => Self::Insecure,
             AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
-            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings)?)),
+            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings, remote)?)),
+            AuthKind::Redis => Self::Opaque,
+            AuthKind::Introspection => {
+                opaque::IntrospectionIssuer::check(settings)?;
+                Self::Opaque
+            }
         })
+    }
+
+    /// Whether a token can be accepted without fetched keys.
+    fn has_own_keys(&self) -> bool {
+        match self {
+            Self::Insecure | Self::Signed(_) | Self::Opaque => true,
+            Self::Jwt(tokens) => tokens.has_own_keys(),
+        }
     }
 
     /// The bearer of `token` at the time `now`.
@@ -65,6 +95,7 @@ impl Authenticator {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),
             Self::Jwt(tokens) => tokens.verify(token, now),
+            Self::Opaque => Err(AuthError::Unknown),
         }
     }
 }
@@ -76,6 +107,7 @@ impl fmt::Debug for Authenticator {
             Self::Insecure => "Authenticator::Insecure",
             Self::Signed(_) => "Authenticator::Signed",
             Self::Jwt(_) => "Authenticator::Jwt",
+            Self::Opaque => "Authenticator::Opaque",
         })
     }
 }

@@ -2,13 +2,15 @@
 
 use std::io::Read as _;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use serde_json::json;
 
-use super::{Failure, print};
-use crate::auth::{AuthError, Authenticator, Principal, longest_lifetime, mint};
-use crate::settings::{Settings, one_line, parse_duration};
+use super::{Failure, print, print_error};
+use crate::auth::opaque::TokenHash;
+use crate::auth::{AuthError, Principal, ReloadableAuthenticator, longest_lifetime, mint};
+use crate::settings::{AuthKind, Settings, one_line, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -38,14 +40,48 @@ pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, F
         return check(settings, token);
     }
     let user = args.user.as_deref().unwrap_or_default();
+    if settings.auth.kind == AuthKind::Redis {
+        return log_in(settings, user, &args.channels, args.ttl);
+    }
     print(&mint_for(settings, user, &args.channels, args.ttl)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a token, and on standard error the command that makes Redis know it, as the backend does at a login.
+fn log_in(
+    settings: &Settings,
+    user: &str,
+    channels: &[String],
+    ttl: Option<Duration>,
+) -> Result<ExitCode, Failure> {
+    let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let claims = match channels {
+        [] => json!({"sub": user, "iat": issued}),
+        channels => json!({"sub": user, "iat": issued, "channels": channels}),
+    };
+    let (prefix, hash) = (&settings.broker.prefix, TokenHash::of(&token));
+    let seconds = ttl.unwrap_or(DEFAULT_TTL).as_secs();
+    let claims = claims.to_string().replace('\'', "'\\''");
+    print_error(&format!("log the user in: redis-cli SET {prefix}:token:{hash} '{claims}' EX {seconds}"));
+    print(&token)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the user of a token; fails with the reason if the token is refused.
 fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
-    let authenticator =
-        Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(vec![error.to_string()]))?;
+    if matches!(settings.auth.kind, AuthKind::Redis | AuthKind::Introspection) {
+        return Err(Failure::Other(
+            "only the issuer knows an opaque token: connect with it, as in emagine-gateway tail --token"
+                .to_owned(),
+        ));
+    }
+    let authenticator = ReloadableAuthenticator::new(&settings.auth)
+        .map_err(|error| Failure::Settings(vec![error.to_string()]))?;
+    if authenticator.has_remote_keys() {
+        let fetched = actix_rt::System::new().block_on(authenticator.fetch_keys());
+        fetched.result.map_err(|reason| Failure::Other(format!("auth.jwks_url: {reason}")))?;
+    }
     let mut token = token.to_owned();
     if token == "-" {
         token.clear();
@@ -64,6 +100,10 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
         [] => "only the user's own".to_owned(),
         channels => channels.join(" "),
     };
+    let subscribe = match &identity.subscribe[..] {
+        [] => String::new(),
+        channels => format!("subscribe: {}\n", channels.join(" ")),
+    };
     let expires = match identity.expires_at {
         Some(at) => format!("in {} s", at.duration_since(now).unwrap_or_default().as_secs()),
         None => "never".to_owned(),
@@ -74,7 +114,7 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
         None => "unknown".to_owned(),
     };
     format!(
-        "user: {}\nchannels: {channels}\nexpires: {expires}\nissued: {issued}\nid: {token_id}",
+        "user: {}\nchannels: {channels}\n{subscribe}expires: {expires}\nissued: {issued}\nid: {token_id}",
         identity.user
     )
 }
@@ -83,7 +123,9 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
 const fn advice(error: AuthError) -> &'static str {
     match error {
         AuthError::Malformed => "compare it with docs/tokens.md; check auth.kind",
+        AuthError::Unknown => "ask the backend that hands out the tokens",
         AuthError::BadSignature => "use the same secret or key at the issuer and in the settings",
+        AuthError::UnknownKey => "publish the key with the token's kid in the key set",
         AuthError::WrongAlgorithm => "add its algorithm to auth.algorithms, or sign with a listed one",
         AuthError::Expired => "make the client fetch a new token; compare the clocks",
         AuthError::NotYetValid => "compare the clocks; auth.leeway tolerates a difference",

@@ -8,6 +8,8 @@ use futures_util::future::join;
 use serde_json::json;
 
 use super::AdminState;
+use crate::auth::ReloadableAuthenticator;
+use crate::auth::opaque::OpaqueTokens;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
 use crate::session::staleness::Staleness;
@@ -19,8 +21,12 @@ use crate::socket::limits::ConnectionLimiter;
 pub struct Readiness {
     /// The broker must be healthy.
     pub broker: Broker,
+    /// There must be keys for tokens.
+    pub tokens: ReloadableAuthenticator,
     /// Whether revocations may be unknown.
     pub staleness: Staleness,
+    /// Opaque tokens may be unverifiable.
+    pub opaque: Option<OpaqueTokens>,
     /// A draining replica is not ready.
     pub drain: DrainSwitch,
     /// A replica without room for a connection is not ready.
@@ -35,6 +41,7 @@ impl Readiness {
     /// Why this replica is not ready for new sockets. Empty if it is ready.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = self.broker.health().reasons;
+        reasons.extend(self.tokens.unready_reason());
         if self.drain.is_draining() {
             reasons.push("this replica is draining".to_owned());
         }
@@ -49,7 +56,9 @@ impl Readiness {
 
     /// Warnings for operators that do not affect readiness.
     pub fn notes(&self) -> Vec<String> {
-        self.broker.notes().into_iter().chain(self.staleness.note()).collect()
+        let opaque = self.opaque.as_ref().and_then(OpaqueTokens::note);
+        let notes = self.broker.notes().into_iter().chain(self.staleness.note());
+        notes.chain(self.tokens.notes()).chain(opaque).collect()
     }
 }
 

@@ -7,10 +7,11 @@ use actix_web::{App, test};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::auth::ReloadableAuthenticator;
 use crate::broker::{HistoryOptions, HubEvent, Inbox, InboxFull};
 use crate::session::admission::DrainSwitch;
 use crate::session::staleness::Staleness;
-use crate::settings::{ControlSettings, WhenStale};
+use crate::settings::{ControlSettings, Settings, Sources, WhenStale};
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::limits::ConnectionLimiter;
 use protocol::channel::ChannelName;
@@ -32,7 +33,9 @@ fn admin(key: ApiKey) -> AdminState {
     let broker = Broker::memory(1_000, HistoryOptions::of_size(10), None, Duration::from_secs(60), &metrics);
     let settings = ControlSettings { max_stale: Duration::from_secs(60), when_stale: WhenStale::Accept };
     let readiness = Readiness {
+        opaque: None,
         broker: broker.clone(),
+        tokens: ReloadableAuthenticator::new(&Settings::load(&Sources::default()).unwrap().auth).unwrap(),
         staleness: Staleness::new(broker.clone(), settings),
         drain: DrainSwitch::default(),
         connections: ConnectionLimiter::default(),

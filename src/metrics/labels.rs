@@ -112,8 +112,12 @@ labels! {
         Accepted = "accepted",
         /// It is no token of this kind.
         Malformed = "malformed",
+        /// The issuer of opaque tokens does not know it.
+        Unknown = "unknown",
         /// Its signature is wrong.
         BadSignature = "bad_signature",
+        /// No key has its `kid`, or suits its algorithm.
+        UnknownKey = "unknown_key",
         /// Its algorithm is not allowed.
         WrongAlgorithm = "wrong_algorithm",
         /// It has expired.
@@ -138,12 +142,44 @@ labels! {
         Revoked = "revoked",
         /// The replica has been without Redis for too long to know whether it is revoked; it was not checked.
         RevocationsUnknown = "revocations_unknown",
+        /// The backend that issued it cannot be asked now.
+        Unavailable = "unavailable",
         /// The user has as many sessions as it may have.
         TooManySessions = "too_many_sessions",
         /// The user's tokens came too fast.
         TooManyIdentifies = "too_many_identifies",
         /// Too many tokens of this address failed; this one was not checked.
         TooManyFailures = "too_many_failures",
+    }
+}
+
+labels! {
+    /// What became of looking up an opaque token.
+    TokenLookupResult {
+        /// The answer was cached.
+        Cached = "cached",
+        /// The issuer was being asked about the same token.
+        Shared = "shared",
+        /// The issuer is asked.
+        Asked = "asked",
+        /// The issuer failed and is left alone for a while.
+        BackingOff = "backing_off",
+        /// Too many tokens waited for a call.
+        Overloaded = "overloaded",
+        /// The text is too long for a token.
+        TooLong = "too_long",
+    }
+}
+
+labels! {
+    /// The result of a call to the issuer of opaque tokens.
+    TokenCallResult {
+        /// The issuer answered.
+        Answered = "answered",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It cannot be reached, or it answered with something else.
+        Failed = "failed",
     }
 }
 
@@ -177,6 +213,20 @@ impl Label for DropReason {
             Self::Repairing => "repairing",
             Self::Panicked => "panicked",
         }
+    }
+}
+
+labels! {
+    /// The result of loading the keys of tokens.
+    KeyLoadResult {
+        /// The files were read.
+        Read = "read",
+        /// The files have a mistake; the old keys stay in force.
+        ReadFailed = "read_failed",
+        /// The key set was fetched.
+        Fetched = "fetched",
+        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
+        FetchFailed = "fetch_failed",
     }
 }
 
@@ -432,9 +482,12 @@ impl Counters {
             DropReason::Panicked,
         ];
         create(&self.publications_dropped, dropped);
+        create(&self.auth_key_loads, KeyLoadResult::ALL.iter().copied());
         create(&self.signals, SignalResult::ALL.iter().copied());
         create(&self.signal_deliveries, SignalDelivery::ALL.iter().copied());
         create(&self.identifies, IdentifyResult::ALL.iter().copied());
+        create(&self.token_lookups, TokenLookupResult::ALL.iter().copied());
+        create(&self.token_calls, TokenCallResult::ALL.iter().copied());
         for code in CloseCode::ALL {
             drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));
         }

@@ -24,6 +24,7 @@ impl Metrics {
 const PROBE_SECONDS: [f64; 13] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 /// Detection should take less than three seconds.
+const TOKEN_CALL_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 const DETECTION_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0];
 const REPAIR_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
@@ -80,6 +81,11 @@ impl Counters {
             channels: all.register_new("channels", "Channels with at least one session"),
             subscriptions: all.register_new("subscriptions", "Subscriptions of all sessions"),
             identifies: all.register_new("identifies", "Identify attempts, by outcome"),
+            auth_key_loads: all.register_new("auth_key_loads", "Loads of the keys of tokens, by outcome"),
+            auth_keys_stale: all.register_new(
+                "auth_keys_stale",
+                "1 while the latest keys of tokens could not be loaded; the old ones are in force",
+            ),
             client_messages: all.register_new("client_messages", "Text messages from clients"),
             websocket_closes: all.register_new("websocket_closes", "Closes sent, by code"),
             publications_received: all
@@ -133,6 +139,15 @@ impl Counters {
             ),
             control_commands: all
                 .register_new("control_commands", "Commands to every replica, by what became of them"),
+            token_lookups: all.register_new("token_lookups", "Lookups of opaque tokens, by outcome"),
+            token_calls: all.register_new("token_calls", "Calls to the issuer of opaque tokens, by outcome"),
+            token_call_seconds: all.register_seconds(
+                "token_call",
+                "Time of a call to the issuer of opaque tokens",
+                Histogram::new(TOKEN_CALL_SECONDS),
+            ),
+            tokens_unavailable: all
+                .register_new("tokens_unavailable", "1 while the issuer of opaque tokens fails, else 0"),
             control_answers_missing: all.register_new(
                 "control_answers_missing",
                 "Replicas that did not answer a command of this replica in time",

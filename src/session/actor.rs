@@ -12,7 +12,7 @@ use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use bytes::Bytes;
 
 use super::LOG_TARGET;
-use super::authenticate::authenticate;
+use super::authenticate::{Authenticated, Authentication, authenticate, resume};
 use super::clock::now;
 use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
@@ -21,6 +21,7 @@ use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
 use super::sends::{SendQueue, count, send};
 use super::services::Services;
+use crate::auth::TokenAnswer;
 use crate::broker::InboxSendError;
 use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
@@ -80,6 +81,27 @@ impl Session {
 
     /// Passes an input to the conversation and performs the resulting actions.
     fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
+        self.handle_with_token(input, None, context);
+    }
+
+    /// The answer of a verification that took time. The session may have ended meanwhile.
+    fn handle_verified(&mut self, answer: TokenAnswer, context: &mut WebsocketContext<Self>) {
+        if self.conversation.is_closed() {
+            return;
+        }
+        let (session, client) = (self.conversation.session(), self.outbox.client());
+        let Authenticated { answer, accepted } =
+            resume(&self.services, session, client, &mut self.permit, answer);
+        self.handle_with_token(answer, accepted, context);
+    }
+
+    /// As [`Session::handle_input`], with what the hub notes of the token in the input.
+    fn handle_with_token(
+        &mut self,
+        input: Input<'_>,
+        accepted: Option<AcceptedToken>,
+        context: &mut WebsocketContext<Self>,
+    ) {
         let now = now();
         let session = self.conversation.session();
         let mut ports = ActorPorts {
@@ -89,7 +111,7 @@ impl Session {
             permit: &mut self.permit,
             sends: &mut self.sends,
             context,
-            accepted: None,
+            accepted,
         };
         drive(&mut self.conversation, now, input, &mut ports);
         // After the Join, so that the hub knows the user of the token.
@@ -161,11 +183,20 @@ impl SessionPorts for ActorPorts<'_> {
         self.services.hub.do_send(input);
     }
 
-    fn authenticate(&mut self, token: &Token) -> Input<'static> {
-        let (answer, accepted) =
-            authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0);
-        self.accepted = accepted;
-        answer
+    fn authenticate(&mut self, token: &Token) -> Option<Input<'static>> {
+        match authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0) {
+            Authentication::Known(Authenticated { answer, accepted }) => {
+                // An older token of the session may have been accepted just before.
+                self.accepted = accepted.or_else(|| self.accepted.take());
+                Some(answer)
+            }
+            Authentication::Pending(pending) => {
+                let answer = wrap_future::<_, Session>(pending);
+                self.context
+                    .spawn(answer.map(|answer, session, context| session.handle_verified(answer, context)));
+                None
+            }
+        }
     }
 
     fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>> {

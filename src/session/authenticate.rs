@@ -6,13 +6,28 @@ use super::LOG_TARGET;
 use super::clock::unix_ms;
 use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
-use crate::auth::{AuthError, Principal};
+use crate::auth::{AuthError, PendingVerification, Principal, TokenAnswer, TokenError, Verification};
 use crate::hub::control::AcceptedToken;
 use crate::metrics::{IdentifyResult, Label as _, Metrics};
 use crate::socket::client_prefix::ClientPrefix;
 use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
+
+/// A token that is being verified, or its answer.
+pub(super) enum Authentication {
+    /// The answer is known at once.
+    Known(Authenticated),
+    /// The answer comes later, for [`resume`].
+    Pending(PendingVerification),
+}
+
+/// An answer for the conversation.
+pub(super) struct Authenticated {
+    pub(super) answer: Input<'static>,
+    /// What the hub notes of the token. `None` if the session does not use it from now on.
+    pub(super) accepted: Option<AcceptedToken>,
+}
 
 /// A checked token.
 struct CheckedToken {
@@ -31,55 +46,159 @@ impl CheckedToken {
     fn refused(answer: Input<'static>, result: IdentifyResult) -> Self {
         Self { answer, result, accepted: None }
     }
+
+    fn accepted(identity: Identity, token: AcceptedToken) -> Self {
+        Self {
+            answer: Input::Verified(Ok(identity)),
+            result: IdentifyResult::Accepted,
+            accepted: Some(token),
+        }
+    }
+
+    /// A token that is not accepted.
+    fn not_accepted(result: IdentifyResult) -> Self {
+        let answer = match result {
+            IdentifyResult::Unavailable => Input::Unverifiable,
+            _ => Input::Verified(Err(NotIdentified)),
+        };
+        Self::refused(answer, result)
+    }
+
+    /// Counts the result.
+    fn conclude(self, services: &Services, session: SessionId) -> Authenticated {
+        let Self { answer, result, accepted } = self;
+        Metrics::count(&services.metrics.identifies, result);
+        if result != IdentifyResult::Accepted {
+            log::debug!(target: LOG_TARGET, session:%; "token refused: {}", result.label());
+        }
+        Authenticated { answer, accepted }
+    }
 }
 
 /// Verifies the token and counts the result. A session that identifies gets a user's permit for its unidentified one.
-/// Also returns what the hub notes of the token if the session uses it from now on.
 ///
-/// Verifying a signature takes up to milliseconds, so no token of an address or a user over its limit is verified.
+/// Verifying a signature takes up to milliseconds, and an opaque token costs its backend a call, so no token of an
+/// address or a user over its limit is verified.
 pub(super) fn authenticate(
     services: &Services,
     session: SessionId,
     client: Option<ClientPrefix>,
     permit: &mut SessionPermit,
     token: &str,
-) -> (Input<'static>, Option<AcceptedToken>) {
+) -> Authentication {
     let now = Instant::now();
-    let (identified, CheckedToken { answer, result, accepted }) = match permit {
-        SessionPermit::Unidentified(unidentified) => identify(services, unidentified, client, token, now),
-        SessionPermit::User(user) => (None, refresh(services, user, token, now)),
+    let refused = match permit {
+        SessionPermit::Unidentified(unidentified) => refuse_identify(services, unidentified, client, now),
+        SessionPermit::User(user) => refuse_refresh(user, now),
     };
-    if let Some(user) = identified {
-        log::debug!(target: LOG_TARGET, session:%, user = user.user(); "session identified");
-        *permit = SessionPermit::User(user);
+    if let Some(refused) = refused {
+        return Authentication::Known(refused.conclude(services, session));
     }
-    Metrics::count(&services.metrics.identifies, result);
-    if result != IdentifyResult::Accepted {
-        log::debug!(target: LOG_TARGET, session:%; "token refused: {}", result.label());
+    let on_late_refusal = late_refusal(permit, client);
+    match services.verify(token, on_late_refusal) {
+        Verification::Known(answer) => {
+            let checked = check(services, session, client, permit, answer);
+            Authentication::Known(checked.conclude(services, session))
+        }
+        Verification::Pending(pending) => Authentication::Pending(pending),
     }
-    (answer, accepted)
 }
 
-/// Verifies the token of an Identify. A failure counts for the client's address, a success for the user.
-fn identify(
+/// Counts a token that is refused after its session has ended: a client that leaves before the answer must not try
+/// tokens without a limit. A Refresh has counted already.
+fn late_refusal(permit: &SessionPermit, client: Option<ClientPrefix>) -> impl FnOnce() + Send + use<> {
+    let limits = match permit {
+        SessionPermit::Unidentified(unidentified) => Some(unidentified.limits().clone()),
+        SessionPermit::User(_) => None,
+    };
+    move || {
+        if let Some(limits) = limits {
+            limits.record_failure(client, Instant::now());
+        }
+    }
+}
+
+/// The answer to a verification that took time. Limits and revocations count as of now.
+///
+/// The tokens of an address may have failed too often meanwhile. Otherwise its clients could try more tokens at the
+/// same time than one after another.
+pub(super) fn resume(
+    services: &Services,
+    session: SessionId,
+    client: Option<ClientPrefix>,
+    permit: &mut SessionPermit,
+    answer: TokenAnswer,
+) -> Authenticated {
+    let refused = match permit {
+        SessionPermit::Unidentified(unidentified) => {
+            refuse_identify(services, unidentified, client, Instant::now())
+        }
+        SessionPermit::User(_) => None,
+    };
+    let checked = refused.unwrap_or_else(|| check(services, session, client, permit, answer));
+    checked.conclude(services, session)
+}
+
+/// Why an Identify is refused whatever its token is.
+fn refuse_identify(
     services: &Services,
     unidentified: &UnidentifiedPermit,
     client: Option<ClientPrefix>,
-    token: &str,
+    now: Instant,
+) -> Option<CheckedToken> {
+    if services.staleness.refuses_sessions() {
+        let unknown = CheckedToken::refused(Input::RevocationsUnknown, IdentifyResult::RevocationsUnknown);
+        return Some(unknown);
+    }
+    let is_refused = !unidentified.limits().can_identify(client, now);
+    is_refused.then(|| CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyFailures))
+}
+
+/// Why a Refresh is refused whatever its token is. It counts for the session's user.
+fn refuse_refresh(user: &UserSessionPermit, now: Instant) -> Option<CheckedToken> {
+    let is_refused = !user.acquire_refresh(now);
+    is_refused.then(|| CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyIdentifies))
+}
+
+/// Checks what a verified token says.
+fn check(
+    services: &Services,
+    session: SessionId,
+    client: Option<ClientPrefix>,
+    permit: &mut SessionPermit,
+    answer: TokenAnswer,
+) -> CheckedToken {
+    let now = Instant::now();
+    let verified = accept(services, answer);
+    match permit {
+        SessionPermit::User(user) => check_refresh(user, verified),
+        SessionPermit::Unidentified(unidentified) => {
+            let (identified, checked) = check_identify(unidentified, client, verified, now);
+            if let Some(user) = identified {
+                log::debug!(target: LOG_TARGET, session:%, user = user.user(); "session identified");
+                *permit = SessionPermit::User(user);
+            }
+            checked
+        }
+    }
+}
+
+/// Checks the token of an Identify. A failure counts for the client's address, a success for the user. A token that
+/// could not be verified is no failure.
+fn check_identify(
+    unidentified: &UnidentifiedPermit,
+    client: Option<ClientPrefix>,
+    verified: Result<VerifiedToken, IdentifyResult>,
     now: Instant,
 ) -> (Option<UserSessionPermit>, CheckedToken) {
     let limits = unidentified.limits();
-    if services.staleness.refuses_sessions() {
-        let unknown = CheckedToken::refused(Input::RevocationsUnknown, IdentifyResult::RevocationsUnknown);
-        return (None, unknown);
-    }
-    if !limits.can_identify(client, now) {
-        return (None, CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyFailures));
-    }
-    let refused = match verify(services, token) {
-        Err(result) => CheckedToken::refused(Input::Verified(Err(NotIdentified)), result),
+    let refused = match verified {
+        Err(IdentifyResult::Unavailable) => {
+            return (None, CheckedToken::not_accepted(IdentifyResult::Unavailable));
+        }
+        Err(result) => CheckedToken::not_accepted(result),
         Ok((identity, token)) => match limits.acquire_session(&identity.user, now) {
-            Ok(user) => return (Some(user), accepted(identity, token)),
+            Ok(user) => return (Some(user), CheckedToken::accepted(identity, token)),
             Err(IdentifyRefusal::Sessions) => {
                 CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManySessions)
             }
@@ -92,34 +211,26 @@ fn identify(
     (None, refused)
 }
 
-fn accepted(identity: Identity, token: AcceptedToken) -> CheckedToken {
-    CheckedToken {
-        answer: Input::Verified(Ok(identity)),
-        result: IdentifyResult::Accepted,
-        accepted: Some(token),
-    }
-}
-
-/// Verifies the token of a Refresh, which counts for the session's user.
-fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
-    if !user.acquire_refresh(now) {
-        return CheckedToken::refused(Input::OverLimit, IdentifyResult::TooManyIdentifies);
-    }
-    match verify(services, token) {
-        Err(result) => CheckedToken::refused(Input::Verified(Err(NotIdentified)), result),
+/// Checks the token of a Refresh.
+fn check_refresh(user: &UserSessionPermit, verified: Result<VerifiedToken, IdentifyResult>) -> CheckedToken {
+    match verified {
+        Err(result) => CheckedToken::not_accepted(result),
         Ok((identity, token)) => {
             // The conversation refuses the token of another user, and the session keeps the one it has.
             let is_used = identity.user.user_id() == Some(user.user());
-            let checked = accepted(identity, token);
+            let checked = CheckedToken::accepted(identity, token);
             CheckedToken { accepted: checked.accepted.filter(|_| is_used), ..checked }
         }
     }
 }
 
-/// Verifies a token and looks it up among the revoked ones.
-fn verify(services: &Services, token: &str) -> Result<VerifiedToken, IdentifyResult> {
+/// Looks up a verified token among the revoked ones.
+fn accept(services: &Services, answer: TokenAnswer) -> Result<VerifiedToken, IdentifyResult> {
     let now = SystemTime::now();
-    let principal = services.tokens.verify(token, now).map_err(result_of)?;
+    let principal = answer.map_err(|error| match error {
+        TokenError::Refused(error) => result_of(error),
+        TokenError::Unavailable => IdentifyResult::Unavailable,
+    })?;
     let (token_id, issued_at_ms) = (principal.token_id.as_deref(), principal.issued_at.map(unix_ms));
     if services.broker.revocations().is_revoked(&principal.user, token_id, issued_at_ms, unix_ms(now)) {
         return Err(IdentifyResult::Revoked);
@@ -134,7 +245,9 @@ fn verify(services: &Services, token: &str) -> Result<VerifiedToken, IdentifyRes
 const fn result_of(error: AuthError) -> IdentifyResult {
     match error {
         AuthError::Malformed => IdentifyResult::Malformed,
+        AuthError::Unknown => IdentifyResult::Unknown,
         AuthError::BadSignature => IdentifyResult::BadSignature,
+        AuthError::UnknownKey => IdentifyResult::UnknownKey,
         AuthError::WrongAlgorithm => IdentifyResult::WrongAlgorithm,
         AuthError::Expired => IdentifyResult::Expired,
         AuthError::NotYetValid => IdentifyResult::NotYetValid,

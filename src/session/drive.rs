@@ -22,8 +22,8 @@ pub(crate) trait SessionPorts {
     fn close_with(&mut self, code: CloseCode, reason: &str);
     /// Sends an input to the hub.
     fn send_to_hub(&mut self, input: HubInput);
-    /// Verifies a token. The result is an input of the conversation.
-    fn authenticate(&mut self, token: &Token) -> Input<'static>;
+    /// Verifies a token. Returns the answer if it is known at once; otherwise it is an input later.
+    fn authenticate(&mut self, token: &Token) -> Option<Input<'static>>;
     /// Reads a page of members. Returns the answer if it is known at once; otherwise it is an input later.
     fn read_members(&mut self, request: MembersRequest) -> Option<Input<'static>>;
     /// Puts a message into the inbox of the backend, after the earlier ones of the session. Returns the answer if it is
@@ -63,7 +63,7 @@ pub(crate) fn perform(
         Action::Send(event) => ports.send(event.to_frame(version)),
         Action::Close(code) => ports.close(code),
         Action::CloseWith(code, reason) => ports.close_with(code, &reason),
-        Action::Authenticate(token) => return Some(ports.authenticate(&token)),
+        Action::Authenticate(token) => return ports.authenticate(&token),
         Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
         Action::Subscribe(wanted) => ports.send_to_hub(HubInput::Subscribe { session, wanted }),
         Action::Unsubscribe { channels, answer } => {

@@ -1,11 +1,13 @@
 //! The services that all sessions of a worker thread share.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix::Addr;
 
 use super::staleness::Staleness;
-use crate::auth::ReloadableAuthenticator;
+use crate::auth::opaque::OpaqueTokens;
+use crate::auth::{ReloadableAuthenticator, Verification};
 use crate::broker::Broker;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -18,8 +20,10 @@ pub struct Services {
     pub rules: Arc<Rules>,
     /// The most bytes of a page of a history.
     pub max_history_bytes: usize,
-    /// Verifies tokens.
+    /// Verifies tokens that have a signature.
     pub tokens: ReloadableAuthenticator,
+    /// Verifies opaque tokens; `None`: tokens have a signature.
+    pub opaque: Option<OpaqueTokens>,
     /// Reads the members and histories of channels, and knows the revoked tokens.
     pub broker: Broker,
     /// Decides whether revocations may be unknown.
@@ -28,4 +32,19 @@ pub struct Services {
     pub hub: Addr<Hub>,
     /// The metrics of the process.
     pub metrics: Metrics,
+}
+
+impl Services {
+    /// Verifies a token, or starts to. `on_late_refusal` is called if the token is refused after nobody waits for the
+    /// answer any more.
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        on_late_refusal: impl FnOnce() + Send + 'static,
+    ) -> Verification {
+        match &self.opaque {
+            Some(opaque) => opaque.verify(token, on_late_refusal),
+            None => self.tokens.start_verification(token, SystemTime::now(), on_late_refusal),
+        }
+    }
 }

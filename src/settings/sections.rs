@@ -1,5 +1,7 @@
 //! The sections of the settings, one struct each. `config/default.toml` has the unit, range and default of every key;
 //! `validate` checks the ranges.
+//!
+//! - `auth`: the section `[auth]`
 
 use std::{
     fmt,
@@ -12,6 +14,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Secret, SettingsError, duration, mask_url};
+
+mod auth;
+
+pub use self::auth::{AuthKind, AuthSettings};
 
 /// `[server]`: the listeners, and the limits of a socket before and besides its session.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -198,51 +204,6 @@ pub struct InboxSettings {
     pub max_entries: usize,
     /// The longest message of a client, in bytes (else `too_big`).
     pub max_message_bytes: usize,
-}
-
-/// `auth.kind`: how Identify tokens are verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthKind {
-    /// The token is the user id. Only in development on a loopback address.
-    Insecure,
-    /// JSON Web Tokens.
-    Jwt,
-    /// E-Magine's login tokens: `TimestampSigner` of itsdangerous.
-    Signed,
-}
-
-/// `[auth]`: how clients are authenticated.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuthSettings {
-    /// How tokens are verified.
-    pub kind: AuthKind,
-    /// The shared secret. [`Settings::load`](super::Settings::load) also sets it from `secret_file`.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub secret: Option<Secret>,
-    /// The file with the shared secret.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub secret_file: Option<PathBuf>,
-    /// A PEM file with the public key, for jwt with RS, PS, ES or EdDSA algorithms.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub public_key_file: Option<PathBuf>,
-    /// The accepted jwt algorithms, all of one family.
-    pub algorithms: Vec<String>,
-    /// Whether a jwt may grant access to the channels of other users.
-    pub allow_foreign_user_channels: bool,
-    /// The required `aud` of a jwt. `None`: `aud` is not checked.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub audience: Option<String>,
-    /// The required `iss` of a jwt. `None`: `iss` is not checked.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub issuer: Option<String>,
-    /// The maximum age of a signed token, in whole seconds.
-    #[serde(with = "duration")]
-    pub max_age: Duration,
-    /// The accepted difference between the clocks of the gateway and the issuer, in whole seconds.
-    #[serde(with = "duration")]
-    pub leeway: Duration,
 }
 
 /// `[admin]`: the admin port.

@@ -102,6 +102,11 @@ fn checker_finds_a_forgotten_refusal() {
 }
 
 #[test]
+fn checker_finds_a_signal_that_comes_back() {
+    assert_found(PlantedBug::EchoedSignal, &["a signal of the session itself"]);
+}
+
+#[test]
 fn checker_finds_a_stale_read_of_the_last_messages() {
     assert_found(PlantedBug::StaleLast, &["is missing before"]);
     assert_found(PlantedBug::StaleLast, &["of the last"]);

@@ -34,6 +34,8 @@ pub(super) enum PlantedBug {
     ForgottenVacancy,
     /// A hub does not report that the last session of a user has left a channel.
     ForgottenMember,
+    /// Signals lose the id of their session on the way.
+    EchoedSignal,
     /// `gateway_send` does not check whether it has stored the message before.
     ForgottenReceipt,
     /// A session acknowledges a message although Redis did not answer.

@@ -49,9 +49,10 @@ impl SessionPorts for SimulatedPorts<'_> {
         self.hub.send(input);
     }
 
-    fn authenticate(&mut self, _: &Token) -> Input<'static> {
+    fn authenticate(&mut self, _: &Token) -> Option<Input<'static>> {
         let user = ChannelName::parse(NAMES[0]).unwrap();
-        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new(), subscribe: Vec::new() }))
+        let identity = Identity { user, expires_at_ms: None, grants: Vec::new(), subscribe: Vec::new() };
+        Some(Input::Verified(Ok(identity)))
     }
 
     fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
@@ -158,7 +159,11 @@ impl SimulationRun {
     /// The server publishes the signals of a replica.
     pub(super) fn publish_signals(&mut self, replica: usize) {
         for signal in self.replicas[replica].take_signals() {
-            let payload = SignalPayload::encode(&signal).into();
+            let mut payload = SignalPayload::encode(&signal);
+            if self.plan.planted_bug == PlantedBug::EchoedSignal {
+                payload = payload.replacen(&signal.session().to_string(), &SessionId(0).to_string(), 1);
+            }
+            let payload = payload.into();
             self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
         }
     }
@@ -183,8 +188,13 @@ impl SimulationRun {
         let Some(session) = &mut self.clients[client].session else { return };
         let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.rng.percent(50));
         if is_text {
-            let text = session.inbound.pop_front();
-            text.into_iter().for_each(|text| self.drive(client, Input::Text(&text)));
+            // Messages that a client sends together arrive together.
+            let is_more = |text: &mut String| text.starts_with(r#"{"op":16"#);
+            let mut texts: Vec<String> = session.inbound.pop_front().into_iter().collect();
+            if texts.iter_mut().any(is_more) {
+                texts.extend(std::iter::from_fn(|| session.inbound.pop_front_if(is_more)));
+            }
+            texts.iter().for_each(|text| self.drive(client, Input::Text(text)));
         } else {
             let event = session.mailbox.pop_front();
             event.into_iter().for_each(|event| self.drive(client, event.into()));

@@ -34,9 +34,9 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 const bundle = { ...common, minify: true, format: 'esm' };
 // Names that no app and no browser sees: callbacks and flags between the classes, and some long ones besides.
 const internal = [
-  'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted',
+  'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|requests|deliver|lasted',
   'lastState|cursor|moves|wire|context|greet|give|forget|probe|drop|note|later|soon',
-  'queue|run|tell|emit|finish|stream|stop|wait|retry|afterMs|clear|requester',
+  'queue|run|tell|emit|finish|stream|stop|wait|retry|afterMs|clear|requesters|maxBytes|own|askAgain|tries',
 ].join('|');
 const mangleProps = new RegExp(`^(on|is)[A-Z]|^(${internal}|budget)$`);
 await build({
@@ -44,8 +44,9 @@ await build({
   entryPoints: ['src/index.ts'],
   outfile: 'dist/bundle/gateway-client.js',
   mangleProps,
-  reserveProps: /^(isOwn|isArray)$/,
+  reserveProps: /^isArray$/,
 });
+await build({ ...bundle, entryPoints: ['src/messages.ts'], outfile: 'dist/bundle/gateway-messages.js' });
 await build({ ...bundle, entryPoints: ['src/presence.ts'], outfile: 'dist/bundle/gateway-presence.js' });
 await build({
   ...bundle,

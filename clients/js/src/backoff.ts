@@ -3,7 +3,7 @@
  * together do not reconnect together.
  */
 
-import type { ReconnectRule } from './protocol.js';
+import { ReconnectRule } from './protocol.js';
 
 /** The back-off between connection attempts. */
 export interface BackoffOptions {
@@ -25,7 +25,7 @@ const SPREAD_MS = 3_000;
 export class Backoff {
   readonly #random: () => number;
   /** The number of attempts since the last connection that lasted. */
-  attempts = 0;
+  tries = 0;
   readonly #baseMs: number;
   readonly #maxMs: number;
   readonly #stableMs: number;
@@ -40,17 +40,20 @@ export class Backoff {
   /** Call when a connection ends, with the time since its Ready. Returns whether it lasted. */
   lasted(readyMs: number): boolean {
     const isGood = readyMs >= this.#stableMs;
-    if (isGood) this.attempts = 0;
+    if (isGood) this.tries = 0;
     return isGood;
   }
 
-  /** The wait before the next attempt, in milliseconds. */
-  next(kind: ReconnectRule | 'later'): number {
-    const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.attempts);
-    this.attempts = Math.min(this.attempts + 1, 30);
+  /**
+   * The wait before the next attempt, in milliseconds. Without a rule it is at least half of the
+   * bound.
+   */
+  next(kind?: ReconnectRule): number {
+    const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.tries);
+    this.tries = Math.min(this.tries + 1, 30);
     // A client over its budget waits until it refills: at least half of the bound.
-    if (kind === 'long wait') return (this.#maxMs * (1 + this.#random())) / 2;
-    if (kind === 'later') return (bound * (1 + this.#random())) / 2;
-    return this.#random() * (kind === 'spread' ? Math.max(bound, SPREAD_MS) : bound);
+    if (kind === ReconnectRule.LongWait) return (this.#maxMs * (1 + this.#random())) / 2;
+    if (kind === undefined) return (bound * (1 + this.#random())) / 2;
+    return this.#random() * (kind === ReconnectRule.Spread ? Math.max(bound, SPREAD_MS) : bound);
   }
 }

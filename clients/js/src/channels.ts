@@ -8,11 +8,13 @@
 
 import type { Backoff } from './backoff.js';
 import type { Timer } from './environment.js';
-import { Op, text, type ChannelRequest, type ChannelState, type Requester, type ServerFrame } from './protocol.js';
-import { Channel, subscribe, Wire, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
+import { Op } from './protocol.js';
+import type { ChannelRequest, ChannelState, Requester, ServerFrame, SubscriptionAnswer } from './protocol.js';
+import { Channel, subscribe, Wire } from './subscription.js';
+import type { SubscribeOptions, Subscription, SubscriptionContext } from './subscription.js';
 
 /** The callbacks of the client that Channels uses. */
-export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
+export interface ChannelsContext extends Omit<SubscriptionContext, 'own' | 'onWanted'> {
   /** There may be a command to send: call `nextCommand` soon. */
   onDirty(): void;
   /** Runs a task after the queued events, unless the session has ended by then. */
@@ -27,57 +29,46 @@ export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
  */
 const UNAVAILABLE = 'unavailable';
 
+/** The maximum number of channels in one frame. */
+const MAX_BATCH = 1_000;
+
+/** The type of the event that a frame of a channel becomes, by its `op`. */
+const EVENTS: Record<number, string> = { 3: 'message', 8: 'gap', 14: 'presence', 18: 'signal' };
+
+/** The entries of a list from the gateway that have the name of a channel. */
+const named = (list: unknown): any[] => (Array.isArray(list) ? list : []).filter((one) => typeof one?.channel === 'string');
+
 /** All channels of a client. */
 export class Channels {
   readonly #context: ChannelsContext;
-  /** The part of the library that sends other requests, if the app uses it. */
-  requester: Requester | undefined;
+  /** The parts of the library that send other requests, if the app uses them. */
+  readonly requesters = new Set<Requester>();
   readonly #all = new Map<string, Channel>();
   readonly #subscriptions: SubscriptionContext;
 
   constructor(context: ChannelsContext) {
     this.#context = context;
-    this.#subscriptions = { ...context, onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved) };
+    this.#subscriptions = { ...context, own: [], onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved) };
   }
 
-  subscribe(name: string, options: { since?: string | null | undefined } | undefined): Subscription {
+  subscribe(name: string, options: SubscribeOptions | undefined): Subscription {
     return subscribe(name, options, this.#subscriptions, () => this.#find(name));
   }
 
-  /** Whether this is one of the session's own channels. */
-  isOwn(name: string): boolean {
-    return !!this.#all.get(name)?.isOwn;
-  }
-
-  /** The channels for Identify, in at most `maxBytes`. The others are requested later. */
-  identify(maxBytes: number): ChannelRequest[] {
-    let left = maxBytes;
-    const requests: ChannelRequest[] = [];
-    // Own channels first: they cannot be requested later.
-    for (const channel of [...this.#all.values()].sort((one, other) => +other.isOwn - +one.isOwn)) {
-      const request = this.#request(channel);
-      left -= JSON.stringify(request).length + 1;
-      if (left < 0) break;
-      if (!channel.isOwn) channel.wire = Wire.Subscribing;
-      requests.push(request);
-    }
-    return requests;
+  /** The channels to subscribe to now, in at most `maxBytes`. The others are requested later. */
+  requests(maxBytes: number): ChannelRequest[] {
+    return this.#batch(maxBytes, Wire.Subscribing, ({ wire }) => wire === Wire.Off);
   }
 
   /** Ready: these are the channels of the session. */
   onReady(user: string, states: unknown): void {
-    const own = [`user:${user}`, 'all'];
-    this.#all.forEach((channel, name) => {
-      // The user may have changed, and the own channels with it.
-      channel.isOwn = own.includes(name);
+    // The user may have changed, and the own channels with it.
+    this.#subscriptions.own = [`user:${user}`, 'all'];
+    this.#all.forEach((channel) => {
       channel.isGiven = false;
+      if (!channel.isKept) channel.wire = Wire.Off;
     });
-    for (const state of (Array.isArray(states) ? states : []) as Array<ChannelState | null>) {
-      if (typeof state?.channel !== 'string') continue;
-      const channel = this.#find(state.channel);
-      channel.isOwn = own.includes(state.channel);
-      this.#onState(channel, state);
-    }
+    named(states).forEach((state) => this.#onState(this.#find(state.channel), state));
     this.#forgetUnwanted();
   }
 
@@ -94,50 +85,40 @@ export class Channels {
 
   /** The next session belongs to another user: the previous positions are not sent. */
   forgetUser(): void {
-    this.#all.forEach((channel) => {
-      channel.forget();
-      channel.isOwn = false;
-    });
+    this.#all.forEach((channel) => channel.forget());
+    this.#subscriptions.own = [];
     this.#forgetUnwanted();
   }
 
-  onFrame(frame: Extract<ServerFrame, { op: 3 | 6 | 8 | 14 }>): void {
-    const channel = this.#all.get(frame.channel);
-    if (!channel) return;
-    if (frame.op === Op.Subscription) return this.#onAnswer(channel, frame);
-    if (channel.wire !== Wire.On) return;
-    const { name } = channel;
-    if (frame.op === Op.Gap) {
-      return this.#tell(channel, { type: 'gap', channel: name, reason: text(frame.reason) ?? 'unknown' });
-    }
-    if (frame.op === Op.Presence) {
-      const { op, count, ...told } = frame;
-      return this.#tell(channel, { ...told, type: 'presence', presence: { count } });
-    }
-    const position = text(frame.position);
-    this.#tell(channel, { type: 'message', channel: name, message: frame.message, ...(position && { position }) }, position);
+  /** A frame of a channel. Others are ignored, like an op that a later gateway adds. */
+  onFrame(frame: ServerFrame): void {
+    const { op, count, ...told } = frame as any;
+    if (op === Op.Subscription) return named(told.channels ?? [frame]).forEach((answer) => this.#onAnswer(answer));
+    const channel = this.#all.get(told.channel);
+    const type = EVENTS[op];
+    if (!type || channel?.wire !== Wire.On) return;
+    this.#later(channel, () => channel.give({ ...told, ...(op === Op.Presence && { presence: { count } }), type }));
   }
 
-  /** The next command to send. It counts as sent. */
-  nextCommand(): object | undefined {
-    for (const channel of this.#all.values()) {
-      const { name, wire, isWanted, isStale, isOwn } = channel;
-      if (isWanted && wire === Wire.Off) {
-        channel.wire = Wire.Subscribing;
-        return { op: Op.Subscribe, ...this.#request(channel) };
-      }
-      if ((isStale || !isWanted) && wire >= Wire.Recovering && !isOwn) {
-        channel.wire = Wire.Unsubscribing;
-        channel.lastState = undefined;
-        return { op: Op.Unsubscribe, channel: name };
-      }
-    }
-    return this.requester?.next();
+  /** The next command to send, in at most `maxBytes`. It counts as sent. */
+  nextCommand(maxBytes: number): object | undefined {
+    const isLeft = ({ wire, isKept, isStale }: Channel) => wire >= Wire.Recovering && (isStale || !isKept);
+    const left = this.#batch(maxBytes, Wire.Unsubscribing, isLeft);
+    // First, because the number of subscriptions is limited.
+    if (left.length) return { op: Op.Unsubscribe, channels: left.map(({ channel }) => channel) };
+    const channels = this.requests(maxBytes);
+    if (channels.length) return { op: Op.Subscribe, channels };
+    let frame: object | undefined;
+    this.requesters.forEach((requester) => (frame ??= requester.next()));
+    return frame;
   }
 
-  /** The gateway accepted a new token, which may allow refused channels. */
-  onRefreshed(): void {
-    this.#askAgain(() => true);
+  /** Requests refused channels again: all, or those refused for this reason. */
+  askAgain(reason?: string): void {
+    this.#all.forEach((channel) => {
+      if (channel.wire === Wire.Refused && (!reason || channel.refusal === reason)) channel.wire = Wire.Off;
+    });
+    this.#context.onDirty();
   }
 
   /** Ends every subscription. */
@@ -145,89 +126,93 @@ export class Channels {
     this.#all.forEach(({ subscriptions }) => subscriptions.forEach((subscription) => subscription.unsubscribe()));
   }
 
-  #onAnswer(channel: Channel, frame: Extract<ServerFrame, { op: 6 }>): void {
-    const { wire } = channel;
-    if (frame.state === 'subscribed' || frame.state === 'recovering') {
-      if (wire === Wire.Subscribing || wire === Wire.Recovering) this.#onState(channel, frame);
-    } else if (frame.state === 'unsubscribed' && wire === Wire.Unsubscribing) {
+  #onAnswer(frame: SubscriptionAnswer): void {
+    const channel = this.#all.get(frame.channel);
+    if (!channel) return;
+    const { wire, refusal } = channel;
+    const { state, reason = state } = frame as { state: string; reason?: string };
+    if (state === 'unsubscribed' && wire === Wire.Unsubscribing) {
       channel.wire = Wire.Off;
       channel.isStale = false;
       this.#forgetUnwanted();
-    } else if (frame.state === 'refused' || frame.state === 'unsubscribed') {
-      this.#onRefused(channel, text(frame.reason) ?? frame.state);
+    } else if (reason === 'already_subscribed') {
+      // By the backend. Its position is not known here, so unsubscribe and subscribe again.
+      channel.wire = Wire.On;
+      channel.isStale = true;
+    } else if (state === 'refused' || state === 'unsubscribed') {
+      // Refused, or revoked because a new token allows fewer channels.
+      channel.wire = Wire.Refused;
+      channel.isStale = false;
+      const { retry, backoff } = this.#context;
+      if (reason === UNAVAILABLE && !retry.isSet) retry.set(backoff.next(), () => this.askAgain(UNAVAILABLE));
+      this.#context.push(() => {
+        // Refused again for the same reason: the app already knows.
+        if (refusal !== reason) channel.give({ type: 'refused', channel: channel.name, reason });
+        this.#forgetUnwanted();
+      });
+    } else if (wire === Wire.Subscribing || wire === Wire.Recovering) {
+      this.#onState(channel, frame as ChannelState);
     }
     this.#context.onDirty();
   }
 
-  /** The channel was refused, or revoked because a new token allows fewer channels. */
-  #onRefused(channel: Channel, reason: string): void {
-    const { retry, backoff, push } = this.#context;
-    // Refused again: the app already knows.
-    const isKnown = channel.refusal === reason;
-    channel.wire = Wire.Refused;
-    channel.isStale = false;
-    if (reason === UNAVAILABLE && !retry.isSet) {
-      retry.set(backoff.next('later'), () => this.#askAgain(({ refusal }) => refusal === UNAVAILABLE));
-    }
-    push(() => {
-      if (!isKnown) channel.give({ type: 'refused', channel: channel.name, reason });
-      this.#forgetUnwanted();
-    });
-  }
-
-  #askAgain(isMeant: (channel: Channel) => boolean): void {
-    this.#all.forEach((channel) => {
-      if (channel.wire === Wire.Refused && isMeant(channel)) channel.wire = Wire.Off;
-    });
-    this.#context.onDirty();
-  }
-
-  #onState(channel: Channel, { state, position, recovered, presence }: ChannelState): void {
-    const { name } = channel;
+  #onState(channel: Channel, { op, state, recovered, ...told }: ChannelState): void {
     // The cursor stays: if the socket ends now, the next one sends the same position.
     if (state === 'recovering') {
       channel.wire = Wire.Recovering;
-      return this.#tell(channel, { type: state, channel: name });
+      return this.#later(channel, () => channel.give({ type: state, channel: told.channel }));
     }
     channel.wire = Wire.On;
-    this.#context.backoff.attempts = 0;
-    const at = text(position) as string;
+    this.#context.backoff.tries = 0;
     let since: string | undefined;
     this.#later(channel, () => {
       since = channel.cursor;
-      channel.cursor ??= at;
-      channel.give({ type: 'subscribed', channel: name, position: at, ...(presence && { presence }) });
+      // Too much was missed: instead of continuing here, the app gets a fresh view.
+      if (since && recovered === false && channel.last && !channel.isFixed) {
+        channel.cursor = '';
+        channel.isStale = true;
+        return this.#context.onDirty();
+      }
+      channel.cursor ??= told.position;
+      channel.give({ ...told, type: 'subscribed' });
     });
     this.#later(channel, () => {
       if (since === undefined) return;
-      if (since && recovered === true) return channel.give({ type: 'recovered', channel: name, position: at });
-      channel.give({ type: 'gap', channel: name, reason: 'not_recovered', position: at }, at);
+      if (since && recovered === true) channel.give({ ...told, type: 'recovered' });
+      else channel.give({ ...told, type: 'gap', reason: 'not_recovered' });
     });
-  }
-
-  #tell(channel: Channel, event: ChannelEvent, position?: string): void {
-    this.#later(channel, () => channel.give(event, position));
   }
 
   /** Runs a task in the order of events, if the channel is still wanted then. */
   #later(channel: Channel, task: () => void): void {
     this.#context.push(() => {
       // The channel is about to be unsubscribed: its events are not delivered or counted.
-      if (!channel.isOwn && !channel.isWanted) channel.isStale = true;
+      if (!channel.isKept) channel.isStale = true;
       if (channel.isStale) channel.lastState = undefined;
       else task();
     });
   }
 
-  #request({ name, cursor }: Channel): ChannelRequest {
-    // Empty: the position is lost. JSON omits it.
-    return { channel: name, since: cursor || undefined };
+  /** The requests for a frame of at most `maxBytes`. They count as sent: the channels get this state. */
+  #batch(maxBytes: number, wire: Wire, isMeant: (channel: Channel) => unknown): ChannelRequest[] {
+    let bytes = 0;
+    // Own channels first: they cannot be requested later.
+    const channels = [...this.#all.values()].filter(isMeant).sort((one, other) => +other.isFixed - +one.isFixed);
+    return channels.slice(0, MAX_BATCH).flatMap((channel) => {
+      // Empty: the position is lost. JSON omits it.
+      const request = { channel: channel.name, since: channel.cursor || undefined, last: channel.last || undefined };
+      bytes += JSON.stringify(request).length + 1;
+      if (bytes > maxBytes) return [];
+      if (wire < channel.wire) channel.lastState = undefined;
+      channel.wire = wire;
+      return request;
+    });
   }
 
   #onWanted(channel: Channel, isMoved: boolean): void {
-    if (isMoved) {
-      channel.isStale = !channel.isOwn && channel.wire >= Wire.Subscribing;
-      if (channel.isStale) channel.lastState = undefined;
+    if (isMoved && !channel.isFixed && channel.wire >= Wire.Subscribing) {
+      channel.isStale = true;
+      channel.lastState = undefined;
     }
     this.#forgetUnwanted();
     this.#context.onDirty();
@@ -240,8 +225,8 @@ export class Channels {
   }
 
   #forgetUnwanted(): void {
-    this.#all.forEach(({ isWanted, wire, isOwn }, name) => {
-      if (!isWanted && !isOwn && wire <= Wire.Refused) this.#all.delete(name);
+    this.#all.forEach(({ isKept, wire }, name) => {
+      if (!isKept && wire <= Wire.Refused) this.#all.delete(name);
     });
   }
 }

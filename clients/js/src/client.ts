@@ -6,10 +6,10 @@ import { Connection, type Ending } from './connection.js';
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
 import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateDetail, StateEvent } from './options.js';
-import { CLIENT_ERRORS, number, Op, RECONNECT_RULES, withVersion } from './protocol.js';
-import type { ReconnectRule, Requester, ServerFrame } from './protocol.js';
+import { CLIENT_ERRORS, Op, RECONNECT_RULES, ReconnectRule, withVersion } from './protocol.js';
+import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
-import type { ChannelEvent, Subscription } from './subscription.js';
+import type { ChannelEvent, SubscribeOptions, Subscription } from './subscription.js';
 import { askToken, Refresh, userOf, type TokenReason } from './token.js';
 import { browserPresence } from './visibility.js';
 
@@ -19,9 +19,6 @@ const MAX_FAULTS = 3;
 const MAX_ENDS = 5;
 /** The minimum time between attempts that a wake-up starts, in milliseconds. */
 const WAKE_MS = 1_000;
-
-/** The detail of events and of the debug log. */
-type Told = ClientEvents & { log: [what: string, detail: object] };
 
 /**
  * A client of the gateway. It connects, reconnects after a loss, and resumes every channel from its
@@ -39,14 +36,13 @@ export class GatewayClient implements GatewayClientLike {
   user: string | undefined;
   /** The time from the latest heartbeat to its answer, in milliseconds. */
   latencyMs: number | undefined;
-  readonly #bufferSize: number;
   readonly #connectMs: number;
   /** Whether the client can ask for a new token. */
   readonly #mayAsk: boolean;
   readonly #url: string;
   readonly #environment: Environment;
   readonly #queue = new EventQueue();
-  readonly #emitter: Emitter<Told>;
+  readonly #emitter: Emitter<ClientEvents>;
   readonly #channels: Channels;
   readonly #backoff: Backoff;
   readonly #refresh: Refresh;
@@ -74,7 +70,6 @@ export class GatewayClient implements GatewayClientLike {
     this.#mayAsk = typeof token === 'function';
     if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is not a string');
     this.#options = options;
-    this.#bufferSize = options.bufferSize ?? 10_000;
     this.#connectMs = options.connectTimeoutMs ?? 15_000;
     this.#url = withVersion(options.url);
     const given: Environment = { ...realEnvironment(), ...options.environment };
@@ -84,21 +79,24 @@ export class GatewayClient implements GatewayClientLike {
     const onThrown = (error: unknown) => this.#onError('listener', error);
     this.#emitter = new Emitter((error, type) => {
       // An error thrown by an error listener must be visible, but must not call the listener again.
-      if (type === 'error') console.error(error);
-      // A failing log must not prevent a reconnect.
-      else if (type !== 'log') onThrown(error);
-    });
-    const { log } = options;
-    if (log) this.#emitter.on('log', (told) => log(...told));
+      type === 'error' ? console.error(error) : onThrown(error);
+    }, options.bufferSize);
     const newBackoff = () => new Backoff(options.backoff, environment.random);
     this.#backoff = newBackoff();
-    this.#refresh = new Refresh(environment, () => this.#renew());
+    this.#refresh = new Refresh(environment, () => {
+      // Without a new token the session ends when its token expires.
+      const onToken = (token: string | null) => token && this.#connection?.send({ op: Op.Refresh, token });
+      if (!this.#tokenTimer?.isSet) this.#ask('refresh', onToken, () => this.#refresh.onFailed());
+    });
     this.#retry = new Timer(environment);
     this.#flushLater = new Timer(environment);
     this.#channels = new Channels({
-      bufferSize: this.#bufferSize,
+      bufferSize: options.bufferSize,
       onThrown,
-      onEvent: (event) => this.#onChannelEvent(event),
+      onEvent: (event) => {
+        this.#emitter.tell(event);
+        if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
+      },
       onDirty: () => this.#flushSoon(),
       push: (task) => this.#queue.push(this.#guarded(task)),
       soon: (task) => this.#soon(task),
@@ -118,8 +116,8 @@ export class GatewayClient implements GatewayClientLike {
         (why) => this.#queue.run(() => this.#rest(why)),
       );
       // A listener that reconnects on every close must not loop within one turn.
-      if (this.#ends >= MAX_ENDS) return this.#openIn(this.#backoff.next('later'));
-      this.#backoff.attempts = 0;
+      if (this.#ends >= MAX_ENDS) return this.#openIn(this.#backoff.next());
+      this.#backoff.tries = 0;
       this.#open();
     });
   }
@@ -133,8 +131,11 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
-  /** Subscribes to a channel, now and after every reconnect. `since` resumes after a position. */
-  subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription {
+  /**
+   * Subscribes to a channel, now and after every reconnect. `since` resumes after a position; `last`
+   * begins with stored messages.
+   */
+  subscribe(channel: string, options?: SubscribeOptions): Subscription {
     return this.#channels.subscribe(channel, options);
   }
 
@@ -145,12 +146,7 @@ export class GatewayClient implements GatewayClientLike {
 
   /** The events of all channels from now on, in order, including the session's own channels. */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    return this.#emitter.stream(this.#bufferSize);
-  }
-
-  /** Whether this is one of the session's own channels: `user:<id>` or `all`. */
-  isOwn(channel: string): boolean {
-    return this.#channels.isOwn(channel);
+    return this.#emitter.stream();
   }
 
   /** Gets a new token, sends it without reconnecting, and retries refused channels. */
@@ -167,26 +163,26 @@ export class GatewayClient implements GatewayClientLike {
       this.#log('wake', { why });
       const isWaiting = this.state === 'waiting' && !this.#mustWait;
       // The network has changed: an attempt over the previous one may hang.
-      if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
+      if (isWaiting || (why === 'online' && this.state === 'connecting')) {
+        const sinceMs = Math.abs(this.#now - this.#wokenAt);
+        if (sinceMs < WAKE_MS) return isWaiting ? this.#openIn(WAKE_MS - sinceMs) : undefined;
+        this.#wokenAt = this.#now;
+        return this.#open();
+      }
       const connection = this.#connection;
       if (connection?.budget.wait(this.#now) === 0) connection.probe();
     });
   }
 
   /** @internal As in RequestingClient. */
-  ask(requester?: Requester): Requester | undefined {
+  ask(requester?: Requester): void {
+    if (requester) this.#channels.requesters.add(requester);
     this.#flushSoon();
-    return (this.#channels.requester ??= requester);
   }
 
-  #openAwake(): void {
-    const now = this.#now;
-    if (Math.abs(now - this.#wokenAt) >= WAKE_MS) {
-      this.#wokenAt = now;
-      this.#open();
-    } else if (this.state === 'waiting') {
-      this.#openIn(this.#wokenAt + WAKE_MS - now);
-    }
+  /** @internal As in RequestingClient. */
+  post(frame: object): void {
+    if (this.#connection?.isReady) this.#connection.send(frame, false);
   }
 
   /** Closes the connection on `pagehide`, or when the network is lost. */
@@ -194,7 +190,7 @@ export class GatewayClient implements GatewayClientLike {
     if (this.state !== 'connecting' && this.state !== 'connected') return;
     this.#leave();
     // Do not reconnect at once: an open socket keeps the page out of the back/forward cache.
-    this.#wait(why === 'offline' ? 'yes' : 'long wait', { reason: why });
+    this.#wait(why === 'offline' ? ReconnectRule.Yes : ReconnectRule.LongWait, { reason: why });
     this.#mustWait = false;
   }
 
@@ -204,11 +200,11 @@ export class GatewayClient implements GatewayClientLike {
 
   #open(): void {
     this.#leave();
-    this.#setState('connecting', {});
+    this.#setState('connecting');
     this.#ask(
       this.#tokenReason,
       (token) => (token ? this.#openSocket(token) : this.#stop({ reason: 'no token' })),
-      () => this.#wait('yes', { reason: 'no token' }),
+      () => this.#wait(ReconnectRule.Yes, { reason: 'no token' }),
     );
   }
 
@@ -226,14 +222,21 @@ export class GatewayClient implements GatewayClientLike {
         heartbeatMs: this.#options.heartbeatTimeoutMs ?? 10_000,
         queue: this.#queue,
         channels,
-        onReady: (frame) => this.#onReady(frame),
+        onReady: ({ user, channels: states }) => {
+          this.#readyAt = this.#now;
+          this.#tokenReason = 'connect';
+          this.#faults = 0;
+          this.user = user;
+          this.#setState('connected');
+          channels.onReady(user, states);
+        },
         onSoftError: (code, detail) => {
           this.#onError(code, new Error(detail));
           if (code === 'refresh_failed') this.#refresh.onFailed();
         },
-        onRefreshed: (expiresInMs) => {
-          this.#onExpiry(expiresInMs);
-          channels.onRefreshed();
+        onToken: (expiresInMs) => {
+          if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
+          channels.askAgain();
         },
         onLatency: (latencyMs) => this.#emit('latency', (this.latencyMs = latencyMs)),
         onEnd: this.#guarded((ending: Ending) => this.#onEnd(ending)),
@@ -245,39 +248,28 @@ export class GatewayClient implements GatewayClientLike {
     }
   }
 
-  #onReady(frame: Extract<ServerFrame, { op: 2 }>): void {
-    this.#readyAt = this.#now;
-    this.#tokenReason = 'connect';
-    this.#faults = 0;
-    this.user = frame.user;
-    this.#onExpiry(number(frame.expires_in));
-    this.#setState('connected', {});
-    this.#channels.onReady(frame.user, frame.channels);
-    this.#flushSoon();
-  }
-
   #onEnd({ code, reason, error, afterMs }: Ending): void {
     const wasReady = this.#readyAt !== undefined;
     const asked = this.#tokenReason;
-    let kind = RECONNECT_RULES[code] ?? 'yes';
+    let kind = RECONNECT_RULES[code] ?? ReconnectRule.Yes;
     this.#leave();
     if (error) this.#onError('socket', error);
     this.#faults = !wasReady && CLIENT_ERRORS.includes(code) ? this.#faults + 1 : 0;
     if (this.#faults >= MAX_FAULTS) {
       this.#onError('identify', new Error(`refused: ${code} ${reason}`));
-      kind = 'never';
+      kind = ReconnectRule.Never;
     }
     if (code === 4003) this.#tokenReason = 'refused';
     if (code === 4009) this.#tokenReason = 'expired';
     // A stored token may have expired while the device slept: ask for a new one, once.
-    if (code === 4003 && !wasReady && asked !== 'refused') kind = 'new token';
-    if (kind === 'never' || (kind === 'new token' && !this.#mayAsk)) return this.#stop({ code, reason });
+    if (code === 4003 && !wasReady && asked !== 'refused') kind = ReconnectRule.NewToken;
+    if (kind < (this.#mayAsk ? ReconnectRule.NewToken : ReconnectRule.Yes)) return this.#stop({ code, reason });
     this.#wait(kind, { code, reason }, afterMs);
   }
 
   #wait(kind: ReconnectRule, detail: StateDetail, afterMs?: number): void {
     const retryInMs = afterMs ?? this.#backoff.next(kind);
-    this.#mustWait = afterMs !== undefined || kind === 'long wait' || kind === 'spread';
+    this.#mustWait = afterMs !== undefined || kind >= ReconnectRule.LongWait;
     this.#openIn(retryInMs);
     this.#setState('waiting', { ...detail, retryInMs });
   }
@@ -298,8 +290,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#generation++;
     const connection = this.#connection;
     this.#connection = undefined;
-    for (const timer of [this.#retry, this.#flushLater, this.#tokenTimer]) timer?.clear();
-    this.#refresh.stop();
+    for (const timer of [this.#retry, this.#flushLater, this.#tokenTimer, this.#refresh]) timer?.clear();
     connection?.drop('', 1000);
     this.#channels.onDisconnected();
     if (this.#readyAt === undefined) return;
@@ -334,16 +325,6 @@ export class GatewayClient implements GatewayClientLike {
     );
   }
 
-  #renew(): void {
-    // Without a new token the session ends when its token expires.
-    const onToken = (token: string | null) => token && this.#connection?.send({ op: Op.Refresh, token });
-    if (!this.#tokenTimer?.isSet) this.#ask('refresh', onToken, () => this.#refresh.onFailed());
-  }
-
-  #onExpiry(expiresInMs: number | undefined): void {
-    if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
-  }
-
   /** Batches the app's calls of one turn: calls that cancel each other out send nothing. */
   #flushSoon(): void {
     if (this.#isFlushing) return;
@@ -360,21 +341,16 @@ export class GatewayClient implements GatewayClientLike {
       if (!connection?.isReady) return;
       const waitMs = connection.budget.wait(this.#now);
       if (waitMs > 0) return this.#flushLater.set(waitMs, () => this.#flush());
-      const command = this.#channels.nextCommand();
+      const command = this.#channels.nextCommand(connection.maxBytes);
       if (!command) return;
       connection.send(command);
     }
   }
 
-  #onChannelEvent(event: ChannelEvent): void {
-    this.#emitter.tell(event);
-    if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
-  }
-
-  #setState(state: ClientState, detail: StateDetail): void {
+  #setState(state: ClientState, detail?: StateDetail): void {
     // A restarted attempt causes no event.
     if (state === this.state) return;
-    const event: StateEvent = { state, attempts: this.#backoff.attempts, ...detail };
+    const event: StateEvent = { state, attempts: this.#backoff.tries, ...detail };
     this.state = state;
     this.#log(state, event);
     this.#emit('state', event);
@@ -389,11 +365,17 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #log(what: string, detail: object): void {
-    this.#emit('log', [what, detail]);
+    this.#queue.push(() => {
+      try {
+        this.#options.log?.(what, detail);
+      } catch {
+        // A failing log must not prevent a reconnect.
+      }
+    });
   }
 
   /** Notifies listeners after the current task. */
-  #emit<Type extends keyof Told>(type: Type, event: Told[Type]): void {
+  #emit<Type extends keyof ClientEvents>(type: Type, event: ClientEvents[Type]): void {
     this.#queue.push(() => this.#emitter.emit(type, event));
   }
 }

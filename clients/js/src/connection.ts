@@ -31,20 +31,23 @@ export interface ConnectionContext {
   channels: Channels;
   onReady(frame: Extract<ServerFrame, { op: 2 }>): void;
   onSoftError(code: string, detail: string): void;
-  onRefreshed(expiresInMs: number | undefined): void;
+  /** A token is in force: after Ready, and after a refresh. */
+  onToken(expiresInMs: number | undefined): void;
   onLatency(latencyMs: number): void;
   onEnd(ending: Ending): void;
 }
 
 /** The minimum time between heartbeats, in milliseconds. Each uses a part of the budget. */
 const MIN_BEAT_MS = 15_000;
-/** Bytes of Identify besides the token and the channels, at most. */
-const IDENTIFY_MARGIN = 256;
+/** Bytes of a frame besides the token and the channels, at most. */
+const FRAME_MARGIN = 256;
 
 export class Connection {
   readonly #context: ConnectionContext;
   /** The message budget; known after Hello. */
   budget = new Budget(1);
+  /** The maximum size of a frame of channels; known after Hello. */
+  maxBytes = 0;
   isReady = false;
   readonly #socket: Socket;
   readonly #deadline: Timer;
@@ -85,10 +88,10 @@ export class Connection {
     return this.#context.environment.now();
   }
 
-  /** Sends one frame, and counts it. */
-  send(frame: object): void {
+  /** Sends one frame, and counts it, unless it has a budget of its own. */
+  send(frame: object, isCounted = true): void {
     if (this.#isOver) return;
-    this.budget.note(this.#now);
+    if (isCounted) this.budget.note(this.#now);
     try {
       this.#socket.send(JSON.stringify(frame));
     } catch {
@@ -116,16 +119,15 @@ export class Connection {
   /** Closes the socket without waiting for the gateway. */
   drop(reason: string, code?: number): void {
     if (this.#isOver) return;
-    const socket = this.#socket;
-    this.#end(1006, reason, undefined);
+    this.#end(1006, reason);
     try {
-      socket.close(code);
+      this.#socket.close(code);
     } catch {
       // It was not open yet.
     }
   }
 
-  #end(code: number, reason: string, error: unknown): void {
+  #end(code: number, reason: string, error?: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.isReady = false;
@@ -138,7 +140,7 @@ export class Connection {
 
   #onMessage(data: unknown): void {
     if (this.#isOver) return;
-    let frame: ServerFrame | null;
+    let frame: ServerFrame;
     try {
       frame = JSON.parse(data as string);
     } catch {
@@ -146,24 +148,30 @@ export class Connection {
       return this.drop('bad frame');
     }
     // A value that is not a frame is ignored, like an op that a later gateway adds.
-    if (typeof frame === 'object' && frame) this.#onFrame(frame);
+    if (frame?.op >= 0) this.#onFrame(frame);
   }
 
   #onFrame(frame: ServerFrame): void {
-    if (frame.op === Op.Hello) return this.#beatEveryMs ? undefined : this.#onHello(frame);
-    if (frame.op === Op.Heartbeat) return this.send({ op: Op.HeartbeatAck, time: frame.time });
-    if (frame.op === Op.Reconnect) return this.#onReconnect(number(frame.after), text(frame.reason) ?? '');
-    if (frame.op === Op.Ready) return this.#beatEveryMs && !this.isReady ? this.#onReady(frame) : undefined;
+    switch (frame.op) {
+      case Op.Hello:
+        return this.#beatEveryMs ? undefined : this.#onHello(frame);
+      case Op.Ready:
+        return this.#beatEveryMs && !this.isReady ? this.#onReady(frame) : undefined;
+      case Op.Heartbeat:
+        return this.send({ op: Op.HeartbeatAck, time: frame.time });
+      case Op.Reconnect: {
+        const afterMs = number(frame.after);
+        if (afterMs === undefined) return;
+        this.#comeBackAt = this.#now + afterMs;
+        // Close follows at once. If it is lost, the client leaves anyway.
+        return this.#deadline.set(afterMs, () => this.drop(text(frame.reason) ?? ''));
+      }
+    }
     // All other frames belong to a session.
     if (!this.isReady) return;
     // An answer, perhaps an error. Other frames have no id.
-    if ('id' in frame) return this.#context.channels.requester?.take(frame);
+    if ('id' in frame) return this.#context.channels.requesters.forEach((requester) => requester.take(frame));
     switch (frame.op) {
-      case Op.Message:
-      case Op.Subscription:
-      case Op.Gap:
-      case Op.Presence:
-        return this.#context.channels.onFrame(frame);
       case Op.Error:
         return this.#context.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail) ?? '');
       case Op.HeartbeatAck:
@@ -172,16 +180,17 @@ export class Connection {
         if (number(frame.time) !== undefined) this.#context.onLatency(Math.max(0, this.#lastSeen - frame.time!));
         return;
       case Op.Refreshed:
-        return this.#context.onRefreshed(number(frame.expires_in));
+        return this.#context.onToken(number(frame.expires_in));
     }
+    this.#context.channels.onFrame(frame);
   }
 
   #onHello({ heartbeat_interval, limits }: Extract<ServerFrame, { op: 0 }>): void {
     this.#beatEveryMs = Math.max(number(heartbeat_interval) ?? 0, MIN_BEAT_MS);
     this.budget = new Budget(number(limits?.messages_per_minute) ?? 0);
     const { token, channels } = this.#context;
-    const room = (number(limits?.message_bytes) || Infinity) - JSON.stringify(token).length - IDENTIFY_MARGIN;
-    this.send({ op: Op.Identify, token, channels: channels.identify(room) });
+    this.maxBytes = (number(limits?.message_bytes) || Infinity) - FRAME_MARGIN;
+    this.send({ op: Op.Identify, token, channels: channels.requests(this.maxBytes - JSON.stringify(token).length) });
   }
 
   #onReady(frame: Extract<ServerFrame, { op: 2 }>): void {
@@ -189,23 +198,13 @@ export class Connection {
     this.isReady = true;
     this.#deadline.clear();
     this.#context.onReady(frame);
+    this.#context.onToken(number(frame.expires_in));
     // At once, so that the latency is known from the start.
-    this.probe();
     this.#beatAgain();
   }
 
-  #onReconnect(afterMs: number | undefined, reason: string): void {
-    // Close follows at once. If it is lost, the client leaves anyway.
-    if (afterMs === undefined) return;
-    this.#comeBackAt = this.#now + afterMs;
-    this.#deadline.set(afterMs, () => this.drop(reason));
-  }
-
   #beatAgain(): void {
-    if (!this.isReady) return;
-    this.#beat.set(this.#beatEveryMs!, () => {
-      this.probe();
-      this.#beatAgain();
-    });
+    this.probe();
+    if (this.isReady) this.#beat.set(this.#beatEveryMs!, () => this.#beatAgain());
   }
 }

@@ -9,12 +9,17 @@ export type Off = () => void;
  */
 export class Emitter<Events extends Record<string, any>> {
   readonly #onThrown: (error: unknown, type: keyof Events) => void;
+  readonly #limit: number;
   readonly #listeners = new Map<keyof Events, Set<(event: any) => void>>();
   readonly #streams = new Set<Stream<Events['event']>>();
 
-  /** @param onThrown gets the error that a listener threw, and the type of the event. */
-  constructor(onThrown: (error: unknown, type: keyof Events) => void) {
+  /**
+   * @param onThrown gets the error that a listener threw, and the type of the event.
+   * @param limit the number of events that each iteration may buffer.
+   */
+  constructor(onThrown: (error: unknown, type: keyof Events) => void, limit = 10_000) {
     this.#onThrown = onThrown;
+    this.#limit = limit;
   }
 
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): Off {
@@ -53,9 +58,9 @@ export class Emitter<Events extends Record<string, any>> {
     this.emit('event', event);
   }
 
-  /** The events from now on, as an iteration that buffers up to `limit` events. */
-  stream(limit: number): Stream<Events['event']> {
-    const stream: Stream<Events['event']> = new Stream(limit, () => this.#streams.delete(stream));
+  /** The events from now on, as an iteration. */
+  stream(): Stream<Events['event']> {
+    const stream: Stream<Events['event']> = new Stream(this.#limit, () => this.#streams.delete(stream));
     this.#streams.add(stream);
     return stream;
   }
@@ -80,7 +85,7 @@ export class BufferOverflow extends Error {
   }
 
   constructor(limit: number) {
-    super(`more than ${limit} events waited`);
+    super(`${limit} events waited`);
     this.name = 'BufferOverflow';
   }
 }
@@ -127,7 +132,8 @@ export class Stream<Event> implements AsyncIterableIterator<Event> {
   async return(): Promise<IteratorResult<Event>> {
     this.finish();
     this.#waiting = [];
-    return { value: undefined, done: true };
+    this.#end = {};
+    return this.next();
   }
 
   [Symbol.asyncIterator](): this {

@@ -33,8 +33,8 @@ export interface Environment {
 /** The environment outside tests. */
 export function realEnvironment(): Environment {
   return {
-    now: () => Date.now(),
-    random: () => Math.random(),
+    now: Date.now,
+    random: Math.random,
     setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
     clearTimeout: (timer) => clearTimeout(timer as number),
     WebSocket: (globalThis as { WebSocket?: SocketConstructor }).WebSocket,

@@ -4,5 +4,12 @@ export type { BackoffOptions } from './backoff.js';
 export type { SocketConstructor } from './environment.js';
 export type { ClientEvents, ClientOptions, ClientState, ErrorEvent, GatewayClientLike, StateEvent } from './options.js';
 export { browserPresence, type Presence } from './visibility.js';
-export type { ChannelEvent, ChannelEventOf, ChannelEvents, Subscription, SubscriptionState } from './subscription.js';
+export type {
+  ChannelEvent,
+  ChannelEventOf,
+  ChannelEvents,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionState,
+} from './subscription.js';
 export type { Token, TokenReason } from './token.js';

@@ -1,6 +1,6 @@
 /** The members of a small room as a list: loads the pages, then applies joins and leaves. */
 
-import { PresenceError, strings } from './requests.js';
+import { PresenceError, strings } from './room.js';
 import type { RoomPresence } from './room.js';
 import type { ChannelEvent } from './subscription.js';
 

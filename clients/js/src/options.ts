@@ -4,7 +4,7 @@ import type { BackoffOptions } from './backoff.js';
 import type { Off } from './emitter.js';
 import type { Environment, SocketConstructor } from './environment.js';
 import type { Requester } from './protocol.js';
-import type { ChannelEvent, ChannelEvents, Subscription } from './subscription.js';
+import type { ChannelEvent, ChannelEvents, SubscribeOptions, Subscription } from './subscription.js';
 import type { Token } from './token.js';
 import type { Presence } from './visibility.js';
 
@@ -113,18 +113,18 @@ export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
   refresh(): void;
   /**
    * Subscribes to a channel, now and after every reconnect. To resume after a restart of the app,
-   * pass the position of the last handled message as `since`.
+   * pass the position of the last handled message as `since`. To begin with stored messages, pass
+   * their number as `last`.
    */
-  subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription;
+  subscribe(channel: string, options?: SubscribeOptions): Subscription;
   /** Adds a listener for a type of event. The returned function removes it. */
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
 }
 
-/** The part of both clients that the entry point `presence` uses. */
+/** The part of both clients that the entry points `presence` and `messages` use. */
 export interface RequestingClient extends GatewayClientLike {
-  /**
-   * There may be a request to send. The first requester that a client is given serves it from then
-   * on, and is returned.
-   */
-  ask(requester?: Requester): Requester | undefined;
+  /** There may be a request to send. A requester that is passed is asked from then on. */
+  ask(requester?: Requester): void;
+  /** Sends a frame that does not count as a message, if the client is connected. */
+  post(frame: object): void;
 }

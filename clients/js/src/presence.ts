@@ -1,5 +1,4 @@
 /** The presence of other users. It is not part of the core, which has a limited size. */
 
 export { online, OnlineUser, type OnlineEvents, type OnlineState } from './online.js';
-export { PresenceError, type MemberPage } from './requests.js';
-export { presence, RoomPresence, type MembersOptions, type RoomEvents } from './room.js';
+export { presence, PresenceError, RoomPresence, type MemberPage, type MembersOptions, type RoomEvents } from './room.js';

@@ -20,6 +20,11 @@ export interface UseChannelOptions {
   limit?: number;
   /** The position to resume from: the `position` of an earlier message. */
   since?: string | null | undefined;
+  /**
+   * Begin with this many of the newest stored messages. `messages` begins again with each fresh view:
+   * when a reconnect finds that too much was missed.
+   */
+  last?: number | undefined;
   /** The hook calls it for each event, in order. After a `gap`, load the current data here. */
   onEvent?: (event: ChannelEvent) => void;
 }
@@ -62,12 +67,13 @@ export function useChannel(
     const reset = () => show(() => NOTHING);
     reset();
     if (!channel) return;
-    return listen(client, channel, latest.current.since, reset, (event, state, key) => {
+    return listen(client, channel, latest.current, reset, (event, state, key) => {
       if (event) latest.current.onEvent?.(event);
       const { limit = 100 } = latest.current;
+      const isFresh = event?.type === 'subscribed' && event.last !== undefined;
       show(({ messages, gap }) => ({
         state,
-        messages: event?.type === 'message' ? [...messages, { ...event, key }].slice(-limit) : messages,
+        messages: event?.type === 'message' ? [...messages, { ...event, key }].slice(-limit) : isFresh ? [] : messages,
         gap: event?.type === 'gap' ? event : gap,
       }));
     });
@@ -83,14 +89,14 @@ export function useChannel(
 function listen(
   client: GatewayClientLike,
   channel: string,
-  since: string | null | undefined,
+  { since, last }: UseChannelOptions,
   reset: () => void,
   tell: (event: ChannelEvent | undefined, state: SubscriptionState, key: number) => void,
 ): () => void {
   let key = 0;
   let subscription = begin(since);
   function begin(from?: string | null) {
-    const begun = client.subscribe(channel, { since: from });
+    const begun = client.subscribe(channel, { since: from, last });
     begun.on('event', (event) => {
       if (begun !== subscription) return;
       if (event.type !== 'refused' || event.reason !== SINCE_CONFLICT) return tell(event, begun.state, key++);
@@ -118,3 +124,13 @@ function listen(
 
 export { useOnline, useOnlineUsers, usePresence } from './react-presence.js';
 export type { OnlineStates, UsePresence, UsePresenceOptions } from './react-presence.js';
+export { useHistory, useSend, useSignals, useTyping } from './react-messages.js';
+export type {
+  PendingMessage,
+  UseHistory,
+  UseHistoryOptions,
+  UseSend,
+  UseSignals,
+  UseSignalsOptions,
+  UseTyping,
+} from './react-messages.js';

@@ -1,38 +1,18 @@
-/** Requests for the members of a room (op 15): one queue for each client. */
+/** Requests with an id for pages: members of a room (op 15) and history (op 19). One queue for each client. */
 
 import type { GatewayClientLike, RequestingClient } from './options.js';
 import { Op, text, type Requester, type ServerFrame } from './protocol.js';
+import type { Subscription } from './subscription.js';
 
 /** A request waits at most this long for the client's message budget, in milliseconds. */
 const BUDGET_MS = 60_000;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** A page of the members of a room. */
-export interface MemberPage {
-  /** The user ids, in byte order. */
-  members: string[];
-  /** Pass it as `after` to get the next page; `undefined` on the last page. */
-  next: string | undefined;
-}
-
-/**
- * The error of a request. `code` is one of:
- *
- * - `not_allowed`: the namespace of the room has no members, or the session is not subscribed.
- * - `unavailable`: the gateway cannot read the members at the moment.
- * - `timeout`: the room was not subscribed, or the request not answered, in time.
- * - `disconnected`: the connection was lost before the answer.
- * - `closed`: the app has closed the room or the client.
- * - another reason of a refused subscription, or another code of op 9.
- */
-export class PresenceError extends Error {
-  readonly code: string;
-
-  constructor(code: string, detail = code) {
-    super(detail || code);
-    this.name = 'PresenceError';
-    this.code = code;
-  }
+/** A random text of letters and digits, at least 20 long: unique among all tabs and page loads. */
+export function randomId(): string {
+  // React Native may have no `crypto`.
+  const numbers: ArrayLike<number> = globalThis.crypto?.getRandomValues(new Uint32Array(4)) ?? [...'1234'].map(() => Math.random() * 2 ** 32);
+  return Array.from(numbers, (one) => (one >>> 0).toString(36).padStart(7, '0')).join('');
 }
 
 /** Calls `onTimeout` after a delay, unless the returned function is called before. */
@@ -41,52 +21,68 @@ export function after(delayMs: number, onTimeout: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-/** The strings of a list from the gateway. */
-export const strings = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+/** The number of requests of a session that the gateway serves at once. */
+export const MAX_IN_FLIGHT = 4;
+
+type Answer = Extract<ServerFrame, { id: string }>;
 
 interface Pending {
   frame: object;
   timeoutMs: number;
   isSent: boolean;
   stopTimer: () => void;
-  resolve(page: MemberPage): void;
-  reject(error: PresenceError): void;
+  resolve(answer: Answer): void;
+  /** Rejects with this code. */
+  fail(code: string, detail?: string): void;
 }
+
+/** The requests of each client. */
+const all = new WeakMap<GatewayClientLike, Requests>();
 
 /** The requests of one client. A request that is in flight when the connection ends is rejected. */
 export class Requests implements Requester {
   readonly #client: RequestingClient;
   readonly #pending = new Map<string, Pending>();
+  /** The ids of all requesters of a client differ, also those of several tabs. */
+  readonly #prefix = randomId();
   #count = 0;
 
   constructor(client: RequestingClient) {
     this.#client = client;
     client.on('state', ({ state }) => {
       if (state === 'connected') return;
-      for (const id of [...this.#pending.keys()]) this.#fail(id, 'disconnected');
+      for (const id of [...this.#pending.keys()]) this.#settle(id)?.fail('disconnected');
     });
+    client.ask(this);
   }
 
-  /** The requests of a client, also if another copy of this module has created them. */
   static of(client: GatewayClientLike): Requests {
-    const requesting = client as RequestingClient;
-    return (requesting.ask() ?? requesting.ask(new Requests(requesting))) as Requests;
+    const requests = all.get(client) ?? new Requests(client as RequestingClient);
+    all.set(client, requests);
+    return requests;
   }
 
-  /** Asks for a page. The timeout starts again when the request is sent. */
-  members(channel: string, from: string | undefined, timeoutMs: number): Promise<MemberPage> {
+  /**
+   * Sends a request, and resolves with its answer. The timeout starts again when the request is sent.
+   * `errorOf` makes the error for a code.
+   */
+  send(request: object, timeoutMs: number, errorOf: (code: string, detail?: string) => Error): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const id = `m${++this.#count}`;
-      const frame = { op: Op.Members, id, channel, after: from };
-      this.#pending.set(id, { frame, timeoutMs, isSent: false, stopTimer: () => {}, resolve, reject });
+      const id = `${this.#prefix}${++this.#count}`;
+      const fail = (code: string, detail?: string) => reject(errorOf(code, detail));
+      const frame = { ...request, id };
+      this.#pending.set(id, { frame, timeoutMs, isSent: false, stopTimer: () => {}, resolve, fail });
       this.#startTimer(id, BUDGET_MS + timeoutMs);
       this.#client.ask();
     });
   }
 
   next(isForwarded = false): object | undefined {
+    let inFlight = 0;
     for (const [id, request] of this.#pending) {
+      if (request.isSent) inFlight++;
+      // A worker counts the requests of all tabs.
+      if (!isForwarded && inFlight === MAX_IN_FLIGHT) break;
       if (request.isSent) continue;
       request.isSent = true;
       if (!isForwarded) this.sent(id);
@@ -101,20 +97,18 @@ export class Requests implements Requester {
   }
 
   take(frame: ServerFrame): void {
-    if (frame.op !== Op.Members && frame.op !== Op.Error) return;
+    if (!('id' in frame)) return;
     const request = this.#settle(frame.id as string);
-    if (frame.op === Op.Error) request?.reject(new PresenceError(text(frame.code) ?? 'unknown', text(frame.detail)));
-    else request?.resolve({ members: strings(frame.members), next: text(frame.next) });
+    if (frame.op === Op.Error) request?.fail(text(frame.code) ?? 'unknown', text(frame.detail));
+    else request?.resolve(frame as Answer);
+    // The next one may be sent.
+    if (request) this.#client.ask();
   }
 
   #startTimer(id: string, delayMs: number): void {
     const request = this.#pending.get(id)!;
     request.stopTimer();
-    request.stopTimer = after(delayMs, () => this.#fail(id, 'timeout'));
-  }
-
-  #fail(id: string, code: string): void {
-    this.#settle(id)?.reject(new PresenceError(code));
+    request.stopTimer = after(delayMs, () => this.#settle(id)?.fail('timeout'));
   }
 
   #settle(id: string): Pending | undefined {
@@ -123,4 +117,38 @@ export class Requests implements Requester {
     this.#pending.delete(id);
     return request;
   }
+}
+
+/** Stops a wait. */
+type Stop = () => void;
+
+/**
+ * Waits until the gateway accepts requests for the channel of a subscription. Rejects with the error
+ * of `errorOf` if it is refused or closed, or after the timeout. `onClose` adds a listener for the end
+ * of the subscription, which is no event of it.
+ */
+export async function whenSubscribed(
+  client: GatewayClientLike,
+  subscription: Subscription,
+  timeoutMs: number,
+  errorOf: (code: string) => Error,
+  onClose: (listener: () => void) => Stop = () => () => {},
+): Promise<void> {
+  let stop: Stop = () => {};
+  const done = new Promise<void>((resolve, reject) => {
+    const check = () => {
+      const { state } = subscription;
+      if (state === 'subscribed') resolve();
+      else if (state === 'closed') reject(errorOf('closed'));
+    };
+    const offs = [
+      subscription.on('event', (event) => (event.type === 'refused' ? reject(errorOf(event.reason)) : check())),
+      client.on('state', check),
+      onClose(check),
+      after(timeoutMs, () => reject(errorOf('timeout'))),
+    ];
+    stop = () => offs.forEach((off) => off());
+    check();
+  });
+  return done.finally(() => stop());
 }

@@ -2,12 +2,46 @@
 
 import type { GatewayClientLike } from './options.js';
 import { PresenceHandle } from './presence-handle.js';
-import { number } from './protocol.js';
-import { after, PresenceError, Requests, strings, type MemberPage } from './requests.js';
+import { number, Op, text } from './protocol.js';
+import { Requests, whenSubscribed } from './requests.js';
 import type { ChannelEvent } from './subscription.js';
 
 /** The default timeout of a request, in milliseconds. */
 const TIMEOUT_MS = 10_000;
+
+/** A page of the members of a room. */
+export interface MemberPage {
+  /** The user ids, in byte order. */
+  members: string[];
+  /** Pass it as `after` to get the next page; `undefined` on the last page. */
+  next: string | undefined;
+}
+
+/**
+ * The error of a request. `code` is one of:
+ *
+ * - `not_allowed`: the namespace of the room has no members, or the session is not subscribed.
+ * - `unavailable`: the gateway cannot read the members at the moment.
+ * - `timeout`: the room was not subscribed, or the request not answered, in time.
+ * - `disconnected`: the connection was lost before the answer.
+ * - `closed`: the app has closed the room or the client.
+ * - another reason of a refused subscription, or another code of op 9.
+ */
+export class PresenceError extends Error {
+  readonly code: string;
+
+  constructor(code: string, detail = code) {
+    super(detail || code);
+    this.name = 'PresenceError';
+    this.code = code;
+  }
+}
+
+/** The strings of a list from the gateway. */
+export const strings = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+
+const errorOf = (code: string, detail?: string): PresenceError => new PresenceError(code, detail);
 
 /** The events of a RoomPresence. */
 export type RoomEvents = {
@@ -71,7 +105,9 @@ export class RoomPresence extends PresenceHandle<RoomEvents> {
    */
   async members({ after: from, timeoutMs = TIMEOUT_MS }: MembersOptions = {}): Promise<MemberPage> {
     await this.#subscribed(timeoutMs);
-    return Requests.of(this.#client).members(this.channel, from, timeoutMs);
+    const request = { op: Op.Members, channel: this.channel, after: from };
+    const answer: any = await Requests.of(this.#client).send(request, timeoutMs, errorOf);
+    return { members: strings(answer.members), next: text(answer.next) };
   }
 
   /**
@@ -109,27 +145,10 @@ export class RoomPresence extends PresenceHandle<RoomEvents> {
 
   /** Waits until the gateway accepts requests for this room. */
   async #subscribed(timeoutMs: number): Promise<void> {
+    // The listeners of a wait would not hear of an earlier refusal.
+    if (this.subscription.state === 'refused' && this.#refusal !== undefined) throw errorOf(this.#refusal);
     if (this.subscription.state === 'subscribed') return;
-    let stop = (): void => {};
-    const done = new Promise<void>((resolve, reject) => {
-      const fail = (code: string) => reject(new PresenceError(code));
-      const check = () => {
-        const { state } = this.subscription;
-        if (state === 'subscribed') resolve();
-        else if (state === 'closed') fail('closed');
-        else if (state === 'refused' && this.#refusal !== undefined) fail(this.#refusal);
-      };
-      const offs = [
-        this.subscription.on('event', check),
-        // The end of a subscription is no event of it.
-        this.#client.on('state', check),
-        this.onClose(check),
-        after(timeoutMs, () => fail('timeout')),
-      ];
-      stop = () => offs.forEach((off) => off());
-      check();
-    });
-    return done.finally(() => stop());
+    await whenSubscribed(this.#client, this.subscription, timeoutMs, errorOf, (listener) => this.onClose(listener));
   }
 }
 

@@ -4,6 +4,7 @@ import { GatewayClient } from './client.js';
 import type { ClientOptions, StateEvent } from './options.js';
 import { LOST, MAX_UNTAKEN, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions } from './shared-messages.js';
+import { RecentMessages } from './shared-recent.js';
 import { SharedRequests } from './shared-requests.js';
 import { SINCE_CONFLICT, type ChannelEvent, type Subscription } from './subscription.js';
 import type { TokenReason } from './token.js';
@@ -79,7 +80,8 @@ class Group {
   lastState: StateEvent = { state: 'idle', attempts: 0 };
   /** The positions of the session's own channels. */
   own: Positions = {};
-  readonly requests = new SharedRequests();
+  readonly requests = new SharedRequests(() => this.client.ask());
+  readonly recent = new RecentMessages();
   readonly #onEmpty: () => void;
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #nextRequest = 0;
@@ -99,7 +101,8 @@ class Group {
     client.on('latency', (latencyMs) => this.#tell({ type: 'latency', latencyMs }));
     client.on('error', ({ where, error }) => this.#tell({ type: 'error', event: { where, message: String(error) } }));
     client.on('event', (event) => {
-      if (!client.isOwn(event.channel)) return;
+      this.recent.note(event);
+      if (![`user:${client.user}`, 'all'].includes(event.channel)) return;
       if ('position' in event && event.position) this.own[event.channel] = event.position;
       this.tabs.forEach((tab) => tab.hears(event.channel) || tab.give(event));
     });
@@ -121,6 +124,11 @@ class Group {
 
   onToken(answer: Extract<FromTab, { type: 'token' }>): void {
     this.#requests.get(answer.request)?.(answer);
+  }
+
+  /** A tab has unsubscribed from a channel. */
+  unsubscribed(channel: string): void {
+    if (![...this.tabs].some((tab) => tab.hears(channel))) this.recent.forget(channel);
   }
 
   left(): void {
@@ -159,6 +167,16 @@ class Group {
   }
 }
 
+/** A subscription of a tab. `id` is the tab's request, if it made one. */
+interface Listened {
+  channel: string;
+  since: string | undefined;
+  last: number;
+  id: number | undefined;
+  /** At another position than other tabs, the tab gets a gap. */
+  again: boolean;
+}
+
 /** One tab, in the worker. */
 class Tab {
   readonly #port: Port;
@@ -186,7 +204,7 @@ class Tab {
   /** Continues the session's own channels, which no tab requests, from the tab's positions. */
   goOn(own: Positions): void {
     for (const [channel, since] of Object.entries(own)) {
-      if (this.#group.own[channel] !== since) this.#listen(this.#continued, channel, since, undefined, true);
+      if (this.#group.own[channel] !== since) this.#listen(this.#continued, { channel, since, last: 0, id: undefined, again: true });
     }
   }
 
@@ -200,7 +218,8 @@ class Tab {
         return this.#subscribe(message);
       case 'unsubscribe':
         this.#subscriptions.get(message.channel)?.unsubscribe();
-        return void this.#subscriptions.delete(message.channel);
+        this.#subscriptions.delete(message.channel);
+        return this.#group.unsubscribed(message.channel);
       case 'token':
         return this.#group.onToken(message);
       case 'wake':
@@ -210,6 +229,9 @@ class Tab {
       case 'ask':
         this.#group.requests.add(this, message.frame);
         return void client.ask();
+      case 'post':
+        if (message.frame.id !== undefined) this.#group.requests.posted(this, message.frame.id);
+        return client.post(message.frame);
       case 'taken':
         this.#untaken -= message.count;
     }
@@ -235,33 +257,39 @@ class Tab {
     this.#isGone = true;
     for (const all of [this.#subscriptions, this.#continued]) all.forEach((one) => one.unsubscribe());
     this.#group.tabs.delete(this);
+    this.#subscriptions.forEach((_, channel) => this.#group.unsubscribed(channel));
     this.#group.requests.leave(this);
     this.#group.left();
   }
 
-  #subscribe({ channel, since, id, again }: Extract<FromTab, { type: 'subscribe' }>): void {
+  #subscribe(wanted: Extract<FromTab, { type: 'subscribe' }>): void {
+    const { channel, last } = wanted;
     if (this.#subscriptions.has(channel)) return;
-    this.#listen(this.#subscriptions, channel, since, id, again);
+    if (last > 0) this.#group.recent.want(channel, last);
+    this.#listen(this.#subscriptions, wanted);
     // Afterwards, so that the channel always has a subscription.
     this.#continued.get(channel)?.unsubscribe();
     this.#continued.delete(channel);
   }
 
-  #listen(
-    all: Map<string, Subscription>,
-    channel: string,
-    since: string | undefined,
-    id: number | undefined,
-    again: boolean,
-  ): void {
-    const subscription = this.#group.client.subscribe(channel, { since });
+  #listen(all: Map<string, Subscription>, { channel, since, last, id, again }: Listened): void {
+    const { client, recent } = this.#group;
+    const subscription = client.subscribe(channel, { since, last });
     all.set(channel, subscription);
+    let isBegun = since !== undefined;
     subscription.on('event', (event) => {
-      if (!again || event.type !== 'refused' || event.reason !== SINCE_CONFLICT) return this.give(event, id);
-      // Other tabs are at another position: this one continues from it, and gets a gap.
-      this.#listen(all, channel, undefined, id, false);
-      const { position } = all.get(channel)!;
-      this.give({ type: 'gap', channel, reason: 'not_recovered', ...(position !== undefined && { position }) }, id);
+      if (again && event.type === 'refused' && event.reason === SINCE_CONFLICT) {
+        // Other tabs are at another position: this one continues from it, and gets a gap.
+        this.#listen(all, { channel, since: undefined, last, id, again: false });
+        const { position } = all.get(channel)!;
+        return this.give({ type: 'gap', channel, reason: 'not_recovered', ...(position !== undefined && { position }) }, id);
+      }
+      // Another tab began earlier: this one begins with the newest messages that the worker knows.
+      const isLate = event.type === 'subscribed' && event.last === undefined && !isBegun;
+      const first = isLate ? recent.of(channel, last) : undefined;
+      if (event.type === 'subscribed') isBegun = true;
+      this.give(first ? { ...event, last: first.length } as ChannelEvent : event, id);
+      first?.forEach((message) => this.give(message, id));
     });
   }
 }

@@ -31,7 +31,7 @@ export interface Port {
 /** Positions by channel. */
 export type Positions = Record<string, string>;
 
-/** A request with an id, which the tab has chosen. */
+/** A request with an id, which the tab has chosen. The ids of different tabs differ. */
 export type RequestFrame = { op: number; id: string };
 
 export type FromTab =
@@ -53,12 +53,14 @@ export type FromTab =
     }
   | { type: 'connect' }
   /** `again`: the tab resumes, and wants a gap if other tabs are at another position. */
-  | { type: 'subscribe'; channel: string; since: string | undefined; id: number; again: boolean }
+  | { type: 'subscribe'; channel: string; since: string | undefined; last: number; id: number; again: boolean }
   | { type: 'unsubscribe'; channel: string }
   | { type: 'token'; request: number; token: string | null; failed?: string }
   | { type: 'wake'; why: string }
   | { type: 'refresh' }
   | { type: 'ask'; frame: RequestFrame }
+  /** A frame that does not count as a message. With an id, the tab gets the answer. */
+  | { type: 'post'; frame: { op: number; id?: string } }
   /** The tab has handled this many events. */
   | { type: 'taken'; count: number }
   | { type: 'ping' }

@@ -11,7 +11,8 @@ import { holdLock } from './shared-lock.js';
 import { LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions, RequestFrame } from './shared-messages.js';
 import { findKey, keyOf, settingsOf, tokenOf, type SharedClientOptions } from './shared-options.js';
-import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
+import { Channel, subscribe } from './subscription.js';
+import type { ChannelEvent, SubscribeOptions, Subscription, SubscriptionContext } from './subscription.js';
 import type { TokenReason } from './token.js';
 import { watchTab } from './visibility.js';
 
@@ -32,6 +33,7 @@ const PAUSE_MS = 1_000;
  * it opens its own socket.
  */
 export class SharedClient implements GatewayClientLike {
+  state: ClientState = 'idle';
   user: string | undefined;
   latencyMs: number | undefined;
   readonly #options: SharedClientOptions;
@@ -51,7 +53,6 @@ export class SharedClient implements GatewayClientLike {
   /** The positions of the session's own channels, subscribed or not. */
   #own: Positions = {};
   #key: string | undefined;
-  #state: ClientState = 'idle';
   /** Whether the tab has sent hello. No other message is sent before. */
   #isJoined = false;
   /** The worker has answered this visit's hello. Its later messages belong to this visit. */
@@ -62,7 +63,7 @@ export class SharedClient implements GatewayClientLike {
   #ends = 0;
   #taken = 0;
   #requests = 0;
-  #requester: Requester | undefined;
+  readonly #requesters = new Set<Requester>();
   #visit = 0;
   #leavePresence: Off | undefined;
   #releaseLock: Off | undefined;
@@ -70,9 +71,10 @@ export class SharedClient implements GatewayClientLike {
   constructor(options: SharedClientOptions) {
     this.#options = options;
     const onThrown = (error: unknown) => this.#onError('listener', error);
-    this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)));
+    this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)), options.bufferSize);
     this.#context = {
-      bufferSize: options.bufferSize ?? 10_000,
+      own: [],
+      bufferSize: options.bufferSize,
       onThrown,
       onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved),
       onEvent: (event) => this.#emitter.tell(event),
@@ -81,13 +83,9 @@ export class SharedClient implements GatewayClientLike {
     };
   }
 
-  get state(): ClientState {
-    return this.#state;
-  }
-
   connect(): void {
     this.#queue.run(() => {
-      if ((this.#wantsConnection && this.#state !== 'closed') || this.#retry.isSet) return;
+      if ((this.#wantsConnection && this.state !== 'closed') || this.#retry.isSet) return;
       if (this.#ends > MAX_ENDS) {
         this.#ends = 0;
         return this.#retry.set(PAUSE_MS, () => this.connect());
@@ -119,7 +117,7 @@ export class SharedClient implements GatewayClientLike {
     });
   }
 
-  subscribe(name: string, options?: { since?: string | null | undefined }): Subscription {
+  subscribe(name: string, options?: SubscribeOptions): Subscription {
     return subscribe(name, options, this.#context, () => {
       let channel = this.#channels.get(name);
       if (!channel) this.#channels.set(name, (channel = new Channel(name, this.#context)));
@@ -132,26 +130,30 @@ export class SharedClient implements GatewayClientLike {
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    return this.#emitter.stream(this.#context.bufferSize);
+    return this.#emitter.stream();
   }
 
-  /** Call when the environment has changed: reconnects at once, or checks the connection. */
   wake(why = 'app'): void {
     // Restored from the back/forward cache: the worker no longer knows this tab.
     if (this.#isJoined) this.#post({ type: 'wake', why });
     else if (this.#wantsConnection && why === 'pageshow') void this.#join();
   }
 
-  /** Gets a new token and sends it, without reconnecting. The worker may ask any tab for it. */
   refresh(): void {
     this.#post({ type: 'refresh' });
   }
 
   /** @internal As in RequestingClient. A request to no worker gets no answer, and times out. */
-  ask(requester?: Requester): Requester | undefined {
-    this.#requester ??= requester;
-    for (let frame; (frame = this.#requester?.next(true)); ) this.#post({ type: 'ask', frame: frame as RequestFrame });
-    return this.#requester;
+  ask(requester?: Requester): void {
+    if (requester) this.#requesters.add(requester);
+    this.#requesters.forEach((one) => {
+      for (let frame; (frame = one.next(true)); ) this.#post({ type: 'ask', frame: frame as RequestFrame });
+    });
+  }
+
+  /** @internal As in RequestingClient. */
+  post(frame: object): void {
+    this.#post({ type: 'post', frame: frame as RequestFrame });
   }
 
   /** Sends hello to the worker, and requests every channel from its position in this tab. */
@@ -279,7 +281,7 @@ export class SharedClient implements GatewayClientLike {
     const id = ++this.#requests;
     this.#asked.set(channel.name, id);
     channel.lastState = undefined;
-    this.#post({ type: 'subscribe', channel: channel.name, since: channel.cursor || undefined, id, again });
+    this.#post({ type: 'subscribe', channel: channel.name, since: channel.cursor || undefined, last: channel.last, id, again });
   }
 
   #onMessage(message: FromWorker): void {
@@ -300,9 +302,9 @@ export class SharedClient implements GatewayClientLike {
       case 'token':
         return void this.#onToken(message.request, message.reason);
       case 'sent':
-        return this.#requester?.sent(message.id);
+        return this.#requesters.forEach((requester) => requester.sent(message.id));
       case 'answer':
-        return this.#requester?.take(message.frame);
+        return this.#requesters.forEach((requester) => requester.take(message.frame));
       case 'overflow':
         this.#isJoined = this.#isWelcome = false;
         return void this.#join();
@@ -329,7 +331,7 @@ export class SharedClient implements GatewayClientLike {
   }
 
   #onState(event: StateEvent): void {
-    this.#state = event.state;
+    this.state = event.state;
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
     if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.lastState = undefined));
@@ -353,11 +355,11 @@ export class SharedClient implements GatewayClientLike {
       channel.cursor ??= position;
       channel.isGiven = false;
     }
-    if (channel) channel.give(event, isBegin ? undefined : position);
+    if (channel) channel.give(event);
     else this.#emitter.tell(event);
     if (visit !== this.#visit) return;
     if (isOwn && position && (!isBegin || !this.#own[event.channel])) this.#own[event.channel] = position;
-    if (isLost) this.#onChannel({ type: 'gap', channel: event.channel, reason: 'not_recovered', position: position! }, id);
+    if (isLost) this.#onChannel({ ...event, type: 'gap', reason: 'not_recovered' }, id);
   }
 
   async #onToken(request: number, reason: TokenReason): Promise<void> {

@@ -11,8 +11,11 @@ export type ChannelEvent =
    * nothing is lost.
    */
   | { type: 'recovering'; channel: string }
-  /** New messages arrive from now on. The event comes again after each reconnect. */
-  | { type: 'subscribed'; channel: string; position: string; presence?: ChannelPresence }
+  /**
+   * New messages arrive from now on. The event comes again after each reconnect. With `last`, a fresh
+   * view begins: this number of stored messages comes first, in place of what the app has.
+   */
+  | { type: 'subscribed'; channel: string; position: string; presence?: ChannelPresence; last?: number }
   /**
    * After a reconnect: no durable message is missing. The missed messages follow as ordinary
    * messages.
@@ -21,9 +24,9 @@ export type ChannelEvent =
   /**
    * Messages may be missing here: load the current data. `position`, if it is known, is where the
    * channel continues. The reason is the gateway's, or `not_recovered` (too much was missed, or the
-   * history is lost).
+   * history is lost). With `last`, a fresh view has begun, and its messages follow.
    */
-  | { type: 'gap'; channel: string; reason: string; position?: string }
+  | { type: 'gap'; channel: string; reason: string; position?: string; last?: number }
   /**
    * The channel is not allowed, is no longer allowed, or cannot be requested. The reason is the
    * gateway's, or one of this library: `bad_channel`, `bad_since`, or `since_conflict` (the channel
@@ -34,7 +37,9 @@ export type ChannelEvent =
    * The number of sessions or members of a room, and the members that have joined or left. Only in
    * namespaces with presence.
    */
-  | { type: 'presence'; channel: string; presence: { count: number }; joined?: string[]; left?: string[] };
+  | { type: 'presence'; channel: string; presence: { count: number }; joined?: string[]; left?: string[] }
+  /** A signal of another session, such as "is typing". It is not stored, and may be lost. */
+  | { type: 'signal'; channel: string; user: string; signal: any };
 
 /**
  * The state of `online:<user>`, or of a room. Only where the gateway keeps presence; the entry point
@@ -59,10 +64,23 @@ export type ChannelEvents = { [Type in ChannelEvent['type']]: ChannelEventOf<Typ
  */
 export type SubscriptionState = 'pending' | 'recovering' | 'subscribed' | 'refused' | 'closed';
 
+/** The options of a subscription. */
+export interface SubscribeOptions {
+  /** The position to resume after. */
+  since?: string | null | undefined;
+  /**
+   * Begin with this many of the newest stored messages, unless `since` says where to continue. The
+   * gateway may allow fewer. If a reconnect finds messages missing, they are requested again.
+   */
+  last?: number | undefined;
+}
+
 /** The context that all subscriptions of a client share. */
 export interface SubscriptionContext {
+  /** The session's own channels. */
+  own: string[];
   /** The number of events that `for await` may buffer. */
-  bufferSize: number;
+  bufferSize: number | undefined;
   onThrown(error: unknown): void;
   /** An event on any channel. */
   onEvent(event: ChannelEvent): void;
@@ -121,19 +139,32 @@ export class Channel {
   /** The latest state event of the channel; none while it is not subscribed or not acknowledged. */
   lastState: ChannelStateEvent | undefined;
   wire = Wire.Off;
-  /** The session is always subscribed to it, and cannot unsubscribe. */
-  isOwn = false;
   /** The gateway's messages do not follow the app's position: unsubscribe and subscribe again. */
   isStale = false;
+  /** The number of stored messages to begin with. */
+  last = 0;
   readonly subscriptions = new Set<Subscription>();
 
-  constructor(
-    readonly name: string,
-    readonly context: SubscriptionContext,
-  ) {}
+  readonly name: string;
+  readonly context: SubscriptionContext;
+
+  constructor(name: string, context: SubscriptionContext) {
+    this.name = name;
+    this.context = context;
+  }
 
   get isWanted(): boolean {
     return this.subscriptions.size > 0;
+  }
+
+  /** The session is always subscribed to it, and cannot unsubscribe. */
+  get isFixed(): boolean {
+    return this.context.own.includes(this.name);
+  }
+
+  /** Whether the session is to be subscribed to it. */
+  get isKept(): boolean {
+    return this.isWanted || this.isFixed;
   }
 
   get state(): SubscriptionState {
@@ -142,18 +173,20 @@ export class Channel {
 
   /** Why it is refused, if it is. */
   get refusal(): string | undefined {
-    return this.lastState?.type === 'refused' ? this.lastState.reason : undefined;
+    return (this.lastState as { reason?: string } | undefined)?.reason;
   }
 
   /**
-   * Delivers an event to the app. Then the cursor moves to `position`, unless a listener has set
-   * it.
+   * Delivers an event to the app. Then the cursor moves to the position of a message or a gap, unless
+   * a listener has set it.
    */
-  give(event: ChannelEvent, position?: string): void {
+  give(event: ChannelEvent): void {
     const { moves, lastState } = this;
-    const { message, presence = message?.at >= 0 && /^online:/.test(this.name) && message }: any = event;
+    const { last, ...state }: any = event;
+    const { message, presence = message?.at >= 0 && /^online:/.test(this.name) && message } = state;
+    const position = /^[mg]/.test(event.type) ? state.position : undefined;
     this.giving = position;
-    if (isStateEvent(event)) this.lastState = event;
+    if (isStateEvent(event)) this.lastState = state;
     // Later subscriptions start with the latest presence. The gateway reads it after an earlier edge.
     else if (lastState?.type === 'subscribed' && presence && !(presence.at < (lastState as any).presence?.at)) {
       this.lastState = { ...lastState, presence };
@@ -172,13 +205,18 @@ export class Channel {
   }
 
   /** Adds a subscription of the app. */
-  subscribe(since: string | undefined): Subscription {
+  subscribe(since: string | undefined, last: number): Subscription {
     const isFirst = !this.isWanted;
-    const isMoved = since !== undefined && since !== (this.giving ?? this.cursor);
+    const isMoved =
+      since === undefined
+        ? // The channel is not unsubscribed yet. A fresh view does not continue from its position.
+          isFirst && last > 0 && !this.isFixed && !!this.cursor
+        : since !== (this.giving ?? this.cursor);
     // Other subscriptions continue from the cursor.
-    if (isMoved && this.cursor && (this.isOwn || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
+    if (isMoved && this.cursor && (this.isFixed || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
     const subscription = new Subscription(this);
     this.subscriptions.add(subscription);
+    this.last = Math.max(last, isFirst ? 0 : this.last);
     if (isMoved) {
       this.cursor = since;
       this.moves++;
@@ -193,13 +231,15 @@ export class Channel {
 /** Subscribes to a channel, or refuses only this request if it is invalid. */
 export function subscribe(
   name: string,
-  options: { since?: string | null | undefined } | null | undefined,
+  options: SubscribeOptions | null | undefined,
   context: SubscriptionContext,
   find: (name: string) => Channel,
 ): Subscription {
   const since = options?.since ?? undefined;
   const problem = problemOf(name, since);
-  return problem ? new Subscription(new Channel(String(name), context), problem) : find(name).subscribe(since);
+  if (problem) return new Subscription(new Channel(String(name), context), problem);
+  // An invalid number would end the session for all channels.
+  return find(name).subscribe(since, options?.last! >>> 0);
 }
 
 /**
@@ -219,7 +259,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     this.#owner = owner;
     this.#refusal = refusal;
     const { context } = owner;
-    this.#emitter = new Emitter(context.onThrown);
+    this.#emitter = new Emitter(context.onThrown, context.bufferSize);
     if (refusal) context.later(() => this.#refuse(refusal));
   }
 
@@ -251,7 +291,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
    * position of the last message.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const stream = this.#emitter.stream(this.#owner.context.bufferSize);
+    const stream = this.#emitter.stream();
     if (this.#isClosed) stream.finish();
     return stream;
   }

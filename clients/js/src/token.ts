@@ -94,7 +94,7 @@ export class Refresh {
     this.#in(0);
   }
 
-  stop(): void {
+  clear(): void {
     this.#timer.clear();
   }
 

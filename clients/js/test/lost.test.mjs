@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
+import { send } from '../dist/messages.js';
 import { SharedClient } from '../dist/shared.js';
 import { SharedHub } from '../dist/shared-hub.js';
 import { eventually } from './support/deadline.mjs';
@@ -98,6 +99,23 @@ describe('tabs whose worker has ended', () => {
   afterEach(() => {
     endings.splice(0).forEach((end) => end());
     globalThis.WebSocket = globalThis.RealWebSocket;
+  });
+
+  it('repeat a message that the worker took with it', async (test) => {
+    const workers = new Workers(FakeLocks.install(test));
+    const { tab } = open(workers.get);
+    const first = await accept(1);
+    await eventually('the tab is connected', () => tab.state === 'connected');
+    const sending = send(tab, ROOM, 'once');
+    await eventually('it is sent', () => first.socket.ops(16).length === 1);
+    workers.crash();
+    await eventually('the tab detects the end of the worker', () => tab.state === 'waiting');
+    const { socket } = await accept(2);
+    await eventually('it is repeated', () => socket.ops(16).length === 1);
+    assert.deepEqual(socket.ops(16), first.socket.ops(16));
+    const [{ id }] = socket.ops(16);
+    socket.receive({ op: 17, id });
+    assert.equal(await sending, id);
   });
 
   it('share a new worker and resume every channel', async (test) => {

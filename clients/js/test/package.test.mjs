@@ -11,10 +11,11 @@ import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 // The only modules that import React.
-const REACT = ['react.js', 'react-presence.js'];
+const REACT = ['react.js', 'react-messages.js', 'react-presence.js'];
 const read = (path) => readFileSync(join(root, path), 'utf8');
 const MAX_BYTES = 6 * 1024;
 const MAX_PRESENCE_BYTES = 2 * 1024;
+const MAX_MESSAGES_BYTES = 3 * 1024;
 
 it('is less than 6 KiB, compressed', (test) => {
   const bytes = gzipSync(read('dist/bundle/gateway-client.js'), { level: 9 }).length;
@@ -26,6 +27,12 @@ it('has a presence entry of less than 2 KiB, compressed', (test) => {
   const bytes = gzipSync(read('dist/bundle/gateway-presence.js'), { level: 9 }).length;
   test.diagnostic(`${bytes} bytes`);
   assert.ok(bytes < MAX_PRESENCE_BYTES, `${bytes} bytes`);
+});
+
+it('has an entry for messages of less than 3 KiB, compressed', (test) => {
+  const bytes = gzipSync(read('dist/bundle/gateway-messages.js'), { level: 9 }).length;
+  test.diagnostic(`${bytes} bytes`);
+  assert.ok(bytes < MAX_MESSAGES_BYTES, `${bytes} bytes`);
 });
 
 it('depends on nothing at run time', () => {
@@ -41,9 +48,11 @@ it('can be imported and required', async () => {
   const require = createRequire(import.meta.url);
   for (const [entry, name] of [
     ['', 'GatewayClient'],
+    ['/messages', 'send'],
     ['/presence', 'online'],
     ['/react', 'useChannel'],
     ['/react', 'useOnline'],
+    ['/react', 'useSend'],
     ['/shared', 'SharedClient'],
   ]) {
     const path = `@emagine/gateway-client${entry}`;
@@ -54,7 +63,8 @@ it('can be imported and required', async () => {
 });
 
 it('passes the same tests as a minified bundle', () => {
-  const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility', 'presence'];
+  const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility'];
+  tests.push('presence', 'history', 'send');
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   const CLIENT = join(root, 'dist/bundle/gateway-client.js');
@@ -87,7 +97,7 @@ it('keeps its worker in a bundle with tree shaking', async () => {
     assert.match(await bundle(`import '${path}';`), /onconnect/, path);
   }
   // The other modules have no side effects, so an unused import adds nothing.
-  const unused = ['', '/shared', '/presence'].map((entry) => `import '@emagine/gateway-client${entry}';`);
+  const unused = ['', '/shared', '/messages', '/presence'].map((entry) => `import '@emagine/gateway-client${entry}';`);
   assert.ok((await bundle(unused.join(' '))).length < 10);
 });
 
@@ -110,11 +120,11 @@ it('is found by tools that do not support exports', async (test) => {
     }
   }
   const program = `
-    const names = ['', '/presence', '/react', '/shared'].map((entry) => Object.keys(require('@emagine/gateway-client' + entry)));
+    const names = ['', '/messages', '/presence', '/react', '/shared'].map((entry) => Object.keys(require('@emagine/gateway-client' + entry)));
     console.log(JSON.stringify(names));`;
   writeFileSync(join(folder, 'program.cjs'), program);
   const { stdout, stderr } = spawnSync(process.execPath, [join(folder, 'program.cjs')], { encoding: 'utf8' });
-  assert.match(stdout, /GatewayClient.*presence.*useChannel.*SharedClient/, stderr);
+  assert.match(stdout, /GatewayClient.*allHistory.*presence.*useChannel.*SharedClient/, stderr);
   const found = await build({
     stdin: { contents: "export { useChannel } from '@emagine/gateway-client/react';", resolveDir: folder },
     bundle: true,
@@ -133,7 +143,7 @@ it('marks its React hooks as client code', () => {
 
 it('has the same types for import and require', () => {
   const { exports } = JSON.parse(read('package.json'));
-  for (const { import: es, require: common } of [exports['.'], exports['./presence'], exports['./react'], exports['./shared']]) {
+  for (const { import: es, require: common } of Object.values(exports).filter((one) => one.import)) {
     assert.equal(read(es.types), read(common.types));
   }
 });
@@ -142,7 +152,7 @@ it('has types that compile with every check', (test) => {
   mkdirSync(join(root, 'dist'), { recursive: true });
   const folder = mkdtempSync(join(root, 'dist/old-'));
   test.after(() => rmSync(folder, { recursive: true, force: true }));
-  const entries = ['', '/presence', '/react', '/shared'].map((entry) => `import '@emagine/gateway-client${entry}';`);
+  const entries = ['', '/messages', '/presence', '/react', '/shared'].map((entry) => `import '@emagine/gateway-client${entry}';`);
   writeFileSync(join(folder, 'app.mts'), `${entries.join('\n')}\n`);
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
   const options = ['--ignoreConfig', '--noEmit', '--strict', '--module', 'nodenext', '--lib', 'es2022,dom', '--types', 'react'];

@@ -357,18 +357,24 @@ describe('the members of a room', () => {
   it('wait for the message budget without timing out', async (test) => {
     test.mock.timers.enable({ apis: ['setTimeout'] });
     const world = await inRoom();
+    const { send } = world.socket;
+    // At most four are in flight, so answer each at once.
+    world.socket.send = function (text) {
+      send.call(this, text);
+      const frame = JSON.parse(text);
+      if (frame.op === 15) this.receive(members(frame, []));
+    };
     const results = [];
     for (let n = 0; n < 100; n++) world.room.members({ after: `${n}` }).then((page) => results.push(page), () => {});
     await settled();
+    for (let turn = 0; turn < 10; turn++) await settled();
     assert.ok(world.socket.sent.length <= 96, `${world.socket.sent.length} messages in a minute`);
-    const before = world.socket.ops(15).length;
-    for (const frame of world.socket.ops(15)) world.socket.receive(members(frame, []));
+    assert.ok(results.length > 80, `${results.length} answers`);
     test.mock.timers.tick(60_000);
     for (const ms of [0, 46_000, 14_000]) {
       await world.clock.pass(ms);
       world.socket.receive({ op: 11 });
     }
-    for (const frame of world.socket.ops(15).slice(before)) world.socket.receive(members(frame, []));
     await settled();
     assert.equal(results.length, 100);
   });

@@ -24,10 +24,11 @@ function startWorker() {
 
     send(text) {
       super.send(text);
-      const { op, token, channels, channel, since, time } = JSON.parse(text);
+      const { op, token, channels, time } = JSON.parse(text);
       if (op === 1) this.#identify(token, channels);
-      if (op === 4) this.#later({ op: 6, channel, state: 'subscribed', ...stateAt(since) });
-      if (op === 5) this.#later({ op: 6, channel, state: 'unsubscribed' });
+      const answer = (states) => this.#later({ op: 6, channels: states });
+      if (op === 4) answer(channels.map(({ channel, since }) => ({ channel, state: 'subscribed', ...stateAt(since) })));
+      if (op === 5) answer(channels.map((channel) => ({ channel, state: 'unsubscribed' })));
       if (op === 10) this.#later({ op: 11, time });
     }
 

@@ -10,8 +10,12 @@ use crate::wire::MIN_MESSAGE_BYTES;
 
 /// The maximum number of channels per socket with `--channels`, below the default `limits.subscriptions_per_session`.
 const MAX_CHANNELS_OF_ONE: usize = 90;
+/// The longest signal, in bytes.
+const MAX_SIGNAL_BYTES: usize = 1_024;
 /// Small messages per second during `burst`: enough to measure a delay of ten milliseconds.
 const BURST_RATE: f64 = 100.0;
+/// Signals per second of `signal`, by all typists together.
+const SIGNAL_RATE: f64 = 100.0;
 /// Clients that get the small messages of `burst`, in turn, so that no message waits for another.
 const WATCHERS: usize = 50;
 
@@ -34,6 +38,8 @@ pub(crate) enum Scenario {
     Slow,
     /// A big message goes to every socket: latency of small messages to other sockets
     Burst,
+    /// Some sockets of a room send signals to all others: latency of signals, and of messages to single users
+    Signal,
     /// The baseline server itself, which the load generator starts
     #[value(hide = true)]
     BaselineServer,
@@ -58,7 +64,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Publish (connect: connect) in an open loop at this rate per second instead of in a closed loop [default:
-    /// mixed: 200, slow: 10, burst: 100]
+    /// mixed: 200, slow: 10, burst and signal: 100]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
     pub(crate) rate: Option<f64>,
     /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
@@ -67,7 +73,7 @@ pub struct BenchArgs {
     /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256 connections]
     #[arg(long, value_name = "N")]
     pub(crate) in_flight: Option<usize>,
-    /// Size of a message [default: 128; slow: 1024; burst: 65536 for the big messages]
+    /// Size of a message [default: 128; signal: 64; slow: 1024; burst: 65536 for the big messages]
     #[arg(long, value_name = "BYTES")]
     pub(crate) message_bytes: Option<usize>,
     /// Spread the sockets over this many channels, and send each message to one channel (fanout)
@@ -85,6 +91,9 @@ pub struct BenchArgs {
     /// Interval between big messages (burst)
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(crate) burst_every: f64,
+    /// Number of sockets that send signals, in turn (signal)
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) typists: usize,
     /// Negotiate permessage-deflate on every socket
     #[arg(long)]
     pub(crate) deflate: bool,
@@ -116,6 +125,7 @@ impl BenchArgs {
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
             Scenario::Burst => Some(BURST_RATE),
+            Scenario::Signal => Some(SIGNAL_RATE),
             _ => None,
         };
         self.rate.or(default)
@@ -125,6 +135,7 @@ impl BenchArgs {
         self.message_bytes.unwrap_or(match self.scenario {
             Scenario::Slow => 1_024,
             Scenario::Burst => 65_536,
+            Scenario::Signal => 64,
             _ => 128,
         })
     }
@@ -139,7 +150,8 @@ impl BenchArgs {
 
     /// Whether clients subscribe to channels.
     pub(crate) fn has_channels(&self) -> bool {
-        self.channels.is_some() || matches!(self.scenario, Scenario::Mixed | Scenario::Burst)
+        self.channels.is_some()
+            || matches!(self.scenario, Scenario::Mixed | Scenario::Burst | Scenario::Signal)
     }
 
     /// Whether clients resume from the position of the last message on `all`.
@@ -156,6 +168,16 @@ impl BenchArgs {
     /// The number of clients that get the small messages of `burst`.
     pub(crate) fn watchers(&self) -> usize {
         if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
+    }
+
+    /// Whether clients send signals.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.scenario == Scenario::Signal
+    }
+
+    /// The number of clients that send signals.
+    pub(crate) fn typists(&self) -> usize {
+        self.typists.min(self.sockets)
     }
 
     /// The number of clients: measured ones first, then stalled readers and watchers.
@@ -181,7 +203,10 @@ impl BenchArgs {
         let has_channels =
             channels.is_none_or(|count| scenario == Scenario::Fanout && is_count(count, 1, most));
         let has_bytes = is_count(self.message_bytes(), MIN_MESSAGE_BYTES, 1_048_576);
-        let has_in_flight = scenario != Scenario::Burst || self.in_flight.is_none();
+        let has_in_flight =
+            !matches!(scenario, Scenario::Burst | Scenario::Signal) || self.in_flight.is_none();
+        let is_signal = scenario == Scenario::Signal;
+        let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         for (holds, sentence) in [
             (is_count(self.sockets, 1, 1_000_000), "--sockets must be 1 to 1000000"),
             (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400"),
@@ -196,7 +221,8 @@ impl BenchArgs {
             (has_share, "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed"),
             (has_channels, "--channels must be 1 to 90 times --sockets, with fanout"),
             (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600"),
-            (has_in_flight, "--in-flight cannot be used with burst; use --rate"),
+            (has_in_flight, "--in-flight cannot be used with burst and signal; use --rate"),
+            (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
         ] {
             if !holds {
                 return Err(BenchError::Arguments(sentence.to_owned()));

@@ -170,6 +170,15 @@ impl Clients {
         }
     }
 
+    /// Writes a frame to the socket of a client. Only while all clients are in the first range of [`start`](Self::start).
+    pub(crate) fn send_frame(&self, index: usize, frame: Vec<u8>) {
+        let count = self.threads.len();
+        let thread = &self.threads[index % count];
+        // Fails if the thread has ended, which it has reported.
+        let _ = thread.orders.send(Box::new(move |worker| worker.write(index / count, &frame)));
+        let _ = thread.waker.wake();
+    }
+
     /// The latencies that all threads recorded in a phase.
     pub(crate) fn latencies(&self, phase: u8) -> Latencies {
         let (sender, reports) = mpsc::channel();

@@ -102,6 +102,9 @@ impl Environment {
         if !arguments.has_heartbeats() {
             wanted.extend([("session.heartbeat_interval", "1h"), ("session.heartbeat_grace", "1h")]);
         }
+        if arguments.has_signals() {
+            wanted.push(("namespaces.bench.signals", "true"));
+        }
         if arguments.deflate {
             wanted.push(("server.compression", "true"));
         }

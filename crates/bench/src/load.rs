@@ -19,6 +19,8 @@ const TRIAL: Duration = Duration::from_secs(3);
 /// The approximate number of deliveries in flight in the trial: enough to keep all threads busy without long queues.
 const TRIAL_DELIVERIES: usize = 1_000;
 const TRIAL_PHASE: u8 = 4;
+/// The time until the last signals have arrived.
+const SIGNALS_SETTLE: Duration = Duration::from_millis(500);
 
 /// The messages of one phase of a run.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +116,50 @@ impl ScenarioRun<'_> {
         self.target.publisher.check()?;
         let (deliveries, latencies) = (self.deliveries(load.phase), self.clients.latencies(load.phase));
         Ok(PublishReport { publications, expected, deliveries, latencies, used })
+    }
+
+    /// Has the first `typists` clients send signals in turn, and calls `also` for each. The baseline writes each signal to
+    /// all sockets.
+    pub(crate) fn send_signals(
+        &mut self,
+        load: Load,
+        typists: usize,
+        channel: &str,
+        mut also: impl FnMut(&mut Self, u64),
+    ) -> Result<PublishReport, BenchError> {
+        let progress = ProgressLine::start(self, "sending signals", Goal::Time(load.time));
+        let (before, sockets) = (self.usage(), self.arguments.sockets);
+        let (mut publications, mut expected) = (0, 0);
+        let add = |run: &mut Self, at_us: u64| {
+            let typist = publications as usize % typists;
+            let signal = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
+            if run.target.is_baseline {
+                let user = crate::scenario::user(typist);
+                let frame = format!(r#"{{"op":18,"channel":"{channel}","user":"{user}","signal":{signal}}}"#);
+                run.target.publisher.add_order(0..sockets, &frame);
+                expected += sockets as u64;
+            } else {
+                let text = format!(r#"{{"op":18,"channel":"{channel}","signal":{signal}}}"#);
+                run.clients.send_frame(typist, wire::client_frame(&text));
+                expected += sockets as u64 - 1;
+            }
+            publications += 1;
+            also(run, at_us);
+            0
+        };
+        self.publish_at_rate(load.time, load.rate.unwrap_or(1.0), add)?;
+        // Some signals never arrive, so their number says nothing about the end.
+        std::thread::sleep(SIGNALS_SETTLE);
+        let used = self.used_since(&before);
+        drop(progress);
+        let (deliveries, latencies) = (self.deliveries(load.phase), self.clients.latencies(load.phase));
+        Ok(PublishReport { publications, expected, deliveries, latencies, used })
+    }
+
+    /// Publishes a message in addition to others.
+    pub(crate) fn publish_one(&mut self, recipients: &Recipients, load: Load, at_us: u64) {
+        let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
+        self.target.publisher.add(recipients, &message, false);
     }
 
     /// `add` adds the next message, with this due time.

@@ -6,6 +6,8 @@ use std::ops::Range;
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
 /// The beginning of the generator's messages in version 1. In version 2 the channel precedes it.
 const MESSAGE: &[u8] = br#""message":{"at":""#;
+/// The same in a signal.
+const SIGNAL: &[u8] = br#""signal":{"at":""#;
 /// The number of digits of a due time.
 const AT_DIGITS: usize = 16;
 
@@ -64,7 +66,7 @@ pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<usize>, u16> {
 pub(crate) enum ServerEvent<'a> {
     /// Op 2.
     Ready,
-    /// Op 3: a message of the generator.
+    /// Op 3 or 18: a message or signal of the generator.
     Message(Stamp),
     /// Op 6: the state of a subscription.
     Subscription,
@@ -85,7 +87,12 @@ pub(crate) struct Stamp {
 
 pub(crate) fn parse(payload: &[u8]) -> ServerEvent<'_> {
     match payload.strip_prefix(br#"{"op":"#) {
-        Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(ServerEvent::Other, ServerEvent::Message),
+        Some([b'3', b',', rest @ ..]) => {
+            stamp(rest, MESSAGE).map_or(ServerEvent::Other, ServerEvent::Message)
+        }
+        Some([b'1', b'8', b',', rest @ ..]) => {
+            stamp(rest, SIGNAL).map_or(ServerEvent::Other, ServerEvent::Message)
+        }
         Some([b'2', b',', ..]) => ServerEvent::Ready,
         Some([b'6', b',', ..]) => ServerEvent::Subscription,
         Some([b'1', b'0', b',', rest @ ..]) => {
@@ -95,9 +102,9 @@ pub(crate) fn parse(payload: &[u8]) -> ServerEvent<'_> {
     }
 }
 
-fn stamp(payload: &[u8]) -> Option<Stamp> {
+fn stamp(payload: &[u8], before: &[u8]) -> Option<Stamp> {
     // In version 1 the stamp is at the front, so no search is needed.
-    let start = if payload.starts_with(MESSAGE) { 0 } else { find(payload, MESSAGE)? } + MESSAGE.len();
+    let start = if payload.starts_with(before) { 0 } else { find(payload, before)? } + before.len();
     let digits = payload.get(start..start + AT_DIGITS)?;
     let at_us = std::str::from_utf8(digits).ok()?.parse().ok()?;
     let phase = payload.get(start + AT_DIGITS + r#"","phase":"#.len())?.checked_sub(b'0')?;
@@ -142,6 +149,7 @@ mod tests {
             for frame in [
                 format!(r#"{{"op":3,"message":{message}}}"#),
                 format!(r#"{{"op":3,"channel":"all","position":"1-2","message":{message}}}"#),
+                format!(r#"{{"op":18,"channel":"bench:room","user":"7","signal":{message}}}"#),
             ] {
                 assert_eq!(parse(frame.as_bytes()), ServerEvent::Message(STAMP));
             }

@@ -337,6 +337,14 @@ impl Worker {
         }
     }
 
+    /// Writes a short frame to the socket of the client at this index of the thread.
+    pub(crate) fn write(&mut self, at: usize, frame: &[u8]) {
+        if let Some(stream) = self.clients.get_mut(at).and_then(|client| client.stream.as_mut()) {
+            // The frame is small: if the kernel's buffer is full, the connection is lost anyway.
+            let _ = stream.write(frame);
+        }
+    }
+
     fn check_stalled(&mut self) {
         if self.stalled_checked.elapsed() < STALLED_CHECK_INTERVAL {
             return;

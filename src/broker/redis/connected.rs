@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals};
+use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -40,6 +40,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         error = probe.run() => error,
         // These never end a link.
         never = reads::run(state, endpoint) => match never {},
+        never = tokens::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
         never = lease::run(state) => match never {},
         never = online::run(state) => match never {},

@@ -33,6 +33,7 @@
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
+//! - `tokens`: reads the claims of opaque tokens.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
@@ -76,6 +77,7 @@ mod signals;
 mod state;
 mod subscriptions;
 mod thread_check;
+mod tokens;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -102,6 +104,7 @@ use control::ControlState;
 use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
+pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
 /// it has no namespace.
@@ -219,14 +222,14 @@ impl RedisBroker {
         publishing::publish_all(&self.handle.state, requests, retry).await
     }
 
-    /// Publishes a signal soon, or drops it.
-    pub(super) fn signal(&self, signal: Arc<Signal>) {
-        signals::publish(&self.handle.state, signal);
-    }
-
     /// Reads a page of a history.
     pub(super) async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
         pages::read(&self.handle.state, request).await
+    }
+
+    /// Publishes a signal soon, or drops it.
+    pub(super) fn signal(&self, signal: Arc<Signal>) {
+        signals::publish(&self.handle.state, signal);
     }
 
     /// Whether the link's thread responds within `deadline`, whatever the state of the link.

@@ -21,6 +21,7 @@ use super::refused::RefusedChannels;
 use super::rejected::Rejected;
 use super::signals::SignalQueue;
 use super::thread_check::ThreadCheck;
+use super::tokens::TokenConnection;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
@@ -61,6 +62,7 @@ pub(super) struct RedisState {
     pub(super) inbox: InboxState,
     /// Signals of this process' sessions that are to be published.
     pub(super) signals: SignalQueue,
+    pub(super) tokens: TokenConnection,
     /// Answered by the link's thread while it runs.
     pub(super) thread_check: ThreadCheck,
     started: Instant,
@@ -112,6 +114,7 @@ impl RedisState {
             control,
             inbox: InboxState::default(),
             signals: SignalQueue::new(metrics),
+            tokens: TokenConnection::default(),
             thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),

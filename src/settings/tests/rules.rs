@@ -108,7 +108,7 @@ fn production_refuses_placeholder_secrets() {
 
 #[test]
 fn public_namespaces_are_checked() {
-    for bad in ["user", "all", "public,user", "a:b", "a b", "room*", "ü"] {
+    for bad in ["user", "all", "default", "public,user", "a:b", "a b", "room*", "ü"] {
         assert_refused(development(&[("channels.public_namespaces", bad)]), &["channels.public_namespaces"]);
     }
     for bad in [r#"["room", "team"]"#, "[room]", r#""room""#, "'room'", "room]"] {

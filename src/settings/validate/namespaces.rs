@@ -57,6 +57,11 @@ impl Settings {
                 "must not contain user or all: every client could read every user's messages",
             ),
             ensure(
+                !namespaces.iter().any(|name| name == "default"),
+                "channels.public_namespaces",
+                r#"must not contain default; namespaces.default.subscribe = "public" opens every namespace without its own section"#,
+            ),
+            ensure(
                 !namespaces.iter().any(|name| name.contains(['[', ']', '"', '\''])),
                 "channels.public_namespaces",
                 "must be a plain list without brackets and quotes, such as room,team (in a file [\"room\", \"team\"])",

@@ -79,9 +79,11 @@ export class FakeSocket {
     this.onclose?.({ code, reason });
   }
 
-  /** The sent frames with this op. */
+  /** The sent frames with this op; of a Subscribe or Unsubscribe, one for each channel. */
   ops(op) {
-    return this.sent.filter((frame) => frame.op === op);
+    const frames = this.sent.filter((frame) => frame.op === op);
+    if (op !== 4 && op !== 5) return frames;
+    return frames.flatMap(({ channels }) => channels.map((one) => ({ op, ...(op === 4 ? one : { channel: one }) })));
   }
 }
 

@@ -40,12 +40,12 @@ export async function startPresenceGateway(test) {
         send({ op: 2, user: '42', session: '00', channels: channels.map(state) });
         count(channels);
       } else if (frame.op === 4) {
-        seen.subscribe++;
-        send({ op: 6, state: 'subscribed', ...state(frame.channel) });
-        count([frame.channel]);
+        seen.subscribe += frame.channels.length;
+        send({ op: 6, channels: frame.channels.map(({ channel }) => ({ state: 'subscribed', ...state(channel) })) });
+        count(frame.channels.map(({ channel }) => channel));
       } else if (frame.op === 5) {
-        seen.unsubscribe++;
-        send({ op: 6, channel: frame.channel, state: 'unsubscribed' });
+        seen.unsubscribe += frame.channels.length;
+        send({ op: 6, channels: frame.channels.map((channel) => ({ channel, state: 'unsubscribed' })) });
       } else if (frame.op === 10) send({ op: 11, time: frame.time });
       else if (frame.op === 15) send(page(frame));
     });

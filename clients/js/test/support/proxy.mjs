@@ -14,8 +14,8 @@ export function seeded(seed) {
 
 /**
  * Forwards to one of the gateways. While `cutsLeft` is more than 0, each connection is cut after a random number of
- * bytes to the client: in the handshake, in the middle of a frame, or long after Ready. It is reset, closed in order, or
- * becomes silent, which only the client's heartbeat detects.
+ * bytes to the client, or with `isBothWays` of bytes in both directions: in the handshake, in the middle of a frame, or
+ * long after Ready. It is reset, closed in order, or becomes silent, which only the client's heartbeat detects.
  */
 export class FaultProxy {
   cutsLeft = 0;
@@ -27,8 +27,8 @@ export class FaultProxy {
   #random;
   #server;
 
-  constructor(ports, { seed = 1, maxBytes = 4_000, silenceShare = 0 } = {}) {
-    Object.assign(this, { ports, maxBytes, silenceShare });
+  constructor(ports, { seed = 1, maxBytes = 4_000, silenceShare = 0, isBothWays = false } = {}) {
+    Object.assign(this, { ports, maxBytes, silenceShare, isBothWays });
     this.#random = seeded(seed);
   }
 
@@ -79,21 +79,22 @@ export class FaultProxy {
     });
     gateway.on('close', () => left !== -1 && client.end());
     client.on('end', () => gateway.end());
-    client.on('data', (bytes) => left !== -1 && gateway.write(bytes));
-    gateway.on('data', (bytes) => {
+    const forward = (bytes, target) => {
       if (left === -1) return;
       if (bytes.length < left || this.cutsLeft <= 0) {
         left -= bytes.length;
-        return client.write(bytes);
+        return target.write(bytes);
       }
       // The bytes before the cut are forwarded, so that frames are cut in two.
-      client.write(bytes.subarray(0, left));
+      target.write(bytes.subarray(0, left));
       left = -1;
       this.cutsLeft--;
       this.cuts[kind]++;
       if (kind === 'end') client.end(() => gateway.destroy());
       else if (kind === 'reset') cut();
       else this.onSilence();
-    });
+    };
+    client.on('data', (bytes) => (this.isBothWays ? forward(bytes, gateway) : left !== -1 && gateway.write(bytes)));
+    gateway.on('data', (bytes) => forward(bytes, client));
   }
 }

@@ -5,6 +5,7 @@ mod connect;
 mod fanout;
 mod idle;
 mod mixed;
+mod signal;
 mod slow;
 mod storm;
 mod unicast;
@@ -23,6 +24,7 @@ pub(crate) fn channels(arguments: &BenchArgs, namespace: &str, index: usize) -> 
         (_, Some(count)) => fanout::channels(namespace, index, arguments.sockets, count),
         (Scenario::Burst, _) => burst::channels(namespace, index, arguments.sockets),
         (Scenario::Mixed, _) => mixed::channels(namespace, index, arguments.sockets),
+        (Scenario::Signal, _) => signal::channels(namespace),
         _ => Vec::new(),
     }
 }
@@ -37,6 +39,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Storm => storm::run(run),
         Scenario::Slow => slow::run(run),
         Scenario::Burst => burst::run(run),
+        Scenario::Signal => signal::run(run),
         Scenario::BaselineServer => Ok(()),
     }
 }

@@ -28,7 +28,7 @@ impl Conversation {
     }
 
     pub(super) fn on_revocations_unknown(&mut self, actions: &mut Vec<Action>) {
-        if matches!(self.state, ConversationState::Verifying { .. }) {
+        if matches!(self.state, ConversationState::Verifying(_)) {
             self.close(CloseCode::TryAgainLater, actions);
         }
     }
@@ -48,7 +48,7 @@ impl Conversation {
                 return joining.changes.push((channel, is_subscribed));
             }
             ConversationState::Unidentified { .. }
-            | ConversationState::Verifying { .. }
+            | ConversationState::Verifying(_)
             | ConversationState::Closed => return,
         };
         if verified.is_own(&channel) {
@@ -68,7 +68,7 @@ impl Conversation {
         }
     }
 
-    fn close_with(&mut self, code: CloseCode, reason: Arc<str>, actions: &mut Vec<Action>) {
+    pub(super) fn close_with(&mut self, code: CloseCode, reason: Arc<str>, actions: &mut Vec<Action>) {
         self.state = ConversationState::Closed;
         actions.push(Action::CloseWith(code, reason));
     }

@@ -29,6 +29,8 @@ pub enum Input<'a> {
     PeerClosed,
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
+    /// Instead of [`Input::Verified`]: the token cannot be verified now. It may be good.
+    Unverifiable,
     /// Instead of [`Input::Verified`]: a limit of the user or of its address is reached (sessions, or tokens per
     /// minute). The token may be unverified.
     OverLimit,
@@ -90,7 +92,8 @@ pub enum Input<'a> {
 pub enum Action {
     /// Send the event to the client.
     Send(Event),
-    /// Verify the token, and pass [`Input::Verified`] or [`Input::OverLimit`] at once.
+    /// Verify the token, and pass its answer, at once or later: [`Input::Verified`], [`Input::OverLimit`],
+    /// [`Input::RevocationsUnknown`] or [`Input::Unverifiable`]. No other token of the session is being verified.
     Authenticate(Token),
     /// Register with the hub and subscribe to the channels. They go live with [`Action::GoLive`].
     Join {

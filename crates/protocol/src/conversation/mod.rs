@@ -12,6 +12,7 @@
 //! - `sends.rs`: messages for the backend.
 //! - `signals.rs`: signals for the other sessions of a channel.
 //! - `on_demand.rs`: state that few sessions have.
+//! - `refresh.rs`: newer tokens of a session, and tokens that cannot be verified.
 //! - `by_server.rs`: what the backend decides: subscriptions, disconnects, revocations.
 //! - `on_system.rs`: all other inputs.
 
@@ -23,6 +24,7 @@ mod members;
 mod on_client;
 mod on_demand;
 mod on_system;
+mod refresh;
 mod sends;
 mod signals;
 mod verified;
@@ -144,8 +146,8 @@ pub struct Conversation {
 enum ConversationState {
     /// Hello is sent. The session waits for Identify.
     Unidentified { identify_by: Instant },
-    /// The token is being verified.
-    Verifying { identify_by: Instant, requests: Vec<IdentifyChannel> },
+    /// The token is being verified. Frames that need Ready wait.
+    Verifying(Box<Verifying>),
     /// The session registers with the hub. Frames that need Ready wait.
     Joining(Box<Joining>),
     /// Ready is sent.
@@ -167,6 +169,21 @@ struct WaitingFrame {
     text: Box<str>,
     /// Whether the budget of its own op was used up.
     is_over_budget: bool,
+}
+
+struct Verifying {
+    identify_by: Instant,
+    /// The channels in Identify.
+    requests: Vec<IdentifyChannel>,
+    /// Frames that wait for Ready, in order.
+    waiting: Vec<WaitingFrame>,
+}
+
+impl std::fmt::Debug for Verifying {
+    /// Omits the waiting frames, because a Refresh contains a token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifying").field("requests", &self.requests).finish_non_exhaustive()
+    }
 }
 
 struct Joining {
@@ -228,6 +245,7 @@ impl Conversation {
             Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
             Input::PeerClosed => self.state = ConversationState::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
+            Input::Unverifiable => self.on_unverifiable(actions),
             Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(states) => self.on_joined(now, states, actions),
             Input::Subscribed(answers) => self.on_subscribed(answers, actions),
@@ -249,8 +267,8 @@ impl Conversation {
     /// `DeadlinePassed` does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
-            ConversationState::Unidentified { identify_by }
-            | ConversationState::Verifying { identify_by, .. } => Some(*identify_by),
+            ConversationState::Unidentified { identify_by } => Some(*identify_by),
+            ConversationState::Verifying(verifying) => Some(verifying.identify_by),
             ConversationState::Joining(joining) => joining.verified.expiry_check(),
             ConversationState::Ready(verified) => {
                 verified.expiry_check().into_iter().chain(verified.signal_deadline()).min()
@@ -265,8 +283,8 @@ impl Conversation {
     /// the client, which may have arrived before the deadline.
     pub fn would_close(&self, now: Now) -> bool {
         let is_expired = match &self.state {
-            ConversationState::Unidentified { identify_by }
-            | ConversationState::Verifying { identify_by, .. } => *identify_by <= now.monotonic,
+            ConversationState::Unidentified { identify_by } => *identify_by <= now.monotonic,
+            ConversationState::Verifying(verifying) => verifying.identify_by <= now.monotonic,
             ConversationState::Joining(joining) => joining.verified.would_expire(now),
             ConversationState::Ready(verified) => verified.would_expire(now),
             ConversationState::Closed => return false,

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use super::{
-    Action, Conversation, ConversationState, IdentifyChannel, Input, ResumePoint, Token, WaitingFrame,
+    Action, Conversation, ConversationState, IdentifyChannel, Input, ResumePoint, Token, Verifying,
+    WaitingFrame,
 };
 use crate::Now;
 use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
 use crate::event::Event;
 
-/// The maximum number of frames that wait for Ready. The wait includes reads of histories, but lasts at most
-/// `broker.response_timeout`, so a client has no reason to send more.
+/// The maximum number of frames that wait for Ready. The wait includes the verification of the token and reads of
+/// histories, but lasts at most until the identify timeout and then for `broker.response_timeout`, so a client has no
+/// reason to send more.
 const MAX_WAITING_FRAMES: usize = 16;
 /// The period of the budgets.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -109,7 +111,7 @@ impl Conversation {
             _ if !self.require_identified(text, is_over_budget, actions) => {}
             Command::Subscribe { channels, is_batch } => self.on_subscribe(&channels, is_batch, actions),
             Command::Unsubscribe { channels, is_batch } => self.on_unsubscribe(&channels, is_batch, actions),
-            Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
+            Command::Refresh { token } => self.on_refresh(Token(token.into_owned()), actions),
             Command::Members(command) => self.on_members_command(command, actions),
             Command::Send(command) => self.on_send(&command, is_over_budget, actions),
             Command::Signal(_) if is_over_budget => {}
@@ -130,25 +132,28 @@ impl Conversation {
                 last: request.last,
             })
             .collect();
-        self.state = ConversationState::Verifying { identify_by, requests };
+        let verifying = Verifying { identify_by, requests, waiting: Vec::new() };
+        self.state = ConversationState::Verifying(Box::new(verifying));
         actions.push(Action::Authenticate(Token(token)));
     }
 
-    /// Whether to handle an op that needs an identity now. Before the token is accepted, the op closes the session;
-    /// until Ready is sent, it waits.
+    /// Whether to handle an op that needs an identity now. Before Identify, the op closes the session; until Ready is
+    /// sent, it waits.
     fn require_identified(&mut self, text: &str, is_over_budget: bool, actions: &mut Vec<Action>) -> bool {
-        let code = match &mut self.state {
+        let waiting = match &mut self.state {
             ConversationState::Ready(_) => return true,
-            ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
-                joining.waiting.push(WaitingFrame { text: text.into(), is_over_budget });
+            ConversationState::Verifying(verifying) => &mut verifying.waiting,
+            ConversationState::Joining(joining) => &mut joining.waiting,
+            ConversationState::Unidentified { .. } | ConversationState::Closed => {
+                self.close(CloseCode::NotIdentified, actions);
                 return false;
             }
-            ConversationState::Joining(_) => CloseCode::RateLimited,
-            ConversationState::Unidentified { .. }
-            | ConversationState::Verifying { .. }
-            | ConversationState::Closed => CloseCode::NotIdentified,
         };
-        self.close(code, actions);
+        if waiting.len() < MAX_WAITING_FRAMES {
+            waiting.push(WaitingFrame { text: text.into(), is_over_budget });
+        } else {
+            self.close(CloseCode::RateLimited, actions);
+        }
         false
     }
 }

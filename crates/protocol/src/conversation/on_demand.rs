@@ -1,6 +1,7 @@
 //! State that few sessions have. It is allocated at the first use, so that an idle session takes no memory for it.
 
 use super::batches::OpenBatch;
+use super::refresh::PendingRefresh;
 use super::signals::SignalSlot;
 use crate::budget::Budget;
 use crate::channel::ChannelName;
@@ -20,4 +21,6 @@ pub(super) struct OnDemandState {
     pub(super) sends: Budget,
     /// The budget of op 18.
     pub(super) signal_budget: Budget,
+    /// The newer tokens that are not verified yet.
+    pub(super) pending_refresh: PendingRefresh,
 }

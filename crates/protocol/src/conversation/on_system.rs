@@ -1,14 +1,14 @@
 //! Inputs from the authenticator, the hub, the clock and the operator.
 
-use super::batches::{answer_batches, clamped_last, refusal};
+use super::batches::{clamped_last, refusal};
 use super::verified::VerifiedSession;
 use super::{
     Action, Conversation, ConversationState, IdentifyChannel, Identity, Joining, NotIdentified, Rules,
-    SubscribeRequest,
+    SubscribeRequest, Verifying,
 };
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
-use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome, SubscriptionState};
+use crate::event::{ChannelState, Event, RefusalReason, SubscriptionState};
 use crate::heartbeat::HeartbeatAction;
 use crate::{Now, Version};
 
@@ -20,28 +20,16 @@ impl Conversation {
         actions: &mut Vec<Action>,
     ) {
         match (&mut self.state, result) {
-            (ConversationState::Verifying { .. }, Err(NotIdentified)) => {
+            (ConversationState::Verifying(_), Err(NotIdentified)) => {
                 self.close(CloseCode::IdentifyFailed, actions)
             }
-            (ConversationState::Verifying { requests, .. }, Ok(identity)) => {
-                let requests = std::mem::take(requests);
-                let (joining, channels) =
-                    Joining::new(VerifiedSession::new(identity, now), &self.rules, requests);
+            (ConversationState::Verifying(verifying), Ok(identity)) => {
+                let verified = VerifiedSession::new(identity, now);
+                let (joining, channels) = Joining::new(verified, &self.rules, verifying);
                 actions.push(Action::Join { channels });
                 self.state = ConversationState::Joining(Box::new(joining));
             }
-            (ConversationState::Ready(verified), Ok(identity))
-                if identity.user == *verified.user_channel() =>
-            {
-                let lost = verified.refresh(identity, &self.rules, now);
-                let expires_in_ms = verified.expires_in_ms(now);
-                actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
-                lost.into_iter().for_each(|channel| unsubscribe_disallowed(channel, actions));
-                answer_batches(verified, actions);
-            }
-            (ConversationState::Ready(_), _) => {
-                actions.push(Action::Send(Event::Error(SoftError::RefreshFailed)))
-            }
+            (ConversationState::Ready(_), result) => self.on_refresh_verified(now, result, actions),
             // No token is being verified.
             (
                 ConversationState::Unidentified { .. }
@@ -55,7 +43,7 @@ impl Conversation {
     /// Closes the session that sent the token, not an older one: a client that opens sessions in a loop must not end
     /// the user's working sessions.
     pub(super) fn on_over_limit(&mut self, actions: &mut Vec<Action>) {
-        if matches!(self.state, ConversationState::Verifying { .. } | ConversationState::Ready(_)) {
+        if matches!(self.state, ConversationState::Verifying(_) | ConversationState::Ready(_)) {
             self.close(CloseCode::RateLimited, actions);
         }
     }
@@ -115,10 +103,15 @@ impl Conversation {
     pub(super) fn on_deadline(&mut self, now: Now, actions: &mut Vec<Action>) {
         let at = now.monotonic;
         let expired = match &mut self.state {
-            ConversationState::Unidentified { identify_by }
-            | ConversationState::Verifying { identify_by, .. } => {
+            ConversationState::Unidentified { identify_by } => {
                 if *identify_by <= at {
                     return self.close(CloseCode::IdentifyTimedOut, actions);
+                }
+                false
+            }
+            ConversationState::Verifying(verifying) => {
+                if verifying.identify_by <= at {
+                    return self.on_unverifiable(actions);
                 }
                 false
             }
@@ -145,8 +138,10 @@ impl Joining {
     fn new(
         mut verified: VerifiedSession,
         rules: &Rules,
-        requests: Vec<IdentifyChannel>,
+        verifying: &mut Verifying,
     ) -> (Self, Vec<SubscribeRequest>) {
+        let requests = std::mem::take(&mut verifying.requests);
+        let waiting = std::mem::take(&mut verifying.waiting);
         let mut subscriptions: Vec<_> = [verified.user_channel().clone(), ChannelName::all()]
             .map(|channel| {
                 let request_id = verified.next_request_id();
@@ -180,15 +175,6 @@ impl Joining {
             }
         }
         let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();
-        (Self { verified, channels, refusals, waiting: Vec::new(), changes: Vec::new() }, subscriptions)
+        (Self { verified, channels, refusals, waiting, changes: Vec::new() }, subscriptions)
     }
-}
-
-/// Unsubscribes the session from a channel that a new token no longer allows.
-fn unsubscribe_disallowed(channel: ChannelName, actions: &mut Vec<Action>) {
-    let answer = Event::Subscription {
-        channel: channel.as_str().into(),
-        outcome: SubscriptionOutcome::Unsubscribed { reason: Some(RefusalReason::NotAllowed.label()) },
-    };
-    actions.push(Action::Unsubscribe { channels: vec![channel], answer: Some(answer) });
 }

@@ -41,6 +41,8 @@ pub(super) struct CheckedConversation {
     token_channels: HashSet<ChannelName>,
     /// When the last signal of each channel went out.
     signals: HashMap<ChannelName, Instant>,
+    /// Whether a token is being verified.
+    is_verifying: bool,
     /// Whether the test passed an answer without a request.
     got_unsolicited_answer: bool,
 }
@@ -71,6 +73,7 @@ impl CheckedConversation {
             open_sends: 0,
             token_channels: HashSet::new(),
             signals: HashMap::new(),
+            is_verifying: false,
             got_unsolicited_answer: false,
         }
     }
@@ -87,6 +90,10 @@ impl CheckedConversation {
             PropertyStep::Verified(result) => {
                 self.got_unsolicited_answer = true;
                 self.handle(Input::Verified(result.clone()));
+            }
+            PropertyStep::Unverifiable => {
+                self.got_unsolicited_answer = true;
+                self.handle(Input::Unverifiable);
             }
             PropertyStep::OverLimit => self.handle(Input::OverLimit),
             PropertyStep::Joined(are_live) => {
@@ -189,6 +196,9 @@ impl CheckedConversation {
 
     fn handle(&mut self, input: Input<'_>) {
         let is_deadline = matches!(input, Input::DeadlinePassed);
+        if matches!(input, Input::Verified(_) | Input::Unverifiable) {
+            self.is_verifying = false;
+        }
         match &input {
             Input::Members { .. } | Input::History { .. } => {
                 self.open_requests = self.open_requests.saturating_sub(1);
@@ -223,6 +233,8 @@ impl CheckedConversation {
             Action::Send(event) => self.check_event(event),
             Action::Authenticate(_) => {
                 assert!(self.joins == 0 || self.readys == 1, "Authenticate while joining");
+                assert!(!self.is_verifying, "a second token is verified at the same time");
+                self.is_verifying = true;
             }
             Action::Join { channels } => {
                 self.joins += 1;

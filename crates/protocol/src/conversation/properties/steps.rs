@@ -13,6 +13,7 @@ pub(super) enum PropertyStep {
     ControlFrame,
     PeerClosed,
     Verified(Result<Identity, NotIdentified>),
+    Unverifiable,
     OverLimit,
     /// For each channel, whether it is live.
     Joined(Vec<bool>),
@@ -211,6 +212,7 @@ fn step() -> impl Strategy<Value = PropertyStep> {
         1 => Just(PropertyStep::PeerClosed),
         4 => identity().prop_map(|identity| PropertyStep::Verified(Ok(identity))),
         1 => Just(PropertyStep::Verified(Err(NotIdentified))),
+        1 => Just(PropertyStep::Unverifiable),
         1 => Just(PropertyStep::OverLimit),
         4 => vec(any::<bool>(), 0..12).prop_map(PropertyStep::Joined),
         8 => subscribed(),

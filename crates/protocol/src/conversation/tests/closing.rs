@@ -161,10 +161,11 @@ fn nothing_follows_close() {
 
 #[test]
 fn waiting_frames_are_dropped_on_close() {
-    let mut client = ScriptedClient::joining();
-    client.send(r#"{"op":4,"channel":"room:1"}"#);
-    assert_eq!(client.handle(Input::Binary), ["close 1003"]);
-    assert_stays_silent(client);
+    for mut client in [ScriptedClient::verifying(), ScriptedClient::joining()] {
+        client.send(r#"{"op":4,"channel":"room:1"}"#);
+        assert_eq!(client.handle(Input::Binary), ["close 1003"]);
+        assert_stays_silent(client);
+    }
 }
 
 fn assert_stays_silent(mut client: ScriptedClient) {
@@ -186,6 +187,7 @@ fn assert_stays_silent(mut client: ScriptedClient) {
         Input::PeerClosed,
         Input::Verified(Ok(token_of("42"))),
         Input::Verified(Err(NotIdentified)),
+        Input::Unverifiable,
         Input::OverLimit,
         Input::Joined(vec![state, state]),
         Input::Subscribed(vec![ChannelAnswer { channel: ChannelName::all(), request_id: 1, state }]),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const UNVERIFIABLE: &str = "close 1013 tokens cannot be verified now, try again later";
+
 #[test]
 fn hello_for_version_1_has_only_the_interval() {
     let client = ScriptedClient::connect(Version::V1);
@@ -83,12 +85,37 @@ fn frames_do_not_postpone_the_identify_timeout() {
 }
 
 #[test]
-fn the_identify_timeout_includes_token_verification() {
+fn verification_past_the_identify_timeout_closes_with_1013() {
     let mut client = ScriptedClient::connect(Version::V1);
     client.advance(6 * SECOND);
     client.send(IDENTIFY);
     assert_eq!(client.advance(4 * SECOND - MS), no_actions());
-    assert_eq!(client.advance(MS), ["close 4004"]);
+    assert_eq!(client.advance(MS), [UNVERIFIABLE]);
+}
+
+#[test]
+fn a_token_that_cannot_be_verified_closes_with_1013() {
+    assert_eq!(ScriptedClient::verifying().handle(Input::Unverifiable), [UNVERIFIABLE]);
+    assert_eq!(ScriptedClient::joining().handle(Input::Unverifiable), no_actions());
+}
+
+#[test]
+fn frames_during_verification_wait_for_ready() {
+    let mut client = ScriptedClient::verifying();
+    assert_eq!(client.send(r#"{"op":4,"channel":"room:1"}"#), no_actions());
+    assert_eq!(client.send(r#"{"op":10,"time":1}"#).len(), 1);
+    client.verified(token_of("42"));
+    assert_eq!(client.send(r#"{"op":5,"channel":"news:1"}"#), no_actions());
+    let lines = client.joined();
+    assert_eq!(lines[1..3], ["go live", "subscribe room:1 with request id 2"]);
+    assert!(lines[3].contains("news:1"), "{lines:?}");
+}
+
+#[test]
+fn a_session_may_end_during_verification() {
+    let mut client = ScriptedClient::verifying();
+    assert_eq!(client.handle(Input::Disconnected(None)), ["close 4010"]);
+    assert_eq!(client.verified(token_of("42")), no_actions());
 }
 
 #[test]
@@ -116,7 +143,6 @@ fn ops_that_need_an_identity_close_with_4006_before_it() {
         r#"{"op":4,"channel":"not a channel"}"#,
     ] {
         assert_eq!(ScriptedClient::connect(Version::V2).send(text), ["close 4006"], "{text}");
-        assert_eq!(ScriptedClient::verifying().send(text), ["close 4006"], "{text}");
     }
 }
 

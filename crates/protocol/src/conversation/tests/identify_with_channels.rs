@@ -143,4 +143,9 @@ fn sixteen_frames_may_wait_for_ready_and_not_more() {
     };
     assert_eq!(waiting().joined().len(), 2 + 16);
     assert_eq!(waiting().send(r#"{"op":5,"channel":"room:1"}"#), ["close 4007"]);
+    let mut client = ScriptedClient::verifying();
+    for _ in 0..16 {
+        assert_eq!(client.send(r#"{"op":5,"channel":"room:1"}"#), no_actions());
+    }
+    assert_eq!(client.send(r#"{"op":5,"channel":"room:1"}"#), ["close 4007"]);
 }

@@ -95,3 +95,25 @@ fn a_refresh_over_the_limit_closes_with_4007() {
     client.send(REFRESH);
     assert_eq!(client.handle(Input::OverLimit), ["close 4007"]);
 }
+
+#[test]
+fn one_token_is_verified_at_a_time_and_the_newest_waits() {
+    let mut client = ScriptedClient::ready();
+    assert_eq!(client.send(REFRESH), ["authenticate newer"]);
+    assert_eq!(client.send(r#"{"op":12,"token":"second"}"#), no_actions());
+    assert_eq!(client.send(r#"{"op":12,"token":"third"}"#), no_actions());
+    assert_eq!(client.not_verified(), [REFRESH_FAILED, "authenticate third"]);
+    assert_eq!(client.verified(token_of("42")), [r#"{"op":13}"#]);
+    assert_eq!(client.send(REFRESH), ["authenticate newer"]);
+}
+
+#[test]
+fn a_refresh_that_cannot_be_verified_leaves_the_session_unchanged() {
+    let mut client = ScriptedClient::ready_as(Version::V2, token_for(20 * SECOND));
+    client.send(REFRESH);
+    client.send(r#"{"op":12,"token":"second"}"#);
+    let unavailable = r#"{"op":9,"code":"unavailable","detail":"the request cannot be answered now"}"#;
+    assert_eq!(client.handle(Input::Unverifiable), [unavailable, "authenticate second"]);
+    assert_eq!(client.handle(Input::Unverifiable), [unavailable]);
+    assert_eq!(client.advance(20 * SECOND), ["close 4009"]);
+}

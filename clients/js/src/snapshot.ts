@@ -1,0 +1,18 @@
+/** Copies of JSON values that the app sends. */
+
+/** An escape in JSON text. JSON.stringify escapes half of a surrogate pair, but no whole pair. */
+const ESCAPE = /\\(?:u[0-9a-f]{4}|.)/g;
+const LONE_SURROGATE = /^\\ud[89a-f]/;
+
+/**
+ * A copy of a JSON value, because the app may change it afterwards. Half of a surrogate pair, as in a
+ * text that was cut, becomes U+FFFD: the gateway would end the session.
+ *
+ * @throws TypeError if it is not JSON, or longer than `maxLength` as JSON.
+ */
+export function snapshot(value: unknown, maxLength = Infinity): unknown {
+  const json = JSON.stringify(value)?.replace(ESCAPE, (escape) => (LONE_SURROGATE.test(escape) ? '\ufffd' : escape));
+  if (json === undefined) throw new TypeError('the value is not JSON');
+  if (json.length > maxLength) throw new TypeError(`the value is longer than ${maxLength}`);
+  return JSON.parse(json);
+}

@@ -1,0 +1,124 @@
+//! Token introspection (RFC 7662): one request over HTTPS for each token.
+
+use actix_http::StatusCode;
+use actix_http::header::{ACCEPT, AUTHORIZATION};
+use serde::Deserialize;
+
+use super::super::{AuthSetupError, ReloadableAuthenticator};
+use super::issuer::{CallError, IssuerAnswer, TokenIssuer, TokenQuery};
+use crate::http_client::{HttpError, OutgoingRequest, TlsTrust, basic_credentials, form_body};
+use crate::settings::AuthSettings;
+
+/// The most bytes of an answer. A list of 1000 channels has up to 260 KB.
+const MAX_ANSWER_BYTES: usize = 512 << 10;
+
+/// The server at `auth.introspection_url`.
+pub struct IntrospectionIssuer {
+    /// Has the settings with the current client secret.
+    settings: ReloadableAuthenticator,
+    tls: TlsTrust,
+}
+
+/// The part of the answer that says whether the token is valid.
+#[derive(Deserialize)]
+struct Activity {
+    active: bool,
+}
+
+impl IntrospectionIssuer {
+    /// `settings` has the current client secret.
+    ///
+    /// # Errors
+    /// No certificate authority can be used.
+    pub fn new(settings: ReloadableAuthenticator) -> Result<Self, AuthSetupError> {
+        let tls = Self::check(&settings.settings())?;
+        Ok(Self { settings, tls })
+    }
+
+    /// Checks whether [`IntrospectionIssuer::new`] would succeed.
+    pub(in crate::auth) fn check(settings: &AuthSettings) -> Result<TlsTrust, AuthSetupError> {
+        TlsTrust::load(settings.ca_file.as_deref())
+            .map_err(|error| AuthSetupError::Authorities { reason: error.to_string() })
+    }
+
+    async fn introspect(&self, token: &str) -> Result<IssuerAnswer, CallError> {
+        let settings = self.settings.settings();
+        let request = request(&settings, token).map_err(|error| failed(&error))?;
+        let request = request.tls(self.tls.clone());
+        let (status, body) = request.send().await.map_err(|error| failed(&error))?;
+        match status {
+            StatusCode::OK => read(body),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(CallError::Failed(format!(
+                "auth.introspection_url refuses the client credentials with status {}",
+                status.as_u16()
+            ))),
+            other => Err(CallError::Failed(format!(
+                "auth.introspection_url answers with status {}",
+                other.as_u16()
+            ))),
+        }
+    }
+}
+
+fn failed(error: &HttpError) -> CallError {
+    match error {
+        HttpError::Timeout | HttpError::BodyTimeout => CallError::Timeout,
+        error => CallError::Failed(format!("auth.introspection_url: {error}")),
+    }
+}
+
+fn request(settings: &AuthSettings, token: &str) -> Result<OutgoingRequest, HttpError> {
+    let body = form_body(&[("token", token), ("token_type_hint", "access_token")]);
+    let url = settings.introspection_url.as_deref().unwrap_or_default();
+    let request = OutgoingRequest::post_form(url, body)?
+        .header(ACCEPT, "application/json")?
+        .timeout(settings.call_timeout)
+        .max_body_bytes(MAX_ANSWER_BYTES);
+    let credentials =
+        settings.introspection_client_id.as_deref().zip(settings.introspection_client_secret.as_ref());
+    match credentials {
+        Some((id, secret)) => request.header(AUTHORIZATION, &basic_credentials(id, secret)),
+        None => Ok(request),
+    }
+}
+
+fn read(body: String) -> Result<IssuerAnswer, CallError> {
+    match serde_json::from_str(&body) {
+        Ok(Activity { active: true }) => {
+            Ok(IssuerAnswer::Claims { json: body.into_bytes(), expires_in: None })
+        }
+        Ok(Activity { active: false }) => Ok(IssuerAnswer::Unknown),
+        Err(_) => Err(CallError::Failed(
+            "auth.introspection_url answers with something else than RFC 7662 defines".to_owned(),
+        )),
+    }
+}
+
+impl TokenIssuer for IntrospectionIssuer {
+    const MAX_TOKENS: usize = 1;
+    const NAME: &str = "introspection";
+
+    async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
+        let mut answers = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            answers.push(self.introspect(&token.text).await?);
+        }
+        Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_object_with_active_is_an_answer() {
+        assert_eq!(read(r#"{"active":false,"sub":"42"}"#.to_owned()), Ok(IssuerAnswer::Unknown));
+        let valid = r#"{"active":true,"sub":"42","scope":"a b","aud":"x"}"#;
+        let expected = IssuerAnswer::Claims { json: valid.into(), expires_in: None };
+        assert_eq!(read(valid.to_owned()), Ok(expected));
+        for wrong in ["", "<html>", "{}", r#"{"active":"true"}"#, "[]", "null", r#"{"active":null}"#] {
+            assert!(read(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Reads the claims of opaque tokens, which the backend puts into Redis, on a connection of its own. So many clients
+//! that come back at once delay no probe and no publication.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, RedisResult, Value};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::RedisBroker;
+use super::connect::Endpoint;
+use super::link_error::describe;
+use super::read_error::RedisReadError;
+use super::state::RedisState;
+use crate::auth::opaque::{CallError, IssuerAnswer, TokenIssuer, TokenQuery};
+use crate::backoff::Backoff;
+
+/// The waits before the next connection.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long a read waits for a connection.
+const CONNECTION_WAIT: Duration = Duration::from_millis(500);
+
+/// The connection for tokens.
+pub(super) struct TokenConnection {
+    /// Set once tokens are read; without them there is no connection.
+    is_wanted: watch::Sender<bool>,
+    current: watch::Sender<Option<MultiplexedConnection>>,
+    /// Notified when a read finds the connection broken.
+    lost: Notify,
+}
+
+impl Default for TokenConnection {
+    fn default() -> Self {
+        Self { is_wanted: watch::Sender::new(false), current: watch::Sender::new(None), lost: Notify::new() }
+    }
+}
+
+/// Removes the connection when it is lost, or when the link is.
+struct Connected<'a>(&'a TokenConnection);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.current.send_replace(None);
+    }
+}
+
+/// Keeps the connection while the link is up.
+pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {
+    let tokens = &state.tokens;
+    // The sender is in `state`, so the channel stays open.
+    let _ = tokens.is_wanted.subscribe().wait_for(|is_wanted| *is_wanted).await;
+    #[allow(clippy::expect_used, reason = "both are constants")]
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
+    loop {
+        match endpoint.connect_commands(&state.options).await {
+            Ok(connection) => {
+                let _connected = Connected(tokens);
+                tokens.current.send_replace(Some(connection));
+                backoff.reset();
+                tokens.lost.notified().await;
+            }
+            Err(error) => log::debug!("redis: no connection for reading tokens: {error}"),
+        }
+        sleep(backoff.next(&mut rand::rng())).await;
+    }
+}
+
+/// The claims that the backend puts at `<prefix>:token:<hash>`.
+pub struct RedisTokens(RedisBroker);
+
+impl RedisTokens {
+    /// The tokens in the Redis of this broker.
+    pub fn new(broker: RedisBroker) -> Self {
+        broker.handle.state.tokens.is_wanted.send_replace(true);
+        Self(broker)
+    }
+}
+
+impl TokenIssuer for RedisTokens {
+    // Redis answers so many in a fraction of a millisecond.
+    const MAX_TOKENS: usize = 128;
+    const NAME: &str = "redis";
+
+    /// A read whose connection breaks is repeated once: Redis closes idle connections if its settings say so.
+    async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
+        let state = &self.0.handle.state;
+        match read(state, &tokens).await {
+            Err(RedisReadError::Connection(error)) if !error.is_timeout() => {
+                state.tokens.lost.notify_one();
+                state.tokens.current.send_replace(None);
+                read(state, &tokens).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|error| match error {
+            RedisReadError::Connection(error) if error.is_timeout() => CallError::Timeout,
+            error => CallError::Failed(error.to_string()),
+        })
+    }
+}
+
+async fn read(state: &RedisState, tokens: &[TokenQuery]) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+    let mut current = state.tokens.current.subscribe();
+    let connection = timeout(CONNECTION_WAIT, current.wait_for(Option::is_some)).await;
+    let connection = connection.ok().and_then(Result::ok).and_then(|current| current.clone());
+    let Some(mut connection) = connection else {
+        return Err(RedisReadError::Busy("there is no connection to Redis".to_owned()));
+    };
+    let mut pipeline = redis::pipe();
+    for token in tokens {
+        let key = state.options.redis_channel(&format!("token:{}", token.hash));
+        pipeline.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
+    }
+    // Each command has a result of its own, so an error of the call is one of the connection or of all commands.
+    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(&mut connection).await?;
+    let mut answers = answers.into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
+    tokens.iter().map(|_| answer(next(), next())).collect()
+}
+
+/// A value of another type is the backend's mistake about one token. Any other error is about all of them.
+fn answer(claims: RedisResult<Value>, ttl: RedisResult<Value>) -> Result<IssuerAnswer, RedisReadError> {
+    let is_wrong_type = |error: &RedisError| error.code() == Some("WRONGTYPE");
+    Ok(match (claims, ttl) {
+        (Err(error), _) if is_wrong_type(&error) => IssuerAnswer::Malformed,
+        (Err(error), _) | (_, Err(error)) => return Err(refusal(&error)),
+        // The key may expire between the two commands.
+        (Ok(Value::Nil), _) | (_, Ok(Value::Int(-2))) => IssuerAnswer::Unknown,
+        (Ok(Value::BulkString(json)), Ok(Value::Int(ttl_ms))) => {
+            IssuerAnswer::Claims { json, expires_in: u64::try_from(ttl_ms).ok().map(Duration::from_millis) }
+        }
+        _ => return Err(RedisReadError::unexpected("an answer to GET or PTTL has the wrong form")),
+    })
+}
+
+fn refusal(error: &RedisError) -> RedisReadError {
+    RedisReadError::Data(describe(error))
+}
