@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::broker::RecoveryLimits;
+use crate::broker::{PageRange, RecoveryLimits};
 use protocol::history::Entry;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -106,6 +106,33 @@ fn reads_with_different_positions_or_cuts_are_not_merged() {
         HistoryRequest { range: since(1, 6), ..request(3, "room:1") },
     ]);
     assert_eq!(next_channels(&mut reads).len(), 3);
+}
+
+#[test]
+fn last_messages_are_read_once_and_pages_each_time() {
+    let last = HistoryRange::Last { cut: at(5) };
+    let ten = RecoveryLimits { messages: 10, ..LIMITS };
+    let mut reads = with([
+        HistoryRequest { range: last, limits: ten, ..request(1, "room:1") },
+        HistoryRequest { range: last, limits: ten, ..request(2, "room:1") },
+        HistoryRequest { range: last, ..request(3, "room:1") },
+    ]);
+    let first = reads.next().unwrap();
+    assert_eq!((first.range, first.max_entries), (EntryRange::UpTo(at(5)), 10));
+    let done = reads.on_page(job(&first), &page(2..=5)).unwrap();
+    assert_eq!((done.readers.as_slice(), offsets(&done)), (&[(HUB, 1), (HUB, 2)][..], vec![2, 3, 4, 5]));
+    assert_eq!(done.outcome.unwrap().position, at(1));
+    assert_eq!(next_channels(&mut reads).len(), 1, "another number of messages");
+
+    // A page must have what was published before its request, so it does not share an earlier read.
+    let newest = HistoryRange::Page(PageRange::Before(None));
+    let mut reads = with([1, 2].map(|read| HistoryRequest { range: newest, ..request(read, "room:1") }));
+    let pages = [reads.next(), reads.next()].map(Option::unwrap);
+    for (work, read) in pages.iter().zip([1, 2]) {
+        let done = reads.on_page(job(work), &page(2..=5)).unwrap();
+        assert_eq!(done.readers, [(HUB, read)]);
+    }
+    assert_empty(&mut reads);
 }
 
 #[test]
