@@ -1,11 +1,13 @@
 //! Composes all parts of a gateway; starts, reloads and drains it.
 //!
-//! - `broker`: the broker from the settings. `control`: applies its commands to the sessions. `announce`: log lines and warnings at the start. `limits`: the limits of
-//!   the parts. `opaque`: asks about opaque tokens. `running_time`: the time in which the process ran, for the drain.
+//! - `broker`: the broker from the settings. `keys`: keeps the keys of tokens current. `opaque`: asks about opaque
+//!   tokens. `control`: applies the broker's commands to the sessions. `announce`: log lines and warnings at the start.
+//!   `limits`: the limits of the parts. `running_time`: the time in which the process ran, for the drain.
 
 mod announce;
 mod broker;
 mod control;
+mod keys;
 mod limits;
 mod opaque;
 mod running_time;
@@ -20,9 +22,10 @@ use actix_rt::time::{Instant, interval};
 use tokio::time::MissedTickBehavior;
 
 use self::control::SessionControl;
+use self::keys::{KeyLoader, KeyThread};
 use self::limits::{caps, export_limits, hub_limits, raise_fd_limit, rules, session_caps, socket_options};
 use self::running_time::RunningTime;
-use crate::auth::{AuthSetupError, Authenticator, ReloadableAuthenticator};
+use crate::auth::{AuthSetupError, ReloadableAuthenticator};
 use crate::broker::{Broker, BrokerSetupError};
 use crate::http::{self, AdminState, ApiKey, CurrentKey, InstanceInfo, Readiness};
 use crate::hub::Hubs;
@@ -70,7 +73,7 @@ pub enum StartError {
 /// # Errors
 /// All errors that were found.
 pub fn check(settings: &Settings) -> Result<(), Vec<StartError>> {
-    let authenticator = Authenticator::new(&settings.auth).map(drop).map_err(StartError::from);
+    let authenticator = ReloadableAuthenticator::new(&settings.auth).map(drop).map_err(StartError::from);
     let broker = broker::check(settings).map_err(StartError::from);
     let errors: Vec<_> = [authenticator, broker].into_iter().filter_map(Result::err).collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -89,7 +92,8 @@ pub struct Gateway {
     hubs: Hubs,
     connections: ConnectionLimiter,
     drain: DrainSwitch,
-    tokens: ReloadableAuthenticator,
+    keys: KeyLoader,
+    _key_thread: Option<KeyThread>,
     api_key: CurrentKey,
     servers: [actix_server::ServerHandle; 2],
 }
@@ -101,7 +105,7 @@ impl Gateway {
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
         let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
-        let opaque = opaque::start(&settings, &broker, &tokens, &metrics)?;
+        let opaque = opaque::start(&settings, &broker, &tokens, &metrics);
         let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
         let proxies = TrustedProxies::new(networks);
         let fd_limit = raise_fd_limit(&settings);
@@ -142,6 +146,8 @@ impl Gateway {
         export_limits(&settings, &metrics, fd_limit);
         let options = socket_options(&settings, &metrics, proxies, fd_limit);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
+        let keys = KeyLoader::new(&settings, &tokens, &metrics);
+        let key_thread = keys.clone().start()?;
         let api_key = CurrentKey::new(api_key(&settings));
         let admin = http::serve(
             admin,
@@ -150,6 +156,7 @@ impl Gateway {
                 metrics,
                 readiness: Readiness {
                     broker: broker.clone(),
+                    tokens: tokens.clone(),
                     staleness,
                     opaque,
                     drain: drain.clone(),
@@ -170,13 +177,24 @@ impl Gateway {
         actix_rt::spawn(admin);
         broker::spawn_presence_timer(&broker);
         announce::announce(&settings, workers, public_addr, admin_addr);
-        Ok(Self { settings, broker, hubs, connections, drain, tokens, api_key, servers })
+        Ok(Self {
+            settings,
+            broker,
+            hubs,
+            connections,
+            drain,
+            keys,
+            _key_thread: key_thread,
+            api_key,
+            servers,
+        })
     }
 
     /// Reloads keys and certificates. If a file is invalid, the gateway logs an error and keeps the old key or
     /// certificate. Sessions are not affected.
     pub fn reload(&self) {
-        let settings = match self.settings.reload_secret_files() {
+        self.keys.load();
+        let settings = match self.settings.reload_other_files() {
             Ok(settings) => settings,
             Err(errors) => {
                 for error in errors.iter() {
@@ -185,13 +203,8 @@ impl Gateway {
                 return;
             }
         };
-        let has_keys = !matches!(settings.auth.kind, AuthKind::Insecure | AuthKind::Redis);
+        let has_keys = settings.auth.kind != AuthKind::Insecure;
         let has_link = !matches!(self.broker, Broker::Memory(_));
-        match self.tokens.replace(&settings.auth) {
-            Ok(()) if has_keys => log::info!("reload: auth keys reloaded"),
-            Ok(()) => {}
-            Err(error) => log::error!("reload failed: {error}; the old keys stay in force"),
-        }
         let has_admin_key = settings.admin.api_key_file.is_some();
         if has_admin_key {
             self.api_key.replace(api_key(&settings));

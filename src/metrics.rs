@@ -24,8 +24,8 @@ mod per_thread;
 mod process;
 
 pub use self::labels::{
-    AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason,
-    RecordResult, RecoveryResult, ResultLabel, TokenCallResult, TokenLookupResult,
+    AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyLoadResult, KeyRefusal, Label,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, TokenCallResult, TokenLookupResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -86,6 +86,10 @@ pub struct Counters {
     pub token_call_seconds: Histogram,
     /// 1 while the issuer of opaque tokens fails, else 0.
     pub tokens_unavailable: Gauge,
+    /// Loads of the keys of tokens, by outcome.
+    pub auth_key_loads: Family<ResultLabel<KeyLoadResult>, Counter>,
+    /// 1 while the latest keys of tokens could not be loaded, else 0.
+    pub auth_keys_stale: Gauge,
     /// Text messages received from clients.
     pub client_messages: Counter,
     /// Closes sent, by code.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAY_IMPORT: [(&str, &str); 11] = [
     ("main", "cli"),
     ("cli", "gateway http http_client session hub socket broker settings auth metrics backoff timeout"),
-    ("gateway", "http session hub socket broker settings auth metrics backoff timeout"),
+    ("gateway", "http http_client session hub socket broker settings auth metrics backoff timeout"),
     ("http", "session hub socket broker settings auth metrics backoff timeout"),
     ("session", "hub socket broker settings auth metrics backoff timeout"),
     ("hub", "socket broker settings auth metrics backoff timeout"),

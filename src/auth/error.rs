@@ -16,6 +16,9 @@ pub enum AuthError {
     /// The signature does not match the configured key.
     #[error("the token's signature is invalid")]
     BadSignature,
+    /// No key has the token's `kid`, or suits its algorithm.
+    #[error("no key is known for the token")]
+    UnknownKey,
     /// The token names an algorithm that the settings do not allow.
     #[error("the token's algorithm is not allowed")]
     WrongAlgorithm,
@@ -50,10 +53,11 @@ pub enum AuthError {
 
 impl AuthError {
     /// Every variant, so that each metric starts at zero.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::Unknown,
         Self::BadSignature,
+        Self::UnknownKey,
         Self::WrongAlgorithm,
         Self::Expired,
         Self::NotYetValid,
@@ -72,6 +76,7 @@ impl AuthError {
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
             Self::BadSignature => "bad_signature",
+            Self::UnknownKey => "unknown_key",
             Self::WrongAlgorithm => "wrong_algorithm",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -114,12 +119,17 @@ pub enum AuthSetupError {
         /// The fault of the key; begins with a verb.
         reason: &'static str,
     },
-    /// The certificate authorities for HTTPS cannot be used.
-    #[error("auth.ca_file {reason}")]
-    Authorities {
-        /// Why; begins with a verb or with the path.
+    /// `auth.keys_file` cannot be read or has an unsuitable key.
+    #[error("auth.keys_file {} {reason}", one_line(path.display()))]
+    KeySet {
+        /// The path of the file.
+        path: PathBuf,
+        /// The fault; begins with a verb.
         reason: String,
     },
+    /// `auth.ca_file` cannot be used.
+    #[error("auth.ca_file {0}")]
+    CaFile(String),
     /// The token of the self-test was refused: the build lacks an algorithm.
     #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]
     SelfTest,

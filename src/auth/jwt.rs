@@ -1,12 +1,10 @@
-//! Verifies JSON Web Tokens. The settings define algorithms and key; a token cannot select others.
+//! Verifies JSON Web Tokens. The settings define algorithms and keys; a token selects one of them by its
+//! `kid`, and no other.
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{iter, path::Path, time::SystemTime};
 
 use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, decode, encode,
+    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
     errors::ErrorKind,
 };
 use serde::Serialize;
@@ -14,8 +12,9 @@ use serde::Serialize;
 use super::{
     AuthError, AuthSetupError, Principal,
     claims::{ClaimRules, Claims},
+    keys::{KeySet, VerificationKey, candidates, is_hmac, jwks, remote::RemoteKeys},
 };
-use crate::settings::{AuthSettings, read_text};
+use crate::settings::{AuthSettings, check_is_file, one_line, read_text};
 
 /// The maximum length of a key file, in bytes. A longer file is the wrong file.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
@@ -23,11 +22,14 @@ const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
 /// The shortest DER form of an RSA public key of 2048 bits, in bytes.
 const MIN_RSA_DER_BYTES: usize = 256;
 
-/// Verifies JSON Web Tokens with one key.
+/// Verifies JSON Web Tokens.
 #[derive(Clone)]
 pub struct JwtVerifier {
-    key: DecodingKey,
-    validation: Validation,
+    /// The keys in the settings and in files.
+    own: KeySet,
+    /// The keys of `auth.jwks_url`.
+    remote: Option<RemoteKeys>,
+    algorithms: Vec<Algorithm>,
     claims: ClaimRules,
 }
 
@@ -47,77 +49,108 @@ pub(super) struct MintedClaims<'a> {
 }
 
 impl JwtVerifier {
-    pub(super) fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
+    pub(super) fn new(settings: &AuthSettings, remote: Option<RemoteKeys>) -> Result<Self, AuthSetupError> {
         let algorithms = algorithms_of(settings)?;
-        let first = *algorithms.first().ok_or(AuthSetupError::Algorithms)?;
-        let key = match first.family() {
-            AlgorithmFamily::Hmac => {
-                let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
-                DecodingKey::from_secret(secret.expose().as_bytes())
-            }
-            _ => {
-                let path = settings.public_key_file.as_deref().ok_or(AuthSetupError::NoPublicKey)?;
-                public_key(path, first)?
-            }
-        };
-        let mut validation = Validation::new(first);
-        validation.algorithms = algorithms;
-        // The library checks only the signature. It reads the system clock, and its releases differ in the handling of
-        // claims of the wrong type, so `verify` checks the claims.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        let tokens = Self { key, validation, claims: ClaimRules::new(settings) };
-        tokens.self_test(settings)?;
-        Ok(tokens)
+        let own = own_keys(settings, &algorithms)?;
+        if !own.iter().all(VerificationKey::is_usable) {
+            return Err(AuthSetupError::SelfTest);
+        }
+        Ok(Self { own, remote, algorithms, claims: ClaimRules::new(settings) })
     }
 
-    /// Uses every algorithm once, because the library reports a missing algorithm only at the first token. With a
-    /// secret, a token is signed and verified. With a public key, a signature of zeros must be refused.
-    fn self_test(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
-        for algorithm in &self.validation.algorithms {
-            if algorithm.family() == AlgorithmFamily::Hmac {
-                let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
-                let claims = MintedClaims {
-                    sub: "self-test",
-                    exp: 1,
-                    iat: 0,
-                    jti: "self-test",
-                    aud: self.claims.audience.as_deref(),
-                    iss: self.claims.issuer.as_deref(),
-                    channels: &[],
-                };
-                let token =
-                    sign(&claims, *algorithm, secret.expose()).map_err(|_| AuthSetupError::SelfTest)?;
-                self.verify(&token, UNIX_EPOCH).map_err(|_| AuthSetupError::SelfTest)?;
-            } else {
-                let found =
-                    jsonwebtoken::crypto::verify(&"A".repeat(86), b"self-test", &self.key, *algorithm);
-                if !matches!(found, Ok(false)) {
-                    return Err(AuthSetupError::SelfTest);
-                }
-            }
-        }
-        Ok(())
+    /// Whether there are keys in the settings or in files.
+    pub(super) const fn has_own_keys(&self) -> bool {
+        !self.own.is_empty()
     }
 
     pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
-        let data =
-            decode::<Claims>(token, &self.key, &self.validation).map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => AuthError::BadSignature,
-                ErrorKind::InvalidAlgorithm => AuthError::WrongAlgorithm,
-                _ => AuthError::Malformed,
-            })?;
-        // "crit" lists extensions that a verifier must support. The gateway supports none.
-        if data.header.crit.is_some() {
-            return Err(AuthError::Malformed);
+        let header = decode_header(token).map_err(|error| error_of(&error))?;
+        if !self.algorithms.contains(&header.alg) {
+            return Err(AuthError::WrongAlgorithm);
         }
-        self.claims.check(data.claims, now)
+        let remote = self.remote.as_ref().map(RemoteKeys::keys);
+        let sets: Vec<&KeySet> =
+            iter::once(&self.own).chain(remote.iter().flatten().map(AsRef::as_ref)).collect();
+        let id = header.kid.as_deref();
+        let mut failure = AuthError::UnknownKey;
+        for key in candidates(&sets, id, header.alg) {
+            match decode::<Claims>(token, &key.key, &validation(header.alg)) {
+                // "crit" lists extensions that a verifier must support. The gateway supports none.
+                Ok(data) if data.header.crit.is_some() => return Err(AuthError::Malformed),
+                Ok(data) => return self.claims.check(data.claims, now),
+                Err(error) => failure = error_of(&error),
+            }
+            if failure != AuthError::BadSignature {
+                return Err(failure);
+            }
+        }
+        // The key may be in a newer key set.
+        let is_known = sets.iter().any(|set| set.iter().any(|key| key.id.as_deref() == id && id.is_some()));
+        let may_be_fetched = remote.is_some_and(|keys| keys.is_none() || (id.is_some() && !is_known));
+        Err(if may_be_fetched { AuthError::UnknownKey } else { failure })
     }
 }
 
-/// Parses `auth.algorithms`. The list has one algorithm at least, and one key serves all.
+fn error_of(error: &jsonwebtoken::errors::Error) -> AuthError {
+    match error.kind() {
+        ErrorKind::InvalidSignature => AuthError::BadSignature,
+        ErrorKind::InvalidAlgorithm => AuthError::WrongAlgorithm,
+        _ => AuthError::Malformed,
+    }
+}
+
+/// The library checks only the signature. It reads the system clock, and its releases differ in the handling of claims of
+/// the wrong type, so [`ClaimRules`] checks the claims.
+fn validation(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation
+}
+
+/// The keys in the settings and in files: the secret and the one before it, or the public key, and the key set.
+fn own_keys(settings: &AuthSettings, algorithms: &[Algorithm]) -> Result<KeySet, AuthSetupError> {
+    let has_key_set = settings.keys_file.is_some() || settings.jwks_url.is_some();
+    let (hmac, public): (Vec<_>, Vec<_>) = algorithms.iter().partition(|algorithm| is_hmac(**algorithm));
+    let mut keys = KeySet::default();
+    if !hmac.is_empty() {
+        if settings.secret.is_none() && !has_key_set {
+            return Err(AuthSetupError::NoSecret);
+        }
+        let secrets = settings.secret.iter().chain(&settings.previous_secret);
+        keys.extend(secrets.map(|secret| VerificationKey {
+            id: None,
+            algorithms: hmac.clone(),
+            key: DecodingKey::from_secret(secret.expose().as_bytes()),
+        }));
+    }
+    if let Some(path) = &settings.keys_file {
+        keys.extend(read_key_set(path, algorithms)?);
+    } else if let Some(first) = public.first().filter(|_| !has_key_set) {
+        let path = settings.public_key_file.as_deref().ok_or(AuthSetupError::NoPublicKey)?;
+        keys.extend([VerificationKey { id: None, key: public_key(path, *first)?, algorithms: public }]);
+    }
+    Ok(keys)
+}
+
+/// Reads `auth.keys_file`. One weak or broken key refuses the file, because its owner is the owner of the settings.
+fn read_key_set(path: &Path, algorithms: &[Algorithm]) -> Result<Vec<VerificationKey>, AuthSetupError> {
+    let wrong = |reason: String| AuthSetupError::KeySet { path: path.to_owned(), reason };
+    let text = check_is_file(path).and_then(|()| read_text(path, jwks::MAX_BYTES as u64));
+    let text = text.map_err(|reason| wrong(format!("cannot be read: {reason}")))?;
+    let parsed = jwks::parse(&text, algorithms).map_err(|error| wrong(error.to_string()))?;
+    if let Some(fault) = parsed.faults.into_iter().next() {
+        return Err(wrong(fault));
+    }
+    for warning in parsed.warnings {
+        log::warn!("auth.keys_file {} {warning}", one_line(path.display()));
+    }
+    Ok(parsed.keys)
+}
+
+/// Parses `auth.algorithms`. The list has one algorithm at least. Without a key set, one key serves all.
 pub(super) fn algorithms_of(settings: &AuthSettings) -> Result<Vec<Algorithm>, AuthSetupError> {
     let algorithms: Vec<Algorithm> = settings
         .algorithms
@@ -128,7 +161,8 @@ pub(super) fn algorithms_of(settings: &AuthSettings) -> Result<Vec<Algorithm>, A
         pair[0].family() == pair[1].family()
             && (pair[0].family() != AlgorithmFamily::Ec || pair[0] == pair[1])
     };
-    if algorithms.is_empty() || !algorithms.windows(2).all(one_key) {
+    let has_key_set = settings.keys_file.is_some() || settings.jwks_url.is_some();
+    if algorithms.is_empty() || !(has_key_set || algorithms.windows(2).all(one_key)) {
         return Err(AuthSetupError::Algorithms);
     }
     Ok(algorithms)

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::AlgorithmFamily;
-
 use super::{
     AuthError, AuthSetupError,
     claims::LATEST_SECONDS,
     jwt::{self, MintedClaims},
+    keys::is_hmac,
     principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
     signed::TimestampSigner,
 };
@@ -90,10 +89,9 @@ pub fn mint(
             Ok(tokens.sign(user, issued.as_secs()))
         }
         AuthKind::Jwt => {
-            let algorithm = *jwt::algorithms_of(settings)?.first().ok_or(AuthSetupError::Algorithms)?;
-            if algorithm.family() != AlgorithmFamily::Hmac {
-                return Err(MintError::PrivateKeyNeeded);
-            }
+            let algorithms = jwt::algorithms_of(settings)?;
+            let hmac = algorithms.into_iter().find(|algorithm| is_hmac(*algorithm));
+            let algorithm = hmac.ok_or(MintError::PrivateKeyNeeded)?;
             let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
             let expires = now
                 .checked_add(ttl)

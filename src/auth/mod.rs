@@ -4,23 +4,26 @@
 //! - `principal`: [`Principal`], and the syntax of user ids and channel patterns
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
 //! - `claims`: from the claims of a token to a [`Principal`]
+//! - `keys`: key sets, from files and URLs
 //! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
 //! - `verification`: [`Verification`], the answer about a token, which may come later
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
-//!
 //! - `opaque`: tokens that the backend is asked about
 //!
-//! Except in `opaque::driver`, the code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
+//! The verification itself reads no clock and starts no task, except in `opaque::driver`. [`Authenticator::new`] reads
+//! files, once; [`ReloadableAuthenticator::fetch_keys`] fetches a key set.
 
 use std::{fmt, time::SystemTime};
 
+use self::keys::remote::RemoteKeys;
 use crate::settings::{AuthKind, AuthSettings};
 
 mod claims;
 mod error;
 mod insecure;
 mod jwt;
+mod keys;
 mod mint;
 pub mod opaque;
 mod principal;
@@ -34,7 +37,7 @@ pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
     principal::Principal,
-    reloadable::ReloadableAuthenticator,
+    reloadable::{FetchedKeys, ReloadableAuthenticator},
     verification::{PendingVerification, TokenAnswer, TokenError, Verification},
 };
 
@@ -47,8 +50,10 @@ pub enum Authenticator {
     Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
-    /// Tokens without a signature: [`opaque::OpaqueTokens`] verifies them.
-    Opaque,
+    /// Opaque tokens in Redis: [`opaque::OpaqueTokens`] verifies them.
+    Redis,
+    /// Opaque tokens that are introspected, over HTTPS with these authorities: [`opaque::OpaqueTokens`] verifies them.
+    Introspection(opaque::Authorities),
 }
 
 impl Authenticator {
@@ -57,16 +62,28 @@ impl Authenticator {
     /// # Errors
     /// A secret or key is missing, cannot be read, or does not suit the algorithm.
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
+        Self::with_remote_keys(settings, None)
+    }
+
+    /// As [`Authenticator::new`], with keys that are fetched.
+    fn with_remote_keys(settings: &AuthSettings, remote: Option<RemoteKeys>) -> Result<Self, AuthSetupError> {
         Ok(match settings.kind {
             AuthKind::Insecure => Self::Insecure,
             AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
-            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings)?)),
-            AuthKind::Redis => Self::Opaque,
+            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings, remote)?)),
+            AuthKind::Redis => Self::Redis,
             AuthKind::Introspection => {
-                opaque::IntrospectionIssuer::check(settings)?;
-                Self::Opaque
+                Self::Introspection(opaque::Authorities::load(settings.ca_file.as_deref())?)
             }
         })
+    }
+
+    /// Whether a token can be accepted without fetched keys.
+    fn has_own_keys(&self) -> bool {
+        match self {
+            Self::Insecure | Self::Signed(_) | Self::Redis | Self::Introspection(_) => true,
+            Self::Jwt(tokens) => tokens.has_own_keys(),
+        }
     }
 
     /// The bearer of `token` at the time `now`.
@@ -78,7 +95,7 @@ impl Authenticator {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),
             Self::Jwt(tokens) => tokens.verify(token, now),
-            Self::Opaque => Err(AuthError::Unknown),
+            Self::Redis | Self::Introspection(_) => Err(AuthError::Unknown),
         }
     }
 }
@@ -90,7 +107,8 @@ impl fmt::Debug for Authenticator {
             Self::Insecure => "Authenticator::Insecure",
             Self::Signed(_) => "Authenticator::Signed",
             Self::Jwt(_) => "Authenticator::Jwt",
-            Self::Opaque => "Authenticator::Opaque",
+            Self::Redis => "Authenticator::Redis",
+            Self::Introspection(_) => "Authenticator::Introspection",
         })
     }
 }

@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 
 use super::{AuthError, AuthSetupError, Principal, principal::parse_user_id};
-use crate::settings::AuthSettings;
+use crate::settings::{AuthSettings, Secret};
 
 const SALT: &[u8] = b"itsdangerous.Signer";
 const SEPARATOR: char = '.';
@@ -21,6 +21,8 @@ const SEPARATOR: char = '.';
 pub struct TimestampSigner {
     /// The state with the key, before any data.
     mac: Hmac<Sha1>,
+    /// That of the previous secret, which signs no new tokens.
+    previous_mac: Option<Hmac<Sha1>>,
     max_age: Duration,
     leeway: Duration,
 }
@@ -28,10 +30,12 @@ pub struct TimestampSigner {
 impl TimestampSigner {
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
-        let key =
-            Sha1::new().chain_update(SALT).chain_update(b"signer").chain_update(secret.expose()).finalize();
-        let mac = Hmac::new_from_slice(&key).map_err(|_| AuthSetupError::SelfTest)?;
-        Ok(Self { mac, max_age: settings.max_age, leeway: settings.leeway })
+        Ok(Self {
+            mac: mac_of(secret)?,
+            previous_mac: settings.previous_secret.as_ref().map(mac_of).transpose()?,
+            max_age: settings.max_age,
+            leeway: settings.leeway,
+        })
     }
 
     /// Verifies the signature first, so no data of a forged token is parsed.
@@ -39,11 +43,10 @@ impl TimestampSigner {
         let (signed, signature) = token.rsplit_once(SEPARATOR).ok_or(AuthError::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| AuthError::BadSignature)?;
         // `verify_slice` compares in constant time.
-        self.mac
-            .clone()
-            .chain_update(signed)
-            .verify_slice(&signature)
-            .map_err(|_| AuthError::BadSignature)?;
+        let is_right = |mac: &Hmac<Sha1>| mac.clone().chain_update(signed).verify_slice(&signature).is_ok();
+        if !is_right(&self.mac) && !self.previous_mac.as_ref().is_some_and(is_right) {
+            return Err(AuthError::BadSignature);
+        }
 
         let (payload, timestamp) = signed.rsplit_once(SEPARATOR).ok_or(AuthError::Malformed)?;
         let issued = parse_timestamp(timestamp)?;
@@ -80,6 +83,12 @@ impl TimestampSigner {
         let signature = self.mac.clone().chain_update(&signed).finalize().into_bytes();
         format!("{signed}{SEPARATOR}{}", URL_SAFE_NO_PAD.encode(signature))
     }
+}
+
+/// The HMAC with the key derived from a secret.
+fn mac_of(secret: &Secret) -> Result<Hmac<Sha1>, AuthSetupError> {
+    let key = Sha1::new().chain_update(SALT).chain_update(b"signer").chain_update(secret.expose()).finalize();
+    Hmac::new_from_slice(&key).map_err(|_| AuthSetupError::SelfTest)
 }
 
 fn parse_timestamp(timestamp: &str) -> Result<u64, AuthError> {

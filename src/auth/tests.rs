@@ -28,29 +28,29 @@ pub(super) fn settings(kind: &str, secret: &str) -> AuthSettings {
 }
 
 #[derive(Deserialize)]
-struct Vectors {
-    secret: String,
-    public_keys: HashMap<String, String>,
-    cases: Vec<Case>,
+pub(super) struct Vectors {
+    pub(super) secret: String,
+    pub(super) public_keys: HashMap<String, String>,
+    pub(super) cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
-struct Case {
-    name: String,
-    token: String,
-    now: u64,
-    algorithms: Vec<String>,
-    key: Option<String>,
-    audience: Option<String>,
-    issuer: Option<String>,
-    leeway: u64,
-    expect: String,
-    user: Option<String>,
-    expires_at: Option<f64>,
-    channels: Option<Vec<String>>,
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) token: String,
+    pub(super) now: u64,
+    pub(super) algorithms: Vec<String>,
+    pub(super) key: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) leeway: u64,
+    pub(super) expect: String,
+    pub(super) user: Option<String>,
+    pub(super) expires_at: Option<f64>,
+    pub(super) channels: Option<Vec<String>>,
 }
 
-fn vectors() -> Vectors {
+pub(super) fn vectors() -> Vectors {
     serde_json::from_str(include_str!("../../tests/data/jwt.json")).unwrap()
 }
 
@@ -74,7 +74,7 @@ impl Drop for Keys {
     }
 }
 
-fn at(seconds: u64) -> SystemTime {
+pub(super) fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 

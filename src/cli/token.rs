@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Failure, print, print_error};
 use crate::auth::opaque::TokenHash;
-use crate::auth::{AuthError, Authenticator, Principal, longest_lifetime, mint};
+use crate::auth::{AuthError, Principal, ReloadableAuthenticator, longest_lifetime, mint};
 use crate::settings::{AuthKind, Settings, one_line, parse_duration};
 
 #[derive(Debug, Args)]
@@ -76,8 +76,12 @@ fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
                 .to_owned(),
         ));
     }
-    let authenticator =
-        Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(vec![error.to_string()]))?;
+    let authenticator = ReloadableAuthenticator::new(&settings.auth)
+        .map_err(|error| Failure::Settings(vec![error.to_string()]))?;
+    if authenticator.has_remote_keys() {
+        let fetched = actix_rt::System::new().block_on(authenticator.fetch_keys());
+        fetched.result.map_err(|reason| Failure::Other(format!("auth.jwks_url: {reason}")))?;
+    }
     let mut token = token.to_owned();
     if token == "-" {
         token.clear();
@@ -96,6 +100,10 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
         [] => "only the user's own".to_owned(),
         channels => channels.join(" "),
     };
+    let subscribe = match &identity.subscribe[..] {
+        [] => String::new(),
+        channels => format!("subscribe: {}\n", channels.join(" ")),
+    };
     let expires = match identity.expires_at {
         Some(at) => format!("in {} s", at.duration_since(now).unwrap_or_default().as_secs()),
         None => "never".to_owned(),
@@ -106,7 +114,7 @@ fn describe(identity: &Principal, now: SystemTime) -> String {
         None => "unknown".to_owned(),
     };
     format!(
-        "user: {}\nchannels: {channels}\nexpires: {expires}\nissued: {issued}\nid: {token_id}",
+        "user: {}\nchannels: {channels}\n{subscribe}expires: {expires}\nissued: {issued}\nid: {token_id}",
         identity.user
     )
 }
@@ -117,6 +125,7 @@ const fn advice(error: AuthError) -> &'static str {
         AuthError::Malformed => "compare it with docs/tokens.md; check auth.kind",
         AuthError::Unknown => "ask the backend that hands out the tokens",
         AuthError::BadSignature => "use the same secret or key at the issuer and in the settings",
+        AuthError::UnknownKey => "publish the key with the token's kid in the key set",
         AuthError::WrongAlgorithm => "add its algorithm to auth.algorithms, or sign with a listed one",
         AuthError::Expired => "make the client fetch a new token; compare the clocks",
         AuthError::NotYetValid => "compare the clocks; auth.leeway tolerates a difference",

@@ -8,6 +8,7 @@ use futures_util::future::join;
 use serde_json::json;
 
 use super::AdminState;
+use crate::auth::ReloadableAuthenticator;
 use crate::auth::opaque::OpaqueTokens;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
@@ -20,6 +21,8 @@ use crate::socket::limits::ConnectionLimiter;
 pub struct Readiness {
     /// The broker must be healthy.
     pub broker: Broker,
+    /// There must be keys for tokens.
+    pub tokens: ReloadableAuthenticator,
     /// Whether revocations may be unknown.
     pub staleness: Staleness,
     /// Opaque tokens may be unverifiable.
@@ -38,6 +41,7 @@ impl Readiness {
     /// Why this replica is not ready for new sockets. Empty if it is ready.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = self.broker.health().reasons;
+        reasons.extend(self.tokens.unready_reason());
         if self.drain.is_draining() {
             reasons.push("this replica is draining".to_owned());
         }
@@ -52,8 +56,8 @@ impl Readiness {
 
     /// Warnings for operators that do not affect readiness.
     pub fn notes(&self) -> Vec<String> {
-        let tokens = self.opaque.as_ref().and_then(OpaqueTokens::note);
-        self.broker.notes().into_iter().chain(self.staleness.note()).chain(tokens).collect()
+        let notes = self.broker.notes().into_iter().chain(self.staleness.note());
+        notes.chain(self.tokens.notes()).chain(self.opaque.as_ref().and_then(OpaqueTokens::note)).collect()
     }
 }
 

@@ -7,10 +7,11 @@ use actix_web::{App, test};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::auth::ReloadableAuthenticator;
 use crate::broker::{HistoryOptions, HubEvent, Inbox, InboxFull};
 use crate::session::admission::DrainSwitch;
 use crate::session::staleness::Staleness;
-use crate::settings::{ControlSettings, WhenStale};
+use crate::settings::{ControlSettings, Settings, Sources, WhenStale};
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::limits::ConnectionLimiter;
 use protocol::channel::ChannelName;
@@ -34,6 +35,7 @@ fn admin(key: ApiKey) -> AdminState {
     let readiness = Readiness {
         opaque: None,
         broker: broker.clone(),
+        tokens: ReloadableAuthenticator::new(&Settings::load(&Sources::default()).unwrap().auth).unwrap(),
         staleness: Staleness::new(broker.clone(), settings),
         drain: DrainSwitch::default(),
         connections: ConnectionLimiter::default(),

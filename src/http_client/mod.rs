@@ -21,5 +21,5 @@ pub(crate) use self::{
     error::HttpError,
     form::{basic_credentials, form_body},
     request::{OutgoingRequest, port},
-    tls::{TlsError, TlsTrust},
+    tls::TlsTrust,
 };

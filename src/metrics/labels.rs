@@ -100,6 +100,8 @@ labels! {
         Unknown = "unknown",
         /// Its signature is wrong.
         BadSignature = "bad_signature",
+        /// No key has its `kid`, or suits its algorithm.
+        UnknownKey = "unknown_key",
         /// Its algorithm is not allowed.
         WrongAlgorithm = "wrong_algorithm",
         /// It has expired.
@@ -195,6 +197,20 @@ impl Label for DropReason {
             Self::Repairing => "repairing",
             Self::Panicked => "panicked",
         }
+    }
+}
+
+labels! {
+    /// The result of loading the keys of tokens.
+    KeyLoadResult {
+        /// The files were read.
+        Read = "read",
+        /// The files have a mistake; the old keys stay in force.
+        ReadFailed = "read_failed",
+        /// The key set was fetched.
+        Fetched = "fetched",
+        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
+        FetchFailed = "fetch_failed",
     }
 }
 
@@ -376,6 +392,7 @@ impl Counters {
             DropReason::Panicked,
         ];
         create(&self.publications_dropped, dropped);
+        create(&self.auth_key_loads, KeyLoadResult::ALL.iter().copied());
         create(&self.identifies, IdentifyResult::ALL.iter().copied());
         create(&self.token_lookups, TokenLookupResult::ALL.iter().copied());
         create(&self.token_calls, TokenCallResult::ALL.iter().copied());

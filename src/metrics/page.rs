@@ -81,6 +81,11 @@ impl Counters {
             channels: all.register_new("channels", "Channels with at least one session"),
             subscriptions: all.register_new("subscriptions", "Subscriptions of all sessions"),
             identifies: all.register_new("identifies", "Identify attempts, by outcome"),
+            auth_key_loads: all.register_new("auth_key_loads", "Loads of the keys of tokens, by outcome"),
+            auth_keys_stale: all.register_new(
+                "auth_keys_stale",
+                "1 while the latest keys of tokens could not be loaded; the old ones are in force",
+            ),
             client_messages: all.register_new("client_messages", "Text messages from clients"),
             websocket_closes: all.register_new("websocket_closes", "Closes sent, by code"),
             publications_received: all

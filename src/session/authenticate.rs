@@ -247,6 +247,7 @@ const fn result_of(error: AuthError) -> IdentifyResult {
         AuthError::Malformed => IdentifyResult::Malformed,
         AuthError::Unknown => IdentifyResult::Unknown,
         AuthError::BadSignature => IdentifyResult::BadSignature,
+        AuthError::UnknownKey => IdentifyResult::UnknownKey,
         AuthError::WrongAlgorithm => IdentifyResult::WrongAlgorithm,
         AuthError::Expired => IdentifyResult::Expired,
         AuthError::NotYetValid => IdentifyResult::NotYetValid,

@@ -7,7 +7,7 @@ use actix::Addr;
 
 use super::staleness::Staleness;
 use crate::auth::opaque::OpaqueTokens;
-use crate::auth::{ReloadableAuthenticator, TokenError, Verification};
+use crate::auth::{ReloadableAuthenticator, Verification};
 use crate::broker::Broker;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -42,10 +42,7 @@ impl Services {
     ) -> Verification {
         match &self.opaque {
             Some(opaque) => opaque.verify(token, on_late_refusal),
-            None => {
-                let answer = self.tokens.verify(token, SystemTime::now());
-                Verification::Known(answer.map_err(TokenError::Refused))
-            }
+            None => self.tokens.start_verification(token, SystemTime::now(), on_late_refusal),
         }
     }
 }

@@ -89,6 +89,14 @@ impl SettingsErrors {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
+    pub(super) fn retain(&mut self, keep: impl FnMut(&SettingsError) -> bool) {
+        self.0.retain(keep);
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The mistakes in the order of detection.
     pub fn iter(&self) -> impl Iterator<Item = &SettingsError> {
         self.0.iter()

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -214,7 +214,26 @@ pub struct AuthSettings {
     /// A PEM file with the public key, for jwt with RS, PS, ES or EdDSA algorithms.
     #[serde(deserialize_with = "none_if_empty")]
     pub public_key_file: Option<PathBuf>,
-    /// The accepted jwt algorithms, all of one family.
+    /// The secret before `secret`, still accepted. [`Settings::load`](super::Settings::load) also sets it from
+    /// `previous_secret_file`.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub previous_secret: Option<Secret>,
+    /// The file with the previous secret.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub previous_secret_file: Option<PathBuf>,
+    /// A file with a JSON Web Key Set, for jwt.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub keys_file: Option<PathBuf>,
+    /// The URL of a JSON Web Key Set, for jwt.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub jwks_url: Option<String>,
+    /// The time between two fetches of `jwks_url`.
+    #[serde(with = "duration")]
+    pub jwks_refresh_interval: Duration,
+    /// A PEM file with the certificate authorities that HTTPS trusts. `None`: the authorities of the system.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub ca_file: Option<PathBuf>,
+    /// The accepted jwt algorithms: of one family unless there is a key set.
     pub algorithms: Vec<String>,
     /// Whether a jwt may grant access to the channels of other users.
     pub allow_foreign_user_channels: bool,
@@ -251,6 +270,21 @@ pub struct AuthSettings {
     /// The time of one call.
     #[serde(with = "duration")]
     pub call_timeout: Duration,
+}
+
+impl AuthSettings {
+    /// The files that contain keys or certificates.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = [
+            &self.secret_file,
+            &self.previous_secret_file,
+            &self.public_key_file,
+            &self.keys_file,
+            &self.ca_file,
+            &self.introspection_client_secret_file,
+        ];
+        files.into_iter().filter_map(Option::as_deref)
+    }
 }
 
 /// `[admin]`: the admin port.

@@ -121,24 +121,34 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same settings with the present contents of the secret files, checked again.
+    /// The same settings with the present contents of the secret files of `[auth]`, checked again.
     ///
     /// # Errors
-    /// All mistakes, as from [`Settings::load`].
-    pub fn reload_secret_files(&self) -> Result<Self, SettingsErrors> {
+    /// All mistakes in `[auth]`, as from [`Settings::load`].
+    pub fn reload_auth_files(&self) -> Result<Self, SettingsErrors> {
+        self.reload_files(|key| key.starts_with("auth."))
+    }
+
+    /// The same settings with the present contents of the other secret files, checked again.
+    ///
+    /// # Errors
+    /// All mistakes outside of `[auth]`, as from [`Settings::load`].
+    pub fn reload_other_files(&self) -> Result<Self, SettingsErrors> {
+        self.reload_files(|key| !key.starts_with("auth."))
+    }
+
+    /// Reads all secret files again, and fails with the mistakes in the keys that the caller reloads.
+    fn reload_files(&self, is_reloaded: impl Fn(&str) -> bool) -> Result<Self, SettingsErrors> {
         let (mut settings, mut errors, mut reported) = (self.clone(), Vec::new(), Vec::new());
-        if settings.auth.secret_file.is_some() {
-            settings.auth.secret = None;
-        }
-        if settings.auth.introspection_client_secret_file.is_some() {
-            settings.auth.introspection_client_secret = None;
-        }
-        if settings.admin.api_key_file.is_some() {
-            settings.admin.api_key = None;
+        for (_, secret, file) in settings.secret_files() {
+            if file.is_some() {
+                *secret = None;
+            }
         }
         settings.read_files(&mut errors, &mut reported);
-        settings.check(errors, &reported)?;
-        Ok(settings)
+        let Err(mut errors) = settings.check(errors, &reported) else { return Ok(settings) };
+        errors.retain(|error| error.key().is_none_or(&is_reloaded));
+        if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
 
     /// Fails with all mistakes: those in `errors`, in the values, and in the files that the broker will read.
@@ -155,21 +165,31 @@ impl Settings {
 
     /// Sets the secrets that are in files.
     fn read_files(&mut self, errors: &mut Vec<SettingsError>, reported: &mut Vec<String>) {
+        for (keys, secret, file) in self.secret_files() {
+            if let Err(error) = read_secret_file(keys, secret, file.as_deref()) {
+                errors.push(error);
+                reported.push(keys[0].to_owned());
+            }
+        }
+    }
+
+    /// The secrets that may be in files: the keys of both, the secret and the path.
+    fn secret_files(&mut self) -> [([&'static str; 2], &mut Option<Secret>, &Option<PathBuf>); 4] {
         let Self { auth, admin, .. } = self;
-        for (keys, secret, file) in [
+        [
             (["auth.secret", "auth.secret_file"], &mut auth.secret, &auth.secret_file),
             (
                 ["auth.introspection_client_secret", "auth.introspection_client_secret_file"],
                 &mut auth.introspection_client_secret,
                 &auth.introspection_client_secret_file,
             ),
+            (
+                ["auth.previous_secret", "auth.previous_secret_file"],
+                &mut auth.previous_secret,
+                &auth.previous_secret_file,
+            ),
             (["admin.api_key", "admin.api_key_file"], &mut admin.api_key, &admin.api_key_file),
-        ] {
-            if let Err(error) = read_secret_file(keys, secret, file.as_deref()) {
-                errors.push(error);
-                reported.push(keys[0].to_owned());
-            }
-        }
+        ]
     }
 }
 

@@ -1,15 +1,15 @@
 //! Checks ranges and unsafe combinations. Each error names the key to change and its requirement.
 //!
+//! - `auth`: the keys of `[auth]`
 //! - `broker`: the keys of `[broker]`
 //! - `opaque`: the keys of `[auth]` about opaque tokens
 //! - `secrets`: placeholders instead of secrets
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{
-    AuthKind, NamespaceSettings, Profile, Secret, Settings, SettingsError, duration::format_duration,
-};
+use super::{NamespaceSettings, Profile, Secret, Settings, SettingsError, duration::format_duration};
 
+mod auth;
 mod broker;
 mod opaque;
 mod secrets;
@@ -25,11 +25,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The shortest secret of an HMAC algorithm of JWT, in bytes (RFC 7518 §3.2 for HS256).
-const MIN_HS_SECRET_BYTES: usize = 32;
-/// The shortest secret of signed tokens in production, in bytes. It is shorter than for JWT, because the login service
-/// defines the secret.
-const MIN_SIGNED_SECRET_BYTES: usize = 16;
 /// The shortest `admin.api_key` in production, in bytes.
 const MIN_API_KEY_BYTES: usize = 16;
 
@@ -108,85 +103,6 @@ impl Settings {
             ),
             check_count("session.max_fragments", session.max_fragments, 1..=65_536),
         ])
-    }
-
-    fn validate_auth(&self) -> Vec<SettingsError> {
-        let auth = &self.auth;
-        failures([
-            check_whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY),
-            check_whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE),
-            match auth.kind {
-                AuthKind::Insecure => self.validate_insecure(),
-                AuthKind::Signed => self.validate_signed(),
-                AuthKind::Jwt => self.validate_jwt(),
-                AuthKind::Redis => self.validate_redis_tokens(),
-                AuthKind::Introspection => self.validate_introspection(),
-            },
-        ])
-    }
-
-    fn validate_insecure(&self) -> Check {
-        if self.is_production() {
-            return refuse(
-                "auth.kind",
-                "must not be insecure in production: any client could claim any user id",
-            );
-        }
-        if !self.server.public_addr.ip().is_loopback() {
-            return refuse("auth.kind", "can be insecure only if server.public_addr is a loopback address");
-        }
-        Ok(())
-    }
-
-    fn validate_signed(&self) -> Check {
-        let Some(secret) = &self.auth.secret else {
-            return refuse("auth.secret", "or auth.secret_file must be set if auth.kind is signed");
-        };
-        if self.is_production() && secret.expose().len() < MIN_SIGNED_SECRET_BYTES {
-            return refuse("auth.secret", "must be at least 16 bytes long in production");
-        }
-        Ok(())
-    }
-
-    fn validate_jwt(&self) -> Check {
-        let auth = &self.auth;
-        let mut families = auth.algorithms.iter().map(|name| KeyFamily::of(name));
-        let Some(Some(family)) = families.next() else { return refuse("auth.algorithms", KNOWN_ALGORITHMS) };
-        for other in families {
-            match other {
-                None => return refuse("auth.algorithms", KNOWN_ALGORITHMS),
-                // With two families, an attacker could use the public key as an HMAC secret.
-                Some(other) if other != family => {
-                    return refuse(
-                        "auth.algorithms",
-                        "must list algorithms of one family, because there is only one key",
-                    );
-                }
-                Some(_) => {}
-            }
-        }
-        if family != KeyFamily::Hmac {
-            if auth.public_key_file.is_none() {
-                return refuse("auth.public_key_file", "must be set for RS, PS, ES and EdDSA algorithms");
-            }
-            if auth.secret.is_some() {
-                return refuse("auth.secret", "must not be set for RS, PS, ES and EdDSA algorithms");
-            }
-            return Ok(());
-        }
-        if auth.public_key_file.is_some() {
-            return refuse(
-                "auth.public_key_file",
-                "must not be set for HS algorithms, which use auth.secret",
-            );
-        }
-        match &auth.secret {
-            None => refuse("auth.secret", "or auth.secret_file must be set for HS algorithms"),
-            Some(secret) if secret.expose().len() < MIN_HS_SECRET_BYTES => {
-                refuse("auth.secret", "must be at least 32 bytes long for HS algorithms")
-            }
-            Some(_) => Ok(()),
-        }
     }
 
     fn validate_admin(&self) -> Vec<SettingsError> {
@@ -284,32 +200,6 @@ pub(super) fn is_log_filter(text: &str) -> bool {
     match text.trim().split_once('=') {
         Some((module, level)) => !module.is_empty() && is_level(level),
         None => is_level(text.trim()),
-    }
-}
-
-const KNOWN_ALGORITHMS: &str = "must list at least one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
-     PS512, ES256, ES384 and EdDSA";
-
-/// Algorithms that use the same kind of key. ES256 and ES384 differ, because their keys are on different curves.
-#[derive(PartialEq, Eq)]
-enum KeyFamily {
-    Hmac,
-    Rsa,
-    P256,
-    P384,
-    Ed25519,
-}
-
-impl KeyFamily {
-    fn of(algorithm: &str) -> Option<Self> {
-        match algorithm {
-            "HS256" | "HS384" | "HS512" => Some(Self::Hmac),
-            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => Some(Self::Rsa),
-            "ES256" => Some(Self::P256),
-            "ES384" => Some(Self::P384),
-            "EdDSA" => Some(Self::Ed25519),
-            _ => None,
-        }
     }
 }
 

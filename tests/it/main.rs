@@ -20,6 +20,7 @@ mod counting;
 mod delivery;
 mod deployments;
 mod hostile;
+mod keys;
 mod kubernetes;
 mod limits;
 mod liveness;

@@ -40,8 +40,8 @@ fn sighup_applies_a_new_secret() {
     let mut client = gateway.connect();
     client.identify(&token(OLD));
     client.expect_ready();
-    fs::write(&file, NEW).unwrap();
     assert!(is_accepted(&gateway, &token(OLD)) && !is_accepted(&gateway, &token(NEW)));
+    fs::write(&file, NEW).unwrap();
     gateway.signal("HUP");
     gateway.wait_for_log("auth keys reloaded");
     assert!(!is_accepted(&gateway, &token(OLD)) && is_accepted(&gateway, &token(NEW)));

@@ -77,11 +77,11 @@ fn secret_files_are_read_again() {
     let settings = production(&[("auth.secret", ""), ("auth.secret_file", file.to_str().unwrap())]).unwrap();
     let secret = |settings: &Settings| settings.auth.secret.as_ref().unwrap().expose().to_owned();
     folder.file("secret", &HS_SECRET.to_uppercase());
-    assert_eq!(secret(&settings.reload_secret_files().unwrap()), HS_SECRET.to_uppercase());
+    assert_eq!(secret(&settings.reload_auth_files().unwrap()), HS_SECRET.to_uppercase());
     assert_eq!(secret(&settings), HS_SECRET);
     for broken in ["short", "", "replace-me-with-32-bytes-or-more-before-use"] {
         folder.file("secret", broken);
-        let errors = settings.reload_secret_files().unwrap_err();
+        let errors = settings.reload_auth_files().unwrap_err();
         assert_eq!(errors.iter().count(), 1, "{errors}");
         assert!(errors.to_string().starts_with("auth.secret"), "{errors}");
     }
