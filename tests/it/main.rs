@@ -37,5 +37,6 @@ mod settings_cli;
 mod shutdown;
 mod snippets;
 mod socket;
+mod tokens;
 mod wire_v1;
 mod wire_v2;

@@ -122,6 +122,20 @@ fn a_wrong_setting_exits_with_78_before_binding_a_port() {
         ),
         (&["auth.kind=jwt", "auth.algorithms=none"], "auth.algorithms"),
         (&["auth.kind=signed"], "auth.secret"),
+        (&["auth.kind=redis", "broker.url=memory:"], "auth.kind"),
+        (&["auth.kind=introspection"], "auth.introspection_url"),
+        (
+            &["auth.kind=introspection", "auth.introspection_url=http://id.example.com/"],
+            "auth.introspection_url",
+        ),
+        (
+            &[
+                "auth.kind=introspection",
+                "auth.introspection_url=https://id.example.com/",
+                "auth.introspection_client_id=gateway",
+            ],
+            "auth.introspection_client_id",
+        ),
         (&["server.public_addr=0.0.0.0:9"], "auth.kind"),
         (&["drain.timeout=1s", "drain.window=2s"], "drain.timeout"),
         (&["channels.public_namespaces=user"], "channels.public_namespaces"),

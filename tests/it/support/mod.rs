@@ -7,6 +7,7 @@ pub(crate) mod deadline;
 pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod introspection_server;
 pub(crate) mod jwks_server;
 pub(crate) mod numbered_publisher;
 pub(crate) mod process;
