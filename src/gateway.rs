@@ -105,7 +105,7 @@ impl Gateway {
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
         let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
-        let opaque = opaque::start(&settings, &broker, &tokens, &metrics)?;
+        let opaque = opaque::start(&settings, &broker, &tokens, &metrics);
         let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
         let proxies = TrustedProxies::new(networks);
         let fd_limit = raise_fd_limit(&settings);
@@ -205,7 +205,7 @@ impl Gateway {
                 return;
             }
         };
-        let has_keys = !matches!(settings.auth.kind, AuthKind::Insecure | AuthKind::Redis);
+        let has_keys = settings.auth.kind != AuthKind::Insecure;
         let has_link = !matches!(self.broker, Broker::Memory(_));
         let has_admin_key = settings.admin.api_key_file.is_some();
         if has_admin_key {

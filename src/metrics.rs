@@ -79,10 +79,6 @@ pub struct Counters {
     pub subscriptions: Gauge,
     /// Identify attempts, by outcome.
     pub identifies: Family<ResultLabel<IdentifyResult>, Counter>,
-    /// Loads of the keys of tokens, by outcome.
-    pub auth_key_loads: Family<ResultLabel<KeyLoadResult>, Counter>,
-    /// 1 while the latest keys of tokens could not be loaded, else 0.
-    pub auth_keys_stale: Gauge,
     /// Lookups of opaque tokens, by outcome.
     pub token_lookups: Family<ResultLabel<TokenLookupResult>, Counter>,
     /// Calls to the issuer of opaque tokens, by outcome.
@@ -91,6 +87,10 @@ pub struct Counters {
     pub token_call_seconds: Histogram,
     /// 1 while the issuer of opaque tokens fails, else 0.
     pub tokens_unavailable: Gauge,
+    /// Loads of the keys of tokens, by outcome.
+    pub auth_key_loads: Family<ResultLabel<KeyLoadResult>, Counter>,
+    /// 1 while the latest keys of tokens could not be loaded, else 0.
+    pub auth_keys_stale: Gauge,
     /// Text messages received from clients.
     pub client_messages: Counter,
     /// Closes sent, by code.

@@ -127,12 +127,9 @@ pub enum AuthSetupError {
         /// The fault; begins with a verb.
         reason: String,
     },
-    /// The certificate authorities for HTTPS cannot be used.
-    #[error("auth.ca_file {reason}")]
-    Authorities {
-        /// Why; begins with a verb or with the path.
-        reason: String,
-    },
+    /// `auth.ca_file` cannot be used.
+    #[error("auth.ca_file {0}")]
+    CaFile(String),
     /// The token of the self-test was refused: the build lacks an algorithm.
     #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]
     SelfTest,

@@ -9,11 +9,10 @@
 //! - `verification`: [`Verification`], the answer about a token, which may come later
 //! - `mint`: [`mint()`] makes tokens
 //! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
-//!
 //! - `opaque`: tokens that the backend is asked about
 //!
-//! Except in `opaque::driver`, the code reads no clock and starts no task. [`Authenticator::new`] reads files, once;
-//! [`ReloadableAuthenticator::fetch_keys`] fetches a key set.
+//! The verification itself reads no clock and starts no task, except in `opaque::driver`. [`Authenticator::new`] reads
+//! files, once; [`ReloadableAuthenticator::fetch_keys`] fetches a key set.
 
 use std::{fmt, time::SystemTime};
 
@@ -48,11 +47,13 @@ pub enum Authenticator {
     /// The token is the user id.
     Insecure,
     /// The tokens of the login service.
-    Signed(signed::TimestampSigner),
+    Signed(Box<signed::TimestampSigner>),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
-    /// Tokens without a signature: [`opaque::OpaqueTokens`] verifies them.
-    Opaque,
+    /// Opaque tokens in Redis: [`opaque::OpaqueTokens`] verifies them.
+    Redis,
+    /// Opaque tokens that are introspected, over HTTPS with these authorities: [`opaque::OpaqueTokens`] verifies them.
+    Introspection(opaque::Authorities),
 }
 
 impl Authenticator {
@@ -68,12 +69,11 @@ impl Authenticator {
     fn with_remote_keys(settings: &AuthSettings, remote: Option<RemoteKeys>) -> Result<Self, AuthSetupError> {
         Ok(match settings.kind {
             AuthKind::Insecure => Self::Insecure,
-            AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
+            AuthKind::Signed => Self::Signed(Box::new(signed::TimestampSigner::new(settings)?)),
             AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings, remote)?)),
-            AuthKind::Redis => Self::Opaque,
+            AuthKind::Redis => Self::Redis,
             AuthKind::Introspection => {
-                opaque::IntrospectionIssuer::check(settings)?;
-                Self::Opaque
+                Self::Introspection(opaque::Authorities::load(settings.ca_file.as_deref())?)
             }
         })
     }
@@ -81,7 +81,7 @@ impl Authenticator {
     /// Whether a token can be accepted without fetched keys.
     fn has_own_keys(&self) -> bool {
         match self {
-            Self::Insecure | Self::Signed(_) | Self::Opaque => true,
+            Self::Insecure | Self::Signed(_) | Self::Redis | Self::Introspection(_) => true,
             Self::Jwt(tokens) => tokens.has_own_keys(),
         }
     }
@@ -95,7 +95,7 @@ impl Authenticator {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),
             Self::Jwt(tokens) => tokens.verify(token, now),
-            Self::Opaque => Err(AuthError::Unknown),
+            Self::Redis | Self::Introspection(_) => Err(AuthError::Unknown),
         }
     }
 }
@@ -107,7 +107,8 @@ impl fmt::Debug for Authenticator {
             Self::Insecure => "Authenticator::Insecure",
             Self::Signed(_) => "Authenticator::Signed",
             Self::Jwt(_) => "Authenticator::Jwt",
-            Self::Opaque => "Authenticator::Opaque",
+            Self::Redis => "Authenticator::Redis",
+            Self::Introspection(_) => "Authenticator::Introspection",
         })
     }
 }

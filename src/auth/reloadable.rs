@@ -10,6 +10,7 @@ use super::keys::fetch::JwksSource;
 use super::keys::jwks::ParsedKeys;
 use super::keys::remote::RemoteKeys;
 use super::{AuthError, AuthSetupError, Authenticator, Principal, TokenAnswer, TokenError, Verification};
+use crate::http_client::TlsTrust;
 use crate::settings::AuthSettings;
 
 /// The current authenticator. Clones share it, so a replacement applies to all of them.
@@ -80,7 +81,7 @@ impl ReloadableAuthenticator {
     }
 
     /// Verifies a token with the current keys. A token whose key may be in a newer key set waits for one fetch.
-    /// `on_late_refusal` is called if it is refused after nobody waits for the answer any more.
+    /// `on_late_refusal` is called if the token is refused after nobody waits for the answer any more.
     pub fn start_verification(
         &self,
         token: &str,
@@ -115,6 +116,15 @@ impl ReloadableAuthenticator {
     /// The settings with the current secrets, for minting.
     pub fn settings(&self) -> AuthSettings {
         self.current().settings.clone()
+    }
+
+    /// The settings with the current client secret, and the authorities that HTTPS trusts, if tokens are introspected.
+    pub(super) fn introspection(&self) -> Option<(AuthSettings, TlsTrust)> {
+        let current = self.current();
+        match &current.authenticator {
+            Authenticator::Introspection(trusted) => Some((current.settings.clone(), trusted.tls())),
+            _ => None,
+        }
     }
 
     /// Whether there is a key set to fetch.

@@ -66,7 +66,7 @@ impl KeyLoader {
     /// Reads the files of `[auth]` again. A mistake leaves the old keys in force.
     pub(super) fn load(&self) {
         let Inner { settings, tokens, metrics, changes } = &*self.0;
-        if matches!(settings.auth.kind, AuthKind::Insecure | AuthKind::Redis) {
+        if settings.auth.kind == AuthKind::Insecure {
             return;
         }
         // Before the files are read: a later change is seen as one.

@@ -1,6 +1,5 @@
 //! Starts to verify opaque tokens, if the settings select them.
 
-use super::StartError;
 use crate::auth::ReloadableAuthenticator;
 use crate::auth::opaque::{IntrospectionIssuer, OpaqueTokens, TokenIssuer};
 use crate::broker::Broker;
@@ -14,17 +13,17 @@ pub(super) fn start(
     broker: &Broker,
     tokens: &ReloadableAuthenticator,
     metrics: &Metrics,
-) -> Result<Option<OpaqueTokens>, StartError> {
+) -> Option<OpaqueTokens> {
     let auth = &settings.auth;
-    Ok(match (auth.kind, broker) {
+    match (auth.kind, broker) {
         (AuthKind::Redis, Broker::Redis(redis)) => {
             Some(spawn(RedisTokens::new(redis.clone()), auth, metrics))
         }
-        (AuthKind::Introspection, _) => Some(spawn(IntrospectionIssuer::new(tokens.clone())?, auth, metrics)),
+        (AuthKind::Introspection, _) => Some(spawn(IntrospectionIssuer::new(tokens.clone()), auth, metrics)),
         // The settings refuse redis without a Redis.
         (AuthKind::Redis, Broker::Memory(_)) => None,
         (AuthKind::Insecure | AuthKind::Signed | AuthKind::Jwt, _) => None,
-    })
+    }
 }
 
 fn spawn<I: TokenIssuer>(issuer: I, settings: &AuthSettings, metrics: &Metrics) -> OpaqueTokens {

@@ -56,9 +56,8 @@ impl Readiness {
 
     /// Warnings for operators that do not affect readiness.
     pub fn notes(&self) -> Vec<String> {
-        let opaque = self.opaque.as_ref().and_then(OpaqueTokens::note);
         let notes = self.broker.notes().into_iter().chain(self.staleness.note());
-        notes.chain(self.tokens.notes()).chain(opaque).collect()
+        notes.chain(self.tokens.notes()).chain(self.opaque.as_ref().and_then(OpaqueTokens::note)).collect()
     }
 }
 

@@ -92,7 +92,7 @@ macro_rules! labels {
         }
 
         impl $name {
-            const ALL: &[Self] = &[$(Self::$value,)+];
+            pub(in crate::metrics) const ALL: &[Self] = &[$(Self::$value,)+];
         }
 
         impl Label for $name {
@@ -104,6 +104,10 @@ macro_rules! labels {
         }
     };
 }
+
+mod tokens;
+
+pub use self::tokens::{KeyLoadResult, TokenCallResult, TokenLookupResult};
 
 labels! {
     /// The result of checking a token.
@@ -153,36 +157,6 @@ labels! {
     }
 }
 
-labels! {
-    /// What became of looking up an opaque token.
-    TokenLookupResult {
-        /// The answer was cached.
-        Cached = "cached",
-        /// The issuer was being asked about the same token.
-        Shared = "shared",
-        /// The issuer is asked.
-        Asked = "asked",
-        /// The issuer failed and is left alone for a while.
-        BackingOff = "backing_off",
-        /// Too many tokens waited for a call.
-        Overloaded = "overloaded",
-        /// The text is too long for a token.
-        TooLong = "too_long",
-    }
-}
-
-labels! {
-    /// The result of a call to the issuer of opaque tokens.
-    TokenCallResult {
-        /// The issuer answered.
-        Answered = "answered",
-        /// It did not answer in time.
-        Timeout = "timeout",
-        /// It cannot be reached, or it answered with something else.
-        Failed = "failed",
-    }
-}
-
 /// Why a publication was not delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
@@ -213,20 +187,6 @@ impl Label for DropReason {
             Self::Repairing => "repairing",
             Self::Panicked => "panicked",
         }
-    }
-}
-
-labels! {
-    /// The result of loading the keys of tokens.
-    KeyLoadResult {
-        /// The files were read.
-        Read = "read",
-        /// The files have a mistake; the old keys stay in force.
-        ReadFailed = "read_failed",
-        /// The key set was fetched.
-        Fetched = "fetched",
-        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
-        FetchFailed = "fetch_failed",
     }
 }
 

@@ -180,14 +180,14 @@ impl Settings {
         [
             (["auth.secret", "auth.secret_file"], &mut auth.secret, &auth.secret_file),
             (
-                ["auth.previous_secret", "auth.previous_secret_file"],
-                &mut auth.previous_secret,
-                &auth.previous_secret_file,
-            ),
-            (
                 ["auth.introspection_client_secret", "auth.introspection_client_secret_file"],
                 &mut auth.introspection_client_secret,
                 &auth.introspection_client_secret_file,
+            ),
+            (
+                ["auth.previous_secret", "auth.previous_secret_file"],
+                &mut auth.previous_secret,
+                &auth.previous_secret_file,
             ),
             (["admin.api_key", "admin.api_key_file"], &mut admin.api_key, &admin.api_key_file),
         ]

@@ -41,7 +41,7 @@ impl JwksSource {
         let Some(url) = settings.jwks_url.clone() else { return Ok(None) };
         let tls = if url.to_ascii_lowercase().starts_with("https:") {
             let trust = TlsTrust::load(settings.ca_file.as_deref());
-            Some(trust.map_err(|error| AuthSetupError::Authorities { reason: error.to_string() })?)
+            Some(trust.map_err(|error| AuthSetupError::CaFile(error.to_string()))?)
         } else {
             None
         };

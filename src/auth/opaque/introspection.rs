@@ -1,5 +1,7 @@
 //! Token introspection (RFC 7662): one request over HTTPS for each token.
 
+use std::path::Path;
+
 use actix_http::StatusCode;
 use actix_http::header::{ACCEPT, AUTHORIZATION};
 use serde::Deserialize;
@@ -12,12 +14,22 @@ use crate::settings::AuthSettings;
 /// The most bytes of an answer. A list of 1000 channels has up to 260 KB.
 const MAX_ANSWER_BYTES: usize = 512 << 10;
 
-/// The server at `auth.introspection_url`.
-pub struct IntrospectionIssuer {
-    /// Has the settings with the current client secret.
-    settings: ReloadableAuthenticator,
-    tls: TlsTrust,
+/// The certificate authorities that HTTPS trusts.
+#[derive(Clone)]
+pub struct Authorities(TlsTrust);
+
+impl Authorities {
+    pub(in crate::auth) fn load(ca_file: Option<&Path>) -> Result<Self, AuthSetupError> {
+        TlsTrust::load(ca_file).map(Self).map_err(|error| AuthSetupError::CaFile(error.to_string()))
+    }
+
+    pub(in crate::auth) fn tls(&self) -> TlsTrust {
+        self.0.clone()
+    }
 }
+
+/// The server at `auth.introspection_url`, with the current client secret and certificate authorities.
+pub struct IntrospectionIssuer(ReloadableAuthenticator);
 
 /// The part of the answer that says whether the token is valid.
 #[derive(Deserialize)]
@@ -26,25 +38,16 @@ struct Activity {
 }
 
 impl IntrospectionIssuer {
-    /// `settings` has the current client secret.
-    ///
-    /// # Errors
-    /// No certificate authority can be used.
-    pub fn new(settings: ReloadableAuthenticator) -> Result<Self, AuthSetupError> {
-        let tls = Self::check(&settings.settings())?;
-        Ok(Self { settings, tls })
-    }
-
-    /// Checks whether [`IntrospectionIssuer::new`] would succeed.
-    pub(in crate::auth) fn check(settings: &AuthSettings) -> Result<TlsTrust, AuthSetupError> {
-        TlsTrust::load(settings.ca_file.as_deref())
-            .map_err(|error| AuthSetupError::Authorities { reason: error.to_string() })
+    /// The server that the settings of `tokens` name.
+    pub fn new(tokens: ReloadableAuthenticator) -> Self {
+        Self(tokens)
     }
 
     async fn introspect(&self, token: &str) -> Result<IssuerAnswer, CallError> {
-        let settings = self.settings.settings();
-        let request = request(&settings, token).map_err(|error| failed(&error))?;
-        let request = request.tls(self.tls.clone());
+        let Some((settings, tls)) = self.0.introspection() else {
+            return Err(CallError::Failed("auth.kind is not introspection".to_owned()));
+        };
+        let request = request(&settings, token).map_err(|error| failed(&error))?.tls(tls);
         let (status, body) = request.send().await.map_err(|error| failed(&error))?;
         match status {
             StatusCode::OK => read(body),

@@ -18,6 +18,6 @@ pub use self::{
     core::OpaqueLimits,
     driver::OpaqueTokens,
     hash::TokenHash,
-    introspection::IntrospectionIssuer,
+    introspection::{Authorities, IntrospectionIssuer},
     issuer::{CallError, IssuerAnswer, TokenIssuer, TokenQuery},
 };

@@ -105,8 +105,8 @@ impl AuthSettings {
             &self.previous_secret_file,
             &self.public_key_file,
             &self.keys_file,
-            &self.introspection_client_secret_file,
             &self.ca_file,
+            &self.introspection_client_secret_file,
         ];
         files.into_iter().filter_map(Option::as_deref)
     }

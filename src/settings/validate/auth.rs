@@ -1,10 +1,11 @@
 //! The rules of `[auth]`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
+
+use actix_http::Uri;
 
 use super::{
-    Check, DAY, HOUR, MINUTE, SECOND, check_duration, check_whole_seconds, ensure, failures,
-    opaque::is_service_url, refuse,
+    Check, DAY, HOUR, MINUTE, SECOND, check_duration, check_whole_seconds, ensure, failures, refuse,
 };
 use crate::settings::{AuthKind, AuthSettings, Secret, Settings, SettingsError};
 
@@ -102,17 +103,17 @@ impl Settings {
     fn validate_previous_secret(&self) -> Check {
         let (auth, key) = (&self.auth, "auth.previous_secret");
         let Some(previous) = &auth.previous_secret else { return Ok(()) };
+        if matches!(auth.kind, AuthKind::Jwt | AuthKind::Signed) && auth.secret.is_none() {
+            return refuse(key, "needs auth.secret, which new tokens are signed with");
+        }
         match auth.kind {
-            AuthKind::Jwt | AuthKind::Signed if auth.secret.is_none() => {
-                refuse(key, "needs auth.secret, which new tokens are signed with")
-            }
             AuthKind::Jwt => check_hs_secret(key, Some(previous)),
             AuthKind::Signed if self.is_production() && previous.expose().len() < MIN_SIGNED_SECRET_BYTES => {
                 refuse(key, "must be at least 16 bytes long in production")
             }
             AuthKind::Signed => Ok(()),
             AuthKind::Insecure | AuthKind::Redis | AuthKind::Introspection => {
-                refuse(key, "can be set only if auth.kind is jwt or signed")
+                refuse(key, "has an effect only if auth.kind is jwt or signed")
             }
         }
     }
@@ -155,12 +156,28 @@ fn check_jwks_url(auth: &AuthSettings) -> Check {
     if auth.kind != AuthKind::Jwt {
         return refuse("auth.jwks_url", "can be set only if auth.kind is jwt");
     }
-    // Anyone who can change the response can be any user.
-    ensure(
-        is_service_url(url),
-        "auth.jwks_url",
-        "must be an https:// URL without credentials, or an http:// URL of a loopback address",
-    )
+    check_service_url("auth.jwks_url", url)
+}
+
+/// Checks the URL of a service that decides who is who: anyone who can change its responses can be any user.
+pub(super) fn check_service_url(key: &'static str, url: &str) -> Check {
+    if url.contains('@') {
+        return refuse(key, "must not contain a user name, a password or @");
+    }
+    let parsed = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    let Some(uri) = parsed else {
+        return refuse(key, "must be a URL such as https://login.example.com/path");
+    };
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if uri.host().is_some_and(is_loopback) => Ok(()),
+        _ => refuse(key, "must begin with https://; http:// is allowed only for a loopback address"),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Algorithms that use the same kind of key. ES256 and ES384 differ, because their keys are on different curves.

@@ -23,8 +23,8 @@ impl Settings {
         let in_url = password_of(&broker.url).map(|password| Secret::from(password.to_owned()));
         failures([
             check("auth.secret", self.auth.secret.as_ref()),
-            check("auth.previous_secret", self.auth.previous_secret.as_ref()),
             check("auth.introspection_client_secret", self.auth.introspection_client_secret.as_ref()),
+            check("auth.previous_secret", self.auth.previous_secret.as_ref()),
             check("admin.api_key", self.admin.api_key.as_ref()),
             check("broker.password", broker.password.as_ref()),
             check("broker.password_file", from_file(&broker.password_file).as_ref()),

@@ -1,0 +1,47 @@
+//! Labels about the keys of tokens, and about lookups of opaque tokens.
+
+use super::Label;
+
+labels! {
+    /// The result of loading the keys of tokens.
+    KeyLoadResult {
+        /// The files were read.
+        Read = "read",
+        /// The files have a mistake; the old keys stay in force.
+        ReadFailed = "read_failed",
+        /// The key set was fetched.
+        Fetched = "fetched",
+        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
+        FetchFailed = "fetch_failed",
+    }
+}
+
+labels! {
+    /// What became of looking up an opaque token.
+    TokenLookupResult {
+        /// The answer was cached.
+        Cached = "cached",
+        /// The issuer was being asked about the same token.
+        Shared = "shared",
+        /// The issuer is asked.
+        Asked = "asked",
+        /// The issuer failed and is left alone for a while.
+        BackingOff = "backing_off",
+        /// Too many tokens waited for a call.
+        Overloaded = "overloaded",
+        /// The text is too long for a token.
+        TooLong = "too_long",
+    }
+}
+
+labels! {
+    /// The result of a call to the issuer of opaque tokens.
+    TokenCallResult {
+        /// The issuer answered.
+        Answered = "answered",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It cannot be reached, or it answered with something else.
+        Failed = "failed",
+    }
+}
