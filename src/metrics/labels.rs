@@ -76,7 +76,7 @@ macro_rules! labels {
         }
 
         impl $name {
-            const ALL: &[Self] = &[$(Self::$value,)+];
+            pub(super) const ALL: &[Self] = &[$(Self::$value,)+];
         }
 
         impl Label for $name {
@@ -88,6 +88,10 @@ macro_rules! labels {
         }
     };
 }
+
+mod opaque;
+
+pub use self::opaque::{TokenCallResult, TokenLookupResult};
 
 labels! {
     /// The result of checking a token.
@@ -134,36 +138,6 @@ labels! {
         TooManyIdentifies = "too_many_identifies",
         /// Too many tokens of this address failed; this one was not checked.
         TooManyFailures = "too_many_failures",
-    }
-}
-
-labels! {
-    /// What became of looking up an opaque token.
-    TokenLookupResult {
-        /// The answer was cached.
-        Cached = "cached",
-        /// The issuer was being asked about the same token.
-        Shared = "shared",
-        /// The issuer is asked.
-        Asked = "asked",
-        /// The issuer failed and is left alone for a while.
-        BackingOff = "backing_off",
-        /// Too many tokens waited for a call.
-        Overloaded = "overloaded",
-        /// The text is too long for a token.
-        TooLong = "too_long",
-    }
-}
-
-labels! {
-    /// The result of a call to the issuer of opaque tokens.
-    TokenCallResult {
-        /// The issuer answered.
-        Answered = "answered",
-        /// It did not answer in time.
-        Timeout = "timeout",
-        /// It cannot be reached, or it answered with something else.
-        Failed = "failed",
     }
 }
 
