@@ -47,7 +47,7 @@ pub enum Authenticator {
     /// The token is the user id.
     Insecure,
     /// The tokens of the login service.
-    Signed(signed::TimestampSigner),
+    Signed(Box<signed::TimestampSigner>),
     /// JSON Web Tokens.
     Jwt(Box<jwt::JwtVerifier>),
     /// Opaque tokens in Redis: [`opaque::OpaqueTokens`] verifies them.
@@ -69,7 +69,7 @@ impl Authenticator {
     fn with_remote_keys(settings: &AuthSettings, remote: Option<RemoteKeys>) -> Result<Self, AuthSetupError> {
         Ok(match settings.kind {
             AuthKind::Insecure => Self::Insecure,
-            AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
+            AuthKind::Signed => Self::Signed(Box::new(signed::TimestampSigner::new(settings)?)),
             AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings, remote)?)),
             AuthKind::Redis => Self::Redis,
             AuthKind::Introspection => {
