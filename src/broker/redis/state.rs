@@ -21,7 +21,7 @@ use super::refused::RefusedChannels;
 use super::rejected::Rejected;
 use super::signals::SignalQueue;
 use super::thread_check::ThreadCheck;
-use super::tokens::TokenConnection;
+use super::token_connection::TokenConnection;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
