@@ -124,6 +124,7 @@ impl Gateway {
             move || Sessions {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
+                    max_history_bytes: hub_limits.rules.recovery.bytes,
                     tokens: tokens.clone(),
                     hub: hubs.start_here(&broker, hub_limits.clone(), &metrics),
                     broker: broker.clone(),

@@ -24,8 +24,8 @@ mod per_thread;
 mod process;
 
 pub use self::labels::{
-    AdminRequest, Code, ControlResult, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason,
-    RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
+    AdminRequest, Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyRefusal, Kind, Label,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
@@ -98,6 +98,8 @@ pub struct Counters {
     pub gaps: Family<Reason<GapReason>, Counter>,
     /// Attempts of clients to resume from a position, by outcome.
     pub recoveries: Family<ResultLabel<RecoveryResult>, Counter>,
+    /// Reads of histories that were answered, besides repairs and recoveries, by kind.
+    pub history_reads: Family<Kind<HistoryReadKind>, Counter>,
     /// Requests that the admin API refused before reading them.
     pub admin_refused: Family<Reason<KeyRefusal>, Counter>,
     /// Publications accepted from the admin API.

@@ -14,16 +14,19 @@
 //! - `presence`: the reports of users, channels and rooms, and the events of rooms.
 //! - `page_size`: how many entries of a history to read at once.
 //! - `recovery`: collects the messages that one client missed.
+//! - `collection`: collects the messages of any read of a history. `newest`: of a page, or the last ones.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been
 //!   followed, and which histories to read.
 //! - [`memory`]: the broker inside one process.
 //! - [`redis`]: the broker over Redis.
 
+mod collection;
 mod control;
 mod history;
 mod inbox;
 pub(crate) mod link;
 pub mod memory;
+pub(crate) mod newest;
 mod page_size;
 mod presence;
 mod recovery;
@@ -54,8 +57,9 @@ pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use revocations::{MAX_REVOCATIONS, Revocations};
 pub use types::{
-    BrokerCallId, BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull,
-    PublishError, PublishOutcome, PublishRequest, Published, ReadId, Retry, SubscribeAck,
+    BrokerCallId, BrokerSetupError, Cut, Health, HistoryPageRequest, HistoryRange, HistoryReadError,
+    HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PageRange, PublishError, PublishOutcome,
+    PublishRequest, Published, ReadId, Retry, SubscribeAck,
 };
 
 /// A handle to the broker; clones share it. The broker stops when the last handle is dropped.
@@ -239,7 +243,19 @@ impl Broker {
         }
     }
 
-    /// Reads the messages that one subscription missed. Answered once by [`HubEvent::HistoryRead`], without a timeout.
+    /// Reads a page of a channel's history. The messages are in the order of the history, also if the page is read from
+    /// its end.
+    ///
+    /// # Errors
+    /// Redis did not answer within `broker.response_timeout`, or the history cannot be read.
+    pub async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
+        match self {
+            Self::Memory(broker) => broker.history(request),
+            Self::Redis(broker) => broker.history(request).await,
+        }
+    }
+
+    /// Reads messages for one subscription. Answered once by [`HubEvent::HistoryRead`], without a timeout.
     pub fn read(&self, hub: HubId, request: HistoryRequest) {
         match self {
             Self::Memory(broker) => broker.read(hub, request),

@@ -40,21 +40,54 @@ impl FrameSizes {
         if self.longest > limits.bytes / 2 { self.all - self.longest } else { self.all }
     }
 
-    fn add(&mut self, bytes: usize) {
-        *self = self.plus(Self { all: bytes, longest: bytes });
+    /// The approximate size of the frame of one message.
+    pub fn of(publication: &Publication) -> Self {
+        let bytes = publication.message().get().len() + FRAME_BYTES;
+        Self { all: bytes, longest: bytes }
     }
 }
 
 /// Bytes of a frame besides its message: field names, the position, and a channel name of usual length.
 const FRAME_BYTES: usize = 128;
 
-/// Everything between a client's position and the cut of its subscription.
+/// The messages of one read of a history.
 #[derive(Debug, Clone)]
 pub struct Recovered {
+    /// The position before the first message. Without a message: the client's position, or the cut of its subscription.
+    pub position: Position,
     /// The messages, in order.
     pub publications: Arc<[Arc<Publication>]>,
     /// The sizes of the frames of `publications`.
     pub sizes: FrameSizes,
+    /// Whether a page is followed by another one. `false` for the reads of subscriptions.
+    pub has_more: bool,
+}
+
+impl Recovered {
+    /// No message. `position`: where the client begins.
+    pub fn nothing(position: Position) -> Self {
+        Self { position, publications: Arc::new([]), sizes: FrameSizes::default(), has_more: false }
+    }
+
+    /// The newest of these messages whose sizes together are accepted by `fits`.
+    #[must_use]
+    pub fn newest(self, fits: impl Fn(FrameSizes) -> bool) -> Self {
+        if fits(self.sizes) {
+            return self;
+        }
+        let mut sizes = FrameSizes::default();
+        let mut first = self.publications.len();
+        for publication in self.publications.iter().rev() {
+            let with_one_more = sizes.plus(FrameSizes::of(publication));
+            if !fits(with_one_more) {
+                break;
+            }
+            (sizes, first) = (with_one_more, first - 1);
+        }
+        let (dropped, kept) = self.publications.split_at(first);
+        let position = dropped.last().and_then(|publication| publication.position()).unwrap_or(self.position);
+        Self { position, publications: kept.into(), sizes, has_more: self.has_more }
+    }
 }
 
 /// Why a client does not continue from its position.
@@ -84,6 +117,7 @@ impl From<NotRecovered> for RecoveryResult {
 /// Collects the pages of one recovery.
 #[derive(Debug)]
 pub(super) struct Recovery {
+    since: Position,
     cut: Position,
     limits: RecoveryLimits,
     position: Position,
@@ -99,6 +133,7 @@ impl Recovery {
     /// [`NotRecovered::TooMuch`], if the positions alone show that too much is missing.
     pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {
         let recovery = Self {
+            since,
             cut,
             limits,
             position: since,
@@ -154,7 +189,7 @@ impl Recovery {
         for entry in page.entries_until(self.cut) {
             self.position = entry.position;
             if let Some(publication) = &entry.publication {
-                self.sizes.add(publication.message().get().len() + FRAME_BYTES);
+                self.sizes = self.sizes.plus(FrameSizes::of(publication));
                 self.publications.push(Arc::clone(publication));
             }
         }
@@ -167,7 +202,8 @@ impl Recovery {
     }
 
     pub(super) fn finish(self) -> Recovered {
-        Recovered { publications: self.publications.into(), sizes: self.sizes }
+        let publications = self.publications.into();
+        Recovered { position: self.since, publications, sizes: self.sizes, has_more: false }
     }
 }
 

@@ -113,8 +113,7 @@ pub type BrokerCallId = u64;
 /// Identifies one read of a history; each hub numbers its own reads.
 pub type ReadId = u64;
 
-/// A read for one subscription: the messages after `since` up to `cut`, which are immutable. It has no timeout, but can
-/// be cancelled.
+/// A read of a history. It has no timeout, but can be cancelled.
 #[derive(Debug, Clone)]
 pub struct HistoryRequest {
     /// Returned with the answer.
@@ -123,12 +122,73 @@ pub struct HistoryRequest {
     pub user: ChannelName,
     /// The channel to read.
     pub channel: ChannelName,
-    /// The last position that the client has.
-    pub since: Position,
-    /// The position at which the subscription begins.
-    pub cut: Position,
+    /// The messages to read.
+    pub range: HistoryRange,
     /// How much the client may receive.
     pub limits: RecoveryLimits,
+}
+
+/// The messages that a read of a history returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HistoryRange {
+    /// All messages that one subscription missed. They are immutable.
+    Since {
+        /// The last position that the client has.
+        since: Position,
+        /// The position at which the subscription begins.
+        cut: Position,
+    },
+    /// The newest messages before a subscription begins, at most `limits.messages`. They are immutable.
+    Last {
+        /// The position at which the subscription begins.
+        cut: Position,
+    },
+    /// One page: at most `limits.messages`, and as many as fit into `limits.bytes`, at least one.
+    Page(PageRange),
+}
+
+impl HistoryRange {
+    /// Whether two reads of this range return the same messages at any time.
+    pub(super) const fn is_immutable(self) -> bool {
+        !matches!(self, Self::Page(_))
+    }
+}
+
+/// The messages from which a page is taken. A position need not be one of a stored message: positions are ordered, so a
+/// position from before the history's current beginning or from beyond its end is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PageRange {
+    /// The oldest messages after a position; `None`: from the beginning.
+    After(Option<Position>),
+    /// The newest messages before a position; `None`: up to the end.
+    Before(Option<Position>),
+}
+
+/// A request for one page of a channel's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryPageRequest {
+    /// The channel to read.
+    pub channel: ChannelName,
+    /// The messages from which the page is taken.
+    pub range: PageRange,
+    /// The most messages of the page.
+    pub limit: usize,
+    /// The most bytes of the page. A page has at least one message if there is one.
+    pub max_bytes: usize,
+}
+
+/// Why a page of a history was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryReadError {
+    /// The link to Redis is down, or the broker has stopped.
+    #[error("the broker cannot be reached")]
+    Unavailable,
+    /// Redis did not answer in time.
+    #[error("the broker did not answer in time")]
+    Timeout,
+    /// The history's data cannot be read: the key has another type, or a permission is missing.
+    #[error("the history cannot be read")]
+    Unreadable,
 }
 
 /// The inbox is full: the event is dropped and counted. A gap replaces a publication, and nothing replaces a signal.

@@ -5,7 +5,7 @@ use actix_web::http::header::WWW_AUTHENTICATE;
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde_json::json;
 
-use crate::broker::{ControlError, InboxError, PresenceError, PublishError};
+use crate::broker::{ControlError, HistoryReadError, InboxError, PresenceError, PublishError};
 
 /// Why a request to the admin API failed. The text is `detail` in the response.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,8 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Presence(#[from] PresenceError),
     #[error(transparent)]
+    History(#[from] HistoryReadError),
+    #[error(transparent)]
     Inbox(#[from] InboxError),
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -77,16 +79,19 @@ impl ApiError {
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
             Self::Presence(PresenceError::Unavailable) => "broker_unavailable",
             Self::Inbox(InboxError::Unavailable) => "broker_unavailable",
+            Self::History(HistoryReadError::Unavailable) => "broker_unavailable",
             Self::Control(ControlError::Unavailable) => "broker_unavailable",
             Self::Publish(
                 PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
             ) => "broker_timeout",
             Self::Presence(PresenceError::Timeout) => "broker_timeout",
             Self::Inbox(InboxError::Timeout) => "broker_timeout",
+            Self::History(HistoryReadError::Timeout) => "broker_timeout",
             Self::Control(ControlError::Timeout) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Presence(PresenceError::Refused(_)) => "broker_refused",
             Self::Inbox(InboxError::Refused(_)) => "broker_refused",
+            Self::History(HistoryReadError::Unreadable) => "broker_refused",
             Self::Presence(PresenceError::Disabled | PresenceError::NamespaceOff(_)) => "presence_disabled",
             Self::Control(ControlError::Refused(_)) => "broker_refused",
             Self::Control(ControlError::BadCommand(_)) => "bad_command",
@@ -134,16 +139,19 @@ impl ResponseError for ApiError {
             )
             | Self::Presence(PresenceError::Unavailable)
             | Self::Inbox(InboxError::Unavailable)
+            | Self::History(HistoryReadError::Unavailable)
             | Self::Control(ControlError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Publish(
                 PublishError::Timeout | PublishError::Interrupted | PublishError::InvalidAnswer(_),
             )
             | Self::Presence(PresenceError::Timeout)
             | Self::Inbox(InboxError::Timeout)
+            | Self::History(HistoryReadError::Timeout)
             | Self::Control(ControlError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Publish(PublishError::Refused(_))
             | Self::Presence(PresenceError::Refused(_))
             | Self::Inbox(InboxError::Refused(_))
+            | Self::History(HistoryReadError::Unreadable)
             | Self::Control(ControlError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }
     }

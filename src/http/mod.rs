@@ -4,6 +4,7 @@
 //! - `publish`: publishing, for backends without Redis access
 //! - `presence`: which users are online
 //! - `channels`: which channels are in use, and which users are in a room
+//! - `history`: pages of the history of a channel
 //! - `control`: commands to every replica
 //! - `sessions`: short forms of commands
 //! - `session_page`: pages of sessions
@@ -24,6 +25,7 @@ mod channels;
 mod console;
 mod control;
 mod health;
+mod history;
 mod inbox;
 mod openapi;
 mod presence;
@@ -131,6 +133,7 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(resource("/v1/channels", web::get().to(channels::list)))
             .service(resource("/v1/channels/{channel}", web::get().to(channels::channel)))
             .service(resource("/v1/channels/{channel}/members", web::get().to(channels::members)))
+            .service(resource("/v1/channels/{channel}/history", web::get().to(history::history)))
             .service(resource("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
             .service(resource("/v1/token", web::post().to(token::mint)))
             .service(resource("/", web::get().to(console::redirect)))

@@ -7,6 +7,7 @@
 //! - `rooms`: the channels of namespaces with presence or occupancy.
 //! - `signals`: signals from sessions to the broker, and from the broker to sessions.
 //! - `requests`: the requests of sessions that are not complete.
+//! - `budget`: the limit of the messages from histories that one request receives.
 //! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use protocol::publication::Publication;
 use protocol::signal::Signal;
 use protocol::{SessionId, Variant, Version};
 
+mod budget;
 mod presence;
 mod requests;
 mod rooms;
@@ -302,7 +304,7 @@ impl<S: FrameSink> HubCore<S> {
         actions: &mut Vec<HubAction>,
     ) {
         if let Some(pending) = pending {
-            if let Some((read, ..)) = pending.active_read() {
+            if let Some(read) = pending.active_read() {
                 self.reads.remove(&read);
                 actions.push(HubAction::CancelRead(read));
             }

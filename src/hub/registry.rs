@@ -8,6 +8,7 @@
 //! - `pending`: a subscription that is not live yet.
 //! - `queries`: queries about sessions.
 //! - `rooms`: the receivers of the number of subscribers.
+//! - `wanted_history`: what a subscription wants from the history of its channel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -18,10 +19,10 @@ use slab::Slab;
 pub use self::deliver::{FanoutOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
+pub use self::wanted_history::WantedHistory;
 use super::frame_group::FrameGroup;
 use crate::broker::BrokerCallId;
 use protocol::channel::ChannelName;
-use protocol::conversation::ResumePoint;
 use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
 use protocol::{Variant, Version};
@@ -31,6 +32,7 @@ mod gaps;
 mod pending;
 mod queries;
 mod rooms;
+mod wanted_history;
 
 /// Sends frames to one session.
 pub trait FrameSink: Clone {
@@ -147,13 +149,12 @@ impl<S: FrameSink> Registry<S> {
         SessionKey::of(self.sessions.insert(SessionEntry { sink, variant: variant.into(), subscriptions }))
     }
 
-    /// Adds a pending subscription that continues from `since`. Returns `false` if the session is already subscribed or
-    /// unknown.
+    /// Adds a pending subscription. Returns `false` if the session is already subscribed or unknown.
     pub fn subscribe(
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        since: Option<ResumePoint>,
+        wanted: impl Into<WantedHistory>,
         request: HubRequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };
@@ -170,7 +171,7 @@ impl<S: FrameSink> Registry<S> {
             MapEntry::Occupied(occupied) => (occupied.key().clone(), occupied.into_mut()),
         };
         self.arrivals += 1;
-        let pending = PendingSubscription::new(self.arrivals, request, since, entry.position());
+        let pending = PendingSubscription::new(self.arrivals, request, wanted.into(), entry.position());
         found.subscriptions.push(SessionChannel { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             sink: found.sink.clone(),

@@ -29,6 +29,22 @@ pub struct Reason<L>(L);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResultLabel<L>(L);
 
+/// The label `kind`, of metrics that count several kinds of the same work.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kind<L>(L);
+
+impl<L> From<L> for Kind<L> {
+    fn from(kind: L) -> Self {
+        Self(kind)
+    }
+}
+
+impl<L: Label> EncodeLabelSet for Kind<L> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("kind", self.0.label())].encode(encoder)
+    }
+}
+
 impl<L> From<L> for Reason<L> {
     fn from(reason: L) -> Self {
         Self(reason)
@@ -177,6 +193,16 @@ labels! {
         Unreadable = "unreadable",
         /// The client's position cannot be parsed.
         InvalidPosition = "invalid_position",
+    }
+}
+
+labels! {
+    /// Why messages of a history were read, besides repairs and recoveries.
+    HistoryReadKind {
+        /// A client wanted the last messages of a channel.
+        Last = "last",
+        /// A client or an operator wanted a page.
+        Page = "page",
     }
 }
 
@@ -340,7 +366,7 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 22] = [
+const ADMIN_REQUESTS: [(&str, &[u16]); 23] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
@@ -351,6 +377,7 @@ const ADMIN_REQUESTS: [(&str, &[u16]); 22] = [
     ("/v1/channels", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}", &[200, 400, 401, 403, 409, 502, 503, 504]),
     ("/v1/channels/{channel}/members", &[200, 400, 401, 403, 409, 502, 503, 504]),
+    ("/v1/channels/{channel}/history", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
     ("/v1/inbox", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/status", &[200, 401, 403]),
@@ -391,6 +418,7 @@ impl Counters {
         create(&self.gaps, GapReason::ALL);
         create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
         create(&self.recoveries, RecoveryResult::ALL.iter().copied());
+        create(&self.history_reads, HistoryReadKind::ALL.iter().copied());
         create(&self.control_commands, ControlResult::ALL.iter().copied());
         create(&self.sends, SendResult::ALL.iter().copied());
         create(&self.rejected, RecordResult::ALL.iter().copied());

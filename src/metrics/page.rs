@@ -97,6 +97,8 @@ impl Counters {
                 .register_new("signal_deliveries", "Signals for sessions, by whether they were delivered"),
             gaps: all.register_new("gaps", "Gaps announced for channels, by reason"),
             recoveries: all.register_new("recoveries", "Attempts to continue from a position, by outcome"),
+            history_reads: all
+                .register_new("history_reads", "Last messages and pages read from histories, by kind"),
             admin_refused: all.register_new(
                 "admin_refused",
                 "Requests that the admin API refused before reading them, by reason",

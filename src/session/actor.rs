@@ -16,6 +16,7 @@ use super::authenticate::authenticate;
 use super::clock::now;
 use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
+use super::history::read_history;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
 use super::sends::{SendQueue, count, send};
@@ -28,7 +29,7 @@ use crate::socket::outbox_registry::{self, OutboxRegistration};
 use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
-use protocol::history_page::{HistoryError, HistoryQuery};
+use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
 use protocol::{Now, SessionId, Variant, Version};
 
@@ -174,17 +175,17 @@ impl SessionPorts for ActorPorts<'_> {
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
-        let id = message.id.clone();
-        match self.sends.get_or_insert_default().push(message) {
-            Ok(Some(message)) => spawn_send(self.services, self.session, self.permit, message, self.context),
-            Ok(None) => {}
-            Err(error) => return Some(Input::Sent { id, outcome: Err(error) }),
+        if let Some(message) = self.sends.get_or_insert_default().push(message) {
+            spawn_send(self.services, self.session, self.permit, message, self.context);
         }
         None
     }
 
-    fn read_history(&mut self, HistoryQuery { id, channel, .. }: HistoryQuery) -> Option<Input<'static>> {
-        Some(Input::History { id, channel, outcome: Err(HistoryError::Unavailable) })
+    fn read_history(&mut self, query: HistoryQuery) -> Option<Input<'static>> {
+        let Services { broker, max_history_bytes, .. } = self.services;
+        let read = wrap_future::<_, Session>(read_history(broker.clone(), query, *max_history_bytes));
+        self.context.spawn(read.map(|answer, session, context| session.handle_input(answer, context)));
+        None
     }
 }
 

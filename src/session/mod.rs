@@ -7,7 +7,7 @@
 //! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
-//! - `members`: reads the members of channels.
+//! - `members`: reads the members of channels. `history`: reads pages of their histories.
 //! - `sends`: sends messages to the inbox, in their order.
 //! - [`staleness`]: whether revocations may be unknown.
 //! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
@@ -20,6 +20,7 @@ mod authenticate;
 mod clock;
 pub(crate) mod drive;
 pub mod heartbeat;
+mod history;
 pub mod limits;
 mod members;
 pub(crate) mod sends;

@@ -6,15 +6,10 @@ use crate::broker::{Broker, InboxMessage, InboxSendError};
 use crate::metrics::{Metrics, SendResult};
 use protocol::SessionId;
 use protocol::client_message::{ClientMessage, SendError};
-use protocol::conversation::MAX_OPEN_SENDS;
 
 /// The bounds of the wait that a client is told while the inbox is full, in milliseconds.
 const MIN_WAIT_MS: u64 = 1_000;
 const MAX_WAIT_MS: u64 = 5_000;
-
-/// The most messages that a client sends before it reads the refusal of an earlier one: a client may have 16 messages
-/// without an answer.
-const MAX_BEHIND: u8 = MAX_OPEN_SENDS - 1;
 
 /// The messages of a session that wait for an answer. The conversation bounds their number.
 #[derive(Debug, Default)]
@@ -24,17 +19,6 @@ pub(crate) struct SendQueue {
     current: Option<Box<str>>,
     /// How often in a row the inbox was full.
     full_count: u32,
-    repeat: Option<ExpectedRepeat>,
-}
-
-/// The client is to send a message again. Until then, messages that it sent behind it get the same answer: it may not
-/// have read the answer yet.
-#[derive(Debug)]
-struct ExpectedRepeat {
-    id: Box<str>,
-    answer: SendError,
-    /// How many more messages get this answer. A client that gives the message up can therefore go on.
-    left: u8,
 }
 
 /// What follows an answer of the broker.
@@ -48,23 +32,13 @@ pub(crate) struct AfterSend {
 
 impl SendQueue {
     /// Adds a message. Returns it if it is to be sent now.
-    ///
-    /// # Errors
-    /// The client is to send an earlier message again first. The message was not added, and has this answer.
-    pub(crate) fn push(&mut self, message: ClientMessage) -> Result<Option<ClientMessage>, SendError> {
-        if let Some(mut repeat) = self.repeat.take_if(|repeat| repeat.id != message.id) {
-            repeat.left -= 1;
-            let answer = repeat.answer;
-            self.repeat = Some(repeat).filter(|repeat| repeat.left > 0);
-            return Err(answer);
-        }
-        self.repeat = None;
+    pub(crate) fn push(&mut self, message: ClientMessage) -> Option<ClientMessage> {
         if self.current.is_some() {
             self.waiting.push_back(message);
-            return Ok(None);
+            return None;
         }
         self.current = Some(message.id.clone());
-        Ok(Some(message))
+        Some(message)
     }
 
     /// The message that was being sent has this outcome. `random`, from 0 to 1, spreads the clients' next attempts.
@@ -74,10 +48,8 @@ impl SendQueue {
             self.full_count = 0;
         }
         let mut ids: Vec<Box<str>> = self.current.take().into_iter().collect();
-        if let Err(answer @ (SendError::Busy { .. } | SendError::Unavailable)) = outcome {
+        if matches!(outcome, Err(SendError::Busy { .. } | SendError::Unavailable)) {
             // The client sends this message again. A later one that was stored meanwhile would be before it.
-            let id = ids.first().cloned().unwrap_or_default();
-            self.repeat = Some(ExpectedRepeat { id, answer, left: MAX_BEHIND });
             ids.extend(self.waiting.drain(..).map(|message| message.id));
         }
         let next = self.waiting.pop_front();
@@ -136,8 +108,8 @@ mod tests {
     /// A queue with messages a, b and c, of which a is being sent.
     fn queue() -> SendQueue {
         let mut queue = SendQueue::default();
-        assert_eq!(queue.push(message("a")), Ok(Some(message("a"))));
-        assert_eq!([queue.push(message("b")), queue.push(message("c"))], [Ok(None), Ok(None)]);
+        assert_eq!(queue.push(message("a")), Some(message("a")));
+        assert_eq!([queue.push(message("b")), queue.push(message("c"))], [None, None]);
         queue
     }
 
@@ -152,7 +124,7 @@ mod tests {
             let after = queue.finish(Ok(()), 0.0);
             assert_eq!((after.answers, after.next), (vec![(id.into(), Ok(()))], next.map(message)));
         }
-        assert_eq!(queue.push(message("d")), Ok(Some(message("d"))));
+        assert_eq!(queue.push(message("d")), Some(message("d")));
     }
 
     #[test]
@@ -166,10 +138,7 @@ mod tests {
             let after = queue.finish(Err(error), 0.0);
             assert_eq!(ids(&after), ["a", "b", "c"]);
             assert!(after.answers.iter().all(|(_, outcome)| *outcome == Err(answer)));
-            // The client had sent this one before it read the answers.
-            assert_eq!((after.next, queue.push(message("d"))), (None, Err(answer)));
-            assert_eq!(queue.push(message("a")), Ok(Some(message("a"))));
-            assert_eq!(queue.push(message("b")), Ok(None));
+            assert_eq!((after.next, queue.push(message("a"))), (None, Some(message("a"))));
         }
         let mut queue = queue();
         let after = queue.finish(Err(InboxSendError::IdReused), 0.0);
@@ -178,20 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_give_up_a_message() {
-        let mut queue = queue();
-        drop(queue.finish(Err(InboxSendError::Unavailable), 0.0));
-        for _ in 0..MAX_BEHIND {
-            assert_eq!(queue.push(message("d")), Err(SendError::Unavailable));
-        }
-        assert_eq!(queue.push(message("d")), Ok(Some(message("d"))));
-    }
-
-    #[test]
     fn the_wait_grows_while_the_inbox_stays_full() {
         let mut queue = SendQueue::default();
         let mut wait = |outcome, random| {
-            queue.push(message("a")).unwrap();
+            queue.push(message("a"));
             match queue.finish(outcome, random).answers[0].1 {
                 Err(SendError::Busy { after_ms }) => after_ms,
                 _ => 0,

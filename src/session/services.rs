@@ -16,9 +16,11 @@ use protocol::conversation::Rules;
 pub struct Services {
     /// The rules of every conversation, from the settings.
     pub rules: Arc<Rules>,
+    /// The most bytes of a page of a history.
+    pub max_history_bytes: usize,
     /// Verifies tokens.
     pub tokens: ReloadableAuthenticator,
-    /// Reads the members of channels, and knows the revoked tokens.
+    /// Reads the members and histories of channels, and knows the revoked tokens.
     pub broker: Broker,
     /// Decides whether revocations may be unknown.
     pub staleness: Staleness,

@@ -22,6 +22,8 @@ pub(super) struct Checker {
     /// The number of the last plain message of this session.
     last_plain: u64,
     plain_gap_reported: bool,
+    /// How many of the last messages have not come, and the number of publications when they were announced.
+    awaited_last: (u32, u64),
     /// A missing plain message without a gap so far. After a reconnect, the link reports the gap slightly later.
     missing_plain: Option<String>,
 }
@@ -36,20 +38,34 @@ pub(super) struct Expectations {
     pub(super) reports_plain_loss: bool,
     /// Histories are complete and readable, so a client with a position resumes without a gap.
     pub(super) is_complete: bool,
+    /// Every durable message stays stored.
+    pub(super) keeps_histories: bool,
+}
+
+/// The answer to a subscription.
+pub(super) struct Confirmation {
+    pub(super) position: Position,
+    pub(super) recovered: Option<bool>,
+    pub(super) last: Option<u32>,
+    /// The `last` of the request.
+    pub(super) asked: u32,
+    /// The number of publications when the frame was sent.
+    pub(super) published: u64,
 }
 
 pub(super) type CheckResult = Result<(), String>;
 
 impl Checker {
-    /// Handles a confirmed subscription. `published`: the number of publications when the frame was sent.
+    /// Handles a confirmed subscription.
     pub(super) fn on_subscribed(
         &mut self,
         record: &ChannelRecord,
         expectations: Expectations,
-        position: Position,
-        recovered: Option<bool>,
-        published: u64,
+        confirmation: Confirmation,
     ) -> CheckResult {
+        self.check_last(record, expectations, &confirmation)?;
+        let Confirmation { position, recovered, last, published, .. } = confirmation;
+        self.awaited_last = (last.unwrap_or(0), published);
         if recovered.is_some() != self.position.is_some() {
             return Err(format!("asked to resume from {:?}, got recovered {recovered:?}", self.position));
         }
@@ -75,6 +91,42 @@ impl Checker {
         (self.plain_from, self.last_plain, self.plain_gap_reported) = (published, 0, false);
         self.missing_plain = None;
         Ok(())
+    }
+
+    /// Checks how many of the last messages are announced: exactly as many as asked for and stored.
+    fn check_last(
+        &self,
+        record: &ChannelRecord,
+        expectations: Expectations,
+        &Confirmation { position, last, asked, .. }: &Confirmation,
+    ) -> CheckResult {
+        let is_asked = asked > 0 && self.position.is_none();
+        let given = match last {
+            Some(given) if is_asked && given <= asked => given,
+            None if !is_asked => return Ok(()),
+            _ => return Err(format!("asked for the last {asked} from {:?}, got {last:?}", self.position)),
+        };
+        let is_older = |one: &RecordedPublication| one.position.is_some_and(|other| other <= position);
+        let older = record.published.iter().rev().find(|one| is_older(one));
+        match older.filter(|_| given < asked && expectations.keeps_histories) {
+            None => Ok(()),
+            Some(older) => {
+                Err(format!("gives {given} of the last {asked}, though {} is stored", older.number))
+            }
+        }
+    }
+
+    /// The announced messages come before all others, and were published before they were announced.
+    fn on_awaited_last(&mut self, number: u64, position: Option<Position>) -> CheckResult {
+        let (awaited, published) = &mut self.awaited_last;
+        if *awaited == 0 {
+            return Ok(());
+        }
+        *awaited -= 1;
+        match position {
+            Some(_) if number <= *published => Ok(()),
+            _ => Err(format!("{number} comes before the last messages that are announced")),
+        }
     }
 
     /// Handles a recovering channel: no messages may arrive until the next state.
@@ -106,6 +158,7 @@ impl Checker {
 
     pub(super) fn on_left(&mut self) {
         self.is_subscribed = false;
+        self.awaited_last = (0, 0);
     }
 
     pub(super) fn on_message(
@@ -122,6 +175,7 @@ impl Checker {
         if published.position != position {
             return Err(format!("{number} comes with {position:?} and has {:?}", published.position));
         }
+        self.on_awaited_last(number, position)?;
         let Some(position) = position else { return self.on_plain(record, expectations, number) };
         if number <= self.last {
             return Err(format!("{number} ({position}) comes after {}", self.last));
@@ -163,6 +217,9 @@ impl Checker {
 
     /// Checks at the end of the run that the last message was received.
     pub(super) fn on_end(&self, record: &ChannelRecord) -> CheckResult {
+        if self.awaited_last.0 > 0 {
+            return Err(format!("{} of the last messages never came", self.awaited_last.0));
+        }
         if let Some(missing_plain) = &self.missing_plain {
             return Err(missing_plain.clone());
         }

@@ -27,6 +27,8 @@ pub(super) struct SimulatedClient {
     pub(super) is_refused: Vec<bool>,
     pub(super) sends: ClientSends,
     pub(super) session: Option<SimulatedSession>,
+    /// How many of the last messages the client asks for with each subscription; 0: it does not ask.
+    pub(super) last: u32,
 }
 
 /// One socket, with both ends of the session.
@@ -118,6 +120,7 @@ pub(super) struct FrameFields<'a> {
     pub(super) signal: Option<&'a str>,
     pub(super) state: Option<&'a str>,
     pub(super) recovered: Option<bool>,
+    pub(super) last: Option<u32>,
     pub(super) reason: Option<&'a str>,
     pub(super) id: Option<&'a str>,
     #[serde(default)]
@@ -131,6 +134,7 @@ pub(super) struct ReadyChannel<'a> {
     pub(super) position: Option<&'a str>,
     pub(super) state: Option<&'a str>,
     pub(super) recovered: Option<bool>,
+    pub(super) last: Option<u32>,
 }
 
 /// The JSON of a short unmasked text frame.
@@ -139,16 +143,19 @@ pub(super) fn payload(frame: &[u8]) -> &[u8] {
 }
 
 /// The fields of a subscription request.
-fn request(channel: &str, since: Option<Position>) -> String {
+fn request(channel: &str, since: Option<Position>, last: u32) -> String {
     let mut text = format!(r#""channel":"{channel}""#);
     if let Some(since) = since {
         write!(text, r#","since":"{since}""#).unwrap();
+    }
+    if last > 0 {
+        write!(text, r#","last":{last}"#).unwrap();
     }
     text
 }
 
 impl SimulatedClient {
-    pub(super) fn new(channels: usize) -> Self {
+    pub(super) fn new(channels: usize, last: u32) -> Self {
         Self {
             checkers: (0..channels).map(|_| Checker::default()).collect(),
             wants: vec![true; channels],
@@ -156,22 +163,30 @@ impl SimulatedClient {
             is_refused: vec![false; channels],
             sends: ClientSends::default(),
             session: None,
+            last,
         }
+    }
+
+    /// The client is another one, which knows no position and no message.
+    pub(super) fn forget(&mut self) {
+        self.checkers.iter_mut().for_each(|checker| *checker = Checker::default());
     }
 
     pub(super) fn identify(&self, names: &[String]) -> String {
         let channels: Vec<_> = (0..names.len())
             .filter(|channel| self.wants[*channel])
-            .map(|channel| format!("{{{}}}", request(&names[channel], self.checkers[channel].position)))
+            .map(|channel| {
+                format!("{{{}}}", request(&names[channel], self.checkers[channel].position, self.last))
+            })
             .collect();
         format!(r#"{{"op":1,"token":"t","channels":[{}]}}"#, channels.join(","))
     }
 
     pub(super) fn subscribe(&self, channel: usize, name: &str) -> String {
-        format!(r#"{{"op":4,{}}}"#, request(name, self.checkers[channel].position))
+        format!(r#"{{"op":4,{}}}"#, request(name, self.checkers[channel].position, self.last))
     }
 
     pub(super) fn unsubscribe(name: &str) -> String {
-        format!(r#"{{"op":5,{}}}"#, request(name, None))
+        format!(r#"{{"op":5,{}}}"#, request(name, None, 0))
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::plan::PlantedBug;
 use super::redis::Server;
 use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadErrorKind, SubscriptionBatch};
+use crate::broker::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::{Page, Tail};
 
@@ -86,12 +87,20 @@ impl PendingRead {
                 *whole_since_ms = Some(if failure.is_some() { u64::MAX } else { server.whole_since_ms() });
             }
             Self::Page { work, answer } => {
-                let PageWork { reader, channel, since, max_entries } = work;
+                let PageWork { reader, channel, range, max_entries } = work;
                 let page = match reader {
                     PageReader::Repair(_) if planted_bug == PlantedBug::SkippedRepair => {
-                        Page { entries: Vec::new(), tail: *since, whole_since_ms: 0 }
+                        let (EntryRange::After(since) | EntryRange::UpTo(since)) = *range;
+                        Page { entries: Vec::new(), tail: since, whole_since_ms: 0 }
                     }
-                    _ => server.page(channel, *since, *max_entries),
+                    PageReader::Client(_)
+                        if planted_bug == PlantedBug::StaleLast && matches!(range, EntryRange::UpTo(_)) =>
+                    {
+                        let mut page = server.page(channel, *range, *max_entries);
+                        page.entries.pop();
+                        page
+                    }
+                    _ => server.page(channel, *range, *max_entries),
                 };
                 *answer = Some(failure.map_or(Ok(page), Err));
             }

@@ -102,6 +102,18 @@ fn checker_finds_a_forgotten_refusal() {
 }
 
 #[test]
+fn checker_finds_a_signal_that_comes_back() {
+    assert_found(PlantedBug::EchoedSignal, &["a signal of the session itself"]);
+}
+
+#[test]
+fn checker_finds_a_stale_read_of_the_last_messages() {
+    assert_found(PlantedBug::StaleLast, &["is missing before"]);
+    assert_found(PlantedBug::StaleLast, &["of the last"]);
+    assert_found(PlantedBug::AbandonedReads, &["of the last"]);
+}
+
+#[test]
 fn checker_finds_a_stale_position() {
     assert_found(PlantedBug::StalePosition, &["comes after"]);
 }
@@ -214,8 +226,11 @@ fn rules() -> Rules {
         signal_interval: Duration::ZERO,
         max_send_bytes: 32_768,
         namespaces: NamespaceRules::new(
-            ChannelRules::default(),
-            [("room".into(), ChannelRules { is_public: true, send: true, ..ChannelRules::default() })],
+            ChannelRules { max_last: 10, ..ChannelRules::default() },
+            [(
+                "room".into(),
+                ChannelRules { is_public: true, send: true, max_last: 10, ..ChannelRules::default() },
+            )],
         ),
     }
 }

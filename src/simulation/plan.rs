@@ -24,6 +24,8 @@ pub(super) enum PlantedBug {
     UnreportedRecovery,
     /// The link does not learn which channels the server refused.
     ForgottenRefusal,
+    /// The newest of the last messages is not read.
+    StaleLast,
     /// A client resumes from an older position than the last one it received.
     StalePosition,
     /// A hub does not report that the last session of a user has left.
@@ -32,6 +34,8 @@ pub(super) enum PlantedBug {
     ForgottenVacancy,
     /// A hub does not report that the last session of a user has left a channel.
     ForgottenMember,
+    /// Signals lose the id of their session on the way.
+    EchoedSignal,
     /// `gateway_send` does not check whether it has stored the message before.
     ForgottenReceipt,
     /// A session acknowledges a message although Redis did not answer.
@@ -84,6 +88,10 @@ pub(super) struct SimulationPlan {
     pub(super) clients: usize,
     pub(super) kinds: [ChannelKind; 4],
     pub(super) disturbances: usize,
+    /// How many of the last messages clients ask for; 0: they do not ask.
+    pub(super) last: u32,
+    /// The percentage of disconnected clients that are replaced by new ones.
+    pub(super) replaced_percent: u64,
     /// The average number of steps between two disturbances.
     pub(super) pace: u64,
     pub(super) faults: Vec<Fault>,
@@ -110,6 +118,8 @@ pub(super) struct SimulationPlan {
 }
 
 const NO_EXPIRY_MS: u64 = 1 << 40;
+/// More messages than any run publishes.
+const HISTORY_SIZE: usize = 1_000;
 
 impl SimulationPlan {
     pub(super) fn draw(rng: &mut SimulationRng, planted_bug: PlantedBug) -> Self {
@@ -132,9 +142,11 @@ impl SimulationPlan {
             clients: rng.between(1, 3) as usize,
             kinds,
             disturbances: rng.between(10, 60) as usize,
+            last: rng.pick(&[0, 0, 1, 3, 10]),
+            replaced_percent: rng.pick(&[0, 20, 50]),
             pace: rng.pick(&[1, 2, 4, 8]),
             faults: vec![Fault::LinkCut, Fault::ReplicaRestart, Fault::ReadsCut, Fault::TimePasses],
-            history_size: 1_000,
+            history_size: HISTORY_SIZE,
             ttl_ms: NO_EXPIRY_MS,
             payload_bytes: rng.pick(&[1 << 20, 1 << 19, 1 << 18, 100]),
             ring_bytes: rng.pick(&[0, 400, 1_500, usize::MAX >> 1]),
@@ -194,6 +206,17 @@ impl SimulationPlan {
         if rng.percent(15) {
             self.refused_percent = rng.between(1, 20);
         }
+    }
+
+    /// Whether every durable message stays stored and readable.
+    pub(super) fn keeps_histories(&self) -> bool {
+        let losses =
+            [Fault::RestartWithLostEnd, Fault::RestartEmpty, Fault::Flush, Fault::Delete, Fault::ClockBack];
+        let loses = losses.into_iter().any(|fault| self.may(fault));
+        !loses
+            && self.history_size == HISTORY_SIZE
+            && self.ttl_ms == NO_EXPIRY_MS
+            && self.refused_percent == 0
     }
 
     pub(super) fn may(&self, fault: Fault) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::sends::SimulatedInbox;
-
+use crate::broker::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
 use protocol::position::Position;
@@ -114,18 +114,28 @@ impl Server {
     }
 
     /// The page that `history::page` reads.
-    pub(super) fn page(&mut self, channel: &ChannelName, since: Position, max: usize) -> Page {
+    pub(super) fn page(&mut self, channel: &ChannelName, range: EntryRange, max: usize) -> Page {
         let tail = match self.tail(channel) {
             Tail::At(tail) => tail,
             Tail::Nothing => Position::before(self.clock_ms),
         };
         let stored = self.data.streams.get(channel).into_iter().flat_map(|stream| &stream.entries);
-        let entries = stored.filter(|stored| stored.position > since).take(max).map(|stored| Entry {
-            position: stored.position,
-            after: stored.after,
-            publication: Some(Arc::clone(&stored.publication)),
-        });
-        Page { entries: entries.collect(), tail, whole_since_ms: self.whole_since_ms() }
+        let mut entries: Vec<_> = stored
+            .filter(|stored| match range {
+                EntryRange::After(since) => stored.position > since,
+                EntryRange::UpTo(last) => stored.position <= last,
+            })
+            .map(|stored| Entry {
+                position: stored.position,
+                after: stored.after,
+                publication: Some(Arc::clone(&stored.publication)),
+            })
+            .collect();
+        match range {
+            EntryRange::After(_) => entries.truncate(max),
+            EntryRange::UpTo(_) => drop(entries.drain(..entries.len().saturating_sub(max))),
+        }
+        Page { entries, tail, whole_since_ms: self.whole_since_ms() }
     }
 
     /// The time since which no history can have been created and lost undetected.

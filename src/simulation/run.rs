@@ -112,6 +112,7 @@ impl SimulationRun {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             reports_plain_loss: !plan.may(Fault::MessageLost),
             is_complete: plan.is_calm,
+            keeps_histories: plan.keeps_histories(),
         };
         let record = |(name, kind): (&str, ChannelKind)| ChannelRecord {
             name: ChannelName::parse(name).unwrap(),
@@ -129,7 +130,7 @@ impl SimulationRun {
             saved: 0,
             records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
             replicas: Vec::new(),
-            clients: (0..plan.clients).map(|_| SimulatedClient::new(NAMES.len())).collect(),
+            clients: (0..plan.clients).map(|_| SimulatedClient::new(NAMES.len(), plan.last)).collect(),
             sessions: 0,
             late_calls: Vec::new(),
             processed: Vec::new(),

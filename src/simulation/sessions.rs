@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::checker::CheckResult;
+use super::checker::{CheckResult, Confirmation};
 use super::client::{self, FrameFields, SimulatedClient, SimulatedSession, Socket};
 use super::hub::SimulatedHub;
 use super::plan::PlantedBug;
@@ -59,10 +59,8 @@ impl SessionPorts for SimulatedPorts<'_> {
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
-        let id = message.id.clone();
-        match self.sends.queue.push(message) {
-            Ok(message) => self.sends.call = message.as_ref().map(SendCall::new).or(self.sends.call.take()),
-            Err(error) => return Some(Input::Sent { id, outcome: Err(error) }),
+        if let Some(message) = self.sends.queue.push(message) {
+            self.sends.call = Some(SendCall::new(&message));
         }
         None
     }
@@ -120,6 +118,10 @@ impl SimulationRun {
         self.clients[client].checkers.iter_mut().for_each(|checker| checker.on_left());
         self.clients[client].is_leaving.fill(false);
         self.clients[client].is_refused.fill(false);
+        if self.rng.percent(self.plan.replaced_percent) {
+            trace!(self, "client {client} is replaced");
+            self.clients[client].forget();
+        }
     }
 
     /// Unsubscribes a client from a channel, or subscribes it again.
@@ -156,7 +158,11 @@ impl SimulationRun {
     /// The server publishes the signals of a replica.
     pub(super) fn publish_signals(&mut self, replica: usize) {
         for signal in self.replicas[replica].take_signals() {
-            let payload = SignalPayload::encode(&signal).into();
+            let mut payload = SignalPayload::encode(&signal);
+            if self.plan.planted_bug == PlantedBug::EchoedSignal {
+                payload = payload.replacen(&signal.session().to_string(), &SessionId(0).to_string(), 1);
+            }
+            let payload = payload.into();
             self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
         }
     }
@@ -181,8 +187,13 @@ impl SimulationRun {
         let Some(session) = &mut self.clients[client].session else { return };
         let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.rng.percent(50));
         if is_text {
-            let text = session.inbound.pop_front();
-            text.into_iter().for_each(|text| self.drive(client, Input::Text(&text)));
+            // Messages that a client sends together arrive together.
+            let is_more = |text: &mut String| text.starts_with(r#"{"op":16"#);
+            let mut texts: Vec<String> = session.inbound.pop_front().into_iter().collect();
+            if texts.iter_mut().any(is_more) {
+                texts.extend(std::iter::from_fn(|| session.inbound.pop_front_if(is_more)));
+            }
+            texts.iter().for_each(|text| self.drive(client, Input::Text(text)));
         } else {
             let event = session.mailbox.pop_front();
             event.into_iter().for_each(|event| self.drive(client, event.into()));
@@ -270,7 +281,7 @@ impl SimulationRun {
 
     fn check(&mut self, client: usize, frame: &FrameFields<'_>, published: u64) -> CheckResult {
         let (expectations, records) = (self.expectations, &self.records);
-        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, .. } =
+        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, last, .. } =
             &mut self.clients[client];
         if session.is_none() {
             return Ok(());
@@ -287,9 +298,13 @@ impl SimulationRun {
                             checkers[at].on_subscribed(
                                 &records[at],
                                 expectations,
-                                position,
-                                listed.recovered,
-                                published,
+                                Confirmation {
+                                    position,
+                                    recovered: listed.recovered,
+                                    last: listed.last,
+                                    asked: *last,
+                                    published,
+                                },
                             )?;
                         }
                         _ => return Err("a channel of Ready has no position".to_owned()),
@@ -319,9 +334,13 @@ impl SimulationRun {
                         checkers[at].on_subscribed(
                             &records[at],
                             expectations,
-                            position,
-                            frame.recovered,
-                            published,
+                            Confirmation {
+                                position,
+                                recovered: frame.recovered,
+                                last: frame.last,
+                                asked: *last,
+                                published,
+                            },
                         )
                     }
                     (Some("unsubscribed"), _) => {

@@ -20,9 +20,7 @@ pub(crate) use self::core::LinkLimits;
 pub(crate) use self::core::{HistoryWork, LinkCore, PresenceQuery, ReadErrorKind, SubscriptionBatch};
 pub(crate) use self::follower::TailRead;
 pub(crate) use self::hubs::{HubSet, Inboxes};
-#[cfg(test)]
-pub(crate) use self::reads::PageReader;
-pub(crate) use self::reads::PageWork;
+pub(crate) use self::reads::{PageReader, PageWork};
 pub(super) use self::shared::SharedLink;
 
 use crate::metrics::Metrics;

@@ -1,19 +1,19 @@
 //! Schedules reads of histories for clients: deduplicated, fair among users, bounded in bytes. Plain data.
 //!
 //! The history up to a subscription's cut is immutable, so a failed read can be repeated on any connection, and equal
-//! reads are made once.
+//! reads are made once. Pages end at any message, so each page has a read of its own.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use slab::Slab;
 
 use super::Hashing;
-use crate::broker::recovery::{NotRecovered, Recovered, Recovery};
-use crate::broker::{HistoryRequest, HubId, ReadId};
+use crate::broker::collection::Collection;
+use crate::broker::newest::EntryRange;
+use crate::broker::recovery::{NotRecovered, Recovered};
+use crate::broker::{HistoryRange, HistoryRequest, HubId, ReadId};
 use protocol::channel::ChannelName;
 use protocol::history::Page;
-use protocol::position::Position;
 
 /// The most bytes of all pages in flight, if every message has the maximum length. It bounds Redis' output buffers and
 /// the gateway's memory when many clients reconnect at once.
@@ -44,19 +44,21 @@ pub(crate) struct ClientReads {
     max_payload_bytes: usize,
 }
 
-/// The channel, the position to continue from, and the cut of a job.
-type Key = (ChannelName, Position, Position);
+/// What an immutable read returns: the channel, the messages, and how many.
+type Key = (ChannelName, HistoryRange, usize);
 /// A read that waits for a job.
 type WaitingRead = (HubId, ReadId);
 
 #[derive(Debug)]
 struct Job {
-    key: Key,
+    channel: ChannelName,
+    /// `None`: no other read returns the same messages.
+    key: Option<Key>,
     user: ChannelName,
     /// The reads that wait for this job; empty once all are cancelled. A job without readers is removed, but not before
     /// its page in flight returns.
     readers: Vec<WaitingRead>,
-    recovery: Recovery,
+    collection: Collection,
     /// The most bytes that the job may collect; 0 until it begins.
     begun_bytes: usize,
     /// The bytes reserved for the page in flight.
@@ -68,7 +70,7 @@ struct Job {
 pub(crate) struct PageWork {
     pub(crate) reader: PageReader,
     pub(crate) channel: ChannelName,
-    pub(crate) since: Position,
+    pub(crate) range: EntryRange,
     pub(crate) max_entries: usize,
 }
 
@@ -105,32 +107,44 @@ impl ClientReads {
 
     /// Adds a read. Returns its outcome if no page needs to be read.
     pub(crate) fn add(&mut self, hub: HubId, request: HistoryRequest) -> Option<ReadDone> {
-        let HistoryRequest { read, user, channel, since, cut, limits } = request;
-        let reader = (hub, read);
-        let index = match self.by_key.entry((channel, since, cut)) {
-            Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(vacant) => {
-                let recovery = match Recovery::new(since, cut, limits) {
-                    Ok(recovery) => recovery,
-                    Err(reason) => return Some(ReadDone { readers: vec![reader], outcome: Err(reason) }),
-                };
-                let (key, readers) = (vacant.key().clone(), Vec::new());
-                let user_of_job = user.clone();
-                let job =
-                    Job { key, user: user_of_job, readers, recovery, begun_bytes: 0, reserved_bytes: 0 };
-                let index = *vacant.insert(self.jobs.insert(job));
-                let queue = self.queues.entry(user.clone()).or_insert_with(|| {
-                    // A user with a queue already has a turn, also if all its reads were cancelled.
-                    self.turns.push_back(user);
-                    VecDeque::new()
-                });
-                queue.push_back(index);
-                index
-            }
+        let reader = (hub, request.read);
+        let key = request
+            .range
+            .is_immutable()
+            .then(|| (request.channel.clone(), request.range, request.limits.messages));
+        let known = key.as_ref().and_then(|key| self.by_key.get(key)).copied();
+        let index = match known.map_or_else(|| self.add_job(request, key), Ok) {
+            Ok(index) => index,
+            Err(reason) => return Some(ReadDone { readers: vec![reader], outcome: Err(reason) }),
         };
         self.by_reader.insert(reader, index);
         self.jobs.get_mut(index)?.readers.push(reader);
         None
+    }
+
+    /// Adds a job without readers.
+    fn add_job(&mut self, request: HistoryRequest, key: Option<Key>) -> Result<usize, NotRecovered> {
+        let HistoryRequest { user, channel, range, limits, .. } = request;
+        let collection = Collection::new(range, limits)?;
+        let index = self.jobs.insert(Job {
+            channel,
+            key: key.clone(),
+            user: user.clone(),
+            readers: Vec::new(),
+            collection,
+            begun_bytes: 0,
+            reserved_bytes: 0,
+        });
+        if let Some(key) = key {
+            self.by_key.insert(key, index);
+        }
+        let queue = self.queues.entry(user.clone()).or_insert_with(|| {
+            // A user with a queue already has a turn, also if all its reads were cancelled.
+            self.turns.push_back(user);
+            VecDeque::new()
+        });
+        queue.push_back(index);
+        Ok(index)
     }
 
     /// Cancels a read.
@@ -172,14 +186,14 @@ impl ClientReads {
                 continue;
             }
             if job.begun_bytes == 0 {
-                job.begun_bytes = job.recovery.max_bytes().max(1);
+                job.begun_bytes = job.collection.max_bytes().max(1);
                 self.begun_bytes += job.begun_bytes;
             }
-            let max_entries = job.recovery.next_entries(self.max_payload_bytes);
+            let (range, max_entries) = job.collection.next_read(self.max_payload_bytes);
             job.reserved_bytes = max_entries.saturating_mul(self.max_payload_bytes).min(MAX_IN_FLIGHT_BYTES);
             self.in_flight_bytes += job.reserved_bytes;
-            let (channel, since) = (job.key.0.clone(), job.recovery.position());
-            return Some(PageWork { reader: PageReader::Client(index), channel, since, max_entries });
+            let channel = job.channel.clone();
+            return Some(PageWork { reader: PageReader::Client(index), channel, range, max_entries });
         }
         None
     }
@@ -204,7 +218,7 @@ impl ClientReads {
     pub(crate) fn on_page(&mut self, index: usize, page: &Page) -> Option<ReadDone> {
         self.release(index);
         let job = self.jobs.get_mut(index)?;
-        match job.recovery.add_page(page) {
+        match job.collection.add_page(page) {
             Ok(false) => {
                 self.begun.push_back(index);
                 None
@@ -225,7 +239,7 @@ impl ClientReads {
     pub(crate) fn retry(&mut self, index: usize, max_entries: usize) {
         self.release(index);
         if let Some(job) = self.jobs.get_mut(index) {
-            job.recovery.shrink_page(max_entries);
+            job.collection.shrink_page(max_entries);
             self.begun.push_back(index);
         }
     }
@@ -240,8 +254,8 @@ impl ClientReads {
     }
 
     fn end(&mut self, index: usize, result: Result<(), NotRecovered>) -> Option<ReadDone> {
-        let Job { readers, recovery, .. } = self.remove(index)?;
-        Some(ReadDone { readers, outcome: result.map(|()| recovery.finish()) })
+        let Job { readers, collection, .. } = self.remove(index)?;
+        Some(ReadDone { readers, outcome: result.map(|()| collection.finish()) })
     }
 
     fn release(&mut self, index: usize) {
@@ -252,7 +266,9 @@ impl ClientReads {
 
     fn remove(&mut self, index: usize) -> Option<Job> {
         let job = self.jobs.try_remove(index)?;
-        self.by_key.remove(&job.key);
+        if let Some(key) = &job.key {
+            self.by_key.remove(key);
+        }
         for reader in &job.readers {
             self.by_reader.remove(reader);
         }

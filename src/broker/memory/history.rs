@@ -8,6 +8,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::super::HistoryOptions;
 use super::super::history::{HistoryLimits, milliseconds};
+use super::super::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page};
 use protocol::position::Position;
@@ -134,17 +135,17 @@ impl MemoryHistory {
         }
     }
 
-    /// The entries after `since`, at most `max_entries`.
+    /// The entries of a range, at most `max_entries`.
     pub(super) fn page(
         &mut self,
         channel: &ChannelName,
-        since: Position,
+        range: EntryRange,
         max_entries: usize,
         now_ms: u64,
     ) -> Page {
         self.advance_clock(now_ms);
         let (entries, tail) = match self.channels.get(channel) {
-            Some(found) => (found.after(channel, since, max_entries), found.tail),
+            Some(found) => (found.entries(channel, range, max_entries), found.tail),
             None => (Vec::new(), Position::before(self.present_ms(channel))),
         };
         Page { entries, tail, whole_since_ms: self.whole_since_ms(channel) }
@@ -258,18 +259,30 @@ impl ChannelHistory {
         self.messages.pop_front().as_ref().map_or(0, message_bytes)
     }
 
-    fn after(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Vec<Entry> {
+    /// How many stored messages are not after a position.
+    fn count_up_to(&self, last: Position) -> usize {
+        let trimmed = self.tail.offset - self.messages.len() as u64;
+        let count = match last.epoch.cmp(&self.tail.epoch) {
+            std::cmp::Ordering::Less => 0,
+            std::cmp::Ordering::Equal => last.offset.saturating_sub(trimmed),
+            std::cmp::Ordering::Greater => u64::MAX,
+        };
+        usize::try_from(count).unwrap_or(usize::MAX).min(self.messages.len())
+    }
+
+    fn entries(&self, channel: &ChannelName, range: EntryRange, max_entries: usize) -> Vec<Entry> {
         let epoch = self.tail.epoch;
         // The first stored message has the next offset.
         let trimmed = self.tail.offset - self.messages.len() as u64;
-        let skipped = match since.epoch.cmp(&epoch) {
-            std::cmp::Ordering::Less => 0,
-            std::cmp::Ordering::Equal => since.offset.saturating_sub(trimmed),
-            std::cmp::Ordering::Greater => u64::MAX,
+        let (skipped, entries) = match range {
+            EntryRange::After(since) => (self.count_up_to(since), max_entries),
+            EntryRange::UpTo(last) => {
+                let count = self.count_up_to(last);
+                (count.saturating_sub(max_entries), count.min(max_entries))
+            }
         };
-        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let offsets = trimmed + 1..;
-        let entries = offsets.zip(&self.messages).skip(skipped).take(max_entries);
+        let entries = offsets.zip(&self.messages).skip(skipped).take(entries);
         entries
             .map(|(offset, message)| {
                 let position = Position { epoch, offset };

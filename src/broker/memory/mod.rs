@@ -20,17 +20,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
+use super::collection::Collection;
 use super::inbox::check_message;
 use super::link::{HubSet, Inboxes, count_channel};
-use super::recovery::{NotRecovered, Recovered, Recovery};
+use super::recovery::{NotRecovered, Recovered, RecoveryLimits};
 use super::types::check_request;
 use super::{
     BrokerCallId, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Cut, EntryId,
-    Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxMessage, InboxPage, InboxSendError,
-    LocalReport, PresenceError, PresenceOptions, PublishError, PublishOutcome, PublishRequest, Published,
-    ReadId, RoomMembers, SubscribeAck,
+    Health, HistoryOptions, HistoryPageRequest, HistoryRange, HistoryReadError, HistoryRequest, HubEvent,
+    HubId, Inbox, InboxMessage, InboxPage, InboxSendError, LocalReport, PresenceError, PresenceOptions,
+    PublishError, PublishOutcome, PublishRequest, Published, ReadId, RoomMembers, SubscribeAck,
 };
-use crate::metrics::{Metrics, SignalResult};
+use crate::metrics::{HistoryReadKind, Metrics, SignalResult};
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
@@ -139,8 +140,20 @@ impl MemoryBroker {
     pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
         let mut state = self.shared.state.lock();
         let read = request.read;
-        let outcome = recover(&mut state.history, request);
+        let outcome = collect(&mut state.history, &request.channel, request.range, request.limits);
         state.inboxes.notify(hub, HubEvent::HistoryRead { read, outcome });
+    }
+
+    pub(super) fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
+        if self.is_stopped() {
+            return Err(HistoryReadError::Unavailable);
+        }
+        let HistoryPageRequest { channel, range, limit, max_bytes } = request;
+        let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
+        let mut state = self.shared.state.lock();
+        let page = collect(&mut state.history, &channel, HistoryRange::Page(range), limits);
+        Metrics::count(&self.shared.metrics.history_reads, HistoryReadKind::Page);
+        page.map_err(|_| HistoryReadError::Unreadable)
     }
 
     pub(super) fn publish(&self, request: &PublishRequest<'_>) -> PublishOutcome {
@@ -351,18 +364,21 @@ impl MemoryBroker {
     }
 }
 
-/// Reads the messages that one subscription missed.
-fn recover(history: &mut MemoryHistory, request: HistoryRequest) -> Result<Recovered, NotRecovered> {
-    let HistoryRequest { channel, since, cut, limits, .. } = request;
-    let mut recovery = Recovery::new(since, cut, limits)?;
-    // One message more than the limit shows that there are too many.
-    while !recovery.add_page(&history.page(
-        &channel,
-        recovery.position(),
-        limits.messages.saturating_add(1),
-        now_ms(),
-    ))? {}
-    Ok(recovery.finish())
+/// Reads the messages of a range.
+fn collect(
+    history: &mut MemoryHistory,
+    channel: &ChannelName,
+    range: HistoryRange,
+    limits: RecoveryLimits,
+) -> Result<Recovered, NotRecovered> {
+    let mut collection = Collection::new(range, limits)?;
+    loop {
+        // Reading costs no copy of a message, so its length does not matter.
+        let (range, entries) = collection.next_read(1);
+        if collection.add_page(&history.page(channel, range, entries, now_ms()))? {
+            return Ok(collection.finish());
+        }
+    }
 }
 
 /// The Unix time in milliseconds; 0 before 1970.

@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
 use super::super::link::TailRead;
+use super::super::newest::EntryRange;
 use super::data_settings::DataSettings;
 use super::dataset::DatasetView;
 use super::options::RedisOptions;
@@ -62,8 +63,8 @@ fn tail(answer: RedisResult<Value>) -> Result<Tail, RedisReadError> {
     Ok(entries(answer?)?.first().map_or(Tail::Nothing, |last| Tail::At(last.id)))
 }
 
-/// Reads at most `max_entries` entries of the history of `channel` after `since`, in one transaction together with the
-/// settings in force and the dataset marker.
+/// Reads at most `max_entries` entries of the history of `channel`, in one transaction together with the settings in
+/// force and the dataset marker. Without `needs_tail`, the tail is not read, because it costs a whole message.
 ///
 /// # Errors
 /// The connection failed, Redis is busy, the key is not a history, or the Redis user may not read it.
@@ -71,18 +72,29 @@ pub(super) async fn page(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     channel: &ChannelName,
-    since: Position,
+    range: EntryRange,
     max_entries: usize,
+    needs_tail: bool,
 ) -> Result<Page, RedisReadError> {
     let key = options.redis_channel(channel.as_str());
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("TIME");
     DatasetView::add_queries(&mut pipeline, options);
-    let first = successor(since).to_string();
-    pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
-    add_tail_query(&mut pipeline, &key);
-    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
-    let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
+    match range {
+        EntryRange::After(since) => {
+            pipeline.cmd("XRANGE").arg(&key).arg(successor(since).to_string()).arg("+");
+        }
+        EntryRange::UpTo(last) => {
+            pipeline.cmd("XREVRANGE").arg(&key).arg(last.to_string()).arg("-");
+        }
+    }
+    pipeline.arg("COUNT").arg(max_entries);
+    if needs_tail {
+        add_tail_query(&mut pipeline, &key);
+    }
+    let mut answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
+    let last = if needs_tail { answers.pop().map(tail).transpose()? } else { None };
+    let Ok([now, marker, settings, found]) = <[_; 4]>::try_from(answers) else {
         return Err(RedisReadError::unexpected("the answer to the transaction is incomplete"));
     };
     let now_ms = time(now?)?;
@@ -90,11 +102,16 @@ pub(super) async fn page(
     let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
     let own = || DataSettings::own(options).payload_limits();
     let limits = dataset.settings.as_ref().map_or_else(own, DataSettings::payload_limits);
+    let mut found: Vec<_> =
+        entries(found?)?.into_iter().map(|entry| decode(channel, entry, limits)).collect();
+    if let EntryRange::UpTo(_) = range {
+        found.reverse();
+    }
     Ok(Page {
-        entries: entries(found?)?.into_iter().map(|entry| decode(channel, entry, limits)).collect(),
-        tail: match tail(last)? {
-            Tail::At(position) => position,
-            Tail::Nothing => Position::before(now_ms),
+        entries: found,
+        tail: match last {
+            Some(Tail::At(position)) => position,
+            Some(Tail::Nothing) | None => Position::before(now_ms),
         },
         whole_since_ms: dataset.whole_since_ms(channel.namespace(), now_ms),
     })

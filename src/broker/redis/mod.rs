@@ -20,6 +20,7 @@
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
+//! - `pages`: reads pages of histories for clients and operators.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `online`: reads which users are online, and sends the other queries about presence.
@@ -59,6 +60,7 @@ mod link;
 mod link_error;
 mod online;
 mod options;
+mod pages;
 mod presence;
 mod probe;
 mod publishing;
@@ -88,7 +90,7 @@ use super::link::SharedLink;
 use super::types::{PublishOutcome, PublishRequest};
 use super::{
     BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Health,
-    HubId, LocalReport, PresenceError, Retry, RoomMembers,
+    HistoryPageRequest, HistoryReadError, HubId, LocalReport, PresenceError, Recovered, Retry, RoomMembers,
 };
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
@@ -220,6 +222,11 @@ impl RedisBroker {
     /// Publishes a signal soon, or drops it.
     pub(super) fn signal(&self, signal: Arc<Signal>) {
         signals::publish(&self.handle.state, signal);
+    }
+
+    /// Reads a page of a history.
+    pub(super) async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
+        pages::read(&self.handle.state, request).await
     }
 
     /// Whether the link's thread responds within `deadline`, whatever the state of the link.

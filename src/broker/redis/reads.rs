@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use super::super::link::{HistoryWork, PageWork, ReadErrorKind};
+use super::super::link::{HistoryWork, PageReader, PageWork, ReadErrorKind};
 use super::connect::Endpoint;
 use super::history;
 use super::read_error::RedisReadError;
@@ -84,8 +84,10 @@ async fn read(
             })
         }
         HistoryWork::Page(page) => {
-            let PageWork { channel, since, max_entries, .. } = &page;
-            let read = history::page(&mut commands, options, channel, *since, *max_entries).await;
+            let PageWork { reader, channel, range, max_entries } = &page;
+            // Clients need no tail: their reads end at a cut, or at any message.
+            let needs_tail = matches!(reader, PageReader::Repair(_));
+            let read = history::page(&mut commands, options, channel, *range, *max_entries, needs_tail).await;
             let (page_read, outcome) = match read {
                 Ok(page) => (Ok(page), Ok(())),
                 Err(error) => (Err(error.kind()), Err(error)),

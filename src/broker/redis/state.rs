@@ -15,6 +15,7 @@ use super::inbox::InboxState;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
+use super::pages::PageReads;
 use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
@@ -32,6 +33,8 @@ pub(super) struct RedisState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
     pub(super) link: SharedLink,
+    /// The pages of histories that are being read.
+    pub(super) pages: PageReads,
     /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
     /// namespace, and its name cannot be guessed.
     pub(super) probe: String,
@@ -89,9 +92,11 @@ impl RedisState {
         metrics.presence_enabled.set(options.presence.is_some().into());
         metrics.limits.inbox_entries.set(options.history.inbox.max_entries as i64);
         let control = ControlState::default();
+        let link = SharedLink::new(options.max_payload_bytes, metrics);
         Self {
             metrics: metrics.clone(),
-            link: SharedLink::new(options.max_payload_bytes, metrics),
+            pages: PageReads::new(&link),
+            link,
             probe: format!("probe/{:032x}", rand::random::<u128>()),
             publishing: Semaphore::new(MAX_PUBLISHING),
             link_state: watch::Sender::new(LinkState::Connecting),

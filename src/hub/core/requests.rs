@@ -10,6 +10,7 @@ use crate::hub::registry::HubRequestId;
 use protocol::channel::ChannelName;
 use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
+use protocol::position::Position;
 
 /// A request of a session. It is answered when the state of every channel is known, or at its deadline. Channels that
 /// are not known at the deadline are answered one by one later.
@@ -21,7 +22,8 @@ pub(super) struct PendingRequest {
     /// The number of channels whose state is not known.
     unresolved: usize,
     is_answered: bool,
-    /// The sizes of all messages recovered for this request. They share one outbox and therefore one limit.
+    /// The sizes of all messages recovered for this request. They share one outbox and therefore one limit, also with
+    /// the last messages of channels.
     pub(super) recovered_sizes: FrameSizes,
 }
 
@@ -38,6 +40,8 @@ struct RequestedChannel {
     wanted: SubscribeRequest,
     /// `None` until the state is known.
     state: Option<SubscriptionState>,
+    /// The sizes of the last messages that are delivered first, if the client wants them.
+    last_sizes: FrameSizes,
 }
 
 /// An answer to a session.
@@ -64,8 +68,10 @@ impl PendingRequests {
         kind: RequestKind,
         wanted: Vec<SubscribeRequest>,
     ) {
-        let channels: Vec<_> =
-            wanted.into_iter().map(|wanted| RequestedChannel { wanted, state: None }).collect();
+        let channels: Vec<_> = wanted
+            .into_iter()
+            .map(|wanted| RequestedChannel { wanted, state: None, last_sizes: FrameSizes::default() })
+            .collect();
         let unresolved = channels.len();
         let recovered_sizes = FrameSizes::default();
         let request =
@@ -157,6 +163,34 @@ impl PendingRequests {
 }
 
 impl PendingRequest {
+    /// The sizes of all messages from histories.
+    pub(super) fn sizes(&self) -> FrameSizes {
+        self.channels.iter().fold(self.recovered_sizes, |sizes, found| sizes.plus(found.last_sizes))
+    }
+
+    pub(super) fn set_last_sizes(&mut self, channel: &ChannelName, sizes: FrameSizes) {
+        if let Some(found) = self.channels.iter_mut().find(|found| found.wanted.channel == *channel) {
+            found.last_sizes = sizes;
+        }
+    }
+
+    /// A channel with last messages that the session does not know of yet.
+    pub(super) fn channel_with_last(&self) -> Option<ChannelName> {
+        let mut channels = self.channels.iter().filter(|found| !self.is_answered && found.last_sizes.all > 0);
+        channels.next().map(|found| found.wanted.channel.clone())
+    }
+
+    /// None of the channel's last messages are delivered after all.
+    pub(super) fn drop_last(&mut self, channel: &ChannelName, cut: Position) {
+        let Some(found) = self.channels.iter_mut().find(|found| found.wanted.channel == *channel) else {
+            return;
+        };
+        found.last_sizes = FrameSizes::default();
+        if let Some(SubscriptionState::Live { position, last, .. }) = &mut found.state {
+            (*position, *last) = (cut, Some(0));
+        }
+    }
+
     fn answer(&mut self) -> Option<SessionAnswer> {
         self.is_answered = true;
         let known = self.channels.iter().filter(|found| found.state.is_some());

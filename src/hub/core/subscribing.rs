@@ -3,17 +3,18 @@
 //! A subscription is confirmed at its cut. A client whose position is the cut missed nothing. A client with an earlier
 //! position receives the immutable history from its position to the cut. A client with a later position comes from a
 //! replica that is ahead, so the broker compares the channel with its history first; if the position is still later, it
-//! is not recovered.
+//! is not recovered. A client that wants the last messages receives the end of the immutable history up to the cut.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::requests::SessionAnswer;
 use super::{EndedSubscription, FrameSink, HubAction, HubCore, RequestKind, SessionKey};
-use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
+use crate::broker::{Cut, HistoryRange, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
 use crate::hub::messages::SessionEvent;
-use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription};
-use crate::metrics::{Metrics, RecoveryResult};
+use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription, WantedHistory};
+use crate::metrics::{HistoryReadKind, Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
 use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
@@ -26,13 +27,13 @@ const NOWHERE: Position = Position::before(0);
 /// The next step of an unresolved subscription whose cut is known.
 enum NextStep {
     Resolve(Resolution),
-    /// Read the history after the first position, up to the second.
-    Read(Position, Position),
+    /// Read these messages of the history.
+    Read(HistoryRange),
     /// Compare the channel with its history.
     Verify,
 }
 
-/// The result of a subscription whose missed messages are known.
+/// The result of a subscription whose messages from the history are known.
 struct Resolution {
     state: SubscriptionState,
     /// The label of the metric. `None` if the client named no position.
@@ -51,11 +52,13 @@ impl<S: FrameSink> HubCore<S> {
         actions: &mut Vec<HubAction>,
     ) {
         let id = self.next_number();
-        let channels: Vec<_> = wanted.iter().map(|wanted| (wanted.channel.clone(), wanted.since)).collect();
+        let history_of = |wanted: &SubscribeRequest| WantedHistory::new(wanted.since, wanted.last);
+        let channels: Vec<_> =
+            wanted.iter().map(|wanted| (wanted.channel.clone(), history_of(wanted))).collect();
         self.requests.insert(id, session, kind, wanted);
         let mut unknown = Vec::new();
-        for (channel, since) in channels {
-            if self.registry.subscribe(session, &channel, since, id) {
+        for (channel, history) in channels {
+            if self.registry.subscribe(session, &channel, history, id) {
                 self.enter_room(session, &channel, actions);
             }
             if self.registry.channel_position(&channel).is_some() {
@@ -114,7 +117,7 @@ impl<S: FrameSink> HubCore<S> {
                 }
                 // The history up to the subscription's own cut is being read.
                 Some(_) => None,
-                None => Some((session, NextStep::Resolve(Resolution::untracked(pending.since())))),
+                None => Some((session, NextStep::Resolve(Resolution::untracked(pending.wanted())))),
             })
             .collect();
         self.apply_steps(&channel, steps, actions);
@@ -162,7 +165,7 @@ impl<S: FrameSink> HubCore<S> {
         for (session, next) in steps {
             match next {
                 NextStep::Resolve(resolution) => self.resolve(session, channel, resolution, actions),
-                NextStep::Read(since, cut) => self.start_read(session, channel, (since, cut), actions),
+                NextStep::Read(range) => self.start_read(session, channel, range, actions),
                 NextStep::Verify => self.ensure_call(channel, true, actions),
             }
         }
@@ -179,7 +182,7 @@ impl<S: FrameSink> HubCore<S> {
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        (since, cut): (Position, Position),
+        range: HistoryRange,
         actions: &mut Vec<HubAction>,
     ) {
         let read = self.next_number();
@@ -187,8 +190,12 @@ impl<S: FrameSink> HubCore<S> {
         let Some(pending) = self.registry.pending(session, channel) else { return };
         pending.start_read(read);
         self.reads.insert(read, (session, channel.clone()));
-        let (channel, limits) = (channel.clone(), self.rules.recovery);
-        actions.push(HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }));
+        let mut limits = self.rules.recovery;
+        if let WantedHistory::Last(count) = pending.wanted() {
+            limits.messages = usize::try_from(count).unwrap_or(usize::MAX);
+        }
+        let channel = channel.clone();
+        actions.push(HubAction::Read(HistoryRequest { read, user, channel, range, limits }));
     }
 
     /// Handles the end of a read.
@@ -201,31 +208,22 @@ impl<S: FrameSink> HubCore<S> {
         let Some((session, channel)) = self.reads.remove(&read) else { return };
         let Some(pending) = self.registry.pending(session, &channel) else { return };
         // The read is outdated if the cut moved or the session subscribed again.
-        let Some((_, since, cut)) = pending.active_read().filter(|(current, ..)| *current == read) else {
-            return;
-        };
+        let Some(cut) = pending.cut().filter(|_| pending.active_read() == Some(read)) else { return };
         let request = pending.request();
-        let resolution = match outcome.and_then(|recovered| self.apply_recovery_budget(request, recovered)) {
-            Ok(Recovered { publications, .. }) => Resolution::recovered(since, publications),
-            Err(reason) => Resolution::not_recovered(cut, reason.into()),
+        let resolution = if matches!(pending.wanted(), WantedHistory::Last(_)) {
+            Metrics::count(&self.metrics.history_reads, HistoryReadKind::Last);
+            match outcome {
+                Ok(found) => Resolution::last(self.apply_budget_to_last(request, &channel, found)),
+                // As for a history that has expired: none of its messages can be delivered.
+                Err(_) => Resolution::last(Recovered::nothing(cut)),
+            }
+        } else {
+            match outcome.and_then(|recovered| self.apply_budget(request, recovered)) {
+                Ok(recovered) => Resolution::recovered(recovered.position, recovered.publications),
+                Err(reason) => Resolution::not_recovered(cut, reason.into()),
+            }
         };
         self.resolve(session, &channel, resolution, actions);
-    }
-
-    /// Counts recovered messages against the limit in bytes that all channels of a request share. The limit does not
-    /// count one long message.
-    fn apply_recovery_budget(
-        &mut self,
-        request: HubRequestId,
-        recovered: Recovered,
-    ) -> Result<Recovered, NotRecovered> {
-        let Some(request) = self.requests.get_mut(request) else { return Ok(recovered) };
-        let sizes = request.recovered_sizes.plus(recovered.sizes);
-        if sizes.counted(self.rules.recovery) > self.rules.recovery.bytes {
-            return Err(NotRecovered::TooMuch);
-        }
-        request.recovered_sizes = sizes;
-        Ok(recovered)
     }
 
     /// Answers the session of a resolved subscription, now or together with the other channels of its request.
@@ -304,20 +302,25 @@ impl<S: FrameSink> HubCore<S> {
 /// resolved.
 fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
-    Some(match pending.since() {
-        None => NextStep::Resolve(Resolution::starting_at(cut)),
-        Some(ResumePoint::Invalid) => {
-            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::InvalidPosition))
+    let since = match pending.wanted() {
+        WantedHistory::Nothing => return Some(NextStep::Resolve(Resolution::starting_at(cut))),
+        // There was no history at the cut.
+        WantedHistory::Last(_) if cut.is_beginning() => {
+            return Some(NextStep::Resolve(Resolution::last(Recovered::nothing(cut))));
         }
-        Some(ResumePoint::Position(since)) if since == cut => {
-            NextStep::Resolve(Resolution::recovered(since, [].into()))
+        WantedHistory::Last(_) => return Some(NextStep::Read(HistoryRange::Last { cut })),
+        WantedHistory::Since(ResumePoint::Invalid) => {
+            let resolution = Resolution::not_recovered(cut, RecoveryResult::InvalidPosition);
+            return Some(NextStep::Resolve(resolution));
         }
-        Some(ResumePoint::Position(since)) if since < cut => NextStep::Read(since, cut),
+        WantedHistory::Since(ResumePoint::Position(since)) => since,
+    };
+    Some(match since.cmp(&cut) {
+        Ordering::Equal => NextStep::Resolve(Resolution::recovered(since, [].into())),
+        Ordering::Less => NextStep::Read(HistoryRange::Since { since, cut }),
         // The client comes from a replica that is ahead, or the history lost its last messages.
-        Some(ResumePoint::Position(_)) if !pending.is_verified() => NextStep::Verify,
-        Some(ResumePoint::Position(_)) => {
-            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost))
-        }
+        Ordering::Greater if !pending.is_verified() => NextStep::Verify,
+        Ordering::Greater => NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost)),
     })
 }
 
@@ -334,6 +337,14 @@ impl Resolution {
         Self { state, outcome: Some(RecoveryResult::Recovered), missed }
     }
 
+    /// The client wanted the last messages, and these are given.
+    fn last(Recovered { position, publications, .. }: Recovered) -> Self {
+        // No page has so many messages.
+        let last = Some(u32::try_from(publications.len()).unwrap_or(u32::MAX));
+        let state = SubscriptionState::Live { position, recovered: None, presence: None, last };
+        Self { state, outcome: None, missed: publications }
+    }
+
     fn not_recovered(position: Position, reason: RecoveryResult) -> Self {
         let state = SubscriptionState::Live { position, recovered: Some(false), presence: None, last: None };
         Self { state, outcome: Some(reason), missed: [].into() }
@@ -344,10 +355,11 @@ impl Resolution {
     }
 
     /// The history of the channel cannot be read, so nothing is recovered.
-    fn untracked(since: Option<ResumePoint>) -> Self {
-        match since {
-            None => Self::starting_at(NOWHERE),
-            Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
+    fn untracked(wanted: WantedHistory) -> Self {
+        match wanted {
+            WantedHistory::Nothing => Self::starting_at(NOWHERE),
+            WantedHistory::Since(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
+            WantedHistory::Last(_) => Self::last(Recovered::nothing(NOWHERE)),
         }
     }
 }

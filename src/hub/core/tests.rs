@@ -1,6 +1,7 @@
 //! The decisions of a hub, one input at a time, in virtual time.
 
 use super::*;
+use crate::broker::HistoryRange;
 use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
@@ -11,6 +12,7 @@ use protocol::signal_payload::SignalPayload;
 
 mod batches;
 mod broker_calls;
+mod last;
 mod presence;
 mod requests;
 mod resume;
@@ -41,12 +43,15 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), number.to_string().as_bytes(), 100).unwrap())
 }
 
-/// A requested channel and the client's position on it. `?` is an invalid position.
+/// A requested channel and the client's position on it. `?` is an invalid position; `last 5` is none, and asks for the
+/// last five messages.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
+    let last = since.and_then(|text| text.strip_prefix("last ")).map(|count| count.parse().unwrap());
+    let since = since.filter(|_| last.is_none());
     let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
-    SubscribeRequest { channel: channel(name), since, last: 0, request_id }
+    SubscribeRequest { channel: channel(name), since, last: last.unwrap_or(0), request_id }
 }
 
 /// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
@@ -151,10 +156,11 @@ impl TestHub {
     /// Ends a read with the messages of a channel at these offsets, which are `bytes` long in total.
     fn finish_read(&mut self, read: ReadId, name: &str, offsets: &[u64], bytes: usize) -> Vec<String> {
         let publications = offsets.iter().map(|offset| durable(name, *offset)).collect();
+        let position = at(offsets[0] - 1);
         // Above the budget, one message makes up all bytes; below it, the messages are short.
         let longest = if bytes > 1_000 { bytes } else { 0 };
         let sizes = FrameSizes { all: bytes, longest };
-        self.end_read(read, Ok(Recovered { publications, sizes }))
+        self.end_read(read, Ok(Recovered { position, publications, sizes, has_more: false }))
     }
 
     fn end_read(&mut self, read: ReadId, outcome: Result<Recovered, NotRecovered>) -> Vec<String> {
@@ -188,9 +194,16 @@ impl TestHub {
                 format!("{} {call}: {}", if *verify { "verify" } else { "subscribe" }, join_names(channels))
             }
             HubAction::Unsubscribe(channels) => format!("unsubscribe {}", join_names(channels)),
-            HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }) => {
-                assert_eq!(*limits, LIMITS);
-                format!("read {read} for {user}: {channel} from {since} to {cut}")
+            HubAction::Read(HistoryRequest { read, user, channel, range, limits }) => {
+                let range = match range {
+                    HistoryRange::Since { since, cut } => {
+                        assert_eq!(*limits, LIMITS);
+                        format!("from {since} to {cut}")
+                    }
+                    HistoryRange::Last { cut } => format!("the last {} up to {cut}", limits.messages),
+                    HistoryRange::Page(_) => panic!("a hub reads no pages"),
+                };
+                format!("read {read} for {user}: {channel} {range}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
             HubAction::Report(report) => describe_report(report),
@@ -230,14 +243,15 @@ fn describe_report(report: &LocalReport) -> String {
 
 fn describe_state(state: SubscriptionState) -> String {
     match state {
-        SubscriptionState::Live { position, recovered, presence, .. } => {
+        SubscriptionState::Live { position, recovered, presence, last } => {
             let recovered = match recovered {
                 None => "",
                 Some(true) => " recovered",
                 Some(false) => " not recovered",
             };
             let presence = presence.map(|presence| serde_json::to_string(&presence).unwrap());
-            format!("{position}{recovered}{}", presence.unwrap_or_default())
+            let last = last.map(|last| format!(" last {last}")).unwrap_or_default();
+            format!("{position}{recovered}{last}{}", presence.unwrap_or_default())
         }
         SubscriptionState::Refused => "refused".to_owned(),
         SubscriptionState::Recovering { since: None } => "recovering".to_owned(),

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ArrivalNumber, HubRequestId};
+use super::{ArrivalNumber, HubRequestId, WantedHistory};
 use crate::broker::ReadId;
-use protocol::conversation::ResumePoint;
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -22,7 +21,7 @@ pub struct PendingSubscription {
     /// The arrival number at creation. It sorts missed messages before held ones.
     arrival: ArrivalNumber,
     request: HubRequestId,
-    since: Option<ResumePoint>,
+    wanted: WantedHistory,
     /// Publications after this position are held. `None` until the position of the channel is known.
     cut: Option<Position>,
     /// The read of the history in progress.
@@ -30,7 +29,7 @@ pub struct PendingSubscription {
     /// Whether the broker compared the channel with its history for this subscription.
     is_verified: bool,
     state: PendingState,
-    /// The messages up to the cut that the client missed.
+    /// The messages up to the cut that are delivered first.
     missed: Arc<[Arc<Publication>]>,
     held: Vec<(ArrivalNumber, HeldItem)>,
     /// The state to answer with, once the read of the user's presence with this number or a later one is answered.
@@ -70,13 +69,13 @@ impl PendingSubscription {
     pub(super) fn new(
         arrival: ArrivalNumber,
         request: HubRequestId,
-        since: Option<ResumePoint>,
+        wanted: WantedHistory,
         cut: Option<Position>,
     ) -> Self {
         Self {
             arrival,
             request,
-            since,
+            wanted,
             cut,
             read: None,
             is_verified: false,
@@ -92,9 +91,9 @@ impl PendingSubscription {
         self.request
     }
 
-    /// The position to continue from. `None` if the client named none.
-    pub fn since(&self) -> Option<ResumePoint> {
-        self.since
+    /// What the client wants from the history.
+    pub fn wanted(&self) -> WantedHistory {
+        self.wanted
     }
 
     /// The position after which publications are held. `None` until the position of the channel is known.
@@ -102,15 +101,12 @@ impl PendingSubscription {
         self.cut
     }
 
-    /// The read in progress, with the positions that it starts after and ends at.
-    pub fn active_read(&self) -> Option<(ReadId, Position, Position)> {
-        match (self.read, self.since, self.cut) {
-            (Some(read), Some(ResumePoint::Position(since)), Some(cut)) => Some((read, since, cut)),
-            _ => None,
-        }
+    /// The read in progress, which ends at the cut.
+    pub fn active_read(&self) -> Option<ReadId> {
+        self.read
     }
 
-    /// Whether the missed messages are not known yet.
+    /// Whether the messages to deliver first are not known yet.
     pub fn is_unresolved(&self) -> bool {
         self.state == PendingState::Unresolved
     }
@@ -135,11 +131,17 @@ impl PendingSubscription {
         self.read = Some(read);
     }
 
-    /// Sets the messages that the client missed.
+    /// Sets the messages to deliver first.
     pub fn resolve(&mut self, missed: Arc<[Arc<Publication>]>) {
         self.state = PendingState::Resolved;
         self.read = None;
         self.missed = missed;
+    }
+
+    /// Drops the messages to deliver first. Returns the cut.
+    pub fn drop_missed(&mut self) -> Option<Position> {
+        self.missed = Arc::new([]);
+        self.cut
     }
 
     /// Notes that `state` is the answer, once the read of the user's presence with this number or a later one is

@@ -6,7 +6,7 @@ use std::thread;
 use jsonschema::Draft;
 use serde_json::{Value, json};
 
-use super::{channels, control, inbox, operators, presence};
+use super::{channels, control, history, inbox, operators, presence};
 use crate::support::contract::{document, resolve, validator};
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
@@ -315,6 +315,7 @@ fn every_path_status_and_error_code_is_answered_as_documented() {
     presence::exercise_presence_without_redis(&mut coverage);
     channels::exercise_channels(&mut coverage);
     inbox::exercise_inbox(&mut coverage);
+    history::exercise_histories(&mut coverage);
     control::exercise_commands(&mut coverage);
     control::exercise_commands_without_redis(&mut coverage);
     coverage.assert_complete();

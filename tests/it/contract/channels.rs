@@ -25,7 +25,13 @@ fn with_namespaces(redis: &RedisServer) -> Plan {
 }
 
 #[track_caller]
-fn assert_codes(coverage: &mut Coverage, gateway: &TestGateway, paths: &[&str], status: u16, code: &str) {
+pub(super) fn assert_codes(
+    coverage: &mut Coverage,
+    gateway: &TestGateway,
+    paths: &[&str],
+    status: u16,
+    code: &str,
+) {
     for path in paths {
         let answer = coverage.get(gateway, path);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)), "{path}");

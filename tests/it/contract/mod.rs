@@ -4,6 +4,7 @@
 //! - `admin`: paths, statuses and error codes of the admin port
 //! - `channels`: which channels are in use, and their members
 //! - `control`: commands to every replica
+//! - `history`: pages of the history of a channel
 //! - `inbox`: the messages of clients
 //! - `operators`: sessions, status, tokens and the console
 //! - `page`: the conversations of `docs/protocol.md`
@@ -14,6 +15,7 @@
 mod admin;
 mod channels;
 mod control;
+mod history;
 mod inbox;
 mod operators;
 mod page;

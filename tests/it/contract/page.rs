@@ -17,6 +17,8 @@ const VOLATILE: [&str; 6] = ["session", "position", "expires_in", "heartbeat_int
 /// A conversation of the page. The fields are in the order in which they are dropped.
 struct Conversation {
     client: Option<Client>,
+    /// The client of another user.
+    other: Option<Client>,
     gateway: TestGateway,
     redis: RedisServer,
     version: Version,
@@ -37,9 +39,20 @@ impl Conversation {
             .with("drain.delay", "0s")
             .with("presence.enabled", "true")
             .with("namespaces.team.presence", "members")
+            .with("namespaces.room.send", "true")
+            .with("namespaces.room.signals", "true")
+            .with("namespaces.room.max_last", "50")
             .spawn();
         gateway.wait_ready();
-        Self { redis, gateway, client: None, version, actual: BTreeMap::new(), seen: BTreeSet::new() }
+        Self {
+            redis,
+            gateway,
+            client: None,
+            other: None,
+            version,
+            actual: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        }
     }
 
     #[track_caller]
@@ -59,6 +72,7 @@ impl Conversation {
             "backend" => self.run_command(text),
             "redis" => {}
             "client" => self.send_documented(text),
+            "other" => self.send_from_other(text),
             "server" if text.starts_with("Close ") => {
                 let code = text.trim_start_matches("Close ").parse().unwrap();
                 self.client.as_mut().unwrap().expect_close(code);
@@ -106,7 +120,20 @@ impl Conversation {
             frame = format!("{before}\"token\":\"{token}\"{after}");
         }
         self.check("receiveV1", "receiveV2", &frame);
+        self.other = None;
         self.client.as_mut().unwrap().send_text(&frame);
+    }
+
+    /// Sends a frame from a client of another user, which is subscribed to room:7.
+    #[track_caller]
+    fn send_from_other(&mut self, frame: &str) {
+        let token = self.gateway.token(&["--user", "43", "--channel", "room:*"]);
+        let mut other = Client::connect(self.gateway.public, self.version);
+        other.send_text(&format!(r#"{{"op":1,"token":"{token}","channels":[{{"channel":"room:7"}}]}}"#));
+        other.expect_ready();
+        self.check("receiveV1", "receiveV2", frame);
+        other.send_text(frame);
+        self.other = Some(other);
     }
 
     #[track_caller]

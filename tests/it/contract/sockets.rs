@@ -101,6 +101,9 @@ fn the_contract_and_version_2_have_the_same_frames() {
         .with("presence.enabled", "true")
         .with("channels.public_namespaces", "public,team")
         .with("namespaces.team.presence", "members")
+        .with("namespaces.public.send", "true")
+        .with("namespaces.public.signals", "true")
+        .with("namespaces.public.max_last", "10")
         .spawn();
     gateway.wait_ready();
     let first = gateway.publish_durably("public:news", "1");
@@ -134,6 +137,25 @@ fn the_contract_and_version_2_have_the_same_frames() {
     }
     client.send_text(r#"{"op":12,"token":"42"}"#);
     client.expect_op(13);
+    client.send_text(r#"{"op":16,"id":"c1","channel":"public:news","message":{"text":"hello"}}"#);
+    assert_eq!(client.expect_op(17)["id"], "c1");
+    client.send_text(r#"{"op":18,"channel":"public:news","signal":{"typing":true}}"#);
+    client.send_text(r#"{"op":18,"channel":"all","signal":1}"#);
+    assert_eq!(client.expect_op(9)["channel"], "all");
+    let mut other = Client::connect(gateway.public, Version::V2);
+    other.send_text(r#"{"op":1,"token":"43","channels":[{"channel":"public:news"}]}"#);
+    other.expect_ready();
+    other.send_text(r#"{"op":18,"channel":"public:news","signal":7}"#);
+    assert_eq!(client.expect_op(18)["user"], "43");
+    drop(other);
+    client.send_text(r#"{"op":19,"id":"h1","channel":"public:news","limit":1}"#);
+    assert_eq!(client.expect_op(20)["more"], true);
+    client.send_text(r#"{"op":5,"channels":["public:a","all"]}"#);
+    client.expect_op(6);
+    client.send_text(
+        r#"{"op":4,"channels":[{"channel":"public:a","last":5},{"channel":"public:b"},{"channel":"all"}]}"#,
+    );
+    assert_eq!(client.expect_op(6)["channels"][0]["last"], 0);
     for frame in [r#"{"op":5,"channel":"public:a"}"#, r#"{"op":4,"channel":"team:1"}"#] {
         client.send_text(frame);
         client.expect_op(6);
@@ -196,9 +218,20 @@ fn the_contract_and_the_gateway_agree_on_malformed_frames() {
         r#"{"op":4,"channel":"public:x","since":"1-1"}"#,
         r#"{"op":4,"channel":"public:x","since":null}"#,
         r#"{"op":4,"channel":7}"#,
+        r#"{"op":4,"channel":"public:x","last":50}"#,
+        r#"{"op":4,"channel":"public:x","last":-1}"#,
+        r#"{"op":4,"channel":"public:x","last":null}"#,
+        r#"{"op":4,"channels":[{"channel":"public:x","since":"1-1"},{"channel":"public:y","last":50}]}"#,
+        r#"{"op":4,"channels":[]}"#,
+        r#"{"op":4,"channels":["public:x"]}"#,
+        r#"{"op":4,"channel":"public:x","channels":[{"channel":"public:y"}]}"#,
         r#"{"op":4}"#,
         r#"{"op":5,"channel":"public:x"}"#,
         r#"{"op":5}"#,
+        r#"{"op":5,"channels":["public:x","public:y"]}"#,
+        r#"{"op":5,"channels":[]}"#,
+        r#"{"op":5,"channels":[{"channel":"public:x"}]}"#,
+        r#"{"op":5,"channel":"public:x","channels":["public:y"]}"#,
         r#"{"op":6,"channel":"public:x","state":"subscribed"}"#,
         r#"{"op":9,"code":"own_channel","detail":""}"#,
         r#"{"op":10,"time":1579276740336}"#,
@@ -219,6 +252,19 @@ fn the_contract_and_the_gateway_agree_on_malformed_frames() {
         r#"{"op":15,"id":1,"channel":"public:x"}"#,
         r#"{"op":15,"channel":"public:x"}"#,
         r#"{"op":15,"id":"m1","channel":"public:x","members":[]}"#,
+        r#"{"op":16,"id":"c1","channel":"public:x","message":null}"#,
+        r#"{"op":16,"id":"","channel":"public:x","message":1}"#,
+        r#"{"op":16,"id":"c1","channel":"public:x"}"#,
+        r#"{"op":17,"id":"c1"}"#,
+        r#"{"op":18,"channel":"public:x","signal":{}}"#,
+        r#"{"op":18,"channel":"public:x"}"#,
+        r#"{"op":18,"signal":{}}"#,
+        r#"{"op":19,"id":"h1","channel":"public:x"}"#,
+        r#"{"op":19,"id":"h1","channel":"public:x","before":"1-1","limit":5}"#,
+        r#"{"op":19,"id":"h1","channel":"public:x","before":5}"#,
+        r#"{"op":19,"id":"h1","channel":"public:x","limit":"5"}"#,
+        r#"{"op":19,"channel":"public:x"}"#,
+        r#"{"op":20,"id":"h1","channel":"public:x","messages":[],"more":false}"#,
         r#"{"op":99}"#,
         r#"[]"#,
         r#"null"#,

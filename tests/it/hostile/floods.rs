@@ -1,6 +1,7 @@
 //! Floods of control frames, and the queues of peers that do not read.
 
 use super::{HealthyPeer, frame};
+use crate::support::client::{Client, Version};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
@@ -150,4 +151,31 @@ fn over_the_shared_outbound_bound_the_largest_queue_is_closed() {
     short_queue.expect_text(r#"{"op":3,"message":"the next"}"#);
     assert_eq!(peer.gateway.closes(4008), 1);
     drop(long_queue);
+}
+
+#[test]
+fn a_flood_of_client_messages_and_signals_is_closed() {
+    let plan = TestGateway::with("session.messages_per_minute", "30")
+        .with("session.sends_per_minute", "2")
+        .with("session.signals_per_minute", "2")
+        .with("namespaces.public.send", "true")
+        .with("namespaces.public.signals", "true");
+    let mut peer = HealthyPeer::of(&plan);
+    for (frame, sent, refused) in [
+        (r#"{"op":16,"id":"c1","channel":"public:1","message":1}"#, 0..=2, 20..=30),
+        (r#"{"op":18,"channel":"public:1","signal":1}"#, 0..=0, 0..=0),
+    ] {
+        let mut client = Client::connect(peer.gateway.public, Version::V2);
+        client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"public:1"}]}"#);
+        client.expect_ready();
+        for _ in 0..36 {
+            client.send_text(frame);
+        }
+        let answers: Vec<_> = std::iter::from_fn(|| client.next_or_close_with(4007)).collect();
+        let count = |part: &str| answers.iter().filter(|answer| answer.contains(part)).count();
+        // The Close may overtake an acknowledgement.
+        assert!(sent.contains(&count(r#"{"op":17,"#)), "{answers:?}");
+        assert!(refused.contains(&count("rate_limited")), "{answers:?}");
+        peer.assert_served(frame);
+    }
 }

@@ -45,7 +45,19 @@ fn send(client: &mut Client, id: &str, message: &str) -> Value {
 #[track_caller]
 fn send_to(client: &mut Client, channel: &str, id: &str, message: &str) -> Value {
     client.send_text(&format!(r#"{{"op":16,"id":"{id}","channel":"{channel}","message":{message}}}"#));
-    client.next_json()
+    next_answer(client)
+}
+
+/// Reads the next answer to a message, without the text for developers.
+#[track_caller]
+fn next_answer(client: &mut Client) -> Value {
+    loop {
+        let mut answer = client.next_json();
+        if [json!(9), json!(17)].contains(&answer["op"]) {
+            answer.as_object_mut().unwrap().remove("detail");
+            return answer;
+        }
+    }
 }
 
 fn acknowledged(id: &str) -> Value {
@@ -115,9 +127,7 @@ fn messages_that_are_not_allowed_are_refused() {
         for channel in ["news:1", "nowhere", "other:1"] {
             assert_eq!(send_to(&mut client, channel, "c1", "1"), refused("c1", "not_allowed"), "{channel}");
         }
-        for bad in ["[[[[[[]]]]]]", r#""\ud800""#] {
-            assert_eq!(send(&mut client, "c1", bad), refused("c1", "not_allowed"), "{bad}");
-        }
+        assert_eq!(send(&mut client, "c1", "[[[[[[]]]]]]"), refused("c1", "not_allowed"));
         let long = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
         assert_eq!(send(&mut client, "c1", &long(1025)), refused("c1", "too_big"));
         assert_eq!(send(&mut client, "c1", &long(1024)), acknowledged("c1"));
@@ -180,7 +190,10 @@ fn without_redis_a_message_is_to_be_sent_again() {
     for id in ["c2", "c3"] {
         client.send_text(&format!(r#"{{"op":16,"id":"{id}","channel":"room:7","message":1}}"#));
     }
-    assert_eq!([client.next_json(), client.next_json()], ["c2", "c3"].map(|id| refused(id, "unavailable")));
+    assert_eq!(
+        [next_answer(&mut client), next_answer(&mut client)],
+        ["c2", "c3"].map(|id| refused(id, "unavailable"))
+    );
     redis.restart();
     gateway.wait_ready();
     for id in ["c1", "c2", "c3"] {

@@ -24,7 +24,7 @@ mod faults;
 mod functions;
 mod occupancy;
 mod online;
-mod over_both;
+pub(crate) mod over_both;
 mod push;
 mod push_worker;
 pub(crate) mod replica;

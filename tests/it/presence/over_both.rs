@@ -2,7 +2,7 @@
 
 /// The broker of a test.
 #[derive(Clone, Copy)]
-pub(super) enum Over {
+pub(crate) enum Over {
     Memory,
     Redis,
 }
@@ -18,4 +18,4 @@ macro_rules! over_both {
         }
     };
 }
-pub(super) use over_both;
+pub(crate) use over_both;

@@ -6,8 +6,13 @@ use super::verified::VerifiedSession;
 use super::{Action, ChannelAnswer, Conversation, ConversationState, ResumePoint, Rules, SubscribeRequest};
 use crate::Version;
 use crate::channel::ChannelName;
+use crate::close::CloseCode;
 use crate::command::ChannelRequest;
 use crate::event::{ChannelOutcome, Event, RefusalReason, SoftError, SubscriptionOutcome, SubscriptionState};
+
+/// The maximum number of batches of one session without an answer. They keep the names of their channels, and are
+/// answered within `broker.response_timeout`, so a client has no reason to send more.
+const MAX_OPEN_BATCHES: usize = 16;
 
 /// A Subscribe of many channels that is not answered.
 #[derive(Debug)]
@@ -64,6 +69,9 @@ impl Conversation {
                 });
             }
             return;
+        }
+        if verified.on_demand_mut().batches.len() == MAX_OPEN_BATCHES {
+            return self.close(CloseCode::RateLimited, actions);
         }
         let mut wanted = Vec::new();
         let mut entries = Vec::with_capacity(requests.len());

@@ -7,6 +7,7 @@ use super::super::follower::Follower;
 use super::super::follower::TailRead;
 use super::super::reads::{PageReader, PageWork};
 use super::LinkCore;
+use crate::broker::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::Page;
 
@@ -77,7 +78,8 @@ impl LinkCore {
             repair.begin_read();
             self.repairs.pages_in_flight += 1;
             let max_entries = repair.page_entries(self.limits.payload_bytes);
-            return Some(PageWork { reader: PageReader::Repair(number), channel, since, max_entries });
+            let (reader, range) = (PageReader::Repair(number), EntryRange::After(since));
+            return Some(PageWork { reader, channel, range, max_entries });
         }
         None
     }

@@ -15,6 +15,7 @@ use super::super::follower::TailRead;
 use super::super::reads::PageReader;
 use super::gaps::GAP_INTERVAL;
 use super::*;
+use crate::broker::newest::EntryRange;
 use crate::broker::{BrokerCallId, Cut, InboxFull, RecoveryLimits, SubscribeAck};
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::history::{Entry, Page, Tail};
@@ -79,7 +80,8 @@ impl Histories {
         }
     }
 
-    fn page(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Page {
+    fn page(&self, channel: &ChannelName, range: EntryRange, max_entries: usize) -> Page {
+        let EntryRange::After(since) = range else { panic!("no test reads the last messages: {range:?}") };
         let tail = self.messages.get(channel).copied().unwrap_or_default();
         let entry = |offset| {
             let Payload { position, message, .. } = payload(Some(at(offset)));
@@ -174,7 +176,7 @@ impl Link {
             HistoryWork::Page(work) => {
                 let page = match server.is_unreadable {
                     true => Err(ReadErrorKind::Unreadable),
-                    false => Ok(server.page(&work.channel, work.since, work.max_entries)),
+                    false => Ok(server.page(&work.channel, work.range, work.max_entries)),
                 };
                 self.core.on_page(work, page, self.now);
             }

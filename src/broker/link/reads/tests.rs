@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::broker::RecoveryLimits;
 use protocol::history::Entry;
+use protocol::position::Position;
 use protocol::publication::Publication;
 
 const HUB: HubId = HubId::of_index(0);
@@ -20,6 +21,10 @@ fn at(offset: u64) -> Position {
     Position { epoch: 9, offset }
 }
 
+fn since(since: u64, cut: u64) -> HistoryRange {
+    HistoryRange::Since { since: at(since), cut: at(cut) }
+}
+
 /// The messages of a room after 9-1 up to 9-5, for user 1.
 fn request(read: ReadId, room: &str) -> HistoryRequest {
     request_of(read, "user:1", room)
@@ -27,7 +32,7 @@ fn request(read: ReadId, room: &str) -> HistoryRequest {
 
 fn request_of(read: ReadId, user: &str, room: &str) -> HistoryRequest {
     let (user, channel) = (channel(user), channel(room));
-    HistoryRequest { read, user, channel, since: at(1), cut: at(5), limits: LIMITS }
+    HistoryRequest { read, user, channel, range: since(1, 5), limits: LIMITS }
 }
 
 fn page(offsets: std::ops::RangeInclusive<u64>) -> Page {
@@ -83,7 +88,7 @@ fn equal_reads_are_made_once_and_answered_to_all() {
     let mut reads = with([request(1, "room:1"), request_of(2, "user:2", "room:1")]);
     assert!(reads.add(OTHER, request(1, "room:1")).is_none());
     let first = reads.next().unwrap();
-    assert_eq!((first.channel.as_str(), first.since), ("room:1", at(1)));
+    assert_eq!((first.channel.as_str(), first.range), ("room:1", EntryRange::After(at(1))));
     assert!(reads.next().is_none(), "equal reads need one page");
     // An equal read may also come while the page is in flight.
     assert!(reads.add(OTHER, request(7, "room:1")).is_none());
@@ -97,8 +102,8 @@ fn equal_reads_are_made_once_and_answered_to_all() {
 fn reads_with_different_positions_or_cuts_are_not_merged() {
     let mut reads = with([
         request(1, "room:1"),
-        HistoryRequest { since: at(2), ..request(2, "room:1") },
-        HistoryRequest { cut: at(6), ..request(3, "room:1") },
+        HistoryRequest { range: since(2, 5), ..request(2, "room:1") },
+        HistoryRequest { range: since(1, 6), ..request(3, "room:1") },
     ]);
     assert_eq!(next_channels(&mut reads).len(), 3);
 }
@@ -122,7 +127,7 @@ fn a_started_recovery_continues_before_others_start() {
     let first = reads.next().unwrap();
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
     let second = reads.next().unwrap();
-    assert_eq!((job(&second), second.since, second.max_entries), (job(&first), at(3), 2));
+    assert_eq!((job(&second), second.range, second.max_entries), (job(&first), EntryRange::After(at(3)), 2));
     assert_eq!(offsets(&reads.on_page(job(&second), &page(4..=6)).unwrap()), [2, 3, 4, 5]);
     assert_eq!(reads.next().unwrap().channel.as_str(), "room:2");
 }
@@ -242,7 +247,7 @@ fn a_cancelled_read_can_be_requested_again() {
 #[test]
 fn rejects_by_arithmetic_without_reading() {
     let mut reads = reads();
-    let done = reads.add(HUB, HistoryRequest { cut: at(102), ..request(1, "room:1") }).unwrap();
+    let done = reads.add(HUB, HistoryRequest { range: since(1, 102), ..request(1, "room:1") }).unwrap();
     assert_eq!(done.readers, [(HUB, 1)]);
     assert_eq!(done.outcome.err(), Some(NotRecovered::TooMuch));
     assert_empty(&mut reads);

@@ -113,7 +113,8 @@ impl HistoryModel {
             HistoryStep::SetClockBack { ms } => self.now_ms -= ms,
             HistoryStep::ReadTail { channel } => {
                 self.latest_ms = self.latest_ms.max(self.now_ms);
-                let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
+                let page =
+                    self.history.page(&name(channel), EntryRange::After(Position::before(0)), 0, self.now_ms);
                 assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
                 let count = self.log[channel].len();
                 self.known_positions.push(KnownPosition { channel, position: page.tail, count });
@@ -148,7 +149,7 @@ impl HistoryModel {
 
     fn page(&mut self, channel: usize, since: Position) -> (Page, Vec<(Position, usize)>) {
         self.latest_ms = self.latest_ms.max(self.now_ms);
-        let page = self.history.page(&name(channel), since, 100, self.now_ms);
+        let page = self.history.page(&name(channel), EntryRange::After(since), 100, self.now_ms);
         let read = page.entries.iter().map(|entry| {
             let number = entry.publication.as_ref().unwrap().message().get().parse().unwrap();
             (entry.position, number)
@@ -230,8 +231,8 @@ fn a_short_ttl_makes_only_its_own_namespace_uncertain() {
     assert_eq!(history.tail(&name(ROOM), 5151), None, "expired before the histories of other namespaces");
     assert!(history.tail(&name(0), 6000).is_some());
     let before = Position::before(5000);
-    assert!(is_proven(&history.page(&name(2), before, 10, 6000), before));
-    assert!(!is_proven(&history.page(&name(ROOM), before, 10, 6000), before));
+    assert!(is_proven(&history.page(&name(2), EntryRange::After(before), 10, 6000), before));
+    assert!(!is_proven(&history.page(&name(ROOM), EntryRange::After(before), 10, 6000), before));
 }
 
 #[test]
@@ -244,7 +245,7 @@ fn over_the_memory_limit_the_longest_idle_history_is_removed() {
     history.append(&name(2), message(3), None, 5000).unwrap();
     assert_eq!(history.tail(&name(0), 5000), None);
     assert!(history.tail(&name(1), 5000).is_some());
-    let page = history.page(&name(0), first, 10, 5001);
+    let page = history.page(&name(0), EntryRange::After(first), 10, 5001);
     assert!(!is_proven(&page, first), "its reader must notice");
     assert!(!is_proven(&page, Position::before(5000)), "a reader that found no history must notice, too");
 }
@@ -255,10 +256,10 @@ fn a_single_history_over_the_limit_loses_its_oldest_messages() {
     let positions: Vec<_> = (0..4)
         .map(|number| history.append(&name(0), message(number), None, 5000).unwrap().position)
         .collect();
-    let page = history.page(&name(0), positions[1], 10, 5000);
+    let page = history.page(&name(0), EntryRange::After(positions[1]), 10, 5000);
     assert_eq!(page.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions[2..]);
     assert!(
         is_proven(&page, positions[1])
-            && !is_proven(&history.page(&name(0), positions[0], 10, 5000), positions[0])
+            && !is_proven(&history.page(&name(0), EntryRange::After(positions[0]), 10, 5000), positions[0])
     );
 }

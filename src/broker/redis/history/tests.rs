@@ -75,7 +75,7 @@ impl Redis {
     async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, RedisReadError> {
         let since = Position::parse(since).unwrap();
         let channel = ChannelName::parse("room:1").unwrap();
-        page(&mut self.commands, &self.options, &channel, since, max_entries).await
+        page(&mut self.commands, &self.options, &channel, EntryRange::After(since), max_entries, true).await
     }
 
     /// Runs a script that does not end, so Redis answers BUSY.
@@ -161,6 +161,33 @@ async fn a_page_has_the_entries_after_a_position() {
     let last = u64::MAX;
     assert!(redis.page(&format!("{last}-{last}"), 100).await.entries.is_empty());
     assert_eq!(redis.page(&format!("1000-{last}"), 1).await.entries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_up_to_a_position_has_the_newest_entries() {
+    let mut redis = Redis::start().await;
+    for (id, fields) in
+        [("1000-41", "m 1"), ("1000-42", "m 2"), ("1000-44", "m 4"), ("2000-1", "m 5 a 1000-44")]
+    {
+        redis.run(&format!("XADD gateway:room:1 {id} {fields}")).await;
+    }
+    for (last, max_entries, expected) in [
+        ("2000-1", 2, &["1000-44", "2000-1"][..]),
+        ("2000-0", 2, &["1000-42", "1000-44"]),
+        ("1000-43", 100, &["1000-41", "1000-42"]),
+        ("1000-40", 100, &[]),
+        ("0-0", 100, &[]),
+        ("18446744073709551615-18446744073709551615", 1, &["2000-1"]),
+    ] {
+        let range = EntryRange::UpTo(Position::parse(last).unwrap());
+        let channel = ChannelName::parse("room:1").unwrap();
+        let page =
+            page(&mut redis.commands, &redis.options, &channel, range, max_entries, false).await.unwrap();
+        assert_eq!(positions(&page), expected, "{last}");
+        if let Some(first) = page.entries.iter().find(|entry| entry.position.epoch == 2000) {
+            assert_eq!(first.after, Position::parse("1000-44"));
+        }
+    }
 }
 
 #[tokio::test]

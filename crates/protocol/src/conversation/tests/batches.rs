@@ -204,3 +204,17 @@ fn the_answer_says_how_many_stored_messages_follow() {
         r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-4","last":3}"#
     );
 }
+
+#[test]
+fn at_most_sixteen_batches_wait_for_an_answer() {
+    let rules = Rules { max_subscriptions: 0, ..rules() };
+    let mut client = ScriptedClient::connect_with(rules, Version::V2, 0.5);
+    client.identify_as(token_of("42"));
+    let one = |number| batch(4, &format!(r#"{{"channel":"room:{number}"}}"#));
+    for number in 0..16 {
+        assert_eq!(client.send(&one(number)).len(), 1);
+    }
+    client.answer(2, live_at(7, None));
+    assert!(client.send(&one(16))[0].starts_with("subscribe"));
+    assert_eq!(client.send(&one(17)), ["close 4007"]);
+}

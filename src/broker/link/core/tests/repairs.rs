@@ -1,6 +1,7 @@
 //! Reads of histories, for repairs and for clients.
 
 use super::*;
+use crate::broker::HistoryRange;
 
 #[test]
 fn verify_is_answered_only_after_the_comparison() {
@@ -92,7 +93,10 @@ fn a_skipped_position_is_read_page_by_page() {
     // The first page shows that the messages are short, so the second one may have more entries.
     for (since, max_entries) in [(1, 2), (3, 8)] {
         let Some(HistoryWork::Page(page)) = link.answer_read() else { panic!("no page after {since}") };
-        assert_eq!((page.channel, page.since, page.max_entries), (name("room:1"), at(since), max_entries));
+        assert_eq!(
+            (page.channel, page.range, page.max_entries),
+            (name("room:1"), EntryRange::After(at(since)), max_entries)
+        );
     }
     assert_eq!(link.take_events(A), (2..=7).map(|offset| format!("room:1 9-{offset}")).collect::<Vec<_>>());
     assert!(link.answer_read().is_none() && link.core.is_complete());
@@ -158,7 +162,8 @@ fn repairs_are_read_before_histories_for_clients() {
 
 fn request(read: ReadId, channel: &str) -> HistoryRequest {
     let limits = RecoveryLimits { messages: 10, bytes: 1 << 20 };
-    HistoryRequest { read, user: name("user:1"), channel: name(channel), since: at(1), cut: at(3), limits }
+    let range = HistoryRange::Since { since: at(1), cut: at(3) };
+    HistoryRequest { read, user: name("user:1"), channel: name(channel), range, limits }
 }
 
 #[test]
@@ -184,7 +189,10 @@ fn a_client_read_survives_a_lost_link() {
 #[test]
 fn a_read_that_cannot_succeed_is_answered_at_once() {
     let mut link = Link::down();
-    link.core.read(A, HistoryRequest { cut: at(100), ..request(7, "room:1") });
+    link.core.read(
+        A,
+        HistoryRequest { range: HistoryRange::Since { since: at(1), cut: at(100) }, ..request(7, "room:1") },
+    );
     assert_eq!(link.take_events(A), ["read 7: too_much"]);
 }
 
