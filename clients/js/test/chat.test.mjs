@@ -37,7 +37,7 @@ describe('a chat in Chromium', () => {
 
   for (const kind of ['its own socket', 'a shared worker']) {
     it(`loads the last messages, sends, shows who types, and survives cuts, with ${kind}`, async (test) => {
-      gateway = await startChatGateway(test, { 'server.allowed_origins': origin });
+      gateway = await startChatGateway(test, { 'server.allowed_origins': origin, 'namespaces.room.history_size': 120 });
       const publish = async (from, to) => {
         for (let n = from; n <= to; n++) await gateway.publish(ROOM, { text: n, from: 'backend' });
       };
@@ -99,14 +99,14 @@ describe('a chat in Chromium', () => {
       // More is missed than the gateway keeps: a fresh view.
       proxy.isDown = true;
       proxy.cutAll();
-      await publish(101, 400);
+      await publish(101, 260);
       proxy.isDown = false;
-      await shows('a fresh view', texts(400 - LAST + 1, 400));
+      await shows('a fresh view', texts(260 - LAST + 1, 260));
       assert.equal(await page.textContent('#gap'), `not_recovered ${LAST}`);
-      await publish(401, 401);
-      await shows('the next message', texts(400 - LAST + 1, 401));
+      await publish(261, 261);
+      await shows('the next message', texts(260 - LAST + 1, 261));
       await page.click('#older');
-      await shows('earlier messages of the fresh view', texts(400 - LAST - 39, 401));
+      await shows('earlier messages of the fresh view', texts(260 - LAST - 39, 261));
     });
   }
 });
