@@ -96,6 +96,14 @@ describe('a chat in Chromium', () => {
       await shows('both messages once', [...texts(1, 100), 'ada: hello', ...both]);
       await eventually('nothing is pending', async () => (await page.locator('#pending li').count()) === 0);
 
+      // A refused message stays with its error, also when it is tried again.
+      await page.fill('#draft', 'x'.repeat(33_000));
+      await page.press('#draft', 'Enter');
+      const isFailed = async () => (await page.locator('#pending li').allTextContents())[0]?.endsWith(' failed');
+      await eventually('it is refused', isFailed);
+      await page.click('#pending li');
+      await eventually('it is refused again', isFailed);
+
       // More is missed than the gateway keeps: a fresh view.
       proxy.isDown = true;
       proxy.cutAll();
