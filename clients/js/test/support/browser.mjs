@@ -36,7 +36,7 @@ function obeyOrders() {
 export async function startPages(test, { reports = [], rendered = '' } = {}) {
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ['test/pages/react.tsx', 'test/pages/hydrate.mjs', 'test/pages/presence.mjs'],
+    entryPoints: ['react.tsx', 'hydrate.mjs', 'presence.mjs', 'chat-page.mjs'].map((name) => `test/pages/${name}`),
     outdir: 'pages',
     bundle: true,
     write: false,
@@ -54,6 +54,8 @@ export async function startPages(test, { reports = [], rendered = '' } = {}) {
     '/hydrate.js': ['text/javascript', script('hydrate')],
     '/presence.html': ['text/html', `<!doctype html><div id="root">${rendered}</div><script src="/presence.js"></script>`],
     '/presence.js': ['text/javascript', script('presence')],
+    '/chat.html': ['text/html', '<!doctype html><div id="root"></div><script src="/chat.js"></script>'],
+    '/chat.js': ['text/javascript', script('chat-page')],
     '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
     '/shared-worker.js': ['text/javascript', worker],
     '/orderly-worker.js': ['text/javascript', `${worker};(${obeyOrders})()`],

@@ -37,16 +37,17 @@ export function startBackend(test, gateway) {
   let isOver = false;
   const working = (async () => {
     while (!isOver) {
-      const messages = await eventually('a message is in the inbox', async () => {
-        const found = await inboxOf(gateway);
-        return isOver || found.length > 0 ? found : undefined;
-      }, 600_000);
+      const next = async () => isOver || (await inboxOf(gateway)).length > 0;
+      await eventually('a message is in the inbox', next, 600_000);
+      if (isOver) return;
+      const messages = await inboxOf(gateway);
       for (const { channel, message, user } of messages) await gateway.publish(channel, { ...message, from: user });
-      if (messages.length > 0) await deleteInbox(gateway, messages.at(-1).entry);
+      await deleteInbox(gateway, messages.at(-1).entry);
     }
   })();
   test.after(() => {
     isOver = true;
+    // The gateway may have ended before.
     return working.catch(() => {});
   });
 }
