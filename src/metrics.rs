@@ -3,7 +3,8 @@
 //! Names and labels are a contract with dashboards. Label values are closed sets: no label contains a user, a
 //! channel, an address or other text from outside.
 //!
-//! - `page`: registers the metrics and writes the page. `labels`: labels and their values. `per_thread`: counters with
+//! - `page`: registers the metrics and writes the page. `labels`, `admin_request`: labels and their values. `initial_values`: starts
+//!   each at 0. `per_thread`: counters with
 //!   cells for each thread. `process`: metrics of the process, from `/proc`.
 
 use std::hash::Hash;
@@ -18,15 +19,18 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use protocol::event::GapReason;
 
+mod admin_request;
+mod initial_values;
 mod labels;
 mod page;
 mod per_thread;
 mod process;
 
+pub use self::admin_request::AdminRequest;
 pub use self::labels::{
-    AdminRequest, Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyLoadResult,
-    KeyRefusal, Kind, Label, LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult,
-    SignalDelivery, SignalResult, TokenCallResult, TokenLookupResult,
+    Code, ControlResult, DropReason, HistoryReadKind, IdentifyResult, KeyLoadResult, KeyRefusal, Kind, Label,
+    LinkLoss, Reason, RecordResult, RecoveryResult, ResultLabel, SendResult, SignalDelivery, SignalResult,
+    TokenCallResult, TokenLookupResult,
 };
 pub use self::per_thread::{Latency, PerThread, Traffic};
 

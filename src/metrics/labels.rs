@@ -7,13 +7,8 @@ use std::fmt;
 use std::hash::Hash;
 
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use protocol::close::CloseCode;
 use protocol::event::GapReason;
 use protocol::publication::PayloadError;
-
-use super::Counters;
 
 /// A value of the label `reason` or `result`.
 pub trait Label: fmt::Debug + Clone + Copy + PartialEq + Eq + Hash + Send + Sync + 'static {
@@ -353,116 +348,4 @@ labels! {
 pub struct Code {
     /// The status code of the Close frame.
     pub code: u16,
-}
-
-/// The labels of a request to the admin port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AdminRequest {
-    /// The pattern of the path, or `other` for an unknown path.
-    pub route: &'static str,
-    /// The status of the response.
-    pub status: u16,
-}
-
-impl AdminRequest {
-    /// `pattern` is the pattern of the requested path; `None` for an unknown path.
-    pub fn new(pattern: Option<&str>, status: u16) -> Self {
-        let known = ADMIN_REQUESTS.iter().map(|(route, _)| *route).find(|route| Some(*route) == pattern);
-        Self { route: known.unwrap_or(OTHER_ROUTE), status }
-    }
-}
-
-/// The route of unknown paths.
-const OTHER_ROUTE: &str = "other";
-
-/// The routes of the admin port, and the statuses of their responses.
-const ADMIN_REQUESTS: [(&str, &[u16]); 23] = [
-    ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
-    ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
-    ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
-    ("/v1/sessions", &[200, 400, 401, 403, 502, 504]),
-    ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 502, 504]),
-    ("/v1/presence", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
-    ("/v1/users/{user}", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/channels", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/channels/{channel}", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/channels/{channel}/members", &[200, 400, 401, 403, 409, 502, 503, 504]),
-    ("/v1/channels/{channel}/history", &[200, 400, 401, 403, 502, 503, 504]),
-    ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
-    ("/v1/inbox", &[200, 400, 401, 403, 502, 503, 504]),
-    ("/v1/status", &[200, 401, 403]),
-    ("/v1/token", &[200, 400, 401, 403, 408, 413]),
-    ("/v1/openapi.json", &[200]),
-    ("/livez", &[200, 503]),
-    ("/readyz", &[200, 503]),
-    ("/metrics", &[200]),
-    ("/", &[303]),
-    ("/console", &[200]),
-    ("/console/app.js", &[200]),
-    ("/console/app.css", &[200]),
-];
-
-const UPGRADES_REFUSED: &[&str] = &[
-    "too_many_connections",
-    "too_many_from_address",
-    "too_many_connects",
-    "too_many_connects_from_address",
-    "too_many_unidentified",
-    "too_many_unidentified_from_address",
-    "too_many_handshakes",
-    "draining",
-    "bad_request",
-    "bad_handshake",
-    "method_not_allowed",
-    "upgrade_required",
-    "not_found",
-    "unknown_protocol_version",
-    "origin_not_allowed",
-];
-
-impl Counters {
-    /// Creates every labelled counter with the value 0.
-    pub(super) fn create_labels(&self) {
-        create(&self.upgrades_refused, UPGRADES_REFUSED.iter().copied());
-        create(&self.admin_refused, KeyRefusal::ALL.iter().copied());
-        create(&self.gaps, GapReason::ALL);
-        create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
-        create(&self.recoveries, RecoveryResult::ALL.iter().copied());
-        create(&self.history_reads, HistoryReadKind::ALL.iter().copied());
-        create(&self.control_commands, ControlResult::ALL.iter().copied());
-        create(&self.sends, SendResult::ALL.iter().copied());
-        create(&self.rejected, RecordResult::ALL.iter().copied());
-        create(&self.publications_dropped, PayloadError::ALL.map(DropReason::Payload));
-        let dropped = [
-            DropReason::UnknownChannel,
-            DropReason::Duplicate,
-            DropReason::SocketClosing,
-            DropReason::HubInboxFull,
-            DropReason::Repairing,
-            DropReason::Panicked,
-        ];
-        create(&self.publications_dropped, dropped);
-        create(&self.auth_key_loads, KeyLoadResult::ALL.iter().copied());
-        create(&self.signals, SignalResult::ALL.iter().copied());
-        create(&self.signal_deliveries, SignalDelivery::ALL.iter().copied());
-        create(&self.identifies, IdentifyResult::ALL.iter().copied());
-        create(&self.token_lookups, TokenLookupResult::ALL.iter().copied());
-        create(&self.token_calls, TokenCallResult::ALL.iter().copied());
-        for code in CloseCode::ALL {
-            drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));
-        }
-        for (route, statuses) in ADMIN_REQUESTS {
-            for &status in statuses {
-                drop(self.admin_requests.get_or_create(&AdminRequest { route, status }));
-            }
-        }
-        drop(self.admin_requests.get_or_create(&AdminRequest::new(None, 404)));
-    }
-}
-
-fn create<S, L>(family: &Family<S, Counter>, values: impl IntoIterator<Item = L>)
-where
-    S: From<L> + Clone + Eq + Hash,
-{
-    values.into_iter().for_each(|value| drop(family.get_or_create(&S::from(value))));
 }

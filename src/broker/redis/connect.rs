@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::address::{Address, OpenedAddress, open_client};
-use super::inbox::MAX_SENDING;
+use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::role::RoleQuery;

@@ -1,17 +1,15 @@
 //! The inbox in Redis: sends the messages of clients, and reads and deletes its entries for HTTP.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::inbox::{
-    EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, check_message, full_note,
+    EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, check_message,
 };
 use super::super::page_size::PageSize;
 use super::commands::Commands;
@@ -20,68 +18,10 @@ use super::publishing::{RETRYABLE_CODES, connection_replaced, wait_for_connectio
 use super::state::RedisState;
 use super::{RedisBroker, function};
 
-/// How many messages of clients may wait for Redis. They have their own bound, so that clients cannot keep backends from
-/// publishing.
-pub(super) const MAX_SENDING: usize = 1024;
 /// About the most bytes of a page.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The longest message that the settings allow.
 const LONGEST_MESSAGE: usize = 1024 * 1024;
-
-/// What this process knows of the inbox.
-pub(super) struct InboxState {
-    /// A message needs a permit while it waits for its answer.
-    sending: Semaphore,
-    /// The number of entries as of the latest probe.
-    entries: AtomicU64,
-    /// Redis does not let this user count the entries. Not asked again until a message was stored, because Redis logs
-    /// each refusal.
-    is_count_refused: AtomicBool,
-    /// Why Redis refused the latest message; `None`: it did not.
-    refusal: Mutex<Option<String>>,
-}
-
-impl Default for InboxState {
-    fn default() -> Self {
-        Self {
-            sending: Semaphore::new(MAX_SENDING),
-            entries: AtomicU64::new(0),
-            is_count_refused: AtomicBool::new(false),
-            refusal: Mutex::default(),
-        }
-    }
-}
-
-impl InboxState {
-    /// Notes the answer to a message, and logs each change between stored and refused.
-    fn note_outcome(&self, outcome: &Result<(), InboxSendError>) {
-        let refusal = match outcome {
-            Ok(()) => None,
-            Err(InboxSendError::Refused(reason)) => Some(reason.clone()),
-            Err(_) => return,
-        };
-        if refusal.is_none() {
-            self.is_count_refused.store(false, Ordering::Relaxed);
-        }
-        let mut before = self.refusal.lock();
-        match &refusal {
-            Some(reason) if before.is_none() => log::warn!("redis: {}", refused_note(reason)),
-            None if before.is_some() => log::info!("redis: clients can send messages again"),
-            _ => {}
-        }
-        *before = refusal;
-    }
-
-    /// The notes in `/readyz`.
-    pub(super) fn notes(&self, max_entries: u64) -> impl Iterator<Item = String> + use<> {
-        let refused = self.refusal.lock().as_deref().map(refused_note);
-        full_note(self.entries.load(Ordering::Relaxed), max_entries).into_iter().chain(refused)
-    }
-}
-
-fn refused_note(reason: &str) -> String {
-    format!("inbox: redis refuses the messages of clients: {reason}")
-}
 
 /// Counts the entries, if any namespace lets clients send. Called with each probe.
 pub(super) async fn count_entries(state: &RedisState, commands: &mut MultiplexedConnection) {

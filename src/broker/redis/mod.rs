@@ -15,6 +15,7 @@
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
+//! - `inbox_state`: what this process knows of the inbox.
 //! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
@@ -55,6 +56,7 @@ mod downtime;
 mod function;
 mod history;
 mod inbox;
+mod inbox_state;
 mod known_dataset;
 mod lease;
 mod link;

@@ -11,7 +11,7 @@ use super::super::link::SharedLink;
 use super::commands::Commands;
 use super::control::ControlState;
 use super::downtime::Downtime;
-use super::inbox::InboxState;
+use super::inbox_state::InboxState;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
