@@ -147,10 +147,9 @@ impl MessageCollector {
         let is_oldest = matches!(self.range, EntryRange::UpTo(_)) || self.publications.is_empty();
         if is_oldest {
             // A client that continues from here must be before this message, also if it begins an epoch.
-            self.position = entry.after.unwrap_or(Position {
-                offset: entry.position.offset.saturating_sub(1),
-                epoch: entry.position.epoch,
-            });
+            let Position { epoch, offset } = entry.position;
+            let before = Position { epoch, offset: offset.saturating_sub(1) };
+            self.position = entry.after.unwrap_or(before);
         }
         self.publications.push(Arc::clone(publication));
         self.sizes = self.sizes.plus(sizes);
