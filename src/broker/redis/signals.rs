@@ -21,7 +21,7 @@ use protocol::signal_payload::SignalPayload;
 
 /// How many signals may wait for Redis. Each takes less than 2 KiB.
 const MAX_QUEUED: usize = 1024;
-/// How many signals are published together. Redis needs less than half a millisecond for them.
+/// How many signals are published together. Redis needs less than a millisecond for them.
 const MAX_BATCH: usize = 64;
 /// A signal that has waited for longer is dropped.
 const MAX_AGE: Duration = Duration::from_secs(1);
