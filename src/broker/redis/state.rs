@@ -18,7 +18,7 @@ use super::options::RedisOptions;
 use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
-use super::signals::SignalQueue;
+use super::signal_queue::SignalQueue;
 use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
