@@ -105,7 +105,9 @@ impl<S: FrameSink> SignalScheduler<S> {
 
     /// Ends the windows whose time has come. Channels that have collected signals are ready then.
     pub(super) fn end_windows(&mut self, now: Instant) {
-        while let Some((_, channel)) = self.windows.pop_front_if(|(end, _)| *end <= now) {
+        while self.next_deadline().is_some_and(|end| end <= now)
+            && let Some((_, channel)) = self.windows.pop_front()
+        {
             if self.channels.get(&channel).is_some_and(|found| !found.waiting.is_empty()) {
                 self.ready.push_back(channel);
             } else {

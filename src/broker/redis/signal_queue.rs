@@ -44,7 +44,8 @@ impl SignalQueue {
     pub(super) fn take(&self, now: Instant) -> Vec<Arc<Signal>> {
         let mut queued = self.queued.lock();
         let mut late = 0;
-        while queued.pop_front_if(|(since, _)| now.saturating_duration_since(*since) > MAX_AGE).is_some() {
+        while queued.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) > MAX_AGE) {
+            queued.pop_front();
             late += 1;
         }
         self.count(SignalResult::Late, late);

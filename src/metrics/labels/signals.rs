@@ -1,7 +1,5 @@
 //! The results of signals.
 
-use std::fmt;
-
 use super::Label;
 
 labels! {
