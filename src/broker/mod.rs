@@ -32,6 +32,7 @@ mod presence;
 mod recovery;
 pub mod redis;
 mod revocations;
+mod signals;
 mod types;
 
 use std::sync::Arc;
@@ -43,7 +44,6 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
-use protocol::signal::Signal;
 
 pub use control::{
     ChannelChange, ControlAnswer, ControlCommand, ControlError, ControlHandler, ControlOutcome,
@@ -330,15 +330,6 @@ impl Broker {
         match self {
             Self::Memory(broker) => requests.iter().map(|request| broker.publish(request)).collect(),
             Self::Redis(broker) => broker.publish_all(requests, retry).await,
-        }
-    }
-
-    /// Sends a signal to the sessions of its channel on every replica, or drops it. Never blocks, and waits for nothing:
-    /// a signal that is late is worthless. [`HubEvent::Signal`] follows for every hub of the channel, this one included.
-    pub fn signal(&self, signal: Arc<Signal>) {
-        match self {
-            Self::Memory(broker) => broker.signal(&signal),
-            Self::Redis(broker) => broker.signal(signal),
         }
     }
 

@@ -6,6 +6,7 @@
 //! - `presence`: the state of the user of `online:<user>`, for its subscribers.
 //! - `rooms`: the channels of namespaces with presence or occupancy.
 //! - `signals`: signals from sessions to the broker, and from the broker to sessions.
+//! - `turns`: the work that waits for other work of the thread, or for a time.
 //! - `requests`: the requests of sessions that are not complete.
 //! - `budget`: the limit of the messages from histories that one request receives.
 //! - `subscribing`: subscriptions from their request to their answer, and the recovery of missed messages.
@@ -39,6 +40,7 @@ mod requests;
 mod rooms;
 mod signals;
 mod subscribing;
+mod turns;
 
 /// The rules of a hub.
 #[derive(Debug, Clone)]
@@ -73,10 +75,6 @@ impl HubRules {
             namespaces: None,
             signal_namespaces: None,
         }
-    }
-
-    fn has_signals(&self, namespace: &str) -> bool {
-        self.signal_namespaces.as_ref().is_some_and(|namespaces| namespaces.options(namespace).signals)
     }
 }
 
@@ -260,17 +258,6 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// Whether [`HubInput::FanoutTurn`] is due, after other work on this thread.
-    pub fn has_fanouts(&self) -> bool {
-        !self.fanouts.is_empty() || self.signals.has_turns()
-    }
-
-    /// The time at which [`HubInput::DeadlinePassed`] is due. An early input does nothing.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = self.requests.next_deadline().into_iter().chain(self.signals.next_deadline());
-        deadlines.min()
-    }
-
     fn on_leave(&mut self, session: SessionId, actions: &mut Vec<HubAction>) {
         let Some(key) = self.sessions.remove(&session) else { return };
         self.fanouts.remove(key);
@@ -380,17 +367,6 @@ impl<S: FrameSink> HubCore<S> {
             self.repeat_call(&channel, actions);
         }
         self.repeat_presence(&channel, actions);
-    }
-
-    /// Writes the next part of a long fan-out, or signals if there is none: signals wait for messages.
-    fn on_fanout_turn(&mut self, now: Instant, actions: &mut Vec<HubAction>) {
-        if self.fanouts.is_empty() {
-            return self.run_signal_turn(now);
-        }
-        let outcome = self.fanouts.run_turn();
-        actions.extend(outcome.received.into_iter().map(|received| HubAction::ObserveLatency { received }));
-        self.count_fanout(outcome.fanout);
-        self.inbox_budget.release(outcome.released_bytes);
     }
 
     fn count_fanout(&self, fanout: FanoutOutcome) {

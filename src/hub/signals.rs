@@ -26,8 +26,9 @@ pub(super) const WINDOW: Duration = Duration::from_millis(50);
 /// The most bytes of signals that a channel collects in one window.
 pub(super) const MAX_WAITING_BYTES: usize = 32 << 10;
 
-/// The part of a turn that one write takes, in bytes. A turn of 2 MiB has room for 256 writes.
-const WRITE_COST: usize = 8 << 10;
+/// The part of a turn that one write takes, in bytes. A turn of 2 MiB has room for 64 writes, which take half a
+/// millisecond: a message waits for no more.
+const WRITE_COST: usize = 32 << 10;
 
 /// The signals of all channels that wait or are being written.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ struct ChannelSignals<S> {
     waiting_bytes: usize,
     /// The signals that are being written, and their remaining receivers.
     active: Option<(SignalBatch, Vec<FrameReceiver<S>>)>,
+    /// When the writing of the active signals began.
+    started: Instant,
 }
 
 /// What became of a signal that was added.
@@ -90,19 +93,21 @@ impl<S: FrameSink> SignalScheduler<S> {
     }
 
     /// Adds a signal that has arrived.
-    pub(super) fn add(&mut self, signal: Arc<Signal>) -> Added {
+    pub(super) fn add(&mut self, now: Instant, signal: Arc<Signal>) -> Added {
         match self.channels.entry(signal.channel().clone()) {
             Entry::Occupied(occupied) => occupied.into_mut().collect(signal),
             Entry::Vacant(vacant) => {
                 self.ready.push_back(vacant.key().clone());
-                vacant.insert(ChannelSignals::new()).collect(signal)
+                vacant.insert(ChannelSignals::new(now)).collect(signal)
             }
         }
     }
 
     /// Ends the windows whose time has come. Channels that have collected signals are ready then.
     pub(super) fn end_windows(&mut self, now: Instant) {
-        while let Some((_, channel)) = self.windows.pop_front_if(|(end, _)| *end <= now) {
+        while self.next_deadline().is_some_and(|end| end <= now)
+            && let Some((_, channel)) = self.windows.pop_front()
+        {
             if self.channels.get(&channel).is_some_and(|found| !found.waiting.is_empty()) {
                 self.ready.push_back(channel);
             } else {
@@ -124,10 +129,13 @@ impl<S: FrameSink> SignalScheduler<S> {
         {
             let Some(found) = self.channels.get_mut(&channel) else { continue };
             if found.active.is_none() {
-                found.start(receivers(&channel), &sender);
+                found.start(now, receivers(&channel), &sender);
             }
             if found.write(&mut budget, &mut turn) {
-                self.windows.push_back((now + WINDOW, channel));
+                // Signals of a channel that takes long to write take at most half of the thread's time.
+                let end = now + WINDOW.max(now.saturating_duration_since(found.started));
+                let index = self.windows.partition_point(|(other, _)| *other <= end);
+                self.windows.insert(index, (end, channel));
             } else {
                 self.ready.push_back(channel);
             }
@@ -158,8 +166,8 @@ impl<S: FrameSink> SignalScheduler<S> {
 }
 
 impl<S: FrameSink> ChannelSignals<S> {
-    fn new() -> Self {
-        Self { waiting: Vec::new(), waiting_bytes: 0, active: None }
+    fn new(now: Instant) -> Self {
+        Self { waiting: Vec::new(), waiting_bytes: 0, active: None, started: now }
     }
 
     fn collect(&mut self, signal: Arc<Signal>) -> Added {
@@ -180,10 +188,15 @@ impl<S: FrameSink> ChannelSignals<S> {
     }
 
     /// Starts to write the collected signals.
-    fn start(&mut self, receivers: Vec<FrameReceiver<S>>, sender: impl Fn(&Signal) -> Option<SessionKey>) {
+    fn start(
+        &mut self,
+        now: Instant,
+        receivers: Vec<FrameReceiver<S>>,
+        sender: impl Fn(&Signal) -> Option<SessionKey>,
+    ) {
         let batch = SignalBatch::new(std::mem::take(&mut self.waiting), sender);
         self.waiting_bytes = 0;
-        self.active = Some((batch, receivers));
+        (self.active, self.started) = (Some((batch, receivers)), now);
     }
 
     /// Writes until the budget is used up. Returns whether all receivers are done.

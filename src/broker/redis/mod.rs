@@ -11,7 +11,7 @@
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that the Redis user may not subscribe to.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
-//! - `signals`: publishes signals.
+//! - `signal_queue`: the signals that wait for Redis.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
@@ -24,6 +24,7 @@
 //! - `pages`: reads pages of histories for clients and operators.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `inbox`: sends the messages of clients to the inbox, and reads it.
+//! - `signals`: publishes signals.
 //! - `online`: reads which users are online, and sends the other queries about presence.
 //! - `control`: commands to every replica, their answers, and the revoked tokens.
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
@@ -75,6 +76,7 @@ mod rejected;
 mod role;
 mod rooms;
 mod sentinel;
+mod signal_queue;
 mod signals;
 mod state;
 mod subscriptions;

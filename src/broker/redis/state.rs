@@ -19,7 +19,7 @@ use super::pages::PageReads;
 use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
-use super::signals::SignalQueue;
+use super::signal_queue::SignalQueue;
 use super::thread_check::ThreadCheck;
 use super::token_connection::TokenConnection;
 use crate::metrics::Metrics;

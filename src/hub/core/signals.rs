@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{FrameSink, HubAction, HubCore};
+use super::{FrameSink, HubAction, HubCore, HubRules};
 use crate::hub::signals::{Added, SignalTurn};
 use crate::metrics::{Metrics, SignalDelivery, SignalResult};
 use protocol::SessionId;
 use protocol::channel::ChannelName;
 use protocol::signal::{ClientSignal, Signal};
+
+impl HubRules {
+    fn has_signals(&self, namespace: &str) -> bool {
+        self.signal_namespaces.as_ref().is_some_and(|namespaces| namespaces.options(namespace).signals)
+    }
+}
 
 impl<S: FrameSink> HubCore<S> {
     /// A session sends a signal. It goes to the broker, which returns it to every hub of the channel.
@@ -43,7 +49,7 @@ impl<S: FrameSink> HubCore<S> {
             return self.inbox_budget.release(bytes);
         }
         let is_busy = self.has_fanouts();
-        match self.signals.add(signal) {
+        match self.signals.add(now, signal) {
             Added::Waiting => {}
             Added::Replaced(replaced) => {
                 self.count_signal(SignalResult::Replaced);

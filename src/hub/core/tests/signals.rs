@@ -187,6 +187,19 @@ fn messages_are_written_before_signals() {
 }
 
 #[test]
+fn a_channel_that_takes_long_to_write_pauses_as_long() {
+    let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
+    hub.receive(9, "0");
+    hub.receive(9, "1");
+    while hub.core.has_fanouts() {
+        hub.now += Duration::from_millis(100);
+        hub.on(HubInput::FanoutTurn);
+    }
+    assert_eq!(hub.core.signals.next_deadline(), Some(hub.now + Duration::from_millis(200)));
+    assert_eq!(sinks[2].take_messages(), ["9 0"]);
+}
+
+#[test]
 fn no_signal_follows_the_end_of_a_subscription() {
     let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
     hub.receive(9, "0");
