@@ -76,7 +76,7 @@ macro_rules! labels {
         }
 
         impl $name {
-            pub(in crate::metrics) const ALL: &[Self] = &[$(Self::$value,)+];
+            pub(super) const ALL: &[Self] = &[$(Self::$value,)+];
         }
 
         impl Label for $name {
@@ -89,9 +89,9 @@ macro_rules! labels {
     };
 }
 
-mod tokens;
+mod opaque;
 
-pub use self::tokens::{KeyLoadResult, TokenCallResult, TokenLookupResult};
+pub use self::opaque::{TokenCallResult, TokenLookupResult};
 
 labels! {
     /// The result of checking a token.
@@ -171,6 +171,20 @@ impl Label for DropReason {
             Self::Repairing => "repairing",
             Self::Panicked => "panicked",
         }
+    }
+}
+
+labels! {
+    /// The result of loading the keys of tokens.
+    KeyLoadResult {
+        /// The files were read.
+        Read = "read",
+        /// The files have a mistake; the old keys stay in force.
+        ReadFailed = "read_failed",
+        /// The key set was fetched.
+        Fetched = "fetched",
+        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
+        FetchFailed = "fetch_failed",
     }
 }
 

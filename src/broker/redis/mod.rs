@@ -30,7 +30,7 @@
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
-//! - `tokens`: reads the claims of opaque tokens.
+//! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
@@ -70,6 +70,7 @@ mod sentinel;
 mod state;
 mod subscriptions;
 mod thread_check;
+mod token_connection;
 mod tokens;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -18,7 +18,7 @@ use super::presence::Presence;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
 use super::thread_check::ThreadCheck;
-use super::tokens::TokenConnection;
+use super::token_connection::TokenConnection;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 

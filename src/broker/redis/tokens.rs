@@ -4,9 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
-use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::RedisBroker;
@@ -14,6 +12,7 @@ use super::connect::Endpoint;
 use super::link_error::describe;
 use super::read_error::RedisReadError;
 use super::state::RedisState;
+use super::token_connection::Connected;
 use crate::auth::opaque::{CallError, IssuerAnswer, TokenIssuer, TokenQuery};
 use crate::backoff::Backoff;
 
@@ -22,30 +21,6 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a read waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_millis(500);
-
-/// The connection for tokens.
-pub(super) struct TokenConnection {
-    /// Set once tokens are read; without them there is no connection.
-    is_wanted: watch::Sender<bool>,
-    current: watch::Sender<Option<MultiplexedConnection>>,
-    /// Notified when a read finds the connection broken.
-    lost: Notify,
-}
-
-impl Default for TokenConnection {
-    fn default() -> Self {
-        Self { is_wanted: watch::Sender::new(false), current: watch::Sender::new(None), lost: Notify::new() }
-    }
-}
-
-/// Removes the connection when it is lost, or when the link is.
-struct Connected<'a>(&'a TokenConnection);
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        self.0.current.send_replace(None);
-    }
-}
 
 /// Keeps the connection while the link is up.
 pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {

@@ -1,20 +1,6 @@
-//! Labels about the keys of tokens, and about lookups of opaque tokens.
+//! Labels of opaque tokens.
 
 use super::Label;
-
-labels! {
-    /// The result of loading the keys of tokens.
-    KeyLoadResult {
-        /// The files were read.
-        Read = "read",
-        /// The files have a mistake; the old keys stay in force.
-        ReadFailed = "read_failed",
-        /// The key set was fetched.
-        Fetched = "fetched",
-        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
-        FetchFailed = "fetch_failed",
-    }
-}
 
 labels! {
     /// What became of looking up an opaque token.

@@ -1,0 +1,28 @@
+//! The connection on which the claims of opaque tokens are read.
+
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, watch};
+
+/// The connection for tokens.
+pub(super) struct TokenConnection {
+    /// Set once tokens are read; without them there is no connection.
+    pub(super) is_wanted: watch::Sender<bool>,
+    pub(super) current: watch::Sender<Option<MultiplexedConnection>>,
+    /// Notified when a read finds the connection broken.
+    pub(super) lost: Notify,
+}
+
+impl Default for TokenConnection {
+    fn default() -> Self {
+        Self { is_wanted: watch::Sender::new(false), current: watch::Sender::new(None), lost: Notify::new() }
+    }
+}
+
+/// Removes the connection when it is lost, or when the link is.
+pub(super) struct Connected<'a>(pub(super) &'a TokenConnection);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.current.send_replace(None);
+    }
+}
