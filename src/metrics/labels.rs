@@ -188,6 +188,20 @@ impl Label for DropReason {
 }
 
 labels! {
+    /// The result of loading the keys of tokens.
+    KeyLoadResult {
+        /// The files were read.
+        Read = "read",
+        /// The files have a mistake; the old keys stay in force.
+        ReadFailed = "read_failed",
+        /// The key set was fetched.
+        Fetched = "fetched",
+        /// The key set could not be fetched, or has no usable key; the old keys stay in force.
+        FetchFailed = "fetch_failed",
+    }
+}
+
+labels! {
     /// The result of an attempt to resume from a position.
     RecoveryResult {
         /// All missed messages were delivered.
