@@ -187,6 +187,8 @@ mod tests {
         ] {
             assert_eq!(tokens.verify(&token, at(now)).map(|_| ()), expected, "{now}");
         }
+        // The session lasts as long as the token would be accepted.
+        assert_eq!(tokens.verify(&token, at(1101)).unwrap().expires_at, Some(at(1105)));
     }
 
     proptest! {
