@@ -100,11 +100,11 @@ macro_rules! labels {
     };
 }
 
+mod opaque;
 mod signals;
-mod tokens;
 
+pub use self::opaque::{TokenCallResult, TokenLookupResult};
 pub use self::signals::{SignalDelivery, SignalResult};
-pub use self::tokens::{KeyLoadResult, TokenCallResult, TokenLookupResult};
 
 labels! {
     /// The result of checking a token.

@@ -1,0 +1,33 @@
+//! Labels of opaque tokens.
+
+use super::Label;
+
+labels! {
+    /// What became of looking up an opaque token.
+    TokenLookupResult {
+        /// The answer was cached.
+        Cached = "cached",
+        /// The issuer was being asked about the same token.
+        Shared = "shared",
+        /// The issuer is asked.
+        Asked = "asked",
+        /// The issuer failed and is left alone for a while.
+        BackingOff = "backing_off",
+        /// Too many tokens waited for a call.
+        Overloaded = "overloaded",
+        /// The text is too long for a token.
+        TooLong = "too_long",
+    }
+}
+
+labels! {
+    /// The result of a call to the issuer of opaque tokens.
+    TokenCallResult {
+        /// The issuer answered.
+        Answered = "answered",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It cannot be reached, or it answered with something else.
+        Failed = "failed",
+    }
+}
