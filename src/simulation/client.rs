@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::checker::Checker;
-use super::sends::{ClientSends, SessionSends};
+use super::inbox::{ClientSends, SessionSends};
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::FrameSink;
 use protocol::SessionId;

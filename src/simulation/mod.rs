@@ -10,13 +10,14 @@
 //! - `run`: one run. `plan`: its parameters, drawn from the seed by `rng`. `faults`: injected faults.
 //! - `sessions`, `client`: sessions and their clients. `replica`, `hub`, `connection`, `redis`: the server side.
 //! - `record`: all publications. `checker`: compares them with the messages of a client.
-//! - `sends`: messages for the inbox. `reports`: compares the users that a hub reports with its sessions.
+//! - `sends`, `inbox`: messages for the inbox. `reports`: compares the users that a hub reports with its sessions.
 
 mod checker;
 mod client;
 mod connection;
 mod faults;
 mod hub;
+mod inbox;
 mod plan;
 mod record;
 mod redis;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::sends::SimulatedInbox;
+use super::inbox::SimulatedInbox;
 use crate::broker::newest::EntryRange;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::checker::Expectations;
 use super::client::SimulatedClient;
+use super::inbox::SentMessage;
 use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
 use super::record::{ChannelRecord, RecordedPublication, Retention};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
 use super::rng::SimulationRng;
-use super::sends::SentMessage;
 use crate::broker::link::ReadErrorKind;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;

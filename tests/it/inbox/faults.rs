@@ -64,7 +64,7 @@ impl Sending {
 }
 
 fn plan(link: &FaultProxy) -> Plan {
-    super::sessions::plan()
+    sessions::plan()
         .with("broker.url", &format!("redis://{}", link.address))
         .with("broker.response_timeout", "500ms")
         .with("broker.probe_interval", "100ms")

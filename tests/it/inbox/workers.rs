@@ -15,7 +15,7 @@ const PAGE: &str = include_str!("../../../docs/inbox.md");
 const USERS: usize = 3;
 /// The messages that are sent at once.
 const BURST: usize = 30;
-const KILLS: usize = 6;
+const KILLS: usize = 4;
 const DEADLINE: Duration = Duration::from_secs(60);
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/python");
 const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/node_modules");
