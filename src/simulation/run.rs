@@ -350,7 +350,7 @@ impl SimulationRun {
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
         let record = &self.records[channel];
         self.replicas.iter_mut().for_each(|replica| replica.publish(&record.name, &payload));
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             self.send_signal(number / 2);
         }
     }

@@ -3,8 +3,6 @@
 mod arrival;
 mod delivery;
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::support::client::Client;
