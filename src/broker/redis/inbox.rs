@@ -32,7 +32,9 @@ pub(super) async fn count_entries(state: &RedisState, commands: &mut Multiplexed
     match redis::cmd("XLEN").arg(key(state)).query_async::<u64>(commands).await {
         Ok(entries) => {
             inbox.entries.store(entries, Ordering::Relaxed);
+            let max_entries = state.dataset.max_inbox_entries();
             state.metrics.inbox_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+            state.metrics.limits.inbox_entries.set(i64::try_from(max_entries).unwrap_or(i64::MAX));
         }
         Err(error) => {
             inbox.is_count_refused.store(error.code() == Some("NOPERM"), Ordering::Relaxed);
