@@ -187,7 +187,9 @@ pub enum HistoryReadError {
     #[error("Redis did not answer within broker.response_timeout")]
     Timeout,
     /// The history's data cannot be read.
-    #[error("the history cannot be read: its key has another type, or the gateway's Redis user lacks a right")]
+    #[error(
+        "the history cannot be read: its key has another type, or the gateway's Redis user lacks a right"
+    )]
     Unreadable,
 }
 

@@ -14,7 +14,7 @@ pub enum WantedHistory {
 }
 
 impl WantedHistory {
-    /// What a request wants: `since` wins over `last`, and a `last` of 0 is none.
+    /// What a request wants: `since` takes precedence over `last`, and a `last` of 0 is none.
     pub const fn new(since: Option<ResumePoint>, last: u32) -> Self {
         match (since, last) {
             (Some(since), _) => Self::Since(since),

@@ -187,7 +187,7 @@ impl VerifiedSession {
     }
 }
 
-/// How many of the last messages the hub reads first: `since` wins, and the namespace has a maximum.
+/// How many of the last messages the hub reads first: `since` takes precedence, and the namespace has a maximum.
 pub(super) fn clamped_last(
     rules: &Rules,
     channel: &ChannelName,
