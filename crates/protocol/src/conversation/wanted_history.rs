@@ -25,7 +25,7 @@ pub enum ResumePoint {
 }
 
 impl WantedHistory {
-    /// What a client asks for: `since` wins over `last`, of which the channel's namespace has a maximum.
+    /// What a client asks for: `since` takes precedence over `last`, of which the channel's namespace has a maximum.
     pub(super) fn new(
         rules: &Rules,
         channel: &ChannelName,
