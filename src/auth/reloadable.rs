@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use super::keys::KeySet;
 use super::keys::fetch::JwksSource;
 use super::keys::jwks::ParsedKeys;
-use super::keys::remote::RemoteKeys;
+use super::keys::remote::{FetchWait, RemoteKeys};
 use super::{AuthError, AuthSetupError, Authenticator, Principal, TokenAnswer, TokenError, Verification};
 use crate::http_client::TlsTrust;
 use crate::settings::AuthSettings;
@@ -93,9 +93,11 @@ impl ReloadableAuthenticator {
             Err(refusal) => refusal,
         };
         let waits = (refusal == AuthError::UnknownKey).then_some(self.0.remote.as_ref()).flatten();
-        match waits.and_then(|remote| remote.wait_for_fetch(token, Box::new(on_late_refusal))) {
-            Some(pending) => Verification::Pending(pending),
-            None => Verification::Known(Err(self.error_of(refusal))),
+        match waits.map(|remote| remote.wait_for_fetch(token, Box::new(on_late_refusal))) {
+            Some(FetchWait::Pending(pending)) => Verification::Pending(pending),
+            // Anyone can fill the queue. It must log no user out whose key is about to be fetched.
+            Some(FetchWait::Full) => Verification::Known(Err(TokenError::Unavailable)),
+            Some(FetchWait::NotDue) | None => Verification::Known(Err(self.error_of(refusal))),
         }
     }
 
