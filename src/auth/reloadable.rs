@@ -121,7 +121,7 @@ impl ReloadableAuthenticator {
     }
 
     /// The settings with the current client secret, and the authorities that HTTPS trusts, if tokens are introspected.
-    pub(super) fn introspection(&self) -> Option<(AuthSettings, TlsTrust)> {
+    pub(super) fn introspection(&self) -> Option<(AuthSettings, Option<TlsTrust>)> {
         let current = self.current();
         match &current.authenticator {
             Authenticator::Introspection(trusted) => Some((current.settings.clone(), trusted.tls())),
