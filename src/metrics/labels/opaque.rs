@@ -17,6 +17,8 @@ labels! {
         Overloaded = "overloaded",
         /// The text is too long for a token.
         TooLong = "too_long",
+        /// The text cannot be a token.
+        NotAToken = "not_a_token",
     }
 }
 
