@@ -144,6 +144,10 @@ fn decoding_key(jwk: &Jwk) -> Result<DecodingKey, String> {
         }
         "RSA" => {
             let (modulus, exponent) = (field("n", &jwk.n)?, field("e", &jwk.e)?);
+            // With the exponent 1, every padded text is its own signature.
+            if bits(&exponent) < 2 || exponent.last().is_none_or(|last| last % 2 == 0) {
+                return Err("is an RSA key with an exponent that is not odd and above 1".to_owned());
+            }
             match bits(&modulus) {
                 MIN_RSA_BITS..=MAX_RSA_BITS => Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent)),
                 0..MIN_RSA_BITS => Err(format!("is an RSA key of fewer than {MIN_RSA_BITS} bits")),
