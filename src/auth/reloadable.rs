@@ -15,9 +15,9 @@ use crate::settings::AuthSettings;
 
 /// The current authenticator. Clones share it, so a replacement applies to all of them.
 #[derive(Clone)]
-pub struct ReloadableAuthenticator(Arc<Shared>);
+pub struct ReloadableAuthenticator(Arc<SharedAuthenticator>);
 
-struct Shared {
+struct SharedAuthenticator {
     loaded: RwLock<Arc<LoadedAuthenticator>>,
     /// The keys of `auth.jwks_url`, which outlast a replacement.
     remote: Option<RemoteKeys>,
@@ -58,7 +58,7 @@ impl ReloadableAuthenticator {
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let remote = settings.jwks_url.is_some().then(|| RemoteKeys::new(settings.jwks_refresh_interval));
         let loaded = RwLock::new(LoadedAuthenticator::new(settings, remote.clone())?);
-        Ok(Self(Arc::new(Shared { loaded, remote, file_failure: Mutex::default() })))
+        Ok(Self(Arc::new(SharedAuthenticator { loaded, remote, file_failure: Mutex::default() })))
     }
 
     /// Loads new keys and uses them from now on.

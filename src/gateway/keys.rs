@@ -92,7 +92,7 @@ impl KeyLoader {
         metrics.auth_keys_stale.set((!self.0.tokens.notes().is_empty()).into());
     }
 
-    /// Starts the thread, if there is anything to look after.
+    /// Starts the thread, if there are files or a URL to follow.
     pub(super) fn start(self) -> io::Result<Option<KeyThread>> {
         let has_files = self.0.settings.auth.files().next().is_some();
         if !has_files && !self.0.tokens.has_remote_keys() {

@@ -16,9 +16,9 @@ pub(super) const MAX_WAITING: usize = 1000;
 
 /// The latest fetched keys. Clones share them.
 #[derive(Clone)]
-pub(in crate::auth) struct RemoteKeys(Arc<Shared>);
+pub(in crate::auth) struct RemoteKeys(Arc<SharedRemoteKeys>);
 
-struct Shared {
+struct SharedRemoteKeys {
     state: Mutex<State>,
     /// Wakes the thread that fetches.
     due: Notify,
@@ -57,7 +57,7 @@ impl RemoteKeys {
             waiting: Vec::new(),
             failure: None,
         });
-        Self(Arc::new(Shared { state, due: Notify::new(), started: Instant::now() }))
+        Self(Arc::new(SharedRemoteKeys { state, due: Notify::new(), started: Instant::now() }))
     }
 
     /// The keys in force. `None`: no fetch has succeeded yet.

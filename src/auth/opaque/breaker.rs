@@ -1,4 +1,5 @@
-//! Leaves an issuer alone that fails, so that a backend that is down is not asked once for each client that comes back.
+//! Stops the calls to an issuer that fails, so that a backend that is down is not asked once for each client that
+//! comes back.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use rand::rngs::StdRng;
 
 use crate::backoff::Backoff;
 
-/// The number of failures without a success after which the issuer is left alone.
+/// The number of failures without a success after which the calls pause.
 const MAX_FAILURES: u32 = 3;
-/// The time for which the issuer is left alone: the shortest, then doubling up to the longest.
+/// The length of a pause: the shortest, then doubling up to the longest.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -103,7 +104,7 @@ impl Breaker {
         self.state = BreakerState::Closed;
     }
 
-    /// A call failed. Returns whether the issuer is left alone from now on.
+    /// A call failed. Returns whether a pause begins.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
         let trips = match self.state {

@@ -1,7 +1,7 @@
 //! Looks tokens up: in the cache, in a call that is being made, or in a new call.
 //!
 //! Equal tokens share one call. The calls at one time, the tokens that wait for a call, and the bytes of their texts are
-//! bounded. Answers are cached; failures are not, but after some of them the issuer is left alone for a while.
+//! bounded. Answers are cached; failures are not, but after some of them the calls pause.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
@@ -53,7 +53,7 @@ pub(super) enum Lookup {
     Shared,
     /// The waiter waits for a new call.
     Asked,
-    /// The issuer failed, and is left alone for now.
+    /// The issuer failed, and the calls to it pause.
     BackingOff,
     /// Too many tokens wait for a call.
     Overloaded,

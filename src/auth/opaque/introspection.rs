@@ -105,7 +105,7 @@ fn read(body: String) -> Result<IssuerAnswer, CallError> {
         }
         Ok(Activity { active: false }) => Ok(IssuerAnswer::Unknown),
         Err(_) => Err(CallError::Failed(
-            "auth.introspection_url answers with something else than RFC 7662 defines".to_owned(),
+            "auth.introspection_url answers with something other than what RFC 7662 defines".to_owned(),
         )),
     }
 }

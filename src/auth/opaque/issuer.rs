@@ -18,7 +18,7 @@ pub struct TokenQuery {
 pub enum IssuerAnswer {
     /// The issuer does not know the token, or it is not valid any more.
     Unknown,
-    /// The issuer has something else than claims for the token.
+    /// The issuer has something other than claims for the token.
     Malformed,
     /// The token is valid.
     Claims {

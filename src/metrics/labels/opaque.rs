@@ -11,7 +11,7 @@ labels! {
         Shared = "shared",
         /// The issuer is asked.
         Asked = "asked",
-        /// The issuer failed and is left alone for a while.
+        /// The issuer failed, and the calls to it pause.
         BackingOff = "backing_off",
         /// Too many tokens waited for a call.
         Overloaded = "overloaded",

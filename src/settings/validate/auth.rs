@@ -159,7 +159,7 @@ fn check_jwks_url(auth: &AuthSettings) -> Check {
     check_service_url("auth.jwks_url", url)
 }
 
-/// Checks the URL of a service that decides who is who: anyone who can change its responses can be any user.
+/// Checks the URL of a service that says which user has a token: anyone who can change its responses can be any user.
 pub(super) fn check_service_url(key: &'static str, url: &str) -> Check {
     if url.contains('@') {
         return refuse(key, "must not contain a user name, a password or @");

@@ -68,7 +68,7 @@ fn a_server_that_fails_closes_with_1013_until_it_is_back() {
         assert!(notes(&gateway).contains("tokens cannot be verified"), "{fault:?}: {}", notes(&gateway));
         client.send_text(r#"{"op":12,"token":"secret"}"#);
         assert_eq!(client.next_json()["code"], "unavailable", "{fault:?}");
-        assert!(server.calls() <= before + 1, "a server that fails is left alone");
+        assert!(server.calls() <= before + 1, "a server that fails gets one call after each pause");
         server.behave(Behaviour::Answers);
         eventually_eq(SOON, &None, || code_of(&gateway, "secret"));
     }

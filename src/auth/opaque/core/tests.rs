@@ -68,7 +68,7 @@ impl Test {
         answered.into_iter().map(|(waiter, _)| waiter).collect()
     }
 
-    /// Three calls that fail: the issuer is left alone.
+    /// Three calls that fail: a pause begins.
     fn trip(&mut self) {
         for number in 0..3 {
             self.look_up(&format!("failing {number}"), 0);
@@ -268,7 +268,7 @@ fn a_failure_answers_all_that_wait_and_is_not_cached() {
     }
     let (first, second) = (test.next_call().unwrap(), test.next_call().unwrap());
     let answered = test.fail(&first);
-    assert_eq!(answered, [3, 4, 5, 9, 10, 11], "the queue is answered when the issuer is left alone");
+    assert_eq!(answered, [3, 4, 5, 9, 10, 11], "the queue is answered when a pause begins");
     assert_eq!(test.fail(&second), [6, 7, 8]);
     assert_eq!((test.core.queued_bytes, test.core.pending.len(), test.core.calls), (0, 0, 0));
 }
