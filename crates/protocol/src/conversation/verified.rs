@@ -234,8 +234,12 @@ impl VerifiedSession {
     pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|subscription| subscription.channel != *channel);
-        self.forget(channel);
-        self.subscriptions.len() < before
+        let was_subscribed = self.subscriptions.len() < before;
+        // A client may name a thousand other channels, each of which would be compared with all open batches.
+        if was_subscribed {
+            self.forget(channel);
+        }
+        was_subscribed
     }
 
     /// Drops what an ended subscription leaves: its signals, and its entry in a batch that is not answered.
