@@ -65,6 +65,8 @@ impl Eq for ClientMessage {}
 pub enum SendError {
     /// The channel takes no messages of this session.
     NotAllowed,
+    /// The user has sent another message with this id.
+    IdReused,
     /// The message is longer than `inbox.max_message_bytes`.
     TooBig,
     /// The inbox is full, or the session has too many messages without an answer.
