@@ -67,8 +67,6 @@ pub enum SendError {
     NotAllowed,
     /// The user has sent another message with this id.
     IdReused,
-    /// The message is longer than `inbox.max_message_bytes`.
-    TooBig,
     /// The inbox is full, or the session has too many messages without an answer.
     Busy {
         /// The time after which the client may send the message again, in milliseconds.

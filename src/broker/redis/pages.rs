@@ -1,7 +1,7 @@
 //! Reads pages of histories for clients and operators.
 //!
-//! A page is one of the reads of the link: on the connection for histories, in turn with the reads of subscriptions, and
-//! within their limits in bytes. It is not worth waiting for a link that is down.
+//! A page is one of the reads of the link: on the connection for histories, in turn with the reads of subscriptions,
+//! and within their limits in bytes. While the link is down, a page is refused at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
