@@ -131,13 +131,29 @@ fn weak_keys_are_refused() {
 }
 
 #[test]
-fn rsa_keys_with_a_weak_exponent_are_refused() {
+fn forgeable_and_unusable_numbers_of_keys_are_refused() {
     let good = jwk("rsa", &vectors().public_keys["rsa"]);
-    for exponent in [&[0][..], &[1], &[0, 0, 1], &[2], &[]] {
+    let wide = [3, 0, 0, 0, 1];
+    for (name, number) in [
+        ("e", &[0][..]),
+        ("e", &[1]),
+        ("e", &[0, 0, 1]),
+        ("e", &[2]),
+        ("e", &[]),
+        ("e", &wide),
+        ("n", &[254; 256]),
+    ] {
         let mut weak = good.clone();
-        weak["e"] = json!(encode(exponent));
-        let fault = "has a key (rsa) that is an RSA key with an exponent that is not odd and above 1";
-        assert_eq!(faults(weak), [fault], "{exponent:?}");
+        weak[name] = json!(encode(number));
+        let fault = "has a key (rsa) that is an RSA key with an invalid modulus or exponent";
+        assert_eq!(faults(weak), [fault], "{name} {number:?}");
+    }
+    // Anyone can sign for these: the identity, and the point of order 2 with the other sign.
+    let [mut identity, mut two] = [[0; 32], [255; 32]];
+    (identity[0], two[0]) = (1, 0xec);
+    for point in [[0; 32], identity, two] {
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": encode(point)});
+        assert_eq!(faults(key), ["has a key (number 1) that is a point of small order"], "{point:?}");
     }
 }
 

@@ -375,13 +375,10 @@ impl CheckedConversation {
                     }
                 }
             }
-            Event::History { channel, .. } => {
-                assert!(self.subscribed.contains(channel), "{event:?} without a subscription");
-            }
             Event::Subscription { .. } | Event::Refreshed { .. } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
             }
-            Event::Members { channel, .. } => {
+            Event::History { channel, .. } | Event::Members { channel, .. } => {
                 assert!(self.subscribed.contains(channel), "{event:?} without a subscription");
             }
             Event::RequestError { error, .. } => {
