@@ -90,9 +90,8 @@ fn signals_reach_every_other_socket_beside_messages() {
 fn every_message_to_the_inbox_is_acknowledged_and_deleted() {
     let report = report("send", &["--baseline", "--redis", "--rate", "100"]);
     for server in [&report["gateway"], &report["baseline"]] {
-        assert_eq!(figure(server, "sends"), 50.0);
+        assert!(figure(server, "sends") == 50.0 && figure(server, "cpu_us_per_send") >= 0.0);
         assert_exact(server);
-        figure(server, "cpu_us_per_send");
         assert_ordered(server, "latency");
     }
     assert!((0.0..=50.0).contains(&figure(&report["gateway"], "inbox_entries_max")));
