@@ -85,8 +85,8 @@ async function viewsOfADeployment(page, user) {
   await button(page, "History").click();
   await waitForText(page, "#history tr", "xxx");
   await page.getByLabel("To the channel").fill(room);
-  await page.getByLabel("Content (any JSON)").fill(long);
-  await button(page, "Send to the backend").click();
+  await page.getByLabel("Content, as JSON").fill(long);
+  await button(page, "Send to backend").click();
   await button(page, "Messages from clients").click();
   await waitForText(page, "#inbox tr", user);
   await assertUsable(page, "a history and the inbox");

@@ -49,7 +49,7 @@ test("a published message is shown, and its frames are listed", async () => {
   assert.match(await page.locator("#chart-connections svg").getAttribute("aria-label"), /^Connections: 1 /);
   await assertAccessible(page, "connected");
   await page.setViewportSize({ width: 880, height: 900 });
-  await picture(page, "console", { fullPage: true, clip: { x: 0, y: 0, width: 880, height: 1125 } });
+  await picture(page, "console", { fullPage: true, clip: { x: 0, y: 0, width: 880, height: 1300 } });
   await close(page);
 });
 

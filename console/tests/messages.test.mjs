@@ -25,20 +25,20 @@ const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 async function enter(page, channel, json) {
   await page.getByLabel("To the channel").fill(channel);
-  await page.getByLabel("Content (any JSON)").fill(json);
+  await page.getByLabel("Content, as JSON").fill(json);
 }
 
 test("a sent message is acknowledged, and the inbox lists it", async () => {
   const page = await openConsole(browser, gateway);
   await connect(page, "42", "room:7");
   await enter(page, "room:7", "{");
-  await button(page, "Send to the backend").click();
+  await button(page, "Send to backend").click();
   await waitForText(page, "#connection-state.bad", "The message is not valid JSON");
   await enter(page, "public:7", "1");
-  await button(page, "Send to the backend").click();
+  await button(page, "Send to backend").click();
   await waitForText(page, "#frames li", '"code":"not_allowed"');
   await enter(page, "room:7", LARGE);
-  await button(page, "Send to the backend").click();
+  await button(page, "Send to backend").click();
   await waitForText(page, "#connection-state", "The inbox has the message.");
   await button(page, "Messages from clients").click();
   await waitForText(page, "#inbox-status", /^1 message$/);
@@ -56,7 +56,7 @@ test("a signal is shown to the other sessions of the channel", async () => {
   await connect(page, "42", "room:8");
   await connect(other, "43", "room:8");
   await enter(page, "room:8", '{"typing": true}');
-  await button(page, "Signal to the others").click();
+  await button(page, "Signal to others").click();
   await waitForText(other, "#last-signal", /room:8, from 42, .*\{"typing":true\}/);
   await waitForText(other, "#frames li", '{"op":18,"channel":"room:8","user":"42","signal":{"typing": true}}');
   assert.match(await page.locator("#last-signal").innerText(), /None yet/);
