@@ -237,3 +237,13 @@ fn the_documented_rights_are_enough_for_the_inbox() {
     gateway.wait_metric("inbox_entries", 1);
     assert_eq!(gateway.get("/readyz").json()["notes"], Value::Null);
 }
+
+#[test]
+fn the_page_after_the_largest_id_is_empty() {
+    over_both(&plan(), |gateway| {
+        assert_eq!(send(&mut client(gateway), "c1", "1"), acknowledged("c1"));
+        let largest = u64::MAX;
+        let answer = gateway.get(&format!("/v1/inbox?after={largest}-{largest}"));
+        assert_eq!((answer.status, answer.json()), (200, json!({"messages": [], "next": null})));
+    });
+}
