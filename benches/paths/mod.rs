@@ -9,6 +9,7 @@ use bytes::Bytes;
 use emagine_gateway::hub::registry::{FrameSink, MAX_HELD, Registry, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::command::Command;
+use protocol::conversation::WantedHistory;
 use protocol::position::Position;
 use protocol::publication::{Payload, Publication};
 use protocol::{Variant, Version};
@@ -97,7 +98,7 @@ fn registry() -> Registry<Sink> {
 }
 
 fn subscribe(registry: &mut Registry<Sink>, session: SessionKey, channel: &ChannelName, cut: Position) {
-    registry.subscribe(session, channel, None, 0);
+    registry.subscribe(session, channel, WantedHistory::Nothing, 0);
     registry.confirm(channel, Some(cut));
     registry.pending(session, channel).expect("a new subscription").set_cut(cut, false);
 }
