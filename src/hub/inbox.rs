@@ -61,7 +61,7 @@ impl<M: Mailbox> HubInbox<M> {
 }
 
 impl InboxBudget {
-    /// Creates the counters of an inbox that accepts `limit_bytes` of publications.
+    /// Creates the counters of an inbox that accepts `limit_bytes` of publications and signals.
     pub fn new(limit_bytes: usize, metrics: &Metrics) -> Self {
         Self {
             queued_bytes: AtomicUsize::new(0),
@@ -79,25 +79,27 @@ impl InboxBudget {
             return Err(Refusal::GapQueued);
         }
         let bytes = publication.queued_bytes();
-        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // An empty inbox accepts any publication: the broker limits its length.
-        if before > 0 && before + bytes > self.limit_bytes {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            let mut gaps = self.queued_gaps.lock();
-            gaps.insert(channel.clone());
-            self.queued_gap_count.store(gaps.len(), Ordering::Release);
-            return Err(Refusal::FirstOnChannel);
+        if self.count(bytes, |before| before == 0 || before + bytes <= self.limit_bytes) {
+            return Ok(());
         }
-        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
-        Ok(())
+        let mut gaps = self.queued_gaps.lock();
+        gaps.insert(channel.clone());
+        self.queued_gap_count.store(gaps.len(), Ordering::Release);
+        Err(Refusal::FirstOnChannel)
     }
 
     /// Counts a signal, or refuses it. The hub must [release](Self::release) its bytes. The second half of the inbox is
     /// for publications.
     fn accept_signal(&self, signal: &Signal) -> bool {
         let bytes = signal.queued_bytes();
+        self.count(bytes, |before| before + bytes <= self.limit_bytes / 2)
+    }
+
+    /// Counts bytes, unless `fits` refuses them after those that were counted before. Returns whether they fit.
+    fn count(&self, bytes: usize, fits: impl FnOnce(usize) -> bool) -> bool {
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before + bytes <= self.limit_bytes / 2;
+        let fits = fits(before);
         if fits {
             self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
         } else {
@@ -117,7 +119,7 @@ impl InboxBudget {
         self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
     }
 
-    /// Stops counting `bytes` of a publication.
+    /// Stops counting `bytes` of a publication or a signal.
     pub fn release(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
