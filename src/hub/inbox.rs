@@ -35,6 +35,8 @@ pub struct HubInbox<M> {
 #[derive(Debug)]
 pub struct InboxBudget {
     queued_bytes: AtomicUsize,
+    /// The bytes of signals, counted apart so that signals never cause a gap.
+    signal_bytes: AtomicUsize,
     limit_bytes: usize,
     /// Channels with a refused publication, whose gap is queued after the accepted publications. No publication on them
     /// is accepted until the hub has announced the gap, so each channel has at most one queued gap.
@@ -61,10 +63,11 @@ impl<M: Mailbox> HubInbox<M> {
 }
 
 impl InboxBudget {
-    /// Creates the counters of an inbox that accepts `limit_bytes` of publications and signals.
+    /// Creates the counters of an inbox that accepts `limit_bytes` of publications.
     pub fn new(limit_bytes: usize, metrics: &Metrics) -> Self {
         Self {
             queued_bytes: AtomicUsize::new(0),
+            signal_bytes: AtomicUsize::new(0),
             limit_bytes,
             queued_gaps: Mutex::default(),
             queued_gap_count: AtomicUsize::new(0),
@@ -79,33 +82,38 @@ impl InboxBudget {
             return Err(Refusal::GapQueued);
         }
         let bytes = publication.queued_bytes();
-        // An empty inbox accepts any publication: the broker limits its length.
-        if self.count(bytes, |before| before == 0 || before + bytes <= self.limit_bytes) {
-            return Ok(());
-        }
-        let mut gaps = self.queued_gaps.lock();
-        gaps.insert(channel.clone());
-        self.queued_gap_count.store(gaps.len(), Ordering::Release);
-        Err(Refusal::FirstOnChannel)
-    }
-
-    /// Counts a signal, or refuses it. The hub must [release](Self::release) its bytes. The second half of the inbox is
-    /// for publications.
-    fn accept_signal(&self, signal: &Signal) -> bool {
-        let bytes = signal.queued_bytes();
-        self.count(bytes, |before| before + bytes <= self.limit_bytes / 2)
-    }
-
-    /// Counts bytes, unless `fits` refuses them after those that were counted before. Returns whether they fit.
-    fn count(&self, bytes: usize, fits: impl FnOnce(usize) -> bool) -> bool {
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = fits(before);
+        // An empty inbox accepts any publication: the broker limits its length.
+        if before > 0 && before + bytes > self.limit_bytes {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let mut gaps = self.queued_gaps.lock();
+            gaps.insert(channel.clone());
+            self.queued_gap_count.store(gaps.len(), Ordering::Release);
+            return Err(Refusal::FirstOnChannel);
+        }
+        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
+        Ok(())
+    }
+
+    /// Counts a signal, or refuses it. The hub must [release](Self::release_signals) its bytes. Publications and signals
+    /// together fill at most half of the inbox, or the publications alone fill more.
+    pub(super) fn accept_signal(&self, signal: &Signal) -> bool {
+        let bytes = signal.queued_bytes();
+        let before = self.signal_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let publications = self.queued_bytes.load(Ordering::Relaxed);
+        let fits = publications + before + bytes <= self.limit_bytes / 2;
         if fits {
             self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
         } else {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.signal_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         fits
+    }
+
+    /// Stops counting `bytes` of signals.
+    pub fn release_signals(&self, bytes: usize) {
+        self.signal_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
     }
 
     /// Whether the gap of a channel is queued.
@@ -119,7 +127,7 @@ impl InboxBudget {
         self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
     }
 
-    /// Stops counting `bytes` of a publication or a signal.
+    /// Stops counting `bytes` of a publication.
     pub fn release(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.metrics.hub_inbox_bytes.dec_by(bytes as i64);

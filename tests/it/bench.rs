@@ -85,6 +85,18 @@ fn signals_reach_every_other_socket_beside_messages() {
 }
 
 #[test]
+fn every_message_to_the_inbox_is_acknowledged_and_deleted() {
+    let report = report("send", &["--baseline", "--redis", "--rate", "100"]);
+    for server in [&report["gateway"], &report["baseline"]] {
+        assert_eq!(figure(server, "sends"), 50.0);
+        assert_exact(server);
+        figure(server, "cpu_us_per_send");
+        assert_ordered(server, "latency");
+    }
+    assert!((0.0..=50.0).contains(&figure(&report["gateway"], "inbox_entries_max")));
+}
+
+#[test]
 fn fanout_delivers_to_every_socket_as_the_baseline_does() {
     let report = report("fanout", &["--baseline", "--redis"]);
     for server in [&report["gateway"], &report["baseline"]] {
@@ -358,7 +370,7 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
         (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
-        (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst; use --rate"),
+        (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
         (&["idle", "--capacity-share", "0.5"], "--capacity-share must be 0.01 to 1"),
         (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),

@@ -16,6 +16,8 @@ const MAX_SIGNAL_BYTES: usize = 1_024;
 const BURST_RATE: f64 = 100.0;
 /// Signals per second of `signal`, by all typists together.
 const SIGNAL_RATE: f64 = 100.0;
+/// Messages per second of `send`, by all sockets together.
+const SEND_RATE: f64 = 1_000.0;
 /// Clients that get the small messages of `burst` and `signal`, in turn, so that no message waits for another.
 const WATCHERS: usize = 50;
 
@@ -40,6 +42,8 @@ pub(crate) enum Scenario {
     Burst,
     /// Some sockets of a room send signals to all others: latency of signals, and of messages to single users
     Signal,
+    /// Sockets send messages to the inbox, from which a worker deletes them: CPU and latency of the acknowledgement
+    Send,
     /// The baseline server itself, which the load generator starts
     #[value(hide = true)]
     BaselineServer,
@@ -64,7 +68,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Publish (connect: connect) in an open loop at this rate per second instead of in a closed loop [default:
-    /// mixed: 200, slow: 10, burst and signal: 100]
+    /// mixed: 200, slow: 10, burst and signal: 100, send: 1000]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
     pub(crate) rate: Option<f64>,
     /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
@@ -126,6 +130,7 @@ impl BenchArgs {
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
             Scenario::Burst => Some(BURST_RATE),
             Scenario::Signal => Some(SIGNAL_RATE),
+            Scenario::Send => Some(SEND_RATE),
             _ => None,
         };
         self.rate.or(default)
@@ -150,8 +155,11 @@ impl BenchArgs {
 
     /// Whether clients subscribe to channels.
     pub(crate) fn has_channels(&self) -> bool {
-        self.channels.is_some()
-            || matches!(self.scenario, Scenario::Mixed | Scenario::Burst | Scenario::Signal)
+        self.channels.is_some() || self.speaks_v2()
+    }
+
+    fn speaks_v2(&self) -> bool {
+        matches!(self.scenario, Scenario::Mixed | Scenario::Burst | Scenario::Signal | Scenario::Send)
     }
 
     /// Whether clients resume from the position of the last message on `all`.
@@ -173,6 +181,11 @@ impl BenchArgs {
     /// Whether clients send signals.
     pub(crate) fn has_signals(&self) -> bool {
         self.scenario == Scenario::Signal
+    }
+
+    /// Whether clients send messages to the inbox.
+    pub(crate) fn has_sends(&self) -> bool {
+        self.scenario == Scenario::Send
     }
 
     /// The number of clients that send signals.
@@ -203,8 +216,8 @@ impl BenchArgs {
         let has_channels =
             channels.is_none_or(|count| scenario == Scenario::Fanout && is_count(count, 1, most));
         let has_bytes = is_count(self.message_bytes(), MIN_MESSAGE_BYTES, 1_048_576);
-        let has_in_flight =
-            !matches!(scenario, Scenario::Burst | Scenario::Signal) || self.in_flight.is_none();
+        let has_in_flight = !matches!(scenario, Scenario::Burst | Scenario::Signal | Scenario::Send)
+            || self.in_flight.is_none();
         let is_signal = scenario == Scenario::Signal;
         let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         for (holds, sentence) in [
@@ -221,7 +234,7 @@ impl BenchArgs {
             (has_share, "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed"),
             (has_channels, "--channels must be 1 to 90 times --sockets, with fanout"),
             (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600"),
-            (has_in_flight, "--in-flight cannot be used with burst and signal; use --rate"),
+            (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),
             (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
         ] {
             if !holds {

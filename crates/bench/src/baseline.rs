@@ -1,5 +1,5 @@
 //! The baseline: a server that accepts sockets, answers the first bytes of each with prepared bytes, and then only
-//! writes prepared frames to the sockets that an order names.
+//! writes prepared frames to the sockets that an order names. It acknowledges messages to the inbox without storing them.
 //!
 //! The baseline is a separate process of the same binary. It reads orders from standard input, one a line: the first
 //! slot, the slot after the last one, and the payload. A new client gets the slot of a lost one.
@@ -115,7 +115,7 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
             }
             let slot = event.token().0;
             let Some((stream, is_answered)) = sockets.get_mut(slot) else { continue };
-            if !read_all(stream, &mut buffer) {
+            if !read_all(stream, &mut buffer, *is_answered) {
                 sockets.remove(slot);
             } else if !std::mem::replace(is_answered, true) {
                 write(stream, &answer);
@@ -124,14 +124,20 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
     }
 }
 
-/// Reads and drops all received bytes; returns whether the connection is open.
-fn read_all(mut stream: &TcpStream, buffer: &mut [u8]) -> bool {
+/// Reads all received bytes, and acknowledges messages to the inbox if the handshake was answered. Returns whether the
+/// connection is open.
+fn read_all(mut stream: &TcpStream, buffer: &mut [u8], is_answered: bool) -> bool {
     loop {
-        match stream.read(buffer) {
+        let length = match stream.read(buffer) {
             Ok(0) => return false,
-            Ok(length) if length == buffer.len() => {}
-            Ok(_) => return true,
+            Ok(length) => length,
             Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if is_answered {
+            write(stream, &wire::acknowledgements(&buffer[..length]));
+        }
+        if length < buffer.len() {
+            return true;
         }
     }
 }

@@ -105,6 +105,14 @@ impl Environment {
         if arguments.has_signals() {
             wanted.push(("namespaces.bench.signals", "true"));
         }
+        if arguments.has_sends() {
+            // The worker needs a moment at the start and after the end. All sockets together may be a few.
+            wanted.extend([
+                ("namespaces.bench.send", "true"),
+                ("session.sends_per_minute", "1000000"),
+                ("inbox.max_entries", "10000000"),
+            ]);
+        }
         if arguments.deflate {
             wanted.push(("server.compression", "true"));
         }

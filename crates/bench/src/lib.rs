@@ -5,6 +5,7 @@
 //!
 //! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
 //! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `publisher`: publishing.
+//!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
 //! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
 //!   that clients send and receive.
@@ -20,6 +21,7 @@ mod client;
 mod clients;
 mod environment;
 mod error;
+mod inbox_worker;
 mod latency;
 mod load;
 mod outcome;

@@ -161,11 +161,11 @@ impl ScenarioRun<'_> {
     }
 
     /// `add` adds the next message, with this due time.
-    fn publish_at_rate(
+    pub(crate) fn publish_at_rate<Added>(
         &mut self,
         time: Duration,
         rate: f64,
-        mut add: impl FnMut(&mut Self, u64) -> u64,
+        mut add: impl FnMut(&mut Self, u64) -> Added,
     ) -> Result<(), BenchError> {
         let start_us = self.now_us();
         let count = (time.as_secs_f64() * rate).round().max(1.0) as u64;

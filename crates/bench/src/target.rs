@@ -6,6 +6,7 @@ use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::children::ChildProcess;
+use crate::inbox_worker::InboxWorker;
 use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
@@ -20,6 +21,8 @@ pub(crate) struct Target {
     pub(crate) is_baseline: bool,
     pub(crate) publisher: Publisher,
     redis: Option<RedisAddress>,
+    /// The prefix of the gateway's keys in Redis.
+    prefix: String,
     admin: Option<SocketAddr>,
     process: Option<u32>,
     /// Ended when the target is dropped.
@@ -70,6 +73,7 @@ impl Target {
             is_baseline: true,
             publisher: Publisher::baseline(orders),
             redis: None,
+            prefix: String::new(),
             admin: None,
             process: Some(child.0),
             _child: Some(child),
@@ -91,7 +95,22 @@ impl Target {
             Some(redis) => Publisher::redis(redis, &environment.prefix)?,
             None => Publisher::admin(admin, environment.admin_key.as_deref()),
         };
-        Ok(Self { address, is_baseline: false, publisher, redis, admin: Some(admin), process, _child: None })
+        Ok(Self {
+            address,
+            is_baseline: false,
+            publisher,
+            redis,
+            prefix: environment.prefix.clone(),
+            admin: Some(admin),
+            process,
+            _child: None,
+        })
+    }
+
+    /// Starts a worker of the inbox, if there is a Redis.
+    pub(crate) fn start_inbox_worker(&self) -> Result<Option<InboxWorker>, BenchError> {
+        let start = |redis| InboxWorker::start(redis, format!("{}:inbox", self.prefix));
+        self.redis.as_ref().map(start).transpose()
     }
 
     /// The resources of the target's process; NaN if unknown or on another machine.

@@ -8,6 +8,10 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
 const MESSAGE: &[u8] = br#""message":{"at":""#;
 /// The same in a signal.
 const SIGNAL: &[u8] = br#""signal":{"at":""#;
+/// The beginning of the generator's message to the inbox, up to its id.
+const SEND: &[u8] = br#"{"op":16,"id":""#;
+/// The same in the acknowledgement.
+const SENT: &[u8] = br#""id":""#;
 /// The number of digits of a due time.
 const AT_DIGITS: usize = 16;
 
@@ -66,7 +70,7 @@ pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<usize>, u16> {
 pub(crate) enum ServerEvent<'a> {
     /// Op 2.
     Ready,
-    /// Op 3 or 18: a message or signal of the generator.
+    /// Op 3, 17 or 18: a message, acknowledgement or signal of the generator.
     Message(Stamp),
     /// Op 6: the state of a subscription.
     Subscription,
@@ -93,6 +97,9 @@ pub(crate) fn parse(payload: &[u8]) -> ServerEvent<'_> {
         Some([b'1', b'8', b',', rest @ ..]) => {
             stamp(rest, SIGNAL).map_or(ServerEvent::Other, ServerEvent::Message)
         }
+        Some([b'1', b'7', b',', rest @ ..]) => {
+            sent_stamp(rest).map_or(ServerEvent::Other, ServerEvent::Message)
+        }
         Some([b'2', b',', ..]) => ServerEvent::Ready,
         Some([b'6', b',', ..]) => ServerEvent::Subscription,
         Some([b'1', b'0', b',', rest @ ..]) => {
@@ -109,6 +116,30 @@ fn stamp(payload: &[u8], before: &[u8]) -> Option<Stamp> {
     let at_us = std::str::from_utf8(digits).ok()?.parse().ok()?;
     let phase = payload.get(start + AT_DIGITS + r#"","phase":"#.len())?.checked_sub(b'0')?;
     Some(Stamp { at_us, phase })
+}
+
+/// The id of a message to the inbox. It has the stamp, because the acknowledgement has only the id.
+pub(crate) fn send_id(Stamp { at_us, phase }: Stamp, number: u64) -> String {
+    format!("{at_us:016}-{phase}-{number}")
+}
+
+fn sent_stamp(payload: &[u8]) -> Option<Stamp> {
+    let (at_us, rest) = payload.strip_prefix(SENT)?.split_at_checked(AT_DIGITS)?;
+    let at_us = std::str::from_utf8(at_us).ok()?.parse().ok()?;
+    let phase = rest.strip_prefix(b"-")?.first()?.checked_sub(b'0')?;
+    Some(Stamp { at_us, phase })
+}
+
+/// The acknowledgements of the messages to the inbox in these bytes of a client, as frames.
+pub(crate) fn acknowledgements(bytes: &[u8]) -> Vec<u8> {
+    let (mut rest, mut frames) = (bytes, Vec::new());
+    while let Some(start) = find(rest, SEND) {
+        rest = &rest[start..];
+        let Some(id) = text_after(rest, SEND) else { break };
+        frames.extend(server_frame(&format!(r#"{{"op":17,"id":"{id}"}}"#)));
+        rest = &rest[SEND.len()..];
+    }
+    frames
 }
 
 /// The text from the end of `name` to the next quote. `name` ends with the opening quote.
@@ -154,6 +185,20 @@ mod tests {
                 assert_eq!(parse(frame.as_bytes()), ServerEvent::Message(STAMP));
             }
         }
+    }
+
+    #[test]
+    fn each_message_to_the_inbox_is_acknowledged_by_id() {
+        let send =
+            |number| format!(r#"{{"op":16,"id":"{}","channel":"c","message":1}}"#, send_id(STAMP, number));
+        let frames = acknowledgements(&[client_frame(&send(7)), client_frame(&send(8))].concat());
+        let (_, first) = first_frame(&frames).unwrap();
+        let (_, second) = first_frame(&frames[first.end..]).unwrap();
+        for (payload, number) in [(&frames[first.clone()], '7'), (&frames[first.end..][second], '8')] {
+            assert_eq!(parse(payload), ServerEvent::Message(STAMP));
+            assert!(payload.ends_with(format!("-{number}\"}}").as_bytes()));
+        }
+        assert!(acknowledgements(b"{\"op\":11}").is_empty());
     }
 
     #[test]

@@ -40,18 +40,18 @@ impl<S: FrameSink> HubCore<S> {
         };
         if let Some(reason) = dropped {
             self.count_signal(reason);
-            return self.inbox_budget.release(bytes);
+            return self.inbox_budget.release_signals(bytes);
         }
         let is_busy = self.has_writes();
         match self.signals.add(now, signal) {
             Added::Waiting => {}
             Added::Replaced(replaced) => {
                 self.count_signal(SignalResult::Replaced);
-                self.inbox_budget.release(replaced);
+                self.inbox_budget.release_signals(replaced);
             }
             Added::ChannelFull => {
                 self.count_signal(SignalResult::ChannelFull);
-                self.inbox_budget.release(bytes);
+                self.inbox_budget.release_signals(bytes);
             }
         }
         if !is_busy {
@@ -90,7 +90,7 @@ impl<S: FrameSink> HubCore<S> {
                 Metrics::count_many(&self.metrics.signal_deliveries, result, count);
             }
         }
-        self.inbox_budget.release(released_bytes);
+        self.inbox_budget.release_signals(released_bytes);
     }
 
     fn count_signal(&self, result: SignalResult) {

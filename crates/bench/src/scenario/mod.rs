@@ -5,6 +5,7 @@ mod connect;
 mod fanout;
 mod idle;
 mod mixed;
+mod send;
 mod signal;
 mod slow;
 mod storm;
@@ -40,6 +41,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Slow => slow::run(run),
         Scenario::Burst => burst::run(run),
         Scenario::Signal => signal::run(run),
+        Scenario::Send => send::run(run),
         Scenario::BaselineServer => Ok(()),
     }
 }

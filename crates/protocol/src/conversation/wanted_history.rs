@@ -25,7 +25,7 @@ pub enum ResumePoint {
 }
 
 impl WantedHistory {
-    /// What a client asks for: `since` wins over `last`, of which the channel's namespace has a maximum.
+    /// What a client asks for: `since` takes precedence over `last`, of which the channel's namespace has a maximum.
     pub(super) fn new(
         rules: &Rules,
         channel: &ChannelName,
@@ -39,7 +39,8 @@ impl WantedHistory {
         }
     }
 
-    /// What two requests for one channel ask for together. The first `since` wins, otherwise the greater `last`.
+    /// What two requests for one channel ask for together. The first `since` takes precedence, then the greater
+    /// `last`.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Since(_), _) | (_, Self::Nothing) => self,
