@@ -195,8 +195,7 @@ impl<S: FrameSink> HubCore<S> {
         // `on_refused` counts those.
         let before = self.registry.subscription_count();
         match input {
-            HubInput::Broker(HubEvent::Signal(signal)) => return self.on_signal(now, signal),
-            HubInput::Broker(event) => return self.on_event(event, actions),
+            HubInput::Broker(event) => return self.on_event(now, event, actions),
             HubInput::WriteTurn => return self.on_write_turn(now, actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
@@ -239,11 +238,10 @@ impl<S: FrameSink> HubCore<S> {
         self.metrics.subscriptions.inc_by(self.registry.subscription_count() as i64 - before as i64);
     }
 
-    fn on_event(&mut self, event: HubEvent, actions: &mut Vec<HubAction>) {
+    fn on_event(&mut self, now: Instant, event: HubEvent, actions: &mut Vec<HubAction>) {
         match event {
             HubEvent::Publication(publication) => self.on_publication(publication, actions),
-            // Signals need the time; `on` handles them.
-            HubEvent::Signal(_) => {}
+            HubEvent::Signal(signal) => self.on_signal(now, signal),
             HubEvent::Subscribed(acks) => acks.into_iter().for_each(|ack| self.on_ack(ack, actions)),
             HubEvent::Gap { channel, reason, position } => self.on_gap(channel, reason, position, actions),
             HubEvent::Link { is_up } => self.on_link(is_up, actions),

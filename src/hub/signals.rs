@@ -171,20 +171,20 @@ impl<S: FrameSink> ChannelSignals<S> {
     }
 
     fn collect(&mut self, signal: Arc<Signal>) -> Added {
-        let bytes = signal.queued_bytes();
-        if let Some(older) = self.waiting.iter().position(|older| replaces(&signal, older)) {
-            // The newer signal goes to the end, so signals keep the order of their arrival.
-            let replaced = self.waiting.remove(older).queued_bytes();
-            self.waiting_bytes = self.waiting_bytes - replaced + bytes;
-            self.waiting.push(signal);
-            return Added::Replaced(replaced);
-        }
-        if self.waiting_bytes + bytes > MAX_WAITING_BYTES {
+        let older = self.waiting.iter().position(|older| replaces(&signal, older));
+        let replaced = older.map_or(0, |older| self.waiting[older].queued_bytes());
+        let waiting_bytes = self.waiting_bytes - replaced + signal.queued_bytes();
+        if waiting_bytes > MAX_WAITING_BYTES {
             return Added::ChannelFull;
         }
-        self.waiting_bytes += bytes;
+        self.waiting_bytes = waiting_bytes;
+        // The newer signal goes to the end, so signals keep the order of their arrival.
+        let added = older.map_or(Added::Waiting, |older| {
+            self.waiting.remove(older);
+            Added::Replaced(replaced)
+        });
         self.waiting.push(signal);
-        Added::Waiting
+        added
     }
 
     /// Starts to write the collected signals.

@@ -12,7 +12,7 @@ use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use bytes::Bytes;
 
 use super::LOG_TARGET;
-use super::authenticate::{Authenticated, Authentication, authenticate, resume};
+use super::authenticate::{Authenticated, Authentication, authenticate, finish_verification};
 use super::clock::now;
 use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
@@ -88,7 +88,7 @@ impl Session {
         }
         let (session, client) = (self.conversation.session(), self.outbox.client());
         let Authenticated { answer, accepted } =
-            resume(&self.services, session, client, &mut self.permit, answer);
+            finish_verification(&self.services, session, client, &mut self.permit, answer);
         self.handle_with_token(answer, accepted, context);
     }
 

@@ -18,7 +18,7 @@ use protocol::conversation::{Identity, Input, NotIdentified};
 pub(super) enum Authentication {
     /// The answer is known at once.
     Known(Authenticated),
-    /// The answer comes later, for [`resume`].
+    /// The answer comes later, for [`finish_verification`].
     Pending(PendingVerification),
 }
 
@@ -122,7 +122,7 @@ fn late_refusal(permit: &SessionPermit, client: Option<ClientPrefix>) -> impl Fn
 ///
 /// The tokens of an address may have failed too often meanwhile. Otherwise its clients could try more tokens at the
 /// same time than one after another.
-pub(super) fn resume(
+pub(super) fn finish_verification(
     services: &Services,
     session: SessionId,
     client: Option<ClientPrefix>,

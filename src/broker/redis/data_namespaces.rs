@@ -22,7 +22,7 @@ pub(super) struct DataNamespaces(BTreeMap<String, Box<RawValue>>);
 const REPORTS: [&str; 2] = ["presence", "occupancy"];
 
 /// An option, and its value in force and at this process.
-type Pair = (String, String, String);
+type Difference = (String, String, String);
 
 impl DataNamespaces {
     /// The options of this process.
@@ -69,7 +69,7 @@ impl DataNamespaces {
         [in_force, here]: [HistoryLimits; 2],
         have_presence: bool,
     ) -> Vec<String> {
-        let mut inherited: BTreeSet<Pair> = [
+        let mut inherited: BTreeSet<Difference> = [
             ("history_size".into(), in_force.size.to_string(), here.size.to_string()),
             ("history_ttl".into(), ttl_text(in_force.ttl_ms), ttl_text(here.ttl_ms)),
         ]
@@ -78,14 +78,15 @@ impl DataNamespaces {
         let others = names.into_iter().filter(|name| *name != "default");
         let mut notes = Vec::new();
         for name in ["default"].into_iter().chain(others) {
-            let pairs = self.differing(own, name).into_iter();
-            let is_compared = |(option, ..): &Pair| have_presence || !REPORTS.contains(&option.as_str());
-            for pair in pairs.filter(is_compared).filter(|pair| !inherited.contains(pair)).collect::<Vec<_>>()
-            {
-                let (option, in_force, here) = &pair;
+            for difference in self.differing(own, name) {
+                let (option, in_force, here) = &difference;
+                let is_compared = have_presence || !REPORTS.contains(&option.as_str());
+                if !is_compared || inherited.contains(&difference) {
+                    continue;
+                }
                 notes.push(format!("namespaces.{name}.{option} is {in_force} in force, {here} here"));
                 if name == "default" {
-                    inherited.insert(pair);
+                    inherited.insert(difference);
                 }
             }
         }
@@ -93,7 +94,7 @@ impl DataNamespaces {
     }
 
     /// The options of a namespace that differ. An option that one side lacks is of another version.
-    fn differing(&self, own: &Self, name: &str) -> Vec<Pair> {
+    fn differing(&self, own: &Self, name: &str) -> Vec<Difference> {
         let (in_force, here) = (self.texts(name), own.texts(name));
         let pairs = in_force.into_iter().filter_map(|(option, in_force)| {
             let here = here.get(&option)?.clone();

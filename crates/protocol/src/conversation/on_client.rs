@@ -7,6 +7,7 @@ use super::{
     WaitingFrame,
 };
 use crate::Now;
+use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_LISTED_CHANNELS};
 use crate::event::Event;
@@ -65,26 +66,11 @@ impl Conversation {
         Command::parse_within(self.version, text, max_channels).ok()
     }
 
-    /// Takes a frame from its budget. Messages for the backend and signals have budgets of their own once the session
-    /// is identified.
+    /// Takes a frame from its budget.
     fn charge(&mut self, now: Now, command: Option<&Command<'_>>) -> Charge {
-        let on_demand = match (command, &mut self.state) {
-            (Some(Command::Send(_) | Command::Signal(_)), ConversationState::Ready(verified)) => {
-                Some(verified.on_demand_mut())
-            }
-            (Some(Command::Send(_) | Command::Signal(_)), ConversationState::Joining(joining)) => {
-                Some(joining.verified.on_demand_mut())
-            }
-            _ => None,
-        };
-        let has_own_budget = on_demand.is_some();
-        let is_within = on_demand.is_some_and(|on_demand| match command {
-            Some(Command::Send(_)) => {
-                on_demand.sends.try_acquire(self.rules.sends_per_minute, MINUTE, now.monotonic)
-            }
-            _ => on_demand.signal_budget.try_acquire(self.rules.signals_per_minute, MINUTE, now.monotonic),
-        });
-        if is_within {
+        let own = self.own_budget(command);
+        let has_own_budget = own.is_some();
+        if own.is_some_and(|(budget, limit)| budget.try_acquire(limit, MINUTE, now.monotonic)) {
             return Charge::Accepted;
         }
         match self.budget.try_acquire(self.rules.messages_per_minute, MINUTE, now.monotonic) {
@@ -92,6 +78,21 @@ impl Conversation {
             true if has_own_budget => Charge::OverOwnBudget,
             true => Charge::Accepted,
         }
+    }
+
+    /// The budget of the command's op, and its limit in a minute. Messages for the backend and signals have budgets of
+    /// their own once the session is identified.
+    fn own_budget(&mut self, command: Option<&Command<'_>>) -> Option<(&mut Budget, u32)> {
+        let command = command.filter(|command| matches!(command, Command::Send(_) | Command::Signal(_)))?;
+        let on_demand = match &mut self.state {
+            ConversationState::Ready(verified) => verified.on_demand_mut(),
+            ConversationState::Joining(joining) => joining.verified.on_demand_mut(),
+            _ => return None,
+        };
+        Some(match command {
+            Command::Send(_) => (&mut on_demand.send_budget, self.rules.sends_per_minute),
+            _ => (&mut on_demand.signal_budget, self.rules.signals_per_minute),
+        })
     }
 
     fn on_command(

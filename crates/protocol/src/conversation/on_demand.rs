@@ -18,7 +18,7 @@ pub(super) struct OnDemandState {
     /// The number of messages for the backend that are not acknowledged.
     pub(super) open_sends: u8,
     /// The budget of op 16.
-    pub(super) sends: Budget,
+    pub(super) send_budget: Budget,
     /// The budget of op 18.
     pub(super) signal_budget: Budget,
     /// The newer tokens that are not verified yet.

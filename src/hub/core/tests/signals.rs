@@ -167,6 +167,21 @@ fn a_channel_collects_a_bounded_number_of_bytes() {
 }
 
 #[test]
+fn longer_signals_do_not_exceed_the_bound_of_a_channel() {
+    let (mut hub, sinks) = hub_with(&[1, 2], rules());
+    let json = format!("\"{}\"", "x".repeat(1_000));
+    hub.receive(9, "0");
+    (100..200).for_each(|session| hub.receive(session, "1"));
+    (100..200).for_each(|session| hub.receive(session, &json));
+    hub.advance(LATER);
+    let messages = sinks[0].take_messages();
+    assert_eq!(messages.len(), 1 + 100, "the older signal of a session stays");
+    let long = messages.iter().filter(|message| message.len() > 1_000).count();
+    assert!((1..MAX_WAITING_BYTES / 1_000).contains(&long), "{long}");
+    hub.assert_released();
+}
+
+#[test]
 fn messages_are_written_before_signals() {
     let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
     hub.receive(9, "0");
