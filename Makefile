@@ -18,6 +18,8 @@ run: ## run a gateway with the development profile (not optimised, builds faster
 	@scripts/setup rust
 	cargo run --profile quick --locked -- run
 
+# A test waits for its servers most of the time, so twice as many run at once as there are cores.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: setup conformance test-js test-console ## run every test; the tests start their own Redis servers
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --tests

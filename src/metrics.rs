@@ -3,9 +3,9 @@
 //! Names and labels are a contract with dashboards. Label values are closed sets: no label contains a user, a
 //! channel, an address or other text from outside.
 //!
-//! - `page`: registers the metrics and writes the page. `labels`, `admin_request`: labels and their values. `initial_values`: starts
-//!   each at 0. `per_thread`: counters with
-//!   cells for each thread. `process`: metrics of the process, from `/proc`.
+//! - `page`: registers the metrics and writes the page. `labels`, `admin_request`: labels and their values.
+//!   `initial_values`: starts each at 0. `per_thread`: counters with cells for each thread. `process`: metrics of the
+//!   process, from `/proc`.
 
 use std::hash::Hash;
 use std::sync::Arc;

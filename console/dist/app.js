@@ -34,11 +34,11 @@ function setStatus(id, text, kind = "") {
 const formatTime = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
-// Handles a form without submitting it, which the content security policy forbids.
+// Handles a form without submitting it, which the content security policy forbids. `handle` gets the event.
 function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
-    handle();
+    handle(event);
   });
 }
 
@@ -87,6 +87,33 @@ function initDialogs() {
   }
 }
 
+// json.js
+
+// JSON whose large integers keep their digits. JSON.parse alone would round them.
+
+
+// Browsers without JSON.rawJSON show rounded numbers.
+function keepDigits(key, value, context) {
+  const isRounded = Number.isInteger(value) && !Number.isSafeInteger(value);
+  return isRounded && JSON.rawJSON && context?.source ? JSON.rawJSON(context.source) : value;
+}
+
+const parseJson = (text) => JSON.parse(text, keepDigits);
+
+// Returns the JSON in a field, or null if it is invalid: then the field is marked, and the status shows why.
+function readJson(id, statusId) {
+  const field = byId(id);
+  try {
+    parseJson(field.value);
+  } catch (error) {
+    field.setAttribute("aria-invalid", "true");
+    setStatus(statusId, `The message is not valid JSON: ${error.message}`, "bad");
+    return null;
+  }
+  field.removeAttribute("aria-invalid");
+  return field.value;
+}
+
 // api.js
 
 // The admin API. The key stays in this module's memory and is sent only in the Authorization header.
@@ -111,7 +138,7 @@ async function request(method, path, body) {
   if (body !== undefined) headers["content-type"] = "application/json";
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
-  const json = await answer.json().catch(() => ({}));
+  const json = await answer.text().then(parseJson).catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
   if (answer.status === 401) {
@@ -305,11 +332,12 @@ class Pager {
   #area;
 
   // `name`: the element `<name>-pages`. `what`: the items of the list. `changed` is called when another page is selected.
-  constructor(name, what, changed) {
+  // `texts`: those of the two buttons.
+  constructor(name, what, changed, texts = ["Previous page", "Next page"]) {
     this.#area = byId(`${name}-pages`);
     this.#buttons = [
-      this.#button("Previous page", what, () => this.#afters.pop(), changed),
-      this.#button("Next page", what, () => this.#afters.push(this.#next), changed),
+      this.#button(texts[0], what, () => this.#afters.pop(), changed),
+      this.#button(texts[1], what, () => this.#afters.push(this.#next), changed),
     ];
     this.#area.replaceChildren(...this.#buttons);
     this.reset();
@@ -429,9 +457,91 @@ class Table {
   }
 }
 
+// messages.js
+
+// Lists of stored messages by page, which the operator opens and closes: the history of a channel, and the inbox.
+
+
+const MESSAGES_INTERVAL_MS = 5_000;
+// A page may have several megabytes, which a browser lays out slowly.
+const MAX_SHOWN = 4_096;
+
+function formatMessage({ message }) {
+  const text = JSON.stringify(message);
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}… (${plural(text.length, "character")})` : text;
+}
+
+class MessageList {
+  #name;
+  #key;
+  #pager;
+  #table;
+  #feed;
+
+  // `name`: the elements `<name>-toggle` and `<name>-list`, and those of the table, the pager and the feed. `key`: the
+  // field that identifies a message. `load` gets the parameters of a page, and returns the promise of an answer.
+  constructor(name, key, columns, load, pages) {
+    [this.#name, this.#key] = [name, key];
+    this.#pager = new Pager(name, name, () => this.#feed.refresh(), pages);
+    this.#table = new Table(name, columns);
+    this.#feed = new Feed(name, MESSAGES_INTERVAL_MS, () => load(this.#pager.query), (answer) => this.#show(answer));
+    byId(`${name}-toggle`).addEventListener("click", () => (byId(`${name}-list`).hidden ? this.#open() : this.close()));
+  }
+
+  #open() {
+    this.#setOpen(true);
+    this.#feed.start();
+  }
+
+  close() {
+    this.#feed.stop();
+    this.#table.clear();
+    this.#pager.reset();
+    this.#setOpen(false);
+  }
+
+  #setOpen(isOpen) {
+    byId(`${this.#name}-list`).hidden = !isOpen;
+    byId(`${this.#name}-toggle`).setAttribute("aria-expanded", String(isOpen));
+  }
+
+  #show({ messages, next }) {
+    this.#table.show(messages.map((item) => ({ key: item[this.#key], item })));
+    this.#pager.update(next);
+    const isWhole = !next && this.#pager.text === "";
+    return [`${plural(messages.length, "message")}${isWhole ? "" : " on this page"}${this.#pager.text}`];
+  }
+}
+
+// The durable messages of a channel, the newest first. `path` returns the path of the channel.
+class History extends MessageList {
+  constructor(path) {
+    const columns = [[({ position }) => position, "code"], [formatMessage, "code name"]];
+    const load = ({ limit, after }) => {
+      const query = new URLSearchParams({ limit, reverse: true, ...(after && { since: after }) });
+      return request("GET", `${path()}/history?${query}`);
+    };
+    super("history", "position", columns, load, ["Newer page", "Older page"]);
+  }
+}
+
+// The messages of clients that wait for the backend, the oldest first. The console deletes none: that is the backend's
+// decision.
+class Inbox extends MessageList {
+  constructor() {
+    const columns = [
+      // The clocks of this machine and of Redis may differ.
+      [({ at }) => formatDuration(Math.max(0, Date.now() - at)), "number"], [({ user }) => user, "name"],
+      [({ channel }) => channel, "code name"], [formatMessage, "code name"], [({ id }) => id, "code name"],
+      [({ session }) => session.slice(0, 8), "code", ({ session }) => session],
+    ];
+    super("inbox", "entry", columns, (query) => request("GET", `v1/inbox?${new URLSearchParams(query)}`));
+  }
+}
+
 // channel.js
 
-// One channel: its subscribers on all replicas, and its members by page.
+// One channel: its subscribers on all replicas, and its members and its history by page.
 
 
 const CHANNEL_INTERVAL_MS = 2_000;
@@ -460,6 +570,7 @@ class Channel {
     "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
     () => settingHint("membership", 'presence = "members"', this.#name),
   );
+  #history = new History(() => this.#path());
   #closed;
 
   // `closed` is called with the name when the operator closes the channel.
@@ -488,6 +599,7 @@ class Channel {
   #stop() {
     this.#feed.stop();
     this.#members.stop();
+    this.#history.close();
     this.#table.clear();
     this.#pager.reset();
     byId("channel-outcome").replaceChildren();
@@ -589,6 +701,7 @@ class Channels {
 
 // One WebSocket to the gateway and the state of its channels. After a cut, the next connection resumes each channel.
 
+
 const HEARTBEAT_INTERVAL_MS = 2_000;
 
 // The close codes after which a client must not reconnect (docs/protocol.md).
@@ -599,6 +712,9 @@ const REFUSED = "Not connected: the gateway is unreachable or refused the connec
   + "server.allowed_origins must contain this page's origin.";
 
 const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
+
+// The inbox takes each id of a user once, so the ids of two consoles must differ.
+const randomId = () => crypto.getRandomValues(new BigUint64Array(1))[0].toString(16);
 
 class Client {
   // "idle", "connecting", "ready", "cut" or "closed".
@@ -616,8 +732,8 @@ class Client {
   #lastTick = 0;
   #events;
 
-  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
-  // message(channel, text, message).
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind),
+  // message(channel, text, message) and signal(frame).
   constructor(events) {
     this.#events = events;
     // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
@@ -670,8 +786,17 @@ class Client {
     this.#send({ op: 5, channel });
   }
 
+  // Sends a message for the backend, or a signal for the channel's other sessions. The JSON is sent as it was entered.
+  sendMessage(channel, json) {
+    this.#sendText(`{"op":16,"id":"${randomId()}","channel":${JSON.stringify(channel)},"message":${json}}`, 16);
+  }
+
+  sendSignal(channel, json) {
+    this.#sendText(`{"op":18,"channel":${JSON.stringify(channel)},"signal":${json}}`, 18);
+  }
+
   #handleFrame(text, token) {
-    const frame = JSON.parse(text);
+    const frame = parseJson(text);
     this.#events.received(text, frame.op);
     switch (frame.op) {
       case 0:
@@ -705,6 +830,12 @@ class Client {
       case 11:
         if (this.#pendingSince !== null && !this.#wasSuspended()) this.roundTrip = performance.now() - this.#pendingSince;
         this.#pendingSince = null;
+        break;
+      case 17:
+        this.#setState(this.state, "The inbox has the message.");
+        break;
+      case 18:
+        this.#events.signal(frame);
         break;
     }
   }
@@ -753,10 +884,13 @@ class Client {
   }
 
   #send(frame) {
+    this.#sendText(JSON.stringify(frame), frame.op);
+  }
+
+  #sendText(text, op) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    const text = JSON.stringify(frame);
     this.#socket.send(text);
-    this.#events.sent(text, frame.op);
+    this.#events.sent(text, op);
   }
 
   #handleClose(code, reason) {
@@ -782,10 +916,15 @@ class Client {
 
 // connection.js
 
-// Connects as a user, and shows its channels and the last message.
+// Connects as a user, shows its channels, its last message and signal, and sends messages and signals.
 
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
+
+function showLast(what, source, text) {
+  const time = element("span", { class: "muted" }, `${source}, ${formatTime(new Date(), true)} `);
+  byId(`last-${what}`).replaceChildren(time, element("code", {}, text));
+}
 
 class Connection {
   #client;
@@ -802,6 +941,7 @@ class Connection {
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
       message: (channel, text, message) => this.#handleMessage(channel, message),
+      signal: ({ channel, user, signal }) => showLast("signal", `${channel}, from ${user}`, JSON.stringify(signal)),
       changed: (text, kind) => {
         this.#showState(text, kind);
         onChange();
@@ -809,6 +949,7 @@ class Connection {
     });
     onSubmit("connect-form", () => this.#connect());
     onSubmit("subscribe-form", () => this.#client.subscribe(byId("subscribe-channel").value.trim()));
+    onSubmit("send-form", ({ submitter }) => this.#sendEntered(submitter?.id === "send-signal"));
     byId("cut").addEventListener("click", () => this.#client.cut());
     byId("close").addEventListener("click", () => this.#client.close());
   }
@@ -845,10 +986,17 @@ class Connection {
 
   #handleMessage(channel, message) {
     const text = JSON.stringify(message);
-    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${formatTime(new Date(), true)} `);
-    byId("last-message").replaceChildren(time, element("code", {}, text));
+    showLast("message", channel ?? "message", text);
     this.#renderChannels();
     this.#onMessage(channel, text);
+  }
+
+  #sendEntered(isSignal) {
+    const json = readJson("send-message", "connection-state");
+    if (json === null) return;
+    const channel = byId("send-channel").value.trim();
+    if (isSignal) this.#client.sendSignal(channel, json);
+    else this.#client.sendMessage(channel, json);
   }
 
   #showState(text, kind) {
@@ -865,7 +1013,7 @@ class Connection {
     byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
     byId("cut").disabled = state !== "ready";
     byId("close").disabled = state !== "ready" && state !== "connecting";
-    byId("subscribe").disabled = state !== "ready" || version !== 2;
+    for (const id of ["subscribe", "send", "send-signal"]) byId(id).disabled = state !== "ready" || version !== 2;
   }
 
   #renderChannels() {
@@ -967,7 +1115,7 @@ const MAX_FRAMES = 500;
 const OP_NAMES = {
   0: "Hello", 1: "Identify", 2: "Ready", 3: "Message", 4: "Subscribe", 5: "Unsubscribe", 6: "Subscription",
   7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
-  14: "Room", 15: "Members",
+  14: "Room", 15: "Members", 16: "Send", 17: "Sent", 18: "Signal", 19: "History", 20: "Page",
 };
 const encoder = new TextEncoder();
 
@@ -1143,17 +1291,10 @@ class Publish {
   }
 
   async #publish() {
-    const [channel, message] = [byId("publish-channel").value.trim(), byId("publish-message").value];
-    const durable = byId("publish-durable").checked;
-    const field = byId("publish-message");
-    let text;
-    try {
-      text = JSON.stringify(JSON.parse(message));
-      field.removeAttribute("aria-invalid");
-    } catch (error) {
-      field.setAttribute("aria-invalid", "true");
-      return setStatus("publish-result", `The message is not valid JSON: ${error.message}`, "bad");
-    }
+    const [channel, durable] = [byId("publish-channel").value.trim(), byId("publish-durable").checked];
+    const message = readJson("publish-message", "publish-result");
+    if (message === null) return;
+    const text = JSON.stringify(parseJson(message));
     // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
     setStatus("publish-result", "");
@@ -1497,6 +1638,7 @@ const control = new Control(() => sessions.refreshSoon());
 const sessions = new Sessions(control);
 new Channels(control);
 new Presence();
+new Inbox();
 const status = new Status((now) => connection.updateStatus(now), markFeedsStale, () => connection.roundTrip);
 const connection = new Connection(frames, () => status.latest, (channel, text) => publish.handleMessage(channel, text), () => sessions.refreshSoon());
 initKeyDialog(() => {

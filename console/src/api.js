@@ -1,5 +1,6 @@
 // The admin API. The key stays in this module's memory and is sent only in the Authorization header.
 
+import { parseJson } from "./json.js";
 import { byId, onSubmit } from "./page.js";
 
 let key = "";
@@ -21,7 +22,7 @@ export async function request(method, path, body) {
   if (body !== undefined) headers["content-type"] = "application/json";
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
-  const json = await answer.json().catch(() => ({}));
+  const json = await answer.text().then(parseJson).catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
   if (answer.status === 401) {

@@ -1,8 +1,9 @@
-// One channel: its subscribers on all replicas, and its members by page.
+// One channel: its subscribers on all replicas, and its members and its history by page.
 
 import { request } from "./api.js";
 import { Feed } from "./feed.js";
 import { Marks } from "./marks.js";
+import { History } from "./messages.js";
 import { byId, plural } from "./page.js";
 import { Pager } from "./pager.js";
 import { Table } from "./table.js";
@@ -33,6 +34,7 @@ export class Channel {
     "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
     () => settingHint("membership", 'presence = "members"', this.#name),
   );
+  #history = new History(() => this.#path());
   #closed;
 
   // `closed` is called with the name when the operator closes the channel.
@@ -61,6 +63,7 @@ export class Channel {
   #stop() {
     this.#feed.stop();
     this.#members.stop();
+    this.#history.close();
     this.#table.clear();
     this.#pager.reset();
     byId("channel-outcome").replaceChildren();

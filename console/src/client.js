@@ -1,5 +1,7 @@
 // One WebSocket to the gateway and the state of its channels. After a cut, the next connection resumes each channel.
 
+import { parseJson } from "./json.js";
+
 const HEARTBEAT_INTERVAL_MS = 2_000;
 
 // The close codes after which a client must not reconnect (docs/protocol.md).
@@ -10,6 +12,9 @@ const REFUSED = "Not connected: the gateway is unreachable or refused the connec
   + "server.allowed_origins must contain this page's origin.";
 
 const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
+
+// The inbox takes each id of a user once, so the ids of two consoles must differ.
+const randomId = () => crypto.getRandomValues(new BigUint64Array(1))[0].toString(16);
 
 export class Client {
   // "idle", "connecting", "ready", "cut" or "closed".
@@ -27,8 +32,8 @@ export class Client {
   #lastTick = 0;
   #events;
 
-  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
-  // message(channel, text, message).
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind),
+  // message(channel, text, message) and signal(frame).
   constructor(events) {
     this.#events = events;
     // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
@@ -81,8 +86,17 @@ export class Client {
     this.#send({ op: 5, channel });
   }
 
+  // Sends a message for the backend, or a signal for the channel's other sessions. The JSON is sent as it was entered.
+  sendMessage(channel, json) {
+    this.#sendText(`{"op":16,"id":"${randomId()}","channel":${JSON.stringify(channel)},"message":${json}}`, 16);
+  }
+
+  sendSignal(channel, json) {
+    this.#sendText(`{"op":18,"channel":${JSON.stringify(channel)},"signal":${json}}`, 18);
+  }
+
   #handleFrame(text, token) {
-    const frame = JSON.parse(text);
+    const frame = parseJson(text);
     this.#events.received(text, frame.op);
     switch (frame.op) {
       case 0:
@@ -116,6 +130,12 @@ export class Client {
       case 11:
         if (this.#pendingSince !== null && !this.#wasSuspended()) this.roundTrip = performance.now() - this.#pendingSince;
         this.#pendingSince = null;
+        break;
+      case 17:
+        this.#setState(this.state, "The inbox has the message.");
+        break;
+      case 18:
+        this.#events.signal(frame);
         break;
     }
   }
@@ -164,10 +184,13 @@ export class Client {
   }
 
   #send(frame) {
+    this.#sendText(JSON.stringify(frame), frame.op);
+  }
+
+  #sendText(text, op) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    const text = JSON.stringify(frame);
     this.#socket.send(text);
-    this.#events.sent(text, frame.op);
+    this.#events.sent(text, op);
   }
 
   #handleClose(code, reason) {

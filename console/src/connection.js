@@ -1,10 +1,16 @@
-// Connects as a user, and shows its channels and the last message.
+// Connects as a user, shows its channels, its last message and signal, and sends messages and signals.
 
 import { request } from "./api.js";
 import { Client } from "./client.js";
+import { readJson } from "./json.js";
 import { byId, formatTime, element, onSubmit, setStatus } from "./page.js";
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
+
+function showLast(what, source, text) {
+  const time = element("span", { class: "muted" }, `${source}, ${formatTime(new Date(), true)} `);
+  byId(`last-${what}`).replaceChildren(time, element("code", {}, text));
+}
 
 export class Connection {
   #client;
@@ -21,6 +27,7 @@ export class Connection {
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
       message: (channel, text, message) => this.#handleMessage(channel, message),
+      signal: ({ channel, user, signal }) => showLast("signal", `${channel}, from ${user}`, JSON.stringify(signal)),
       changed: (text, kind) => {
         this.#showState(text, kind);
         onChange();
@@ -28,6 +35,7 @@ export class Connection {
     });
     onSubmit("connect-form", () => this.#connect());
     onSubmit("subscribe-form", () => this.#client.subscribe(byId("subscribe-channel").value.trim()));
+    onSubmit("send-form", ({ submitter }) => this.#sendEntered(submitter?.id === "send-signal"));
     byId("cut").addEventListener("click", () => this.#client.cut());
     byId("close").addEventListener("click", () => this.#client.close());
   }
@@ -64,10 +72,17 @@ export class Connection {
 
   #handleMessage(channel, message) {
     const text = JSON.stringify(message);
-    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${formatTime(new Date(), true)} `);
-    byId("last-message").replaceChildren(time, element("code", {}, text));
+    showLast("message", channel ?? "message", text);
     this.#renderChannels();
     this.#onMessage(channel, text);
+  }
+
+  #sendEntered(isSignal) {
+    const json = readJson("send-message", "connection-state");
+    if (json === null) return;
+    const channel = byId("send-channel").value.trim();
+    if (isSignal) this.#client.sendSignal(channel, json);
+    else this.#client.sendMessage(channel, json);
   }
 
   #showState(text, kind) {
@@ -84,7 +99,7 @@ export class Connection {
     byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
     byId("cut").disabled = state !== "ready";
     byId("close").disabled = state !== "ready" && state !== "connecting";
-    byId("subscribe").disabled = state !== "ready" || version !== 2;
+    for (const id of ["subscribe", "send", "send-signal"]) byId(id).disabled = state !== "ready" || version !== 2;
   }
 
   #renderChannels() {

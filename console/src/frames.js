@@ -6,7 +6,7 @@ const MAX_FRAMES = 500;
 const OP_NAMES = {
   0: "Hello", 1: "Identify", 2: "Ready", 3: "Message", 4: "Subscribe", 5: "Unsubscribe", 6: "Subscription",
   7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
-  14: "Room", 15: "Members",
+  14: "Room", 15: "Members", 16: "Send", 17: "Sent", 18: "Signal", 19: "History", 20: "Page",
 };
 const encoder = new TextEncoder();
 

@@ -30,11 +30,11 @@ export function setStatus(id, text, kind = "") {
 export const formatTime = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
-// Handles a form without submitting it, which the content security policy forbids.
+// Handles a form without submitting it, which the content security policy forbids. `handle` gets the event.
 export function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
-    handle();
+    handle(event);
   });
 }
 

@@ -12,11 +12,12 @@ export class Pager {
   #area;
 
   // `name`: the element `<name>-pages`. `what`: the items of the list. `changed` is called when another page is selected.
-  constructor(name, what, changed) {
+  // `texts`: those of the two buttons.
+  constructor(name, what, changed, texts = ["Previous page", "Next page"]) {
     this.#area = byId(`${name}-pages`);
     this.#buttons = [
-      this.#button("Previous page", what, () => this.#afters.pop(), changed),
-      this.#button("Next page", what, () => this.#afters.push(this.#next), changed),
+      this.#button(texts[0], what, () => this.#afters.pop(), changed),
+      this.#button(texts[1], what, () => this.#afters.push(this.#next), changed),
     ];
     this.#area.replaceChildren(...this.#buttons);
     this.reset();

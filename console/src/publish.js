@@ -1,6 +1,7 @@
 // Publishes messages, and shows the time until the console received them.
 
 import { request } from "./api.js";
+import { parseJson, readJson } from "./json.js";
 import { byId, onSubmit, setStatus } from "./page.js";
 
 export class Publish {
@@ -24,17 +25,10 @@ export class Publish {
   }
 
   async #publish() {
-    const [channel, message] = [byId("publish-channel").value.trim(), byId("publish-message").value];
-    const durable = byId("publish-durable").checked;
-    const field = byId("publish-message");
-    let text;
-    try {
-      text = JSON.stringify(JSON.parse(message));
-      field.removeAttribute("aria-invalid");
-    } catch (error) {
-      field.setAttribute("aria-invalid", "true");
-      return setStatus("publish-result", `The message is not valid JSON: ${error.message}`, "bad");
-    }
+    const [channel, durable] = [byId("publish-channel").value.trim(), byId("publish-durable").checked];
+    const message = readJson("publish-message", "publish-result");
+    if (message === null) return;
+    const text = JSON.stringify(parseJson(message));
     // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
     setStatus("publish-result", "");

@@ -9,7 +9,7 @@ const DESKTOP = { width: 1200, height: 900 };
 const PHONE = { width: 360, height: 740 };
 const ROOMS = {
   "presence.enabled": "true", "namespaces.room.presence": "members", "namespaces.room.occupancy": "true",
-  "channels.public_namespaces": "public,room",
+  "channels.public_namespaces": "public,room", "namespaces.room.send": "true",
 };
 
 let browser;
@@ -80,6 +80,16 @@ async function viewsOfADeployment(page, user) {
   await waitForText(page, "#channel-status", "1 subscribed, on 1 replica");
   await waitForText(page, "#members tr", user);
   await assertUsable(page, "an open channel");
+  const long = JSON.stringify({ text: "x".repeat(300) });
+  await publish(page, room, long, true);
+  await button(page, "History").click();
+  await waitForText(page, "#history tr", "xxx");
+  await page.getByLabel("To the channel").fill(room);
+  await page.getByLabel("Content (any JSON)").fill(long);
+  await button(page, "Send to the backend").click();
+  await button(page, "Messages from clients").click();
+  await waitForText(page, "#inbox tr", user);
+  await assertUsable(page, "a history and the inbox");
   await page.locator("#control-target").fill(user);
   await button(page, "Send…").click();
   await assertUsable(page, "confirming a command");
@@ -182,6 +192,10 @@ test("every action can be done by keyboard", async () => {
   await type("subscribe-channel", "public:news");
   await keyboard.press("Enter");
   await waitForText(page, "#channel-list", "public:news");
+  await type("send-channel", "room:48");
+  await tabTo(page, "send");
+  await keyboard.press("Enter");
+  await waitForText(page, "#connection-state", "The inbox has the message.");
   await type("publish-channel", "public:news");
   await type("publish-message", '"by keyboard"');
   await tabTo(page, "publish-durable");
@@ -215,9 +229,16 @@ test("every action can be done by keyboard", async () => {
   await keyboard.press("Enter");
   await waitForText(page, "#members tr", "48");
   await tabTo(page, "Members");
+  await tabTo(page, "history-toggle");
+  await keyboard.press("Enter");
+  await waitForText(page, "#history-status", "0 messages");
   await tabTo(page, "channel-close");
   await keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Open room:48");
+  await tabTo(page, "inbox-toggle");
+  await keyboard.press("Enter");
+  await waitForText(page, "#inbox tr", "room:48");
+  await tabTo(page, "Inbox, oldest first");
   await type("sessions-user", "48");
   await keyboard.press("Enter");
   await waitForText(page, "#sessions-status", "1 session");

@@ -86,7 +86,7 @@ impl JwtVerifier {
         }
         // The key may be in a newer key set.
         let is_known = sets.iter().any(|set| set.iter().any(|key| key.id.as_deref() == id && id.is_some()));
-        let may_be_fetched = remote.is_some_and(|keys| keys.is_none() || (id.is_some() && !is_known));
+        let may_be_fetched = remote.is_some_and(|keys| !is_known && (keys.is_none() || id.is_some()));
         Err(if may_be_fetched { AuthError::UnknownKey } else { failure })
     }
 }
@@ -180,7 +180,8 @@ pub(super) fn sign(
 /// Reads the PEM file and checks the kind of its key: the library would accept a wrong key and refuse every token.
 fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetupError> {
     let wrong = |reason| AuthSetupError::WrongKey { path: path.to_owned(), reason };
-    let pem = read_text(path, MAX_KEY_FILE_BYTES)
+    let pem = check_is_file(path)
+        .and_then(|()| read_text(path, MAX_KEY_FILE_BYTES))
         .map_err(|reason| AuthSetupError::Unreadable { path: path.to_owned(), reason })?;
     if pem.contains("PRIVATE KEY") {
         return Err(wrong("contains a private key, but must contain only the public key"));

@@ -36,7 +36,7 @@ pub enum MintError {
     )]
     PrivateKeyNeeded,
     /// The backend hands out these tokens.
-    #[error("auth.kind is {0}: the backend hands out these tokens, the gateway cannot mint one")]
+    #[error("auth.kind is {0}: the backend hands out these tokens, and the gateway cannot mint one")]
     Opaque(&'static str),
     /// The settings lack a key, or have a wrong one.
     #[error(transparent)]

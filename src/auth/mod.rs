@@ -73,7 +73,8 @@ impl Authenticator {
             AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings, remote)?)),
             AuthKind::Redis => Self::Redis,
             AuthKind::Introspection => {
-                Self::Introspection(opaque::Authorities::load(settings.ca_file.as_deref())?)
+                let url = settings.introspection_url.as_deref().unwrap_or_default();
+                Self::Introspection(opaque::Authorities::load(url, settings.ca_file.as_deref())?)
             }
         })
     }

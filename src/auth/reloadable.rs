@@ -8,16 +8,16 @@ use parking_lot::{Mutex, RwLock};
 use super::keys::KeySet;
 use super::keys::fetch::JwksSource;
 use super::keys::jwks::ParsedKeys;
-use super::keys::remote::RemoteKeys;
+use super::keys::remote::{FetchWait, RemoteKeys};
 use super::{AuthError, AuthSetupError, Authenticator, Principal, TokenAnswer, TokenError, Verification};
 use crate::http_client::TlsTrust;
 use crate::settings::AuthSettings;
 
 /// The current authenticator. Clones share it, so a replacement applies to all of them.
 #[derive(Clone)]
-pub struct ReloadableAuthenticator(Arc<Shared>);
+pub struct ReloadableAuthenticator(Arc<SharedAuthenticator>);
 
-struct Shared {
+struct SharedAuthenticator {
     loaded: RwLock<Arc<LoadedAuthenticator>>,
     /// The keys of `auth.jwks_url`, which outlast a replacement.
     remote: Option<RemoteKeys>,
@@ -58,7 +58,7 @@ impl ReloadableAuthenticator {
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let remote = settings.jwks_url.is_some().then(|| RemoteKeys::new(settings.jwks_refresh_interval));
         let loaded = RwLock::new(LoadedAuthenticator::new(settings, remote.clone())?);
-        Ok(Self(Arc::new(Shared { loaded, remote, file_failure: Mutex::default() })))
+        Ok(Self(Arc::new(SharedAuthenticator { loaded, remote, file_failure: Mutex::default() })))
     }
 
     /// Loads new keys and uses them from now on.
@@ -93,9 +93,11 @@ impl ReloadableAuthenticator {
             Err(refusal) => refusal,
         };
         let waits = (refusal == AuthError::UnknownKey).then_some(self.0.remote.as_ref()).flatten();
-        match waits.and_then(|remote| remote.wait_for_fetch(token, Box::new(on_late_refusal))) {
-            Some(pending) => Verification::Pending(pending),
-            None => Verification::Known(Err(self.error_of(refusal))),
+        match waits.map(|remote| remote.wait_for_fetch(token, Box::new(on_late_refusal))) {
+            Some(FetchWait::Pending(pending)) => Verification::Pending(pending),
+            // Anyone can fill the queue. It must log no user out whose key is about to be fetched.
+            Some(FetchWait::Full) => Verification::Known(Err(TokenError::Unavailable)),
+            Some(FetchWait::NotDue) | None => Verification::Known(Err(self.error_of(refusal))),
         }
     }
 
@@ -119,7 +121,7 @@ impl ReloadableAuthenticator {
     }
 
     /// The settings with the current client secret, and the authorities that HTTPS trusts, if tokens are introspected.
-    pub(super) fn introspection(&self) -> Option<(AuthSettings, TlsTrust)> {
+    pub(super) fn introspection(&self) -> Option<(AuthSettings, Option<TlsTrust>)> {
         let current = self.current();
         match &current.authenticator {
             Authenticator::Introspection(trusted) => Some((current.settings.clone(), trusted.tls())),

@@ -9,7 +9,8 @@ use crate::settings::Namespaces;
 /// The limits of histories.
 #[derive(Debug, Clone)]
 pub struct HistoryOptions {
-    /// Messages stored for each channel, where its namespace sets no size. Redis trims in blocks and may store a few more.
+    /// Messages stored for each channel, where its namespace sets no size. Redis trims in blocks and may store a few
+    /// more.
     pub size: usize,
     /// How long the history of a channel is stored after its last message, where its namespace sets no TTL.
     pub ttl: Duration,

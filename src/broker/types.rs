@@ -181,13 +181,15 @@ pub struct HistoryPageRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryReadError {
     /// The link to Redis is down, or the broker has stopped.
-    #[error("the broker cannot be reached")]
+    #[error("there is no connection to Redis")]
     Unavailable,
     /// Redis did not answer in time.
-    #[error("the broker did not answer in time")]
+    #[error("Redis did not answer within broker.response_timeout")]
     Timeout,
-    /// The history's data cannot be read: the key has another type, or a permission is missing.
-    #[error("the history cannot be read")]
+    /// The history's data cannot be read.
+    #[error(
+        "the history cannot be read: its key has another type, or the gateway's Redis user lacks a right"
+    )]
     Unreadable,
 }
 

@@ -10,9 +10,10 @@ use actix_rt::time::{sleep, timeout};
 use clap::Args;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use self::event::{ChannelFields, EventFields};
-use self::line::{channel_line, close_line, room_line, user_line};
+use self::line::{channel_line, close_line, room_line, signal_line, stored_line, user_line};
 use super::client::ANSWER_TIMEOUT;
 use super::client::error::websocket_error;
 use super::client::url::gateway_url;
@@ -46,6 +47,10 @@ pub(super) struct TailArgs {
     /// Also subscribe to this channel; may be repeated
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
+    /// Begin each --channel with its last N durable messages, where its namespace has max_last
+    #[arg(long, value_name = "N", requires = "channels", conflicts_with = "v1",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    last: Option<u32>,
     /// Use version 1 of the protocol, as E-Magine's deployed clients do
     #[arg(long, conflicts_with = "channels")]
     v1: bool,
@@ -137,7 +142,10 @@ impl TailClient<'_> {
     fn identify(&self) -> Result<String, Failure> {
         let mut identify = json!({"op": op::IDENTIFY, "token": self.token()?});
         let asked = self.args.channels.iter().filter(|channel| !self.cursors.contains_key(*channel));
-        let asked = asked.map(|channel| json!({"channel": channel}));
+        let asked = asked.map(|channel| match self.args.last {
+            Some(last) => json!({"channel": channel, "last": last}),
+            None => json!({"channel": channel}),
+        });
         let known = self.cursors.iter().map(|(channel, since)| json!({"channel": channel, "since": since}));
         let channels: Vec<_> = known.chain(asked).collect();
         if !channels.is_empty() {
@@ -246,8 +254,18 @@ impl TailClient<'_> {
             }
             op::SUBSCRIPTION => {
                 let channel = event.channel.unwrap_or_default();
-                let EventFields { position, state, reason, recovered, presence, .. } = event;
-                self.subscription(ChannelFields { channel, position, state, reason, recovered, presence });
+                let EventFields { position, state, reason, recovered, presence, last, .. } = event;
+                let one = ChannelFields { channel, position, state, reason, recovered, presence, last };
+                event
+                    .channels
+                    .unwrap_or_else(|| vec![one])
+                    .into_iter()
+                    .for_each(|one| self.subscription(one));
+            }
+            op::SIGNAL => {
+                let (channel, user) = (event.channel.unwrap_or_default(), event.user.unwrap_or_default());
+                let signal = event.signal.map_or("", RawValue::get);
+                print_error(&signal_line(&channel, &user, signal));
             }
             op::ROOM => {
                 let (channel, count) = (event.channel.unwrap_or_default(), event.count.unwrap_or_default());
@@ -280,6 +298,14 @@ impl TailClient<'_> {
         if let Some(name) = &state.state {
             print_error(&channel_line(&state.channel, name, state.reason.as_deref()));
         }
+        match state.last {
+            Some(count) => print_error(&stored_line(&state.channel, count)),
+            None if self.lacks_stored(&state) => {
+                let channel = name_text(&state.channel);
+                print_error(&format!("{channel}: --last has no effect: max_last of its namespace is 0"));
+            }
+            None => {}
+        }
         if let Some(presence) = &state.presence {
             print_error(&user_line(&state.channel, presence.online));
         }
@@ -288,6 +314,14 @@ impl TailClient<'_> {
             print_error(&format!("gap on {channel}: messages published meanwhile cannot be recovered"));
         }
         self.store_position(Some(state.channel), state.position);
+    }
+
+    /// Whether the gateway ignored `--last` for this channel.
+    fn lacks_stored(&self, state: &ChannelFields) -> bool {
+        let is_requested = self.args.last.is_some() && self.args.channels.contains(&state.channel);
+        let is_live =
+            state.position.is_some() && state.state.as_deref().is_none_or(|name| name == "subscribed");
+        is_requested && is_live && !self.cursors.contains_key(&state.channel)
     }
 
     fn store_position(&mut self, channel: Option<String>, position: Option<String>) {

@@ -37,6 +37,8 @@ struct Inner {
     tokens: ReloadableAuthenticator,
     metrics: Metrics,
     changes: Mutex<ChangeDetector>,
+    /// Held while the files are read and their keys put into force.
+    loading: Mutex<()>,
 }
 
 impl fmt::Debug for KeyLoader {
@@ -60,15 +62,18 @@ impl KeyLoader {
             tokens: tokens.clone(),
             metrics: metrics.clone(),
             changes: Mutex::new(ChangeDetector::new(file_states(settings))),
+            loading: Mutex::default(),
         }))
     }
 
     /// Reads the files of `[auth]` again. A mistake leaves the old keys in force.
     pub(super) fn load(&self) {
-        let Inner { settings, tokens, metrics, changes } = &*self.0;
+        let Inner { settings, tokens, metrics, changes, loading } = &*self.0;
         if settings.auth.kind == AuthKind::Insecure {
             return;
         }
+        // SIGHUP and the thread may load at the same time. The one that reads first must not replace the keys last.
+        let _loading = loading.lock();
         // Before the files are read: a later change is seen as one.
         changes.lock().loaded(file_states(settings));
         let loaded = settings.reload_auth_files().map_err(|errors| errors.to_string());
@@ -87,7 +92,7 @@ impl KeyLoader {
         metrics.auth_keys_stale.set((!self.0.tokens.notes().is_empty()).into());
     }
 
-    /// Starts the thread, if there is anything to look after.
+    /// Starts the thread, if there are files or a URL to follow.
     pub(super) fn start(self) -> io::Result<Option<KeyThread>> {
         let has_files = self.0.settings.auth.files().next().is_some();
         if !has_files && !self.0.tokens.has_remote_keys() {
@@ -168,6 +173,7 @@ fn file_states(settings: &Settings) -> Vec<Option<FileState>> {
             device: metadata.dev(),
             inode: metadata.ino(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
             length: metadata.len(),
         })
     };

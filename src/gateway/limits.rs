@@ -53,15 +53,11 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
         // The other half is for messages that arrive during the recovery.
         bytes: settings.session.max_outbound_bytes / 2,
     };
-    let with_any = |is_such: fn(NamespaceSettings) -> bool| {
-        settings.namespaces.any(is_such).then(|| Arc::new(settings.namespaces.clone()))
-    };
     HubLimits {
         max_inbox_bytes: settings.broker.max_inbox_bytes,
         rules: HubRules {
             reports_users: settings.presence.enabled,
-            namespaces: with_any(NamespaceSettings::reports_subscribers),
-            signal_namespaces: with_any(|options| options.signals),
+            namespaces: Arc::new(settings.namespaces.clone()),
             ..HubRules::new(recovery, settings.broker.response_timeout)
         },
     }

@@ -16,7 +16,7 @@ const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
 #[derive(Serialize)]
-struct HistoryPage<'a> {
+struct HistoryBody<'a> {
     channel: &'a str,
     messages: Vec<StoredMessage<'a>>,
     more: bool,
@@ -60,7 +60,7 @@ pub(super) async fn history(
     }
     let next = messages.last().and_then(|last| last.position).filter(|_| page.has_more);
     let more = page.has_more;
-    Ok(HttpResponse::Ok().json(HistoryPage { channel: channel.as_str(), messages, more, next }))
+    Ok(HttpResponse::Ok().json(HistoryBody { channel: channel.as_str(), messages, more, next }))
 }
 
 fn parse_since(text: &str) -> Result<Position, ApiError> {

@@ -125,13 +125,13 @@ impl Hub {
 
     /// Schedules the next part of a long fan-out after other work on this thread.
     fn schedule_turn(&mut self, context: &mut Context<Self>) {
-        if self.is_turn_scheduled || !self.core.has_fanouts() {
+        if self.is_turn_scheduled || !self.core.has_writes() {
             return;
         }
         self.is_turn_scheduled = true;
         context.spawn(yield_now().into_actor(self).map(|(), hub, context| {
             hub.is_turn_scheduled = false;
-            hub.handle(HubInput::FanoutTurn, context);
+            hub.handle(HubInput::WriteTurn, context);
         }));
     }
 

@@ -57,23 +57,20 @@ pub struct HubRules {
     /// Whether presence is on: the first and the last session of each user are reported, and subscribers of
     /// `online:<user>` receive the state of the user.
     pub reports_users: bool,
-    /// The options of channels; `None`: no namespace has presence or occupancy.
-    pub namespaces: Option<Arc<Namespaces>>,
-    /// The options of channels; `None`: no namespace has signals.
-    pub signal_namespaces: Option<Arc<Namespaces>>,
+    /// The options of channels.
+    pub namespaces: Arc<Namespaces>,
 }
 
 impl HubRules {
     /// The rules in production. The simulation uses smaller limits.
-    pub const fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
+    pub fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
         Self {
             recovery,
             answer_timeout,
             max_held: MAX_HELD,
             turn_bytes: TURN_BYTES,
             reports_users: false,
-            namespaces: None,
-            signal_namespaces: None,
+            namespaces: Arc::default(),
         }
     }
 }
@@ -152,7 +149,7 @@ impl<S: FrameSink> HubCore<S> {
             requests: PendingRequests::default(),
             reads: HashMap::new(),
             presence_reads: PresenceReads::default(),
-            rooms: Rooms::new(rules.namespaces.clone()),
+            rooms: Rooms::new(&rules.namespaces),
             fanouts: FanoutScheduler::new(rules.turn_bytes),
             signals: SignalScheduler::new(rules.turn_bytes),
             inbox_budget,
@@ -200,7 +197,7 @@ impl<S: FrameSink> HubCore<S> {
         match input {
             HubInput::Broker(HubEvent::Signal(signal)) => return self.on_signal(now, signal),
             HubInput::Broker(event) => return self.on_event(event, actions),
-            HubInput::FanoutTurn => return self.on_fanout_turn(now, actions),
+            HubInput::WriteTurn => return self.on_write_turn(now, actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
                 let Some(session) = self.open_key(session) else { return };
@@ -208,9 +205,9 @@ impl<S: FrameSink> HubCore<S> {
                 self.start_request(now, session, RequestKind::Join, channels, actions);
                 self.report_first_session(session, actions);
             }
-            HubInput::Subscribe { session, wanted } => {
+            HubInput::Subscribe { session, channels } => {
                 let Some(session) = self.open_key(session) else { return };
-                self.start_request(now, session, RequestKind::Subscribe, wanted, actions);
+                self.start_request(now, session, RequestKind::Subscribe, channels, actions);
             }
             HubInput::Unsubscribe { session, channels, answer } => {
                 let Some(session) = self.key(session) else { return };

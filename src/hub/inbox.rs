@@ -35,6 +35,8 @@ pub struct HubInbox<M> {
 #[derive(Debug)]
 pub struct InboxBudget {
     queued_bytes: AtomicUsize,
+    /// The bytes of signals, counted apart so that signals never cause a gap.
+    signal_bytes: AtomicUsize,
     limit_bytes: usize,
     /// Channels with a refused publication, whose gap is queued after the accepted publications. No publication on them
     /// is accepted until the hub has announced the gap, so each channel has at most one queued gap.
@@ -65,6 +67,7 @@ impl InboxBudget {
     pub fn new(limit_bytes: usize, metrics: &Metrics) -> Self {
         Self {
             queued_bytes: AtomicUsize::new(0),
+            signal_bytes: AtomicUsize::new(0),
             limit_bytes,
             queued_gaps: Mutex::default(),
             queued_gap_count: AtomicUsize::new(0),
@@ -92,18 +95,25 @@ impl InboxBudget {
         Ok(())
     }
 
-    /// Counts a signal, or refuses it. The hub must [release](Self::release) its bytes. The second half of the inbox is
-    /// for publications.
-    fn accept_signal(&self, signal: &Signal) -> bool {
+    /// Counts a signal, or refuses it. The hub must [release](Self::release_signals) its bytes. Publications and signals
+    /// together fill at most half of the inbox, or the publications alone fill more.
+    pub(super) fn accept_signal(&self, signal: &Signal) -> bool {
         let bytes = signal.queued_bytes();
-        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before + bytes <= self.limit_bytes / 2;
+        let before = self.signal_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let publications = self.queued_bytes.load(Ordering::Relaxed);
+        let fits = publications + before + bytes <= self.limit_bytes / 2;
         if fits {
             self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
         } else {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.signal_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         fits
+    }
+
+    /// Stops counting `bytes` of signals.
+    pub fn release_signals(&self, bytes: usize) {
+        self.signal_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
     }
 
     /// Whether the gap of a channel is queued.

@@ -48,7 +48,7 @@ pub enum HubInput {
         /// An identified session.
         session: SessionId,
         /// The channels to subscribe to. Each goes live on its own [`HubInput::GoLive`].
-        wanted: Vec<SubscribeRequest>,
+        channels: Vec<SubscribeRequest>,
     },
     /// A session unsubscribes from channels.
     Unsubscribe {
@@ -82,8 +82,8 @@ pub enum HubInput {
     },
     /// An event of the broker.
     Broker(HubEvent),
-    /// Write the next part of a long fan-out.
-    FanoutTurn,
+    /// Write the next part of a long fan-out, or signals.
+    WriteTurn,
     /// [`HubCore::next_deadline`](super::core::HubCore::next_deadline) has passed.
     DeadlinePassed,
 }

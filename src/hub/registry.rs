@@ -8,7 +8,6 @@
 //! - `pending`: a subscription that is not live yet.
 //! - `queries`: queries about sessions.
 //! - `rooms`: the receivers of the number of subscribers.
-//! - `wanted_history`: what a subscription wants from the history of its channel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -19,10 +18,10 @@ use slab::Slab;
 pub use self::deliver::{FanoutOutcome, FrameReceiver};
 use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
-pub use self::wanted_history::WantedHistory;
 use super::frame_group::FrameGroup;
 use crate::broker::BrokerCallId;
 use protocol::channel::ChannelName;
+use protocol::conversation::WantedHistory;
 use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
 use protocol::{Variant, Version};
@@ -32,7 +31,6 @@ mod gaps;
 mod pending;
 mod queries;
 mod rooms;
-mod wanted_history;
 
 /// Sends frames to one session.
 pub trait FrameSink: Clone {
@@ -154,7 +152,7 @@ impl<S: FrameSink> Registry<S> {
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        wanted: impl Into<WantedHistory>,
+        history: WantedHistory,
         request: HubRequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };
@@ -171,7 +169,7 @@ impl<S: FrameSink> Registry<S> {
             MapEntry::Occupied(occupied) => (occupied.key().clone(), occupied.into_mut()),
         };
         self.arrivals += 1;
-        let pending = PendingSubscription::new(self.arrivals, request, wanted.into(), entry.position());
+        let pending = PendingSubscription::new(self.arrivals, request, history, entry.position());
         found.subscriptions.push(SessionChannel { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             sink: found.sink.clone(),

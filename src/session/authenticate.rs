@@ -129,12 +129,17 @@ pub(super) fn resume(
     permit: &mut SessionPermit,
     answer: TokenAnswer,
 ) -> Authenticated {
+    let now = Instant::now();
     let refused = match permit {
-        SessionPermit::Unidentified(unidentified) => {
-            refuse_identify(services, unidentified, client, Instant::now())
-        }
+        SessionPermit::Unidentified(unidentified) => refuse_identify(services, unidentified, client, now),
         SessionPermit::User(_) => None,
     };
+    if let (Some(_), Err(TokenError::Refused(_)), SessionPermit::Unidentified(unidentified)) =
+        (&refused, &answer, &*permit)
+    {
+        // The token was verified, so it counts.
+        unidentified.limits().record_failure(client, now);
+    }
     let checked = refused.unwrap_or_else(|| check(services, session, client, permit, answer));
     checked.conclude(services, session)
 }

@@ -65,7 +65,7 @@ pub(crate) fn perform(
         Action::CloseWith(code, reason) => ports.close_with(code, &reason),
         Action::Authenticate(token) => return ports.authenticate(&token),
         Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
-        Action::Subscribe(wanted) => ports.send_to_hub(HubInput::Subscribe { session, wanted }),
+        Action::Subscribe(channels) => ports.send_to_hub(HubInput::Subscribe { session, channels }),
         Action::Unsubscribe { channels, answer } => {
             let answer = answer.map(|answer| answer.to_frame(version));
             ports.send_to_hub(HubInput::Unsubscribe { session, channels, answer });

@@ -140,10 +140,11 @@ impl SessionLimits {
         client.is_none_or(|client| self.0.addresses.lock().failures.has_room(&client, now))
     }
 
-    /// Counts a failed Identify of this client.
+    /// Counts a failed Identify of this client. It counts beyond the cap too: otherwise an address could have many tokens
+    /// verified at the same time whenever one is allowed.
     pub(super) fn record_failure(&self, client: Option<ClientPrefix>, now: Instant) {
         if let Some(client) = client {
-            self.0.addresses.lock().failures.try_acquire(client, now);
+            self.0.addresses.lock().failures.charge(client, now);
         }
     }
 

@@ -167,8 +167,8 @@ impl SimulatedClient {
         }
     }
 
-    /// The client is another one, which knows no position and no message.
-    pub(super) fn forget(&mut self) {
+    /// Another client replaces this one. It knows no position and no message.
+    pub(super) fn replace(&mut self) {
         self.checkers.iter_mut().for_each(|checker| *checker = Checker::default());
     }
 

@@ -79,8 +79,7 @@ impl Replica {
             max_held: plan.max_held,
             turn_bytes: plan.turn_bytes,
             reports_users: true,
-            namespaces: Some(Arc::new(namespaces())),
-            signal_namespaces: Some(Arc::new(namespaces())),
+            namespaces: Arc::new(namespaces()),
         };
         let hubs =
             (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules.clone(), plan, metrics)).collect();
@@ -166,7 +165,7 @@ impl Replica {
             if !hub.mailbox.is_empty() {
                 steps.push(ReplicaStep::Hub(index));
             }
-            if hub.core.has_fanouts() {
+            if hub.core.has_writes() {
                 steps.push(ReplicaStep::Fanout(index));
             }
             if is_due(hub.core.next_deadline()) {
@@ -233,7 +232,7 @@ impl Replica {
                 let input = self.hubs[hub].mailbox.pop();
                 return input.map(|input| self.handle_hub_input(hub, input, now)).unwrap_or_default();
             }
-            ReplicaStep::Fanout(hub) => return self.handle_hub_input(hub, HubInput::FanoutTurn, now),
+            ReplicaStep::Fanout(hub) => return self.handle_hub_input(hub, HubInput::WriteTurn, now),
             ReplicaStep::HubDeadline(hub) => {
                 return self.handle_hub_input(hub, HubInput::DeadlinePassed, now);
             }

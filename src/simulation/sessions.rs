@@ -18,8 +18,9 @@ use protocol::channel::ChannelName;
 use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Conversation, Identity, Input, Token};
-use protocol::history_page::{HistoryError, HistoryQuery};
-use protocol::members::{MembersError, MembersRequest};
+use protocol::history_page::HistoryQuery;
+use protocol::members::MembersRequest;
+use protocol::page_error::PageError;
 use protocol::position::Position;
 use protocol::signal::ClientSignal;
 use protocol::signal_payload::SignalPayload;
@@ -56,7 +57,7 @@ impl SessionPorts for SimulatedPorts<'_> {
     }
 
     fn read_members(&mut self, MembersRequest { id, channel, .. }: MembersRequest) -> Option<Input<'static>> {
-        Some(Input::Members { id, channel, outcome: Err(MembersError::Unavailable) })
+        Some(Input::Members { id, channel, outcome: Err(PageError::Unavailable) })
     }
 
     fn send_message(&mut self, message: ClientMessage) -> Option<Input<'static>> {
@@ -67,7 +68,7 @@ impl SessionPorts for SimulatedPorts<'_> {
     }
 
     fn read_history(&mut self, HistoryQuery { id, channel, .. }: HistoryQuery) -> Option<Input<'static>> {
-        Some(Input::History { id, channel, outcome: Err(HistoryError::Unavailable) })
+        Some(Input::History { id, channel, outcome: Err(PageError::Unavailable) })
     }
 }
 
@@ -121,7 +122,7 @@ impl SimulationRun {
         self.clients[client].is_refused.fill(false);
         if self.rng.percent(self.plan.replaced_percent) {
             trace!(self, "client {client} is replaced");
-            self.clients[client].forget();
+            self.clients[client].replace();
         }
     }
 
@@ -282,40 +283,25 @@ impl SimulationRun {
 
     fn check(&mut self, client: usize, frame: &FrameFields<'_>, published: u64) -> CheckResult {
         let (expectations, records) = (self.expectations, &self.records);
-        let SimulatedClient { checkers, session, is_leaving, is_refused, wants, last, .. } =
-            &mut self.clients[client];
-        if session.is_none() {
-            return Ok(());
-        }
-        let parse = |text: &str| Position::parse(text).ok_or_else(|| format!("{text} is no position"));
+        let SimulatedClient { checkers, session, last, .. } = &mut self.clients[client];
+        let Some(session) = session else { return Ok(()) };
+        let channel = || channel_index(frame.channel.unwrap_or_default());
         match frame.op {
-            2 => {
-                for listed in &frame.channels {
-                    let at = channel_index(listed.channel)?;
-                    let position = listed.position.map(parse).transpose()?;
-                    match (listed.state, position) {
-                        (Some("recovering"), position) => checkers[at].on_recovering(position)?,
-                        (None, Some(position)) => {
-                            checkers[at].on_subscribed(
-                                &records[at],
-                                expectations,
-                                Confirmation {
-                                    position,
-                                    recovered: listed.recovered,
-                                    last: listed.last,
-                                    asked: *last,
-                                    published,
-                                },
-                            )?;
-                        }
-                        _ => return Err("a channel of Ready has no position".to_owned()),
+            2 => frame.channels.iter().try_for_each(|listed| {
+                let at = channel_index(listed.channel)?;
+                match (listed.state, parse_position(listed.position)?) {
+                    (Some("recovering"), position) => checkers[at].on_recovering(position),
+                    (None, Some(position)) => {
+                        let (recovered, last, asked) = (listed.recovered, listed.last, *last);
+                        let confirmation = Confirmation { position, recovered, last, asked, published };
+                        checkers[at].on_subscribed(&records[at], expectations, confirmation)
                     }
+                    _ => Err("a channel of Ready has no position".to_owned()),
                 }
-                Ok(())
-            }
+            }),
             3 => {
-                let at = channel_index(frame.channel.unwrap_or_default())?;
-                let position = frame.position.map(parse).transpose()?;
+                let at = channel()?;
+                let position = parse_position(frame.position)?;
                 let number = frame.message.ok_or("a message that was never published")?;
                 let before = checkers[at].position;
                 checkers[at].on_message(&records[at], expectations, number, position)?;
@@ -324,51 +310,49 @@ impl SimulationRun {
                 }
                 Ok(())
             }
-            6 => {
-                let at = channel_index(frame.channel.unwrap_or_default())?;
-                match (frame.state, frame.position) {
-                    (Some("recovering"), position) => {
-                        checkers[at].on_recovering(position.map(parse).transpose()?)
-                    }
-                    (Some("subscribed"), Some(position)) => {
-                        let position = parse(position)?;
-                        checkers[at].on_subscribed(
-                            &records[at],
-                            expectations,
-                            Confirmation {
-                                position,
-                                recovered: frame.recovered,
-                                last: frame.last,
-                                asked: *last,
-                                published,
-                            },
-                        )
-                    }
-                    (Some("unsubscribed"), _) => {
-                        checkers[at].on_left();
-                        is_leaving[at] = false;
-                        Ok(())
-                    }
-                    // Own channels are never refused; they wait.
-                    (Some("refused"), None) if frame.reason == Some("unavailable") && at >= OWN => {
-                        checkers[at].on_left();
-                        // The client may have unsubscribed meanwhile; the confirmation follows.
-                        is_refused[at] = wants[at] && !is_leaving[at];
-                        Ok(())
-                    }
-                    _ => Err("an unexpected subscription state".to_owned()),
-                }
-            }
-            18 => {
-                let at = channel_index(frame.channel.unwrap_or_default())?;
-                let name = session.as_ref().map(|session| session.name.to_string());
-                checkers[at].on_signal(frame.signal != name.as_deref())
-            }
-            8 => checkers[channel_index(frame.channel.unwrap_or_default())?].on_gap(expectations),
+            6 => self.check_subscription(client, channel()?, frame, published),
+            8 => checkers[channel()?].on_gap(expectations),
+            18 => checkers[channel()?].on_signal(frame.signal != Some(session.name.to_string().as_str())),
             0 | 9 => Ok(()),
             _ => Err("an unexpected frame".to_owned()),
         }
     }
+
+    /// Checks op 6 on the channel with the index `at`.
+    fn check_subscription(
+        &mut self,
+        client: usize,
+        at: usize,
+        frame: &FrameFields<'_>,
+        published: u64,
+    ) -> CheckResult {
+        let SimulatedClient { checkers, is_leaving, is_refused, wants, last, .. } = &mut self.clients[client];
+        match (frame.state, parse_position(frame.position)?) {
+            (Some("recovering"), position) => checkers[at].on_recovering(position),
+            (Some("subscribed"), Some(position)) => {
+                let (recovered, last, asked) = (frame.recovered, frame.last, *last);
+                let confirmation = Confirmation { position, recovered, last, asked, published };
+                checkers[at].on_subscribed(&self.records[at], self.expectations, confirmation)
+            }
+            (Some("unsubscribed"), _) => {
+                checkers[at].on_left();
+                is_leaving[at] = false;
+                Ok(())
+            }
+            // Own channels are never refused; they wait.
+            (Some("refused"), None) if frame.reason == Some("unavailable") && at >= OWN => {
+                checkers[at].on_left();
+                // The client may have unsubscribed meanwhile; the confirmation follows.
+                is_refused[at] = wants[at] && !is_leaving[at];
+                Ok(())
+            }
+            _ => Err("an unexpected subscription state".to_owned()),
+        }
+    }
+}
+
+fn parse_position(text: Option<&str>) -> Result<Option<Position>, String> {
+    text.map(|text| Position::parse(text).ok_or_else(|| format!("{text} is no position"))).transpose()
 }
 
 /// The index of a channel in [`NAMES`].

@@ -1,4 +1,4 @@
-//! Links of the documentation have a target, and files that it names exist.
+//! Links of the documentation have a target, files that it names exist, and its lines are wrapped.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -114,4 +114,22 @@ fn headings_become_anchors_as_on_github() {
     let expected = ["a-b-c", "what-now", "what-now-1", "x_y-z-1--2"].map(str::to_owned);
     assert_eq!(anchors(page), BTreeSet::from(expected));
     assert_eq!(links("[a](b.md#c) `[d](e)` [f](#g)\n```\n[h](i)\n```\n"), ["b.md#c", "#g"]);
+}
+
+#[test]
+fn prose_is_wrapped_at_100_columns() {
+    for (file, page) in pages() {
+        let mut is_code = false;
+        for (index, line) in page.lines().enumerate() {
+            is_code ^= line.trim_start().starts_with("```");
+            let may_be_longer = is_code || line.starts_with('|');
+            let length = line.chars().count();
+            assert!(
+                may_be_longer || length <= 100,
+                "{}:{} has {length} characters",
+                file.display(),
+                index + 1
+            );
+        }
+    }
 }

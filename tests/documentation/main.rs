@@ -2,7 +2,7 @@
 //!
 //! - `compose`: docker-compose.yml and the files that it mounts
 //! - `errors`: docs/errors.md lists every error, docs/protocol.md every soft error
-//! - `links`: links and file names lead to existing files
+//! - `links`: links and file names lead to existing files, lines are wrapped
 //! - `metrics`: docs/operations/metrics.md, the dashboard and the alerts
 //! - `reasons`: the values of the labels of metrics
 

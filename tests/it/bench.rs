@@ -370,7 +370,7 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
         (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
-        (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst; use --rate"),
+        (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
         (&["idle", "--capacity-share", "0.5"], "--capacity-share must be 0.01 to 1"),
         (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),

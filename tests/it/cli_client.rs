@@ -86,6 +86,35 @@ fn tail_prints_the_presence_of_users_and_rooms() {
 }
 
 #[test]
+fn tail_prints_the_last_messages_and_signals() {
+    let settings = [
+        ("namespaces.room.max_last", "5"),
+        ("namespaces.room.signals", "true"),
+        ("channels.public_namespaces", "room,public"),
+    ];
+    let plan = settings.iter().fold(TestGateway::plan(), |plan, (key, value)| plan.with(key, value));
+    let gateway = plan.spawn();
+    for message in ["1", "2", "3"] {
+        gateway.publish_durably("room:7", message);
+    }
+    let channels = ["--channel", "room:7", "--channel", "public:7"];
+    let arguments = [&["tail", "--user", "42", "--last", "2", "--count", "3"], &channels[..]].concat();
+    let mut tail = gateway.start_command(&arguments);
+    tail.wait_for_stderr("history of room:7: 2 messages");
+    tail.wait_for_stderr("public:7: --last has no effect: max_last of its namespace is 0");
+    let mut client = gateway.connect_v2();
+    client.identify("43");
+    client.expect_ready();
+    client.send_text(r#"{"op":4,"channel":"room:7"}"#);
+    assert_eq!(client.next_json()["state"], "subscribed");
+    client.send_text(r#"{"op":18,"channel":"room:7","signal":{"typing": true}}"#);
+    tail.wait_for_stderr(r#"signal on room:7 from 43: {"typing": true}"#);
+    gateway.publish("room:7", "4");
+    let ended = tail.wait();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "2\n3\n4\n"), "{}", ended.err);
+}
+
+#[test]
 fn tail_takes_the_largest_message_that_the_settings_allow() {
     let gateway = TestGateway::spawn();
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);

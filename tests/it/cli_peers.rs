@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use actix_http::ws::hash_key;
+use serde_json::json;
 
 use crate::support::process::{SOON, run};
 
@@ -276,6 +277,21 @@ fn tail_prints_null_and_fragmented_messages() {
     let url = format!("ws://{}/gateway", peer.address);
     let ended = run(&["tail", "--user", "42", "--count", "2", "--url", &url]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "\"in three\"\nnull\n"), "{}", ended.err);
+}
+
+#[test]
+fn tail_prints_each_channel_of_a_batch() {
+    let [one, other] = ["a:1", "a:2"].map(|name| json!({"channel": name, "state": "refused", "reason": "r"}));
+    let texts = [json!({"op": 6, "channels": [one, other]}), json!({"op": 3, "message": 1})];
+    let frames = texts.map(|text| {
+        let text = text.to_string();
+        [&[0x81, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
+    });
+    let peer = Peer::websocket(frames.concat());
+    let ended =
+        run(&["tail", "--user", "42", "--count", "1", "--url", &format!("ws://{}/gateway", peer.address)]);
+    let lines: Vec<_> = ended.err.lines().collect();
+    assert_eq!(lines, ["emagine-gateway: a:1 refused: r", "emagine-gateway: a:2 refused: r"]);
 }
 
 #[test]

@@ -228,3 +228,19 @@ fn a_secret_is_replaced_without_refusing_a_token() {
     eventually_eq(SOON, &2, || loads(&gateway, "read"));
     assert!(!is_accepted(&gateway, &token(OLD), 4003) && is_accepted(&gateway, &token(NEW), 4003));
 }
+
+#[test]
+fn a_file_that_only_its_status_shows_as_changed_is_read_again() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("secret");
+    fs::write(&path, OLD).unwrap();
+    let gateway =
+        TestGateway::with("auth.kind", "signed").with("auth.secret_file", path.to_str().unwrap()).spawn();
+    let token = TestGateway::with("auth.kind", "signed").with("auth.secret", NEW).mint(&["--user", "42"]);
+    // As tools that copy files do: the same length, and the old time of modification.
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, NEW).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    eventually_eq(SOON, &1, || loads(&gateway, "read"));
+    assert!(is_accepted(&gateway, &token, 4003));
+}

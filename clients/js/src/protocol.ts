@@ -39,7 +39,7 @@ export interface ChannelState {
   recovered?: boolean;
   /** Of `online:<user>`, while presence is on: the state of the user. */
   presence?: { online: boolean; at: number };
-  /** Present if the client asked for `last` and `since` did not win: how many stored messages follow. */
+  /** Present if the client asked for `last` and `since` did not decide: how many stored messages follow. */
   last?: number;
 }
 

@@ -25,6 +25,15 @@ impl Budget {
         true
     }
 
+    /// Takes one token even if there is none: what it pays for has happened. The debt is at most the tokens of one
+    /// period.
+    pub fn charge(&mut self, per_period: u32, period: Duration, now: Instant) {
+        if per_period != 0 {
+            let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + period / per_period;
+            self.full_at = Some(full_at.min(now + 2 * period));
+        }
+    }
+
     /// Whether [`Budget::try_acquire`] would succeed. Takes nothing.
     pub fn has_room(&self, per_period: u32, period: Duration, now: Instant) -> bool {
         self.clone().try_acquire(per_period, period, now)
@@ -63,13 +72,23 @@ impl<K: Eq + Hash> Budgets<K> {
 
     /// Takes one token of this key. Returns false if there is none.
     pub fn try_acquire(&mut self, key: K, now: Instant) -> bool {
-        if self.per_period == 0 {
-            return true;
+        let (per_period, period) = (self.per_period, self.period);
+        per_period == 0 || self.entry(key, now).try_acquire(per_period, period, now)
+    }
+
+    /// Takes one token of this key even if there is none, as [`Budget::charge`] does.
+    pub fn charge(&mut self, key: K, now: Instant) {
+        let (per_period, period) = (self.per_period, self.period);
+        if per_period != 0 {
+            self.entry(key, now).charge(per_period, period, now);
         }
+    }
+
+    fn entry(&mut self, key: K, now: Instant) -> &mut Budget {
         if self.budgets.len() >= self.remove_at {
             self.remove_full(now);
         }
-        self.budgets.entry(key).or_default().try_acquire(self.per_period, self.period, now)
+        self.budgets.entry(key).or_default()
     }
 
     /// The number of keys that have an entry.
@@ -132,6 +151,21 @@ mod tests {
         assert!(budgets.has_room(&"b", start), "has_room takes nothing");
         assert!(budgets.try_acquire("a", start + MINUTE / 2));
         assert!(!budgets.try_acquire("a", start + MINUTE / 2));
+    }
+
+    #[test]
+    fn a_debt_of_one_period_at_most_is_paid_back() {
+        let start = Instant::now();
+        let mut budgets = Budgets::new(60, MINUTE);
+        (0..90).for_each(|_| budgets.charge("a", start));
+        assert!(!budgets.has_room(&"a", start + MINUTE / 2));
+        assert!(budgets.has_room(&"a", start + MINUTE / 2 + Duration::from_secs(1)));
+        (0..1000).for_each(|_| budgets.charge("b", start));
+        assert!(!budgets.has_room(&"b", start + MINUTE));
+        assert!(budgets.has_room(&"b", start + MINUTE + Duration::from_secs(1)));
+        let mut unlimited = Budgets::new(0, MINUTE);
+        unlimited.charge("a", start);
+        assert_eq!(unlimited.keys(), 0);
     }
 
     #[test]

@@ -65,8 +65,6 @@ impl Eq for ClientMessage {}
 pub enum SendError {
     /// The channel takes no messages of this session.
     NotAllowed,
-    /// The message is longer than `inbox.max_message_bytes`.
-    TooBig,
     /// The inbox is full, or the session has too many messages without an answer.
     Busy {
         /// The time after which the client may send the message again, in milliseconds.

@@ -39,8 +39,9 @@ pub mod op {
     pub const HISTORY_PAGE: u64 = 20;
 }
 
-/// The maximum number of channels in one Identify, Subscribe or Unsubscribe, unless a session may have more subscriptions.
-pub const MAX_IDENTIFY_CHANNELS: usize = 1_000;
+/// The maximum number of channels in one Identify, Subscribe or Unsubscribe, unless a session may have more
+/// subscriptions.
+pub const MAX_LISTED_CHANNELS: usize = 1_000;
 
 /// One parsed frame from a client. Texts borrow from the frame unless they contain escapes.
 #[derive(Clone, PartialEq, Eq)]
@@ -151,9 +152,9 @@ fn deserialize_present<'de: 'a, 'a, D: Deserializer<'de>>(
 
 impl<'a> Command<'a> {
     /// Parses a text message. Unknown fields are ignored. A duplicate known field is an error, and so are more than
-    /// [`MAX_IDENTIFY_CHANNELS`] channels in a list.
+    /// [`MAX_LISTED_CHANNELS`] channels in a list.
     pub fn parse(version: Version, text: &'a str) -> Result<Self, MalformedCommand> {
-        Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
+        Self::parse_within(version, text, MAX_LISTED_CHANNELS)
     }
 
     /// Like [`parse`](Self::parse), with another limit on the channels in a list. Parsing stops at the limit.

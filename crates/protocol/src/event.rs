@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::SessionId;
 use super::channel::ChannelName;
 use super::client_message::SendError;
-use super::history_page::{HistoryError, HistoryPage};
-use super::members::{MembersError, MembersPage};
+use super::history_page::HistoryPage;
+use super::members::MembersPage;
 use super::position::Position;
 use super::presence::UserPresence;
 pub(crate) use wire::{encode_message, encode_signal};
@@ -320,31 +320,12 @@ impl SoftError {
     }
 }
 
-impl From<MembersError> for SoftError {
-    fn from(error: MembersError) -> Self {
-        match error {
-            MembersError::NotAllowed => Self::NotAllowed,
-            MembersError::Unavailable => Self::Unavailable,
-        }
-    }
-}
-
 impl From<SendError> for SoftError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::NotAllowed => Self::NotAllowed,
-            SendError::TooBig => Self::TooBig,
             SendError::Busy { after_ms } => Self::Busy { after_ms },
             SendError::Unavailable => Self::Unavailable,
-        }
-    }
-}
-
-impl From<HistoryError> for SoftError {
-    fn from(error: HistoryError) -> Self {
-        match error {
-            HistoryError::NotAllowed => Self::NotAllowed,
-            HistoryError::Unavailable => Self::Unavailable,
         }
     }
 }

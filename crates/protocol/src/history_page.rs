@@ -88,12 +88,3 @@ impl PartialEq for HistoryPage {
 }
 
 impl Eq for HistoryPage {}
-
-/// Why a request for a page of a history is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryError {
-    /// The session is not subscribed to the channel, its namespace has no `max_last`, or `before` is not a position.
-    NotAllowed,
-    /// The history cannot be read now, or the session has too many requests without an answer.
-    Unavailable,
-}

@@ -12,7 +12,8 @@
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
-//! - [`command`], [`event`], [`members`], [`client_message`], [`signal`], [`history_page`]: frames from and to a client.
+//! - [`command`], [`event`], [`members`], [`history_page`], [`page_error`], [`client_message`], [`signal`]: frames from
+//!   and to a client.
 //! - [`signal_payload`]: signals in Redis.
 //! - [`namespace_rules`]: what sessions may do on a channel.
 //! - [`budget`]: rate limits.
@@ -36,6 +37,7 @@ pub mod history;
 pub mod history_page;
 pub mod members;
 pub mod namespace_rules;
+pub mod page_error;
 pub mod payload_limits;
 pub mod position;
 pub mod presence;

@@ -61,15 +61,6 @@ pub struct MembersPage {
     pub next: Option<Box<str>>,
 }
 
-/// Why a request for members is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MembersError {
-    /// The session is not subscribed to the channel, or the channel's namespace has no members.
-    NotAllowed,
-    /// The members cannot be read now, or the session has too many requests without an answer.
-    Unavailable,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! Signals: short-lived notes of one client to the other sessions of a channel, such as "is typing" (op 18). They have
+//! Signals (op 18): short JSON values from one client to the other sessions of a channel, such as "is typing". They have
 //! no position and are in no history.
 
 use std::borrow::Cow;

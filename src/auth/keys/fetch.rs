@@ -63,7 +63,7 @@ impl JwksSource {
             return Err(FetchError::Status(status));
         }
         let mut parsed = jwks::parse(&body, &self.algorithms)?;
-        // Whoever can read the document could mint tokens with its secrets.
+        // Anyone who can read the document could mint tokens with its secrets.
         let before = parsed.keys.len();
         parsed.keys.retain(|key| !key.algorithms.iter().copied().any(super::is_hmac));
         if parsed.keys.len() < before {

@@ -16,6 +16,18 @@ const MAX_KEYS: usize = 100;
 const MIN_SECRET_BYTES: usize = 32;
 /// The shortest modulus of an RSA key, in bits (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
+/// The longest exponent that the cryptography supports, in bits.
+const MAX_EXPONENT_BITS: usize = 33;
+/// The encodings of the points of Ed25519 whose order is 8 at most.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
 /// The length of an Ed25519 key, in bytes.
 const ED25519_BYTES: usize = 32;
 /// The longest modulus that the cryptography supports, in bits.
@@ -144,6 +156,13 @@ fn decoding_key(jwk: &Jwk) -> Result<DecodingKey, String> {
         }
         "RSA" => {
             let (modulus, exponent) = (field("n", &jwk.n)?, field("e", &jwk.e)?);
+            // The library would accept these and refuse every token. With the exponent 1, every padded text would be
+            // its own signature.
+            let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+            if !is_odd(&modulus) || !is_odd(&exponent) || !(2..=MAX_EXPONENT_BITS).contains(&bits(&exponent))
+            {
+                return Err("is an RSA key with an invalid modulus or exponent".to_owned());
+            }
             match bits(&modulus) {
                 MIN_RSA_BITS..=MAX_RSA_BITS => Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent)),
                 0..MIN_RSA_BITS => Err(format!("is an RSA key of fewer than {MIN_RSA_BITS} bits")),
@@ -159,11 +178,18 @@ fn decoding_key(jwk: &Jwk) -> Result<DecodingKey, String> {
             Ok(DecodingKey::from_ec_der(&[&[4][..], &x, &y].concat()))
         }
         _ => match field("x", &jwk.x)? {
+            x if is_of_small_order(&x) => Err("is a point of small order".to_owned()),
             // The library panics on another length.
             x if x.len() == ED25519_BYTES => Ok(DecodingKey::from_ed_der(&x)),
             _ => Err("is not a point of its curve".to_owned()),
         },
     }
+}
+
+/// Whether anyone can sign for this Ed25519 key: the point has the order 1, 2, 4 or 8. The highest bit is a sign.
+fn is_of_small_order(point: &[u8]) -> bool {
+    let digit = |(at, byte): (usize, &u8)| format!("{:02x}", if at == 31 { byte & 0x7f } else { *byte });
+    SMALL_ORDER.contains(&&*point.iter().enumerate().map(digit).collect::<String>())
 }
 
 /// The length of a big-endian number in bits.

@@ -12,13 +12,13 @@ use crate::auth::PendingVerification;
 use crate::auth::verification::{AnswerSender, LateRefusal};
 
 /// The most tokens that wait for one fetch. Anyone can send an unknown `kid`.
-const MAX_WAITING: usize = 1000;
+pub(super) const MAX_WAITING: usize = 1000;
 
 /// The latest fetched keys. Clones share them.
 #[derive(Clone)]
-pub(in crate::auth) struct RemoteKeys(Arc<Shared>);
+pub(in crate::auth) struct RemoteKeys(Arc<SharedRemoteKeys>);
 
-struct Shared {
+struct SharedRemoteKeys {
     state: Mutex<State>,
     /// Wakes the thread that fetches.
     due: Notify,
@@ -38,6 +38,17 @@ pub(in crate::auth) struct WaitingToken {
     pub(in crate::auth) answer: AnswerSender,
 }
 
+/// Whether a token waits for the next fetch.
+#[derive(Debug)]
+pub(in crate::auth) enum FetchWait {
+    /// It waits.
+    Pending(PendingVerification),
+    /// No fetch is due.
+    NotDue,
+    /// Too many tokens wait. Its key may be in the next fetch.
+    Full,
+}
+
 impl RemoteKeys {
     pub(in crate::auth) fn new(interval: Duration) -> Self {
         let state = Mutex::new(State {
@@ -46,7 +57,7 @@ impl RemoteKeys {
             waiting: Vec::new(),
             failure: None,
         });
-        Self(Arc::new(Shared { state, due: Notify::new(), started: Instant::now() }))
+        Self(Arc::new(SharedRemoteKeys { state, due: Notify::new(), started: Instant::now() }))
     }
 
     /// The keys in force. `None`: no fetch has succeeded yet.
@@ -59,22 +70,21 @@ impl RemoteKeys {
         self.0.state.lock().failure.clone()
     }
 
-    /// Lets a token with an unknown key wait for the next fetch. `None`: no fetch is due.
-    pub(in crate::auth) fn wait_for_fetch(
-        &self,
-        token: &str,
-        on_late_refusal: LateRefusal,
-    ) -> Option<PendingVerification> {
+    /// Lets a token with an unknown key wait for the next fetch.
+    pub(in crate::auth) fn wait_for_fetch(&self, token: &str, on_late_refusal: LateRefusal) -> FetchWait {
         let now = self.now();
         let mut state = self.0.state.lock();
-        if state.waiting.len() >= MAX_WAITING || !state.schedule.unknown_key(now) {
-            return None;
+        if !state.schedule.unknown_key(now) {
+            return FetchWait::NotDue;
+        }
+        if state.waiting.len() >= MAX_WAITING {
+            return FetchWait::Full;
         }
         let (answer, pending) = PendingVerification::new(on_late_refusal);
         state.waiting.push(WaitingToken { token: token.to_owned(), answer });
         drop(state);
         self.0.due.notify_one();
-        Some(pending)
+        FetchWait::Pending(pending)
     }
 
     /// The time until the next fetch.

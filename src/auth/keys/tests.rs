@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::jwks::{JwksError, ParsedKeys, parse};
+use super::remote::{FetchWait, MAX_WAITING, RemoteKeys};
 use super::{KeySet, MAX_CANDIDATES, VerificationKey, candidates};
 use crate::auth::tests::{at, settings, vectors};
-use crate::auth::{AuthError, Authenticator, mint};
+use crate::auth::{AuthError, Authenticator, ReloadableAuthenticator, mint};
 use crate::settings::AuthSettings;
 
 const ALL: [Algorithm; 12] = [
@@ -127,6 +128,33 @@ fn weak_keys_are_refused() {
     let leading_zero = json!({"kty": "RSA", "n": encode([[0; 128], [255; 128]].concat()), "e": "AQAB"});
     assert_eq!(faults(leading_zero), ["has a key (number 1) that is an RSA key of fewer than 2048 bits"]);
     assert_eq!(faults(oct("s", &SECRET[1..])), ["has a key (s) that is a secret of fewer than 32 bytes"]);
+}
+
+#[test]
+fn forgeable_and_unusable_numbers_of_keys_are_refused() {
+    let good = jwk("rsa", &vectors().public_keys["rsa"]);
+    let wide = [3, 0, 0, 0, 1];
+    for (name, number) in [
+        ("e", &[0][..]),
+        ("e", &[1]),
+        ("e", &[0, 0, 1]),
+        ("e", &[2]),
+        ("e", &[]),
+        ("e", &wide),
+        ("n", &[254; 256]),
+    ] {
+        let mut weak = good.clone();
+        weak[name] = json!(encode(number));
+        let fault = "has a key (rsa) that is an RSA key with an invalid modulus or exponent";
+        assert_eq!(faults(weak), [fault], "{name} {number:?}");
+    }
+    // Anyone can sign for these: the identity, and the point of order 2 with the other sign.
+    let [mut identity, mut two] = [[0; 32], [255; 32]];
+    (identity[0], two[0]) = (1, 0xec);
+    for point in [[0; 32], identity, two] {
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": encode(point)});
+        assert_eq!(faults(key), ["has a key (number 1) that is a point of small order"], "{point:?}");
+    }
 }
 
 #[test]
@@ -246,4 +274,50 @@ fn a_token_is_tried_with_few_keys() {
     let set = KeySet::new((0..20).map(|_| hmac_key(Some("same"), Algorithm::HS256)).collect());
     assert_eq!(ids(&set, None, Algorithm::HS256).len(), MAX_CANDIDATES);
     assert_eq!(ids(&set, Some("same"), Algorithm::HS256).len(), MAX_CANDIDATES);
+}
+
+#[test]
+fn a_pipe_instead_of_a_key_file_blocks_nothing() {
+    let folder = TempDir::new().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let of_pem = AuthSettings { public_key_file: Some(pipe.clone()), ..settings("jwt", "") };
+    let of_set = AuthSettings { keys_file: Some(pipe), ..settings("jwt", "") };
+    for mut settings in [of_pem, of_set] {
+        settings.algorithms = vec!["RS256".to_owned()];
+        let error = Authenticator::new(&settings).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+}
+
+#[test]
+fn a_full_queue_for_a_fetch_refuses_no_token() {
+    let remote = RemoteKeys::new(Duration::from_secs(600));
+    remote.started();
+    let is_pending = |_| matches!(remote.wait_for_fetch("a", Box::new(|| {})), FetchWait::Pending(_));
+    assert!((0..MAX_WAITING).all(is_pending));
+    assert!(matches!(remote.wait_for_fetch("a", Box::new(|| {})), FetchWait::Full));
+    assert_eq!(remote.ended(Ok(KeySet::default())).len(), MAX_WAITING);
+    assert!(is_pending(0), "one more fetch is due");
+    remote.started();
+    remote.ended(Ok(KeySet::default()));
+    assert!(matches!(remote.wait_for_fetch("a", Box::new(|| {})), FetchWait::NotDue));
+}
+
+#[test]
+fn a_forged_signature_of_a_known_key_waits_for_no_fetch() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("keys");
+    fs::write(&file, json!({"keys": [oct("a", SECRET)]}).to_string()).unwrap();
+    let url = Some("http://127.0.0.1:1/keys".to_owned());
+    let settings = AuthSettings { keys_file: Some(file), jwks_url: url, ..settings("jwt", "") };
+    let tokens = ReloadableAuthenticator::new(&settings).unwrap();
+    let refusal = |id: &str| {
+        let header = jsonwebtoken::Header { kid: Some(id.to_owned()), ..Default::default() };
+        let key = jsonwebtoken::EncodingKey::from_secret(b"another secret");
+        let token = jsonwebtoken::encode(&header, &json!({"sub": "42", "exp": 2000}), &key).unwrap();
+        tokens.verify(&token, at(1000))
+    };
+    assert_eq!(refusal("a"), Err(AuthError::BadSignature));
+    assert_eq!(refusal("b"), Err(AuthError::UnknownKey), "its key may be fetched");
 }

@@ -1,4 +1,5 @@
-//! Leaves an issuer alone that fails, so that a backend that is down is not asked once for each client that comes back.
+//! Stops the calls to an issuer that fails, so that a backend that is down is not asked once for each client that
+//! comes back.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use rand::rngs::StdRng;
 
 use crate::backoff::Backoff;
 
-/// The number of failures without a success after which the issuer is left alone.
+/// The number of failures without a success after which the calls pause.
 const MAX_FAILURES: u32 = 3;
-/// The time for which the issuer is left alone: the shortest, then doubling up to the longest.
+/// The length of a pause: the shortest, then doubling up to the longest.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -17,6 +18,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Breaker {
     failures: u32,
+    /// The calls that the issuer answered and refused, since the last success.
+    rejections: u32,
     state: BreakerState,
     backoff: Backoff,
     rng: StdRng,
@@ -44,7 +47,13 @@ impl Breaker {
     pub(super) fn new(seed: u64) -> Self {
         #[allow(clippy::expect_used, reason = "both are constants")]
         let backoff = Backoff::new(MIN_PAUSE, MAX_PAUSE).expect("0 < min <= max");
-        Self { failures: 0, state: BreakerState::Closed, backoff, rng: StdRng::seed_from_u64(seed) }
+        Self {
+            failures: 0,
+            rejections: 0,
+            state: BreakerState::Closed,
+            backoff,
+            rng: StdRng::seed_from_u64(seed),
+        }
     }
 
     /// Whether no call may begin before `now` is later.
@@ -55,6 +64,11 @@ impl Breaker {
     /// Whether the last calls failed, and none has succeeded since.
     pub(super) fn is_tripped(&self) -> bool {
         self.state != BreakerState::Closed
+    }
+
+    /// Whether operators should know: the issuer is left alone, or refuses every call.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_tripped() || self.rejections >= MAX_FAILURES
     }
 
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
@@ -73,12 +87,24 @@ impl Breaker {
     }
 
     pub(super) fn succeeded(&mut self) {
+        self.rejections = 0;
+        self.close();
+    }
+
+    /// The issuer answered that it refuses a call. That may be due to the token, which anyone can send. So the issuer is
+    /// asked about the next tokens.
+    pub(super) fn rejected(&mut self) {
+        self.rejections = self.rejections.saturating_add(1);
+        self.close();
+    }
+
+    fn close(&mut self) {
         self.failures = 0;
         self.backoff.reset();
         self.state = BreakerState::Closed;
     }
 
-    /// A call failed. Returns whether the issuer is left alone from now on.
+    /// A call failed. Returns whether a pause begins.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
         let trips = match self.state {
@@ -114,6 +140,19 @@ mod tests {
         assert!(breaker.failed(later), "a failed probe trips at once");
         breaker.succeeded();
         assert_eq!(breaker.allowance(later), Allowance::Any);
+    }
+
+    #[test]
+    fn refused_calls_are_told_but_leave_no_issuer_alone() {
+        let (mut breaker, now) = (Breaker::new(3), Instant::now());
+        for _ in 0..MAX_FAILURES {
+            assert!(!breaker.is_failing());
+            breaker.rejected();
+        }
+        assert!(breaker.is_failing() && !breaker.is_tripped());
+        assert_eq!(breaker.allowance(now), Allowance::Any);
+        breaker.succeeded();
+        assert!(!breaker.is_failing());
     }
 
     #[test]

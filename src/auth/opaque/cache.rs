@@ -20,14 +20,14 @@ type Answer = Result<Principal, AuthError>;
 /// The answers, by the hashes of their tokens.
 #[derive(Debug, Default)]
 pub(super) struct AnswerCache {
-    entries: HashMap<TokenHash, Entry>,
+    entries: HashMap<TokenHash, CachedAnswer>,
     /// Every entry, by the end of its time. The answer that ends first makes room for a new one.
     by_end: BTreeSet<(Instant, TokenHash)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CachedAnswer {
     answer: Answer,
     until: Instant,
     bytes: usize,
@@ -67,7 +67,7 @@ impl AnswerCache {
         let (until, bytes) = (now + kept, bytes_of(&answer));
         self.by_end.insert((until, hash));
         self.bytes += bytes;
-        self.entries.insert(hash, Entry { answer, until, bytes });
+        self.entries.insert(hash, CachedAnswer { answer, until, bytes });
         while self.bytes > MAX_BYTES || self.entries.len() > MAX_ENTRIES {
             let Some((_, first)) = self.by_end.first().copied() else { break };
             self.remove(first);

@@ -1,7 +1,7 @@
 //! Looks tokens up: in the cache, in a call that is being made, or in a new call.
 //!
 //! Equal tokens share one call. The calls at one time, the tokens that wait for a call, and the bytes of their texts are
-//! bounded. Answers are cached; failures are not, but after some of them the issuer is left alone for a while.
+//! bounded. Answers are cached; failures are not, but after some of them the calls pause.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +30,8 @@ pub struct OpaqueLimits {
     pub max_parallel_calls: usize,
     /// The most tokens of one call.
     pub max_tokens_per_call: usize,
+    /// Whether a token must consist of printable ASCII characters.
+    pub must_be_printable: bool,
 }
 
 /// What waits for an answer.
@@ -45,11 +47,13 @@ pub(super) enum Lookup {
     Cached(TokenAnswer),
     /// The token is too long to be one.
     TooLong,
+    /// The text cannot be a token.
+    NotAToken,
     /// The waiter waits for a call that was asked for before.
     Shared,
     /// The waiter waits for a new call.
     Asked,
-    /// The issuer failed, and is left alone for now.
+    /// The issuer failed, and the calls to it pause.
     BackingOff,
     /// Too many tokens wait for a call.
     Overloaded,
@@ -92,7 +96,7 @@ impl<W: Waiter> OpaqueCore<W> {
 
     /// Whether the issuer fails.
     pub(super) fn is_failing(&self) -> bool {
-        self.breaker.is_tripped()
+        self.breaker.is_failing()
     }
 
     /// Looks up a token. `waiter` is called if the answer comes later.
@@ -105,6 +109,11 @@ impl<W: Waiter> OpaqueCore<W> {
     ) -> Lookup {
         if token.len() > MAX_TOKEN_BYTES {
             return Lookup::TooLong;
+        }
+        // An issuer that fails at an odd character would be left alone, and then nobody could identify.
+        let is_odd = |byte: u8| !(b' '..=b'~').contains(&byte);
+        if token.is_empty() || self.limits.must_be_printable && token.bytes().any(is_odd) {
+            return Lookup::NotAToken;
         }
         let hash = TokenHash::of(token);
         if let Some(answer) = self.cache.get(hash, now, wall) {
@@ -171,6 +180,7 @@ impl<W: Waiter> OpaqueCore<W> {
     ) -> Vec<(W, TokenAnswer)> {
         self.calls -= 1;
         let mut answered = Vec::new();
+        let is_rejected = matches!(outcome, Err(CallError::Rejected(_)));
         let mut has_failed = outcome.is_err();
         let mut answers = outcome.unwrap_or_default().into_iter();
         for hash in tokens {
@@ -183,6 +193,8 @@ impl<W: Waiter> OpaqueCore<W> {
         }
         if !has_failed {
             self.breaker.succeeded();
+        } else if is_rejected {
+            self.breaker.rejected();
         } else if self.breaker.failed(now) {
             // The clients come back later. Otherwise they would wait for a call that is not made.
             for hash in std::mem::take(&mut self.queue) {

@@ -56,6 +56,7 @@ impl OpaqueTokens {
             cache_ttl: settings.cache_ttl,
             max_parallel_calls: settings.max_parallel_calls,
             max_tokens_per_call: I::MAX_TOKENS,
+            must_be_printable: I::READS_TEXT,
         };
         // Neither a login in Redis nor an introspected token needs an expiry.
         let rules = ClaimRules { requires_expiry: false, ..ClaimRules::new(settings) };
@@ -85,7 +86,9 @@ impl OpaqueTokens {
         match (pending, found) {
             (Some(pending), _) => Verification::Pending(pending),
             (None, Lookup::Cached(answer)) => Verification::Known(answer),
-            (None, Lookup::TooLong) => Verification::Known(Err(TokenError::Refused(AuthError::Malformed))),
+            (None, Lookup::TooLong | Lookup::NotAToken) => {
+                Verification::Known(Err(TokenError::Refused(AuthError::Malformed)))
+            }
             (None, _) => Verification::Known(Err(TokenError::Unavailable)),
         }
     }
@@ -132,7 +135,7 @@ impl OpaqueTokens {
         let result = match &outcome {
             Ok(_) => TokenCallResult::Answered,
             Err(CallError::Timeout) => TokenCallResult::Timeout,
-            Err(CallError::Failed(_)) => TokenCallResult::Failed,
+            Err(CallError::Failed(_) | CallError::Rejected(_)) => TokenCallResult::Failed,
         };
         Metrics::count(&self.0.metrics.token_calls, result);
         let error = outcome.as_ref().err().cloned();
@@ -172,6 +175,7 @@ const fn result_of(found: &Lookup) -> TokenLookupResult {
     match found {
         Lookup::Cached(_) => TokenLookupResult::Cached,
         Lookup::TooLong => TokenLookupResult::TooLong,
+        Lookup::NotAToken => TokenLookupResult::NotAToken,
         Lookup::Shared => TokenLookupResult::Shared,
         Lookup::Asked => TokenLookupResult::Asked,
         Lookup::BackingOff => TokenLookupResult::BackingOff,

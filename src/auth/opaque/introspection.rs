@@ -14,16 +14,19 @@ use crate::settings::AuthSettings;
 /// The most bytes of an answer. A list of 1000 channels has up to 260 KB.
 const MAX_ANSWER_BYTES: usize = 512 << 10;
 
-/// The certificate authorities that HTTPS trusts.
+/// The certificate authorities that HTTPS trusts. `None`: the URL of the server is one of a loopback address over HTTP.
 #[derive(Clone)]
-pub struct Authorities(TlsTrust);
+pub struct Authorities(Option<TlsTrust>);
 
 impl Authorities {
-    pub(in crate::auth) fn load(ca_file: Option<&Path>) -> Result<Self, AuthSetupError> {
-        TlsTrust::load(ca_file).map(Self).map_err(|error| AuthSetupError::CaFile(error.to_string()))
+    /// The authorities for `url`. Without HTTPS none are needed, and a small image may have none.
+    pub(in crate::auth) fn load(url: &str, ca_file: Option<&Path>) -> Result<Self, AuthSetupError> {
+        let needs_tls = url.to_ascii_lowercase().starts_with("https:");
+        let trust = needs_tls.then(|| TlsTrust::load(ca_file)).transpose();
+        trust.map(Self).map_err(|error| AuthSetupError::CaFile(error.to_string()))
     }
 
-    pub(in crate::auth) fn tls(&self) -> TlsTrust {
+    pub(in crate::auth) fn tls(&self) -> Option<TlsTrust> {
         self.0.clone()
     }
 }
@@ -47,7 +50,11 @@ impl IntrospectionIssuer {
         let Some((settings, tls)) = self.0.introspection() else {
             return Err(CallError::Failed("auth.kind is not introspection".to_owned()));
         };
-        let request = request(&settings, token).map_err(|error| failed(&error))?.tls(tls);
+        let request = request(&settings, token).map_err(|error| failed(&error))?;
+        let request = match tls {
+            Some(tls) => request.tls(tls),
+            None => request,
+        };
         let (status, body) = request.send().await.map_err(|error| failed(&error))?;
         match status {
             StatusCode::OK => read(body),
@@ -55,11 +62,17 @@ impl IntrospectionIssuer {
                 "auth.introspection_url refuses the client credentials with status {}",
                 status.as_u16()
             ))),
-            other => Err(CallError::Failed(format!(
-                "auth.introspection_url answers with status {}",
-                other.as_u16()
-            ))),
+            other => Err(refusal(other)),
         }
+    }
+}
+
+/// A status that may be about one token says nothing about the next one.
+fn refusal(status: StatusCode) -> CallError {
+    let reason = format!("auth.introspection_url answers with status {}", status.as_u16());
+    match status.as_u16() {
+        400 | 413 | 414 | 422 | 431 => CallError::Rejected(reason),
+        _ => CallError::Failed(reason),
     }
 }
 
@@ -92,7 +105,7 @@ fn read(body: String) -> Result<IssuerAnswer, CallError> {
         }
         Ok(Activity { active: false }) => Ok(IssuerAnswer::Unknown),
         Err(_) => Err(CallError::Failed(
-            "auth.introspection_url answers with something else than RFC 7662 defines".to_owned(),
+            "auth.introspection_url answers with something other than what RFC 7662 defines".to_owned(),
         )),
     }
 }
@@ -100,6 +113,7 @@ fn read(body: String) -> Result<IssuerAnswer, CallError> {
 impl TokenIssuer for IntrospectionIssuer {
     const MAX_TOKENS: usize = 1;
     const NAME: &str = "introspection";
+    const READS_TEXT: bool = true;
 
     async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
         let mut answers = Vec::with_capacity(tokens.len());

@@ -18,7 +18,7 @@ pub struct TokenQuery {
 pub enum IssuerAnswer {
     /// The issuer does not know the token, or it is not valid any more.
     Unknown,
-    /// The issuer has something else than claims for the token.
+    /// The issuer has something other than claims for the token.
     Malformed,
     /// The token is valid.
     Claims {
@@ -38,6 +38,9 @@ pub enum CallError {
     /// The issuer cannot be reached, refuses the call, or answers with something else.
     #[error("{0}")]
     Failed(String),
+    /// The issuer answers, but refuses this call. It may accept others.
+    #[error("{0}")]
+    Rejected(String),
 }
 
 /// An issuer of opaque tokens.
@@ -46,6 +49,8 @@ pub trait TokenIssuer: 'static {
     const MAX_TOKENS: usize;
     /// The name of the issuer in log lines and notes.
     const NAME: &str;
+    /// Whether the issuer gets the text of a token, which must then be an access token (RFC 6749, appendix A.12).
+    const READS_TEXT: bool;
 
     /// Asks about some tokens. Returns an answer for each, in their order.
     fn ask(&self, tokens: Vec<TokenQuery>) -> impl Future<Output = Result<Vec<IssuerAnswer>, CallError>>;

@@ -19,14 +19,14 @@ pub(super) struct MemoryInbox {
     max_bytes: usize,
     entries: VecDeque<InboxEntry>,
     /// The digest of each stored message, by the user and the client's id.
-    receipts: HashMap<ReceiptKey, [u8; 20]>,
+    receipts: HashMap<SendReceiptKey, [u8; 20]>,
     /// When each receipt expires, the earliest first.
-    expiring: VecDeque<(u64, ReceiptKey)>,
+    expiring: VecDeque<(u64, SendReceiptKey)>,
     bytes: usize,
     last: EntryId,
 }
 
-type ReceiptKey = (Box<str>, Box<str>);
+type SendReceiptKey = (Box<str>, Box<str>);
 
 impl MemoryInbox {
     pub(super) fn new(options: &HistoryOptions) -> Self {
@@ -45,7 +45,7 @@ impl MemoryInbox {
     /// Stores a message, unless the user has sent it before.
     pub(super) fn push(&mut self, message: &InboxMessage<'_>, now_ms: u64) -> Result<(), InboxSendError> {
         self.expire_receipts(now_ms);
-        let key: ReceiptKey = (message.user.into(), message.id.into());
+        let key: SendReceiptKey = (message.user.into(), message.id.into());
         let digest = digest_of(message);
         if let Some(before) = self.receipts.get(&key) {
             return if *before == digest { Ok(()) } else { Err(InboxSendError::IdReused) };
@@ -124,7 +124,7 @@ fn entry_bytes(entry: &InboxEntry) -> usize {
     texts.iter().map(|text| text.len()).sum::<usize>() + entry.message.get().len() + ENTRY_BYTES
 }
 
-fn receipt_bytes((user, id): &ReceiptKey) -> usize {
+fn receipt_bytes((user, id): &SendReceiptKey) -> usize {
     // The key is stored twice.
     2 * (user.len() + id.len()) + ENTRY_BYTES
 }

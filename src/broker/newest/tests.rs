@@ -7,13 +7,13 @@ const CHANNEL_BYTES: usize = 10_000;
 
 /// An entry of the model's stream: its message, if the entry can be delivered.
 #[derive(Debug, Clone)]
-struct Stored {
+struct ModelEntry {
     position: Position,
     after: Option<Position>,
     message: Option<String>,
 }
 
-fn entry(stored: &Stored) -> Entry {
+fn entry(stored: &ModelEntry) -> Entry {
     let publication = stored.message.as_ref().map(|message| {
         let payload = format!("@{} \"{message}\"", stored.position);
         let all = ChannelName::all();
@@ -23,8 +23,8 @@ fn entry(stored: &Stored) -> Entry {
 }
 
 /// Answers one read, as Redis does.
-fn read(stream: &[Stored], range: EntryRange, count: usize) -> Page {
-    let is_in_range = |stored: &&Stored| match range {
+fn read(stream: &[ModelEntry], range: EntryRange, count: usize) -> Page {
+    let is_in_range = |stored: &&ModelEntry| match range {
         EntryRange::After(since) => stored.position > since,
         EntryRange::UpTo(last) => stored.position <= last,
     };
@@ -36,7 +36,7 @@ fn read(stream: &[Stored], range: EntryRange, count: usize) -> Page {
     Page { entries, tail: END, whole_since_ms: 0 }
 }
 
-fn collect(stream: &[Stored], mut collector: MessageCollector, max_payload_bytes: usize) -> Recovered {
+fn collect(stream: &[ModelEntry], mut collector: MessageCollector, max_payload_bytes: usize) -> Recovered {
     for _ in 0..1_000 {
         let (range, count) = collector.next_read(max_payload_bytes);
         if collector.add_page(&read(stream, range, count)) {
@@ -51,7 +51,7 @@ fn positions(recovered: &Recovered) -> Vec<Position> {
 }
 
 /// Streams of several epochs, with deleted entries and entries that cannot be delivered.
-fn streams() -> impl Strategy<Value = Vec<Stored>> {
+fn streams() -> impl Strategy<Value = Vec<ModelEntry>> {
     let one = (0..10u8, proptest::option::weighted(0.8, 0..400usize));
     proptest::collection::vec(one, 0..40).prop_map(|entries| {
         let mut last = Position { epoch: 5, offset: 0 };
@@ -65,7 +65,11 @@ fn streams() -> impl Strategy<Value = Vec<Stored>> {
             };
             let is_deleted = kind == 1;
             if !is_deleted {
-                stream.push(Stored { position: last, after, message: length.map(|bytes| "x".repeat(bytes)) });
+                stream.push(ModelEntry {
+                    position: last,
+                    after,
+                    message: length.map(|bytes| "x".repeat(bytes)),
+                });
             }
         }
         stream
@@ -83,7 +87,7 @@ fn limits() -> impl Strategy<Value = RecoveryLimits> {
 }
 
 /// How many of these messages a page has, in the order of reading.
-fn fitting<'a>(messages: impl Iterator<Item = &'a Stored>, limits: RecoveryLimits) -> usize {
+fn fitting<'a>(messages: impl Iterator<Item = &'a ModelEntry>, limits: RecoveryLimits) -> usize {
     let mut bytes = 0;
     let sizes = messages.map(|stored| FrameSizes::of(entry(stored).publication.as_ref().unwrap()).all);
     let fits = |(index, size): &(usize, usize)| {
@@ -165,8 +169,11 @@ proptest! {
 #[test]
 fn a_read_costs_what_may_be_given() {
     let long = "x".repeat(9_000);
-    let stored =
-        |offset| Stored { position: Position { epoch: 5, offset }, after: None, message: Some(long.clone()) };
+    let stored = |offset| ModelEntry {
+        position: Position { epoch: 5, offset },
+        after: None,
+        message: Some(long.clone()),
+    };
     let stream: Vec<_> = (1..=1_000).map(stored).collect();
     let limits = RecoveryLimits { messages: 1_000, bytes: 40_000 };
     let mut collector = MessageCollector::last(END, limits);

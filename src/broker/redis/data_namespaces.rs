@@ -61,8 +61,8 @@ impl DataNamespaces {
         own.or_else(|| self.0.get("default").filter(|_| namespace != "online")).map(|options| &**options)
     }
 
-    /// How these options, which are in force, differ from the process' own. `broker`: the limits in `[broker]`, in force
-    /// and here. A difference that a namespace has taken from `[broker]` or from `default` is not repeated.
+    /// How these options, which are in force, differ from the process' own. `in_force` and `here` are the limits in
+    /// `[broker]`. A difference that a namespace has taken from `[broker]` or from `default` is not repeated.
     pub(super) fn differences(
         &self,
         own: &Self,

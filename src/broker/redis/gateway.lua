@@ -1,6 +1,7 @@
 #!lua name=gateway
 
--- Durable publishing, presence, control and the inbox. The gateway loads this library into Redis, and any backend can publish:
+-- Durable publishing, presence, control and the inbox. The gateway loads this library into Redis, and any backend can
+-- publish:
 --
 --   FCALL gateway_publish 1 gateway:user:42 '{"content":"hi"}' [idempotency key [push]]
 --

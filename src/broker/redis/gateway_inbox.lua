@@ -14,7 +14,8 @@ do
   -- The commands of a call: the command, and whether its key is the receipt.
   local RIGHTS = { { 'XLEN' }, { 'XADD' }, { 'GET', true }, { 'SET', true } }
 
-  -- The key of the receipt. A user id may contain colons but no space, so each pair of a user and an id has its own key.
+  -- The key of the receipt. A user id may contain colons but no space, so each pair of a user and an id has a key of its
+  -- own.
   local function receipt_of(inbox, user, id)
     return inbox .. ':once:{' .. inbox .. '}:' .. string.gsub(user, ':', ' ') .. ':' .. id
   end

@@ -32,7 +32,9 @@ pub(super) async fn count_entries(state: &RedisState, commands: &mut Multiplexed
     match redis::cmd("XLEN").arg(key(state)).query_async::<u64>(commands).await {
         Ok(entries) => {
             inbox.entries.store(entries, Ordering::Relaxed);
+            let max_entries = state.dataset.max_inbox_entries();
             state.metrics.inbox_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+            state.metrics.limits.inbox_entries.set(i64::try_from(max_entries).unwrap_or(i64::MAX));
         }
         Err(error) => {
             inbox.is_count_refused.store(error.code() == Some("NOPERM"), Ordering::Relaxed);
@@ -46,7 +48,7 @@ fn key(state: &RedisState) -> String {
 }
 
 /// The end of one attempt to store a message.
-enum Attempt {
+enum SendAttempt {
     Finished(Result<(), InboxSendError>),
     /// Another attempt needs another connection.
     Reconnect,
@@ -103,18 +105,18 @@ async fn send(state: &RedisState, call: &Cmd) -> Result<(), InboxSendError> {
         let commands = links.borrow_and_update().publishing();
         let attempt = match &commands {
             Some(commands) => attempt(state, commands, call, deadline).await,
-            None => Attempt::Reconnect,
+            None => SendAttempt::Reconnect,
         };
         let is_soon = match (attempt, commands) {
-            (Attempt::Finished(outcome), _) => return outcome,
-            (Attempt::FunctionMissing(_), Some(commands)) if !is_function_loaded => {
+            (SendAttempt::Finished(outcome), _) => return outcome,
+            (SendAttempt::FunctionMissing(_), Some(commands)) if !is_function_loaded => {
                 function::ensure_loaded(state, &mut commands.connection()).await;
                 is_function_loaded = true;
                 continue;
             }
-            (Attempt::FunctionMissing(reason), _) => return Err(InboxSendError::Refused(reason)),
-            (Attempt::RetrySoon, _) => true,
-            (Attempt::Reconnect, _) => false,
+            (SendAttempt::FunctionMissing(reason), _) => return Err(InboxSendError::Refused(reason)),
+            (SendAttempt::RetrySoon, _) => true,
+            (SendAttempt::Reconnect, _) => false,
         };
         if links.borrow().is_stopped() {
             return Err(InboxSendError::Unavailable);
@@ -128,37 +130,37 @@ async fn send(state: &RedisState, call: &Cmd) -> Result<(), InboxSendError> {
     }
 }
 
-async fn attempt(state: &RedisState, commands: &Commands, call: &Cmd, deadline: Instant) -> Attempt {
+async fn attempt(state: &RedisState, commands: &Commands, call: &Cmd, deadline: Instant) -> SendAttempt {
     let mut connection = commands.connection();
     let answer = tokio::select! {
         biased;
         answer = timeout_at(deadline, call.query_async::<String>(&mut connection)) => answer,
         // redis-rs may leave a request on a closed connection unanswered until its timeout.
-        () = connection_replaced(state, commands) => return Attempt::Reconnect,
+        () = connection_replaced(state, commands) => return SendAttempt::Reconnect,
     };
     match answer {
-        Err(_) => Attempt::Finished(Err(InboxSendError::Unavailable)),
-        Ok(Ok(_)) => Attempt::Finished(Ok(())),
+        Err(_) => SendAttempt::Finished(Err(InboxSendError::Unavailable)),
+        Ok(Ok(_)) => SendAttempt::Finished(Ok(())),
         Ok(Err(error)) => classify(commands, &error),
     }
 }
 
-fn classify(commands: &Commands, error: &RedisError) -> Attempt {
+fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
     if error.is_timeout() {
-        return Attempt::Finished(Err(InboxSendError::Unavailable));
+        return SendAttempt::Finished(Err(InboxSendError::Unavailable));
     } else if function::is_missing(error) {
-        return Attempt::FunctionMissing(function::reason(error));
+        return SendAttempt::FunctionMissing(function::reason(error));
     }
     match error.code() {
-        Some("INBOXFULL") => Attempt::Finished(Err(InboxSendError::Full)),
-        Some("IDREUSED") => Attempt::Finished(Err(InboxSendError::IdReused)),
-        Some(code) if RETRYABLE_CODES.contains(&code) => Attempt::RetrySoon,
-        Some(_) => Attempt::Finished(Err(InboxSendError::Refused(function::reason(error)))),
+        Some("INBOXFULL") => SendAttempt::Finished(Err(InboxSendError::Full)),
+        Some("IDREUSED") => SendAttempt::Finished(Err(InboxSendError::IdReused)),
+        Some(code) if RETRYABLE_CODES.contains(&code) => SendAttempt::RetrySoon,
+        Some(_) => SendAttempt::Finished(Err(InboxSendError::Refused(function::reason(error)))),
         None => {
             if error.is_unrecoverable_error() {
                 commands.mark_closed();
             }
-            Attempt::Reconnect
+            SendAttempt::Reconnect
         }
     }
 }

@@ -7,9 +7,10 @@ use tokio::sync::Semaphore;
 
 use super::super::inbox::{InboxSendError, full_note};
 
-/// How many messages of clients may wait for Redis. They have their own bound, so that clients cannot keep backends from
-/// publishing.
+/// How many messages of clients may wait for Redis. They have a bound of their own, so that clients cannot keep backends
+/// from publishing.
 pub(super) const MAX_SENDING: usize = 1024;
+
 /// What this process knows of the inbox.
 pub(super) struct InboxState {
     /// A message needs a permit while it waits for its answer.

@@ -1,6 +1,6 @@
 //! Stores the last known state of the data of the prefix, with the notes about it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -33,6 +33,7 @@ pub(super) struct KnownDataset {
     /// Atomic, because it is read for every message.
     max_payload_bytes: AtomicUsize,
     max_payload_depth: AtomicUsize,
+    max_inbox_entries: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -55,6 +56,7 @@ impl KnownDataset {
             own: DataSettings::own(options),
             max_payload_bytes: AtomicUsize::new(options.max_payload_bytes),
             max_payload_depth: AtomicUsize::new(options.max_payload_depth),
+            max_inbox_entries: AtomicU64::new(options.history.inbox.max_entries as u64),
             known: Mutex::new(Known::default()),
         }
     }
@@ -65,6 +67,11 @@ impl KnownDataset {
             max_bytes: self.max_payload_bytes.load(Ordering::Relaxed),
             max_depth: self.max_payload_depth.load(Ordering::Relaxed),
         }
+    }
+
+    /// The limit of the inbox, by the settings in force.
+    pub(super) fn max_inbox_entries(&self) -> u64 {
+        self.max_inbox_entries.load(Ordering::Relaxed)
     }
 
     /// The notes for the operator.
@@ -88,6 +95,7 @@ impl KnownDataset {
     pub(super) fn set(&self, dataset: &Dataset) {
         self.max_payload_bytes.store(dataset.settings.max_payload_bytes, Ordering::Relaxed);
         self.max_payload_depth.store(dataset.settings.max_payload_depth, Ordering::Relaxed);
+        self.max_inbox_entries.store(dataset.settings.inbox_max_entries as u64, Ordering::Relaxed);
         let differences = dataset.settings.differences(&self.own);
         let mut notes = Vec::new();
         if !differences.is_empty() {

@@ -100,7 +100,7 @@ use super::{
     HistoryPageRequest, HistoryReadError, HubId, LocalReport, PresenceError, Recovered, Retry, RoomMembers,
 };
 use crate::backoff::Backoff;
-use crate::metrics::Metrics;
+use crate::metrics::{HistoryReadKind, Metrics};
 use protocol::channel::ChannelName;
 use protocol::signal::Signal;
 
@@ -229,7 +229,12 @@ impl RedisBroker {
 
     /// Reads a page of a history.
     pub(super) async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
-        pages::read(&self.handle.state, request).await
+        let state = &self.handle.state;
+        let page = state.pages.read(&state.link, state.options.response_timeout, request).await;
+        if !matches!(page, Err(HistoryReadError::Unavailable | HistoryReadError::Timeout)) {
+            Metrics::count(&state.metrics.history_reads, HistoryReadKind::Page);
+        }
+        page
     }
 
     /// Publishes a signal soon, or drops it.

@@ -1,11 +1,12 @@
 //! Reads pages of histories for clients and operators.
 //!
-//! A page is one of the reads of the link: on the connection for histories, in turn with the reads of subscriptions, and
-//! within their limits in bytes. It is not worth waiting for a link that is down.
+//! A page is one of the reads of the link: on the connection for histories, in turn with the reads of subscriptions,
+//! and within their limits in bytes. While the link is down, a page is refused at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -17,8 +18,6 @@ use super::super::{
     HistoryPageRequest, HistoryRange, HistoryReadError, HistoryRequest, HubEvent, HubId, InboxFull,
     NotRecovered, ReadId, Recovered, RecoveryLimits,
 };
-use super::state::RedisState;
-use crate::metrics::{HistoryReadKind, Metrics};
 
 type PageOutcome = Result<Recovered, HistoryReadError>;
 
@@ -34,7 +33,8 @@ struct WaitingPages(Mutex<HashMap<ReadId, oneshot::Sender<PageOutcome>>>);
 
 /// Cancels the read of a page whose caller has gone.
 struct PageRead<'a> {
-    state: &'a RedisState,
+    pages: &'a PageReads,
+    link: &'a SharedLink,
     read: ReadId,
 }
 
@@ -43,6 +43,33 @@ impl PageReads {
         let waiting = Arc::new(WaitingPages::default());
         let hub = link.lock().attach(waiting.clone());
         Self { hub, waiting, numbers: AtomicU64::new(0) }
+    }
+
+    /// Reads a page of the same link within `response_timeout`.
+    pub(super) async fn read(
+        &self,
+        link: &SharedLink,
+        response_timeout: Duration,
+        request: HistoryPageRequest,
+    ) -> PageOutcome {
+        if !link.lock().is_up() {
+            return Err(HistoryReadError::Unavailable);
+        }
+        let HistoryPageRequest { channel, range, limit, max_bytes } = request;
+        let read = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.waiting.0.lock().insert(read, answer);
+        let _cancelled_when_dropped = PageRead { pages: self, link, read };
+        // The pages of one channel take turns with the reads of each user.
+        let user = channel.clone();
+        let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
+        let request = HistoryRequest { read, user, channel, range: HistoryRange::Page(range), limits };
+        link.edit(|link| link.read(self.hub, request));
+        match timeout(response_timeout, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(HistoryReadError::Unavailable),
+            Err(_) => Err(HistoryReadError::Timeout),
+        }
     }
 }
 
@@ -74,36 +101,9 @@ fn read_error(reason: NotRecovered) -> HistoryReadError {
     }
 }
 
-/// Reads a page within `response_timeout`.
-pub(super) async fn read(state: &RedisState, request: HistoryPageRequest) -> PageOutcome {
-    let pages = &state.pages;
-    if !state.link.lock().is_up() {
-        return Err(HistoryReadError::Unavailable);
-    }
-    let HistoryPageRequest { channel, range, limit, max_bytes } = request;
-    let read = pages.numbers.fetch_add(1, Ordering::Relaxed);
-    let (answer, answered) = oneshot::channel();
-    pages.waiting.0.lock().insert(read, answer);
-    let _cancelled_when_dropped = PageRead { state, read };
-    // The pages of one channel take turns with the reads of each user.
-    let user = channel.clone();
-    let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
-    let request = HistoryRequest { read, user, channel, range: HistoryRange::Page(range), limits };
-    state.link.edit(|link| link.read(pages.hub, request));
-    match timeout(state.options.response_timeout, answered).await {
-        Ok(Ok(outcome)) => {
-            Metrics::count(&state.metrics.history_reads, HistoryReadKind::Page);
-            outcome
-        }
-        Ok(Err(_)) => Err(HistoryReadError::Unavailable),
-        Err(_) => Err(HistoryReadError::Timeout),
-    }
-}
-
 impl Drop for PageRead<'_> {
     fn drop(&mut self) {
-        let pages = &self.state.pages;
-        pages.waiting.0.lock().remove(&self.read);
-        self.state.link.lock().cancel(pages.hub, self.read);
+        self.pages.waiting.0.lock().remove(&self.read);
+        self.link.lock().cancel(self.pages.hub, self.read);
     }
 }

@@ -90,8 +90,8 @@ impl HealthProbe<'_> {
         timeout(bound, probe).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
     }
 
-    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role and counts
-    /// the entries of the inbox in the same round trip.
+    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role and
+    /// counts the entries of the inbox in the same round trip.
     async fn publish_and_await(&mut self) -> Result<(), LinkError> {
         let Self { state, commands, role, received_nonce, .. } = self;
         let nonce = rand::random::<u64>().max(1);

@@ -225,8 +225,7 @@ impl RedisState {
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
         let refused = self.refused.recent(Instant::now());
         let notes = unavailable.into_iter().chain(self.dataset.notes()).chain(refused);
-        let max_entries = self.options.history.inbox.max_entries as u64;
-        notes.chain(self.control.note()).chain(self.inbox.notes(max_entries)).collect()
+        notes.chain(self.control.note()).chain(self.inbox.notes(self.dataset.max_inbox_entries())).collect()
     }
 
     /// Notes channels that the Redis user may not subscribe to.

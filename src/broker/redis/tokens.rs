@@ -58,6 +58,7 @@ impl TokenIssuer for RedisTokens {
     // Redis answers so many in a fraction of a millisecond.
     const MAX_TOKENS: usize = 128;
     const NAME: &str = "redis";
+    const READS_TEXT: bool = false;
 
     /// A read whose connection breaks is repeated once: Redis closes idle connections if its settings say so.
     async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {

@@ -18,6 +18,7 @@ pub(super) struct EventFields<'a> {
     pub(super) after: Option<u64>,
     pub(super) presence: Option<PresenceFields>,
     pub(super) count: Option<u64>,
+    pub(super) last: Option<u64>,
     #[serde(default)]
     pub(super) joined: Vec<String>,
     #[serde(default)]
@@ -25,9 +26,11 @@ pub(super) struct EventFields<'a> {
     pub(super) channels: Option<Vec<ChannelFields>>,
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
     pub(super) message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
+    pub(super) signal: Option<&'a RawValue>,
 }
 
-/// Without it, the message `null` would count as absent.
+/// Without it, the message or signal `null` would count as absent.
 fn deserialize_present<'a, 'de: 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<&'a RawValue>, D::Error> {
@@ -43,6 +46,7 @@ pub(super) struct ChannelFields {
     pub(super) reason: Option<String>,
     pub(super) recovered: Option<bool>,
     pub(super) presence: Option<PresenceFields>,
+    pub(super) last: Option<u64>,
 }
 
 /// The state of the user of a channel `online:<user>`.

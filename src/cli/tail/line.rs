@@ -26,6 +26,17 @@ pub(super) fn user_line(channel: &str, is_online: bool) -> String {
     format!("presence on {}: {state}", name_text(channel))
 }
 
+/// The line before the stored messages of a channel, such as `history of room:7: 2 messages`.
+pub(super) fn stored_line(channel: &str, count: u64) -> String {
+    let word = if count == 1 { "message" } else { "messages" };
+    format!("history of {}: {count} {word}", name_text(channel))
+}
+
+/// The line for a signal, such as `signal on room:7 from 42: {"typing":true}`.
+pub(super) fn signal_line(channel: &str, user: &str, signal: &str) -> String {
+    format!("signal on {} from {}: {}", name_text(channel), name_text(user), one_line(signal))
+}
+
 /// The line for a room, such as `presence on room:7: 3; joined: 42, 44; left: 43`.
 pub(super) fn room_line(channel: &str, count: u64, joined: &[String], left: &[String]) -> String {
     let mut line = format!("presence on {}: {count}", name_text(channel));
@@ -54,6 +65,19 @@ mod tests {
     fn a_user_line_says_online_or_away() {
         assert_eq!(user_line("online:42", true), "presence on online:42: online");
         assert_eq!(user_line("online:42", false), "presence on online:42: away");
+    }
+
+    #[test]
+    fn a_stored_line_counts_the_messages() {
+        assert_eq!(stored_line("room:7", 1), "history of room:7: 1 message");
+        assert_eq!(stored_line("room:7", 0), "history of room:7: 0 messages");
+    }
+
+    #[test]
+    fn a_signal_line_names_the_channel_and_the_user() {
+        let line = signal_line("room:7", "42", r#"{"typing": true}"#);
+        assert_eq!(line, r#"signal on room:7 from 42: {"typing": true}"#);
+        assert_eq!(signal_line("room:7", "", "[\n1]"), r#"signal on room:7 from "": [\n1]"#);
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub(super) struct FileState {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) modified: (i64, i64),
+    /// Also of its permissions, and if the time of the modification was set.
+    pub(super) changed: (i64, i64),
     pub(super) length: u64,
 }
 
@@ -45,7 +47,7 @@ mod tests {
     use super::*;
 
     fn state(inode: u64, length: u64) -> FileStates {
-        vec![Some(FileState { device: 1, inode, modified: (0, 0), length })]
+        vec![Some(FileState { device: 1, inode, modified: (0, 0), changed: (0, 0), length })]
     }
 
     #[test]

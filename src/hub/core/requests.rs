@@ -8,7 +8,7 @@ use crate::broker::FrameSizes;
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::HubRequestId;
 use protocol::channel::ChannelName;
-use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
+use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest, WantedHistory};
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 
@@ -112,8 +112,8 @@ impl PendingRequests {
         answer
     }
 
-    /// Removes a channel that the session has unsubscribed from. Returns the answer to send, if the state of every other
-    /// channel is known.
+    /// Removes a channel that the session has unsubscribed from. Returns the answer to send, if the state of every
+    /// other channel is known.
     pub(super) fn remove_channel(
         &mut self,
         id: HubRequestId,
@@ -214,9 +214,11 @@ impl PendingRequest {
 
 impl RequestedChannel {
     fn reported_state(&self) -> SubscriptionState {
-        let since = match self.wanted.since {
-            Some(ResumePoint::Position(since)) => Some(since),
-            Some(ResumePoint::Invalid) | None => None,
+        let since = match self.wanted.history {
+            WantedHistory::Since(ResumePoint::Position(since)) => Some(since),
+            WantedHistory::Since(ResumePoint::Invalid) | WantedHistory::Nothing | WantedHistory::Last(_) => {
+                None
+            }
         };
         self.state.unwrap_or(SubscriptionState::Recovering { since })
     }

@@ -38,8 +38,9 @@ struct HubRoom {
 }
 
 impl Rooms {
-    pub(super) fn new(namespaces: Option<Arc<Namespaces>>) -> Self {
-        Self { namespaces, rooms: HashMap::new() }
+    pub(super) fn new(namespaces: &Arc<Namespaces>) -> Self {
+        let is_enabled = namespaces.any(NamespaceSettings::reports_subscribers);
+        Self { namespaces: is_enabled.then(|| namespaces.clone()), rooms: HashMap::new() }
     }
 
     /// Whether any namespace has presence or occupancy. Otherwise nothing has to be looked up.

@@ -3,18 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{FrameSink, HubAction, HubCore, HubRules};
+use super::{FrameSink, HubAction, HubCore};
 use crate::hub::signals::{Added, SignalTurn};
 use crate::metrics::{Metrics, SignalDelivery, SignalResult};
 use protocol::SessionId;
 use protocol::channel::ChannelName;
 use protocol::signal::{ClientSignal, Signal};
-
-impl HubRules {
-    fn has_signals(&self, namespace: &str) -> bool {
-        self.signal_namespaces.as_ref().is_some_and(|namespaces| namespaces.options(namespace).signals)
-    }
-}
 
 impl<S: FrameSink> HubCore<S> {
     /// A session sends a signal. It goes to the broker, which returns it to every hub of the channel.
@@ -38,7 +32,7 @@ impl<S: FrameSink> HubCore<S> {
     /// many signals may have arrived before a message, which must not wait for a turn of each.
     pub(super) fn on_signal(&mut self, now: Instant, signal: Arc<Signal>) {
         let (bytes, channel) = (signal.queued_bytes(), signal.channel());
-        let dropped = if !self.rules.has_signals(channel.namespace()) {
+        let dropped = if !self.rules.namespaces.options(channel.namespace()).signals {
             Some(SignalResult::NotEnabled)
         } else if !self.registry.has_subscribers(channel) {
             Some(SignalResult::UnknownChannel)
@@ -47,17 +41,17 @@ impl<S: FrameSink> HubCore<S> {
         };
         if let Some(reason) = dropped {
             self.count_signal(reason);
-            return self.inbox_budget.release(bytes);
+            return self.inbox_budget.release_signals(bytes);
         }
         match self.signals.add(now, signal) {
             Added::Waiting => {}
             Added::Replaced(replaced) => {
                 self.count_signal(SignalResult::Replaced);
-                self.inbox_budget.release(replaced);
+                self.inbox_budget.release_signals(replaced);
             }
             Added::ChannelFull => {
                 self.count_signal(SignalResult::ChannelFull);
-                self.inbox_budget.release(bytes);
+                self.inbox_budget.release_signals(bytes);
             }
         }
     }
@@ -84,7 +78,7 @@ impl<S: FrameSink> HubCore<S> {
                 Metrics::count_many(&self.metrics.signal_deliveries, result, count);
             }
         }
-        self.inbox_budget.release(released_bytes);
+        self.inbox_budget.release_signals(released_bytes);
     }
 
     fn count_signal(&self, result: SignalResult) {

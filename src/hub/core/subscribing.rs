@@ -13,10 +13,10 @@ use super::requests::SessionAnswer;
 use super::{EndedSubscription, FrameSink, HubAction, HubCore, RequestKind, SessionKey};
 use crate::broker::{Cut, HistoryRange, HistoryRequest, NotRecovered, ReadId, Recovered, SubscribeAck};
 use crate::hub::messages::SessionEvent;
-use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription, WantedHistory};
+use crate::hub::registry::{BrokerCall, HubRequestId, PendingSubscription};
 use crate::metrics::{HistoryReadKind, Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
-use protocol::conversation::{ResumePoint, SubscribeRequest};
+use protocol::conversation::{ResumePoint, SubscribeRequest, WantedHistory};
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -52,9 +52,7 @@ impl<S: FrameSink> HubCore<S> {
         actions: &mut Vec<HubAction>,
     ) {
         let id = self.next_number();
-        let history_of = |wanted: &SubscribeRequest| WantedHistory::new(wanted.since, wanted.last);
-        let channels: Vec<_> =
-            wanted.iter().map(|wanted| (wanted.channel.clone(), history_of(wanted))).collect();
+        let channels: Vec<_> = wanted.iter().map(|wanted| (wanted.channel.clone(), wanted.history)).collect();
         self.requests.insert(id, session, kind, wanted);
         let mut unknown = Vec::new();
         for (channel, history) in channels {
@@ -117,7 +115,7 @@ impl<S: FrameSink> HubCore<S> {
                 }
                 // The history up to the subscription's own cut is being read.
                 Some(_) => None,
-                None => Some((session, NextStep::Resolve(Resolution::untracked(pending.wanted())))),
+                None => Some((session, NextStep::Resolve(Resolution::untracked(pending.history())))),
             })
             .collect();
         self.apply_steps(&channel, steps, actions);
@@ -191,7 +189,7 @@ impl<S: FrameSink> HubCore<S> {
         pending.start_read(read);
         self.reads.insert(read, (session, channel.clone()));
         let mut limits = self.rules.recovery;
-        if let WantedHistory::Last(count) = pending.wanted() {
+        if let WantedHistory::Last(count) = pending.history() {
             limits.messages = usize::try_from(count).unwrap_or(usize::MAX);
         }
         let channel = channel.clone();
@@ -210,7 +208,7 @@ impl<S: FrameSink> HubCore<S> {
         // The read is outdated if the cut moved or the session subscribed again.
         let Some(cut) = pending.cut().filter(|_| pending.active_read() == Some(read)) else { return };
         let request = pending.request();
-        let resolution = if matches!(pending.wanted(), WantedHistory::Last(_)) {
+        let resolution = if matches!(pending.history(), WantedHistory::Last(_)) {
             Metrics::count(&self.metrics.history_reads, HistoryReadKind::Last);
             match outcome {
                 Ok(found) => Resolution::last(self.apply_budget_to_last(request, &channel, found)),
@@ -302,7 +300,7 @@ impl<S: FrameSink> HubCore<S> {
 /// resolved.
 fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
-    let since = match pending.wanted() {
+    let since = match pending.history() {
         WantedHistory::Nothing => return Some(NextStep::Resolve(Resolution::starting_at(cut))),
         // There was no history at the cut.
         WantedHistory::Last(_) if cut.is_beginning() => {
@@ -355,8 +353,8 @@ impl Resolution {
     }
 
     /// The history of the channel cannot be read, so nothing is recovered.
-    fn untracked(wanted: WantedHistory) -> Self {
-        match wanted {
+    fn untracked(history: WantedHistory) -> Self {
+        match history {
             WantedHistory::Nothing => Self::starting_at(NOWHERE),
             WantedHistory::Since(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
             WantedHistory::Last(_) => Self::last(Recovered::nothing(NOWHERE)),

@@ -6,7 +6,7 @@ use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
-use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest};
+use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest, WantedHistory};
 use protocol::event::SubscriptionState;
 use protocol::signal_payload::SignalPayload;
 
@@ -48,10 +48,15 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
-    let last = since.and_then(|text| text.strip_prefix("last ")).map(|count| count.parse().unwrap());
-    let since = since.filter(|_| last.is_none());
-    let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
-    SubscribeRequest { channel: channel(name), since, last: last.unwrap_or(0), request_id }
+    let last = since.and_then(|text| text.strip_prefix("last "));
+    let history = match (since, last) {
+        (None, _) => WantedHistory::Nothing,
+        (_, Some(count)) => WantedHistory::Last(count.parse().unwrap()),
+        (Some(since), None) => {
+            WantedHistory::Since(Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position))
+        }
+    };
+    SubscribeRequest { channel: channel(name), history, request_id }
 }
 
 /// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
@@ -111,7 +116,7 @@ impl TestHub {
 
     /// Subscribes to a channel with request id 7.
     fn subscribe(&mut self, session: u128, name: &str, since: Option<&str>) -> Vec<String> {
-        self.on(HubInput::Subscribe { session: SessionId(session), wanted: vec![wanted((name, since), 7)] })
+        self.on(HubInput::Subscribe { session: SessionId(session), channels: vec![wanted((name, since), 7)] })
     }
 
     fn unsubscribe(&mut self, session: u128, name: &str) -> Vec<String> {

@@ -5,19 +5,18 @@ use std::time::Instant;
 use super::{FrameSink, HubAction, HubCore};
 
 impl<S: FrameSink> HubCore<S> {
-    /// Whether [`HubInput::FanoutTurn`](crate::hub::messages::HubInput::FanoutTurn) is due, after other work on this thread.
-    pub fn has_fanouts(&self) -> bool {
+    /// Whether writes wait for a `HubInput::WriteTurn`, which is due after other work on this thread.
+    pub fn has_writes(&self) -> bool {
         !self.fanouts.is_empty() || self.signals.has_turns()
     }
 
-    /// The time at which [`HubInput::DeadlinePassed`](crate::hub::messages::HubInput::DeadlinePassed) is due. An early input does nothing.
+    /// The time at which `HubInput::DeadlinePassed` is due. An early input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = self.requests.next_deadline().into_iter().chain(self.signals.next_deadline());
-        deadlines.min()
+        self.requests.next_deadline().into_iter().chain(self.signals.next_deadline()).min()
     }
 
     /// Writes the next part of a long fan-out, or signals if there is none: signals wait for messages.
-    pub(super) fn on_fanout_turn(&mut self, now: Instant, actions: &mut Vec<HubAction>) {
+    pub(super) fn on_write_turn(&mut self, now: Instant, actions: &mut Vec<HubAction>) {
         if self.fanouts.is_empty() {
             return self.run_signal_turn(now);
         }

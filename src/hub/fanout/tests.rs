@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hub::registry::Registry;
 use protocol::Version;
+use protocol::conversation::WantedHistory;
 use protocol::event::GapReason;
 use protocol::position::Position;
 
@@ -60,7 +61,7 @@ impl FanoutFixture {
     }
 
     fn subscribe(&mut self, session: SessionKey, room: u8) {
-        self.registry.subscribe(session, &channel(room), None, 0);
+        self.registry.subscribe(session, &channel(room), WantedHistory::Nothing, 0);
         self.registry.confirm(&channel(room), Some(Position::before(9)));
         if let Some(pending) = self.registry.pending(session, &channel(room)) {
             pending.resolve([].into());

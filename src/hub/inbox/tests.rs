@@ -128,3 +128,23 @@ fn a_full_inbox_accepts_every_event_except_publications() {
     assert_eq!(fixture.inbox.offer(HubEvent::Link { is_up: false }), Ok(()));
     assert_eq!(fixture.process_all(), ["room:1 1", "room:1 overflow", "link false"]);
 }
+
+#[test]
+fn signals_cause_no_gap_of_messages() {
+    let fixture = InboxFixture::with_room_for(100);
+    let json = serde_json::value::RawValue::from_string("1".into()).unwrap();
+    let channel = ChannelName::parse("room:1").unwrap();
+    let signal = Arc::new(Signal::new(channel, protocol::SessionId(1), "42".into(), json));
+    let offered = || fixture.inbox.offer(HubEvent::Signal(Arc::clone(&signal)));
+    let accepted = (0..1_000).filter(|_| offered().is_ok()).count();
+    assert!((1..100).contains(&accepted), "{accepted}");
+    for number in 0..100 {
+        assert_eq!(fixture.offer("room:1", number % 10), Ok(()), "{number}");
+    }
+    fixture.budget.release_signals(accepted * signal.queued_bytes());
+    // A message longer than the whole inbox fits as the only one, also beside a signal.
+    let fixture = InboxFixture::with_room_for(100);
+    assert_eq!(fixture.inbox.offer(HubEvent::Signal(Arc::clone(&signal))), Ok(()));
+    let long = Publication::decode(signal.channel().clone(), "1".repeat(100_000).as_bytes(), 100_000).unwrap();
+    assert_eq!(fixture.inbox.offer(HubEvent::Publication(Arc::new(long))), Ok(()));
+}

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ArrivalNumber, HubRequestId, WantedHistory};
+use super::{ArrivalNumber, HubRequestId};
 use crate::broker::ReadId;
+use protocol::conversation::WantedHistory;
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -21,7 +22,7 @@ pub struct PendingSubscription {
     /// The arrival number at creation. It sorts missed messages before held ones.
     arrival: ArrivalNumber,
     request: HubRequestId,
-    wanted: WantedHistory,
+    history: WantedHistory,
     /// Publications after this position are held. `None` until the position of the channel is known.
     cut: Option<Position>,
     /// The read of the history in progress.
@@ -69,13 +70,13 @@ impl PendingSubscription {
     pub(super) fn new(
         arrival: ArrivalNumber,
         request: HubRequestId,
-        wanted: WantedHistory,
+        history: WantedHistory,
         cut: Option<Position>,
     ) -> Self {
         Self {
             arrival,
             request,
-            wanted,
+            history,
             cut,
             read: None,
             is_verified: false,
@@ -92,8 +93,8 @@ impl PendingSubscription {
     }
 
     /// What the client wants from the history.
-    pub fn wanted(&self) -> WantedHistory {
-        self.wanted
+    pub fn history(&self) -> WantedHistory {
+        self.history
     }
 
     /// The position after which publications are held. `None` until the position of the channel is known.

@@ -71,7 +71,7 @@ impl RegistryFixture {
     }
 
     fn subscribe(&mut self, session: SessionKey, name: &str) -> bool {
-        self.registry.subscribe(session, &channel(name), None, 1)
+        self.registry.subscribe(session, &channel(name), WantedHistory::Nothing, 1)
     }
 
     fn confirm(&mut self, name: &str, cut: Option<Position>) {

@@ -11,12 +11,14 @@ labels! {
         Shared = "shared",
         /// The issuer is asked.
         Asked = "asked",
-        /// The issuer failed and is left alone for a while.
+        /// The issuer failed, and the calls to it pause.
         BackingOff = "backing_off",
         /// Too many tokens waited for a call.
         Overloaded = "overloaded",
         /// The text is too long for a token.
         TooLong = "too_long",
+        /// The text cannot be a token.
+        NotAToken = "not_a_token",
     }
 }
 

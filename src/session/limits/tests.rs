@@ -56,6 +56,17 @@ fn failed_identifies_count_for_their_address_only() {
 }
 
 #[test]
+fn tokens_that_fail_at_the_same_time_count_beyond_the_cap() {
+    let caps = SessionCaps { failed_identifies_per_minute_per_address: 3, ..SessionCaps::default() };
+    let (limits, start) = (SessionLimits::new(caps), Instant::now());
+    let one = client("192.0.2.1");
+    // All were being verified when the first one failed.
+    (0..5).for_each(|_| limits.record_failure(one, start));
+    assert!(!limits.can_identify(one, start + 2 * MINUTE / 3));
+    assert!(limits.can_identify(one, start + MINUTE));
+}
+
+#[test]
 fn sessions_are_capped_for_each_user_separately() {
     let limits = SessionLimits::new(SessionCaps { sessions_per_user: 2, ..SessionCaps::default() });
     let now = Instant::now();

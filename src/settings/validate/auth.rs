@@ -159,7 +159,7 @@ fn check_jwks_url(auth: &AuthSettings) -> Check {
     check_service_url("auth.jwks_url", url)
 }
 
-/// Checks the URL of a service that decides who is who: anyone who can change its responses can be any user.
+/// Checks the URL of a service that says which user has a token: anyone who can change its responses can be any user.
 pub(super) fn check_service_url(key: &'static str, url: &str) -> Check {
     if url.contains('@') {
         return refuse(key, "must not contain a user name, a password or @");
@@ -168,11 +168,20 @@ pub(super) fn check_service_url(key: &'static str, url: &str) -> Check {
     let Some(uri) = parsed else {
         return refuse(key, "must be a URL such as https://login.example.com/path");
     };
+    if !has_valid_port(&uri) {
+        return refuse(key, "must have a port from 1 to 65535, or none");
+    }
     match uri.scheme_str() {
         Some("https") => Ok(()),
         Some("http") if uri.host().is_some_and(is_loopback) => Ok(()),
         _ => refuse(key, "must begin with https://; http:// is allowed only for a loopback address"),
     }
+}
+
+/// The parser ignores a text that is no port.
+fn has_valid_port(uri: &Uri) -> bool {
+    let after_host = uri.authority().and_then(|authority| authority.as_str().strip_prefix(authority.host()));
+    after_host == Some("") || uri.port_u16().is_some_and(|port| port != 0)
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -105,3 +105,29 @@ fn the_contract_covers_multi_user_and_rejected_payloads() {
         assert_is("recordRejected", "The fields of an entry of the stream", &json!(fields));
     }
 }
+
+#[test]
+fn the_contract_covers_signals_and_entries_of_the_inbox() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis).with("channels.public_namespaces", "room");
+    let gateway = plan.with("namespaces.room.send", "true").with("namespaces.room.signals", "true").spawn();
+    gateway.wait_ready();
+    gateway.wait_metric("history_available", 1);
+    let (mut backend, mut listener) = (redis.client(), redis.client());
+    let mut pubsub = listener.as_pubsub();
+    pubsub.subscribe("gateway:room:7").unwrap();
+    let mut client = gateway.connect_v2();
+    client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"room:7"}]}"#);
+    client.expect_ready();
+    client.send_text(r#"{"op":18,"channel":"room:7","signal":{"typing": true}}"#);
+    let payload: String = pubsub.get_message().unwrap().get_payload().unwrap();
+    assert!(payload.ends_with(r#" 42 {"typing": true}"#), "{payload}");
+    for operation in ["sendSignals", "receivePublications"] {
+        assert_is(operation, "A signal", &json!(payload));
+    }
+    client.send_text(r#"{"op":16,"id":"c1","channel":"room:7","message":{"a": 1}}"#);
+    client.expect_text(r#"{"op":17,"id":"c1"}"#);
+    let stored = entries(&mut backend, "gateway:inbox");
+    assert_eq!(stored.len(), 1);
+    assert_is("storeClientMessages", "The fields of an entry of the inbox", &json!(stored[0].1));
+}

@@ -68,7 +68,7 @@ fn a_server_that_fails_closes_with_1013_until_it_is_back() {
         assert!(notes(&gateway).contains("tokens cannot be verified"), "{fault:?}: {}", notes(&gateway));
         client.send_text(r#"{"op":12,"token":"secret"}"#);
         assert_eq!(client.next_json()["code"], "unavailable", "{fault:?}");
-        assert!(server.calls() <= before + 1, "a server that fails is left alone");
+        assert!(server.calls() <= before + 1, "a server that fails gets one call after each pause");
         server.behave(Behaviour::Answers);
         eventually_eq(SOON, &None, || code_of(&gateway, "secret"));
     }
@@ -116,6 +116,14 @@ fn leaving_before_the_refusal_counts_as_a_failed_identify() {
 }
 
 #[test]
+fn a_server_without_https_needs_no_certificate_authorities() {
+    let (server, _folder, plan) = plan();
+    let plan = plan.variable("SSL_CERT_FILE", "/nowhere").variable("SSL_CERT_DIR", "/nowhere");
+    server.activate("secret", json!({"sub": "42"}));
+    assert_accepted(&plan.spawn(), "secret");
+}
+
+#[test]
 fn the_client_secret_is_read_again_at_sighup() {
     let (server, folder, plan) = plan();
     let gateway = plan.with("auth.cache_ttl", "0s").spawn();
@@ -126,4 +134,23 @@ fn the_client_secret_is_read_again_at_sighup() {
     fs::write(folder.path().join("secret"), "second\n").unwrap();
     gateway.signal("HUP");
     eventually_eq(SOON, &None, || code_of(&gateway, "secret"));
+}
+
+#[test]
+fn refused_calls_lock_no_other_token_out() {
+    let (server, _folder, plan) = plan();
+    let gateway = plan.with("auth.cache_ttl", "0s").spawn();
+    server.activate("secret", json!({"sub": "42"}));
+    for text in ["\\u0000", "a\\u0000b", "", "\u{e9}"] {
+        assert_eq!(code_of(&gateway, text), Some(4003), "{text}");
+    }
+    assert_eq!(server.calls(), 0, "no server is asked about a text that is no token");
+    server.behave(Behaviour::Status(400));
+    for number in 0..4 {
+        assert_eq!(code_of(&gateway, &format!("poison {number}")), Some(1013));
+    }
+    assert!(notes(&gateway).contains("answers with status 400"), "{}", notes(&gateway));
+    server.behave(Behaviour::Answers);
+    assert_accepted(&gateway, "secret");
+    assert_eq!(notes(&gateway), "null");
 }

@@ -175,8 +175,8 @@ fn a_list_of_too_many_channels_is_malformed() {
         let parse = |max| Command::parse_within(Version::V2, list, max);
         assert!(parse(2).is_ok() && parse(1).is_err(), "{list}");
     }
-    assert!(Command::parse(Version::V2, &identify(MAX_IDENTIFY_CHANNELS)).is_ok());
-    assert!(Command::parse(Version::V2, &identify(MAX_IDENTIFY_CHANNELS + 1)).is_err());
+    assert!(Command::parse(Version::V2, &identify(MAX_LISTED_CHANNELS)).is_ok());
+    assert!(Command::parse(Version::V2, &identify(MAX_LISTED_CHANNELS + 1)).is_err());
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::verified::VerifiedSession;
-use super::{Action, ChannelAnswer, Conversation, ConversationState, ResumePoint, Rules, SubscribeRequest};
+use super::{
+    Action, ChannelAnswer, Conversation, ConversationState, ResumePoint, Rules, SubscribeRequest,
+    WantedHistory,
+};
 use crate::Version;
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
@@ -62,10 +65,10 @@ impl Conversation {
             for request in requests {
                 actions.push(match verified.request(&self.rules, request) {
                     Ok(wanted) => Action::Subscribe(vec![wanted]),
-                    Err(RefusalReason::AlreadySubscribed) => {
-                        Action::Send(Event::Error(SoftError::AlreadySubscribed))
-                    }
-                    Err(reason) => refused(&request.channel, reason),
+                    Err(reason) => Action::Send(answer_alone(ChannelOutcome {
+                        channel: request.channel.as_ref().into(),
+                        outcome: SubscriptionOutcome::Refused(reason),
+                    })),
                 });
             }
             return;
@@ -120,12 +123,7 @@ impl Conversation {
             outcomes.push(ChannelOutcome { channel: name.as_ref().into(), outcome });
         }
         let answer = match outcomes.pop() {
-            Some(ChannelOutcome {
-                outcome: SubscriptionOutcome::Refused(RefusalReason::OwnChannel), ..
-            }) if !is_batch => Event::Error(SoftError::OwnChannel),
-            Some(ChannelOutcome { channel, outcome }) if !is_batch => {
-                Event::Subscription { channel, outcome }
-            }
+            Some(only) if !is_batch => answer_alone(only),
             last => Event::Subscriptions(outcomes.into_iter().chain(last).collect()),
         };
         actions.push(match left.is_empty() {
@@ -169,8 +167,8 @@ impl VerifiedSession {
         self.may_subscribe(rules, &channel)?;
         let request_id = self.subscribe(channel.clone());
         let since = request.since.as_deref().map(ResumePoint::parse);
-        let last = clamped_last(rules, &channel, since, request.last);
-        Ok(SubscribeRequest { channel, since, last, request_id })
+        let history = WantedHistory::new(rules, &channel, since, request.last);
+        Ok(SubscribeRequest { channel, history, request_id })
     }
 
     /// Notes the hub's answer if it belongs to a batch that is not answered. Returns whether it does.
@@ -184,19 +182,6 @@ impl VerifiedSession {
         let batches = &mut self.on_demand.as_mut()?.batches;
         let index = batches.iter().position(OpenBatch::is_complete)?;
         Some(batches.remove(index))
-    }
-}
-
-/// How many of the last messages the hub reads first: `since` wins, and the namespace has a maximum.
-pub(super) fn clamped_last(
-    rules: &Rules,
-    channel: &ChannelName,
-    since: Option<ResumePoint>,
-    last: Option<u32>,
-) -> u32 {
-    match (since, last) {
-        (None, Some(last)) => last.min(rules.namespaces.of(channel).max_last),
-        _ => 0,
     }
 }
 
@@ -238,8 +223,15 @@ fn apply_state(
     }
 }
 
-pub(super) fn refused(channel: &str, reason: RefusalReason) -> Action {
-    Action::Send(refusal(channel, reason))
+/// The answer to a request for one channel. Two of the refusals are errors.
+fn answer_alone(ChannelOutcome { channel, outcome }: ChannelOutcome) -> Event {
+    match outcome {
+        SubscriptionOutcome::Refused(RefusalReason::AlreadySubscribed) => {
+            Event::Error(SoftError::AlreadySubscribed)
+        }
+        SubscriptionOutcome::Refused(RefusalReason::OwnChannel) => Event::Error(SoftError::OwnChannel),
+        outcome => Event::Subscription { channel, outcome },
+    }
 }
 
 pub(super) fn refusal(channel: &str, reason: RefusalReason) -> Event {

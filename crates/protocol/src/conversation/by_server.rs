@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batches::answer_batches;
-use super::{Action, Conversation, ConversationState, SubscribeRequest};
+use super::{Action, Conversation, ConversationState, SubscribeRequest, WantedHistory};
 use crate::Version;
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
@@ -63,14 +63,9 @@ impl Conversation {
         } else if !verified.mark_by_server(&channel) {
             let request_id = verified.subscribe(channel.clone());
             verified.mark_by_server(&channel);
-            let request = SubscribeRequest { channel, since: None, last: 0, request_id };
+            let request = SubscribeRequest { channel, history: WantedHistory::Nothing, request_id };
             actions.push(Action::Subscribe(vec![request]));
         }
-    }
-
-    pub(super) fn close_with(&mut self, code: CloseCode, reason: Arc<str>, actions: &mut Vec<Action>) {
-        self.state = ConversationState::Closed;
-        actions.push(Action::CloseWith(code, reason));
     }
 }
 

@@ -7,8 +7,9 @@ use crate::channel::ChannelName;
 use crate::client_message::{ClientMessage, SendError};
 use crate::close::CloseCode;
 use crate::event::{Event, SubscriptionState};
-use crate::history_page::{HistoryError, HistoryPage, HistoryQuery};
-use crate::members::{MembersError, MembersPage, MembersRequest};
+use crate::history_page::{HistoryPage, HistoryQuery};
+use crate::members::{MembersPage, MembersRequest};
+use crate::page_error::PageError;
 use crate::signal::ClientSignal;
 
 /// The token is not valid. It has no reason, because the client must not see one.
@@ -46,7 +47,7 @@ pub enum Input<'a> {
         /// The channel of the request.
         channel: ChannelName,
         /// A page of members, or why there is none.
-        outcome: Result<MembersPage, MembersError>,
+        outcome: Result<MembersPage, PageError>,
     },
     /// The answer to [`Action::SendMessage`].
     Sent {
@@ -62,7 +63,7 @@ pub enum Input<'a> {
         /// The channel of the request.
         channel: ChannelName,
         /// A page of the history, or why there is none.
-        outcome: Result<HistoryPage, HistoryError>,
+        outcome: Result<HistoryPage, PageError>,
     },
     /// The replica is draining.
     Drain {

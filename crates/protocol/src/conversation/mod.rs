@@ -6,9 +6,9 @@
 //! - `verified.rs`: the state of a session after its token is accepted.
 //! - `on_client.rs`: frames from the client.
 //! - `batches.rs`: Subscribe and Unsubscribe, of one channel or many.
+//! - `wanted_history.rs`: what a subscription wants from the history of its channel.
 //! - `driver.rs`: the inputs and actions.
-//! - `members.rs`: requests for the members of a channel.
-//! - `history.rs`: requests for pages of a channel's history.
+//! - `pages.rs`: requests for pages of the members and of the history of a channel.
 //! - `sends.rs`: messages for the backend.
 //! - `signals.rs`: signals for the other sessions of a channel.
 //! - `on_demand.rs`: state that few sessions have.
@@ -19,15 +19,15 @@
 mod batches;
 mod by_server;
 mod driver;
-mod history;
-mod members;
 mod on_client;
 mod on_demand;
 mod on_system;
+mod pages;
 mod refresh;
 mod sends;
 mod signals;
 mod verified;
+mod wanted_history;
 
 #[cfg(test)]
 mod properties;
@@ -38,16 +38,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::driver::{Action, Input, NotIdentified, Token};
-pub use self::members::MAX_OPEN_REQUESTS;
+pub use self::pages::MAX_OPEN_REQUESTS;
 pub use self::sends::MAX_OPEN_SENDS;
 use self::verified::VerifiedSession;
+pub use self::wanted_history::{ResumePoint, WantedHistory};
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
 use super::event::{Event, HelloLimits, SubscriptionState};
 use super::heartbeat::{Heartbeat, HeartbeatRules};
 use super::namespace_rules::NamespaceRules;
-use super::position::Position;
 use super::{Now, SessionId, Version};
 
 /// The settings shared by all conversations.
@@ -96,10 +96,8 @@ pub struct Identity {
 pub struct SubscribeRequest {
     /// The channel; the session is not subscribed to it yet.
     pub channel: ChannelName,
-    /// Where to resume; `None` if the client sent no `since`.
-    pub since: Option<ResumePoint>,
-    /// How many of the last durable messages to deliver first, within what the namespace allows; 0 means none.
-    pub last: u32,
+    /// The messages of the history to deliver first.
+    pub history: WantedHistory,
     /// Returned with the answer, so that a late answer is not mistaken for the answer to a later request.
     pub request_id: u32,
 }
@@ -113,21 +111,6 @@ pub struct ChannelAnswer {
     pub request_id: u32,
     /// The state of the subscription.
     pub state: SubscriptionState,
-}
-
-/// The client's `since`: where to resume a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResumePoint {
-    /// Resume after this position in the channel's history.
-    Position(Position),
-    /// The text is not a position, so no message can be recovered.
-    Invalid,
-}
-
-impl ResumePoint {
-    fn parse(text: &str) -> Self {
-        Position::parse(text).map_or(Self::Invalid, Self::Position)
-    }
 }
 
 /// The state of one session's conversation.
@@ -316,5 +299,10 @@ impl Conversation {
     fn close(&mut self, code: CloseCode, actions: &mut Vec<Action>) {
         self.state = ConversationState::Closed;
         actions.push(Action::Close(code));
+    }
+
+    fn close_with(&mut self, code: CloseCode, reason: Arc<str>, actions: &mut Vec<Action>) {
+        self.state = ConversationState::Closed;
+        actions.push(Action::CloseWith(code, reason));
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::Now;
 use crate::close::CloseCode;
-use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
+use crate::command::{ChannelRequest, Command, MAX_LISTED_CHANNELS};
 use crate::event::Event;
 
 /// The maximum number of frames that wait for Ready. The wait includes the verification of the token and reads of
@@ -60,7 +60,7 @@ impl Conversation {
     fn parse<'a>(&self, text: &'a str) -> Option<Command<'a>> {
         let max_channels = match self.rules.max_subscriptions {
             0 => usize::MAX,
-            max => MAX_IDENTIFY_CHANNELS.max(max as usize),
+            max => MAX_LISTED_CHANNELS.max(max as usize),
         };
         Command::parse_within(self.version, text, max_channels).ok()
     }

@@ -1,10 +1,10 @@
 //! Inputs from the authenticator, the hub, the clock and the operator.
 
-use super::batches::{clamped_last, refusal};
+use super::batches::refusal;
 use super::verified::VerifiedSession;
 use super::{
     Action, Conversation, ConversationState, IdentifyChannel, Identity, Joining, NotIdentified, Rules,
-    SubscribeRequest, Verifying,
+    SubscribeRequest, Verifying, WantedHistory,
 };
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
@@ -145,13 +145,13 @@ impl Joining {
         let mut subscriptions: Vec<_> = [verified.user_channel().clone(), ChannelName::all()]
             .map(|channel| {
                 let request_id = verified.next_request_id();
-                SubscribeRequest { channel, since: None, last: 0, request_id }
+                SubscribeRequest { channel, history: WantedHistory::Nothing, request_id }
             })
             .into();
         for channel in verified.token_channels().to_vec() {
             if !verified.is_subscribed(&channel) {
                 let request_id = verified.subscribe(channel.clone());
-                subscriptions.push(SubscribeRequest { channel, since: None, last: 0, request_id });
+                subscriptions.push(SubscribeRequest { channel, history: WantedHistory::Nothing, request_id });
             }
         }
         let mut refusals = Vec::new();
@@ -160,18 +160,16 @@ impl Joining {
                 refusals.push(refusal(&name, RefusalReason::BadChannel));
                 continue;
             };
+            let history = WantedHistory::new(rules, &channel, since, last);
             if let Some(known) = subscriptions.iter_mut().find(|known| known.channel == channel) {
-                known.since = known.since.or(since);
-                let last = clamped_last(rules, &channel, known.since, last);
-                known.last = if known.since.is_some() { 0 } else { known.last.max(last) };
+                known.history = known.history.or(history);
             } else {
                 if let Err(reason) = verified.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
                 let request_id = verified.subscribe(channel.clone());
-                let last = clamped_last(rules, &channel, since, last);
-                subscriptions.push(SubscribeRequest { channel, since, last, request_id });
+                subscriptions.push(SubscribeRequest { channel, history, request_id });
             }
         }
         let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();

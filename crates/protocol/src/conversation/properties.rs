@@ -14,9 +14,11 @@ use self::steps::{PropertyStep, rules, steps};
 use super::*;
 use crate::client_message::SendError;
 use crate::event::SubscriptionOutcome;
-use crate::history_page::{HistoryError, HistoryPage};
-use crate::members::{MembersError, MembersPage};
+use crate::history_page::HistoryPage;
+use crate::members::MembersPage;
 use crate::namespace_rules::ChannelRules;
+use crate::page_error::PageError;
+use crate::position::Position;
 use crate::signal::ClientSignal;
 
 const UNIX_START_MS: u64 = 1_700_000_000_000;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::on_demand::OnDemandState;
-use super::{Identity, MAX_OPEN_REQUESTS, Rules};
+use super::{Identity, Rules};
 use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
 use crate::event::RefusalReason;
@@ -23,7 +23,7 @@ pub(super) struct VerifiedSession {
     /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
     /// The number of requests for members and histories that are not answered.
-    open_requests: u8,
+    pub(super) open_requests: u8,
     /// `None` until the session needs it.
     pub(super) on_demand: Option<Box<OnDemandState>>,
 }
@@ -117,7 +117,7 @@ impl VerifiedSession {
         }
         self.subscriptions = kept;
         let lost: Vec<_> = lost.into_iter().map(|subscription| subscription.channel).collect();
-        lost.iter().for_each(|channel| self.forget(channel));
+        lost.iter().for_each(|channel| self.remove_on_demand(channel));
         lost
     }
 
@@ -161,20 +161,6 @@ impl VerifiedSession {
     /// Whether the session is subscribed to `channel`, which may be one of its own.
     pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
         self.is_own(channel) || self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
-    }
-
-    /// Counts a request for members or a history. Returns `false` if too many are not answered.
-    pub(super) fn open_request(&mut self) -> bool {
-        let is_allowed = self.open_requests < MAX_OPEN_REQUESTS;
-        self.open_requests += u8::from(is_allowed);
-        is_allowed
-    }
-
-    /// Ends a request for members or a history. Returns `false` if there is none.
-    pub(super) fn close_request(&mut self) -> bool {
-        let is_open = self.open_requests > 0;
-        self.open_requests -= u8::from(is_open);
-        is_open
     }
 
     /// Adds a subscription that waits for the hub. Returns the id of its request.
@@ -234,12 +220,12 @@ impl VerifiedSession {
     pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|subscription| subscription.channel != *channel);
-        self.forget(channel);
+        self.remove_on_demand(channel);
         self.subscriptions.len() < before
     }
 
-    /// Drops what an ended subscription leaves: its signals, and its entry in a batch that is not answered.
-    fn forget(&mut self, channel: &ChannelName) {
+    /// Removes the state of an ended subscription: its signals, and its entry in a batch that is not answered.
+    fn remove_on_demand(&mut self, channel: &ChannelName) {
         if let Some(on_demand) = &mut self.on_demand {
             on_demand.signals.retain(|slot| slot.channel() != channel);
             on_demand.batches.iter_mut().for_each(|batch| batch.remove(channel));

@@ -27,7 +27,12 @@ struct Test {
 
 impl Test {
     fn new() -> Self {
-        let limits = OpaqueLimits { cache_ttl: 10 * SECOND, max_parallel_calls: 2, max_tokens_per_call: 3 };
+        let limits = OpaqueLimits {
+            cache_ttl: 10 * SECOND,
+            max_parallel_calls: 2,
+            max_tokens_per_call: 3,
+            must_be_printable: true,
+        };
         let rules = ClaimRules { requires_expiry: false, ..ClaimRules::new(&settings("jwt", "")) };
         let core = OpaqueCore::new(limits, rules, 7);
         Self { core, now: Instant::now(), wall: UNIX_EPOCH + 1_000_000 * SECOND }
@@ -63,7 +68,7 @@ impl Test {
         answered.into_iter().map(|(waiter, _)| waiter).collect()
     }
 
-    /// Three calls that fail: the issuer is left alone.
+    /// Three calls that fail: a pause begins.
     fn trip(&mut self) {
         for number in 0..3 {
             self.look_up(&format!("failing {number}"), 0);
@@ -206,6 +211,34 @@ fn a_failing_issuer_is_asked_once_after_each_pause() {
 }
 
 #[test]
+fn tokens_that_the_issuer_refuses_do_not_lock_others_out() {
+    let mut test = Test::new();
+    for number in 0..10 {
+        let token = format!("poison {number}");
+        assert_eq!(test.look_up(&token, number), Lookup::Asked);
+        let call = test.next_call().unwrap();
+        let rejected = Err(CallError::Rejected("status 400".into()));
+        assert_eq!(test.end(&call, rejected), [(number, Err(TokenError::Unavailable))]);
+        assert_eq!(test.core.is_failing(), number >= 2, "operators are told");
+    }
+    assert_eq!(test.look_up("good", 1), Lookup::Asked);
+    let call = test.next_call().unwrap();
+    test.end(&call, Ok(vec![claims(r#"{"sub":"42"}"#)]));
+    assert!(!test.core.is_failing());
+}
+
+#[test]
+fn a_text_that_is_no_token_is_not_asked_about() {
+    let mut test = Test::new();
+    for text in ["", "\0", "a\0b", "é", "a\nb", "\u{7f}"] {
+        assert_eq!(test.look_up(text, 1), Lookup::NotAToken, "{text:?}");
+    }
+    assert_eq!(test.look_up("a b~!", 1), Lookup::Asked);
+    test.core.limits.must_be_printable = false;
+    assert_eq!((test.look_up("é", 1), test.look_up("", 1)), (Lookup::Asked, Lookup::NotAToken));
+}
+
+#[test]
 fn one_success_ends_the_pauses() {
     let mut test = Test::new();
     test.trip();
@@ -235,7 +268,7 @@ fn a_failure_answers_all_that_wait_and_is_not_cached() {
     }
     let (first, second) = (test.next_call().unwrap(), test.next_call().unwrap());
     let answered = test.fail(&first);
-    assert_eq!(answered, [3, 4, 5, 9, 10, 11], "the queue is answered when the issuer is left alone");
+    assert_eq!(answered, [3, 4, 5, 9, 10, 11], "the queue is answered when a pause begins");
     assert_eq!(test.fail(&second), [6, 7, 8]);
     assert_eq!((test.core.queued_bytes, test.core.pending.len(), test.core.calls), (0, 0, 0));
 }

@@ -5,8 +5,8 @@ use super::*;
 impl TestHub {
     /// Subscribes to channels in one request, with request ids from 1.
     fn subscribe_to(&mut self, session: u128, specs: &[ChannelSpec<'_>]) -> Vec<String> {
-        let wanted = (1..).zip(specs).map(|(request_id, spec)| wanted(*spec, request_id)).collect();
-        self.on(HubInput::Subscribe { session: SessionId(session), wanted })
+        let channels = (1..).zip(specs).map(|(request_id, spec)| wanted(*spec, request_id)).collect();
+        self.on(HubInput::Subscribe { session: SessionId(session), channels })
     }
 }
 

@@ -21,7 +21,7 @@ fn namespaces() -> Namespaces {
 }
 
 fn rules() -> HubRules {
-    HubRules { namespaces: Some(Arc::new(namespaces())), ..HubRules::new(LIMITS, TIMEOUT) }
+    HubRules { namespaces: Arc::new(namespaces()), ..HubRules::new(LIMITS, TIMEOUT) }
 }
 
 /// A linked hub with rooms.
@@ -237,13 +237,13 @@ fn a_large_room_receives_its_count_in_turns() {
     let received = || sinks.iter().map(|sink| sink.texts().len()).sum::<usize>();
     hub.tell_room("team:7", 10, &[], &[]);
     assert_eq!(received(), 0);
-    hub.on(HubInput::FanoutTurn);
+    hub.on(HubInput::WriteTurn);
     assert_eq!(received(), 3);
     // Two newer counts wait. The last one replaces the other, whose changes are lost.
     hub.tell_room("team:7", 9, &[], &["11"]);
     hub.tell_room("team:7", 8, &[], &["12"]);
-    while hub.core.has_fanouts() {
-        hub.on(HubInput::FanoutTurn);
+    while hub.core.has_writes() {
+        hub.on(HubInput::WriteTurn);
     }
     for sink in sinks {
         assert_eq!(sink.take_messages(), [op14("team:7", r#""count":10"#), op14("team:7", r#""count":8"#)]);

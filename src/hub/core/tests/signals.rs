@@ -13,7 +13,7 @@ const LATER: Duration = Duration::from_millis(51);
 fn rules() -> HubRules {
     let options = NamespaceSettings { signals: true, ..Default::default() };
     let namespaces = Namespaces::from_iter([("room".to_owned(), options)]);
-    HubRules { signal_namespaces: Some(Arc::new(namespaces)), ..HubRules::new(LIMITS, TIMEOUT) }
+    HubRules { namespaces: Arc::new(namespaces), ..HubRules::new(LIMITS, TIMEOUT) }
 }
 
 /// A hub with sessions that are live on the room.
@@ -50,7 +50,7 @@ impl TestHub {
     }
 
     fn receive_signal(&mut self, signal: Arc<Signal>) {
-        let is_busy = self.core.has_fanouts();
+        let is_busy = self.core.has_writes();
         self.queue_signal(signal);
         if !is_busy {
             self.run_turn();
@@ -60,13 +60,13 @@ impl TestHub {
     /// A signal arrives from the broker, with other inputs behind it.
     fn queue_signal(&mut self, signal: Arc<Signal>) {
         // The inbox counts the bytes of an accepted signal.
-        self.core.inbox_budget.hold(signal.queued_bytes());
+        assert!(self.core.inbox_budget.accept_signal(&signal));
         assert_eq!(self.on(HubInput::Broker(HubEvent::Signal(signal))), [""; 0]);
     }
 
     fn run_turn(&mut self) {
-        if self.core.has_fanouts() {
-            assert_eq!(self.on(HubInput::FanoutTurn), [""; 0]);
+        if self.core.has_writes() {
+            assert_eq!(self.on(HubInput::WriteTurn), [""; 0]);
         }
     }
 
@@ -203,18 +203,18 @@ fn a_channel_collects_a_bounded_number_of_bytes() {
 fn messages_are_written_before_signals() {
     let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
     hub.receive(9, "0");
-    assert!(hub.core.has_fanouts(), "a turn has one write");
+    assert!(hub.core.has_writes(), "a turn has one write");
     hub.publish(&durable(ROOM, 1));
     let (mut turns, messages) = (0, |sinks: &[FrameRecorder]| {
         sinks.iter().filter(|sink| sink.texts().iter().any(|text| text.contains("\"op\":3"))).count()
     });
     while messages(&sinks) < 3 {
-        hub.on(HubInput::FanoutTurn);
+        hub.on(HubInput::WriteTurn);
         turns += 1;
     }
     assert_eq!(turns, 3, "no turn of a signal came between");
-    while hub.core.has_fanouts() {
-        hub.on(HubInput::FanoutTurn);
+    while hub.core.has_writes() {
+        hub.on(HubInput::WriteTurn);
     }
     assert_eq!(hub.deliveries(SignalDelivery::Delivered), 3);
 }
@@ -231,7 +231,7 @@ fn a_message_does_not_wait_for_signals_that_arrived_earlier() {
     hub.core.inbox_budget.hold(message.queued_bytes());
     hub.publish(&message);
     assert_eq!(sinks[1].take_messages(), ["1"], "no signal was written before the message");
-    while hub.core.has_fanouts() {
+    while hub.core.has_writes() {
         let before = hub.deliveries(SignalDelivery::Delivered);
         hub.run_turn();
         assert!(hub.deliveries(SignalDelivery::Delivered) - before <= 64, "a turn has at most 64 writes");
@@ -245,9 +245,9 @@ fn a_channel_that_takes_long_to_write_pauses_as_long() {
     let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
     hub.receive(9, "0");
     hub.receive(9, "1");
-    while hub.core.has_fanouts() {
+    while hub.core.has_writes() {
         hub.now += Duration::from_millis(100);
-        hub.on(HubInput::FanoutTurn);
+        hub.on(HubInput::WriteTurn);
     }
     assert_eq!(hub.core.signals.next_deadline(), Some(hub.now + Duration::from_millis(200)));
     assert_eq!(sinks[2].take_messages(), ["9 0"]);
@@ -261,8 +261,8 @@ fn no_signal_follows_the_end_of_a_subscription() {
     hub.leave(2);
     // The key of the session that left is used again.
     let newcomer = live_in_room(&mut hub, 4);
-    while hub.core.has_fanouts() {
-        hub.on(HubInput::FanoutTurn);
+    while hub.core.has_writes() {
+        hub.on(HubInput::WriteTurn);
     }
     assert_eq!(sinks[0].take_messages(), [r#"{"op":6}"#]);
     assert_eq!((sinks[1].take_messages(), newcomer.take_messages()), (vec![], vec![]));

@@ -132,7 +132,7 @@ fn plain_messages_lost_by_a_moved_cut_are_a_gap() {
 fn a_moved_cut_ends_the_active_read() {
     let mut fixture = RegistryFixture::new();
     let (one, _) = fixture.connect(Version::V2);
-    let (room, since) = (channel("room:7"), Some(ResumePoint::Position(START)));
+    let (room, since) = (channel("room:7"), WantedHistory::Since(ResumePoint::Position(START)));
     fixture.registry.subscribe(one, &room, since, 1);
     fixture.confirm("room:7", Some(at(1)));
     fixture.registry.pending(one, &room).unwrap().start_read(5);

@@ -74,7 +74,7 @@ impl RegistryModel {
             }
             RegistryStep::Subscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
-                let is_new = self.registry.subscribe(*key, &name(room), None, 1);
+                let is_new = self.registry.subscribe(*key, &name(room), WantedHistory::Nothing, 1);
                 assert_eq!(is_new, !self.subscriptions.contains_key(&(session, room)));
                 self.subscriptions.entry((session, room)).or_default();
             }

@@ -98,6 +98,9 @@ fn a_key_set_is_fetched_over_https() {
     for url in ["login.example.com", "https://", "/jwks", "https://h h/"] {
         assert_refused(fetched(url), &["auth.jwks_url", "must"]);
     }
+    for url in ["https://h:0/", "https://h:99999/", "https://[::1]:/", "https://h:"] {
+        assert_refused(fetched(url), &["auth.jwks_url", "must have a port"]);
+    }
     assert_refused(fetched("https://me:hunter2@h/"), &["auth.jwks_url", "must not contain a user name"]);
     let interval = [("auth.jwks_url", "https://h/"), ("auth.jwks_refresh_interval", "9s")];
     assert_refused(production(&interval), &["auth.jwks_refresh_interval", "10s to 1d"]);

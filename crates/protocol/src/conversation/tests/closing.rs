@@ -191,11 +191,7 @@ fn assert_stays_silent(mut client: ScriptedClient) {
         Input::OverLimit,
         Input::Joined(vec![state, state]),
         Input::Subscribed(vec![ChannelAnswer { channel: ChannelName::all(), request_id: 1, state }]),
-        Input::Members {
-            id: "m1".into(),
-            channel: ChannelName::all(),
-            outcome: Err(MembersError::Unavailable),
-        },
+        Input::Members { id: "m1".into(), channel: ChannelName::all(), outcome: Err(PageError::Unavailable) },
         Input::Drain { after_ms: 1 },
         Input::Disconnected(None),
         Input::TokenRevoked,

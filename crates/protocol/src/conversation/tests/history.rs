@@ -21,7 +21,7 @@ fn in_the_room() -> ScriptedClient {
     client
 }
 
-fn read(client: &mut ScriptedClient, outcome: Result<HistoryPage, HistoryError>) -> Vec<String> {
+fn read(client: &mut ScriptedClient, outcome: Result<HistoryPage, PageError>) -> Vec<String> {
     client.handle(Input::History { id: "h1".into(), channel: room(), outcome })
 }
 
@@ -58,7 +58,7 @@ fn a_page_has_at_most_what_the_namespace_allows() {
         [("", 30), (r#","limit":1000"#, 30), (r#","limit":0"#, 1), (r#","limit":29"#, 29)]
     {
         assert_eq!(client.send(&history(limit)), [format!("read {expected} of room:7 for h1")], "{limit}");
-        read(&mut client, Err(HistoryError::Unavailable));
+        read(&mut client, Err(PageError::Unavailable));
     }
 }
 
@@ -91,7 +91,7 @@ fn pages_and_members_share_the_bound_of_open_requests() {
         client.send(r#"{"op":15,"id":"m1","channel":"room:7"}"#);
     }
     assert_eq!(client.send(&history("")), [UNAVAILABLE]);
-    assert_eq!(read(&mut client, Err(HistoryError::Unavailable)), [UNAVAILABLE]);
+    assert_eq!(read(&mut client, Err(PageError::Unavailable)), [UNAVAILABLE]);
     assert!(client.send(&history(""))[0].starts_with("read"));
     for _ in 0..MAX_OPEN_REQUESTS {
         assert_eq!(read(&mut client, Ok(page())).len(), 1);

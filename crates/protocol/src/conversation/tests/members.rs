@@ -19,7 +19,7 @@ fn ask(channel: &str) -> String {
     format!(r#"{{"op":15,"id":"m1","channel":"{channel}"}}"#)
 }
 
-fn answer(client: &mut ScriptedClient, outcome: Result<MembersPage, MembersError>) -> Vec<String> {
+fn answer(client: &mut ScriptedClient, outcome: Result<MembersPage, PageError>) -> Vec<String> {
     client.handle(Input::Members { id: "m1".into(), channel: room(), outcome })
 }
 
@@ -63,7 +63,7 @@ fn a_subscription_that_ended_gets_no_members() {
 #[test]
 fn members_that_cannot_be_read_are_refused() {
     let mut client = subscribed_client();
-    for (error, text) in [(MembersError::NotAllowed, NOT_ALLOWED), (MembersError::Unavailable, UNAVAILABLE)] {
+    for (error, text) in [(PageError::NotAllowed, NOT_ALLOWED), (PageError::Unavailable, UNAVAILABLE)] {
         client.send(&ask("room:7"));
         assert_eq!(answer(&mut client, Err(error)), [text]);
     }

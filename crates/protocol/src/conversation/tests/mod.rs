@@ -17,9 +17,11 @@
 
 use super::*;
 use crate::client_message::{ClientMessage, SendError};
-use crate::history_page::{HistoryError, HistoryPage, HistoryQuery};
-use crate::members::{MembersError, MembersPage, MembersRequest};
+use crate::history_page::{HistoryPage, HistoryQuery};
+use crate::members::{MembersPage, MembersRequest};
 use crate::namespace_rules::ChannelRules;
+use crate::page_error::PageError;
+use crate::position::Position;
 use crate::signal::ClientSignal;
 
 mod batches;
@@ -164,13 +166,13 @@ impl ScriptedClient {
     /// The hub answers Join: the channels are at 9-1, 9-2 and so on, and no message was recovered.
     fn joined(&mut self) -> Vec<String> {
         let states =
-            (1..).zip(&self.requests).map(|(offset, request)| live_at(offset, request.since.map(|_| false)));
+            (1..).zip(&self.requests).map(|(offset, request)| live_at(offset, not_recovered(request)));
         self.handle(Input::Joined(states.collect()))
     }
 
     /// The hub answers Subscribe: the channel is at 9-7, and no message was recovered.
     fn subscribed(&mut self, request_id: u32) -> Vec<String> {
-        let recovered = self.find_request(request_id).and_then(|request| request.since).map(|_| false);
+        let recovered = self.find_request(request_id).and_then(not_recovered);
         self.answer(request_id, live_at(7, recovered))
     }
 
@@ -263,13 +265,18 @@ fn line(version: Version, action: &Action) -> String {
     }
 }
 
-fn describe(SubscribeRequest { channel, since, last, .. }: &SubscribeRequest) -> String {
-    match since {
-        None if *last > 0 => format!("the last {last} of {channel}"),
-        None => channel.to_string(),
-        Some(ResumePoint::Position(position)) => format!("{channel}@{position}"),
-        Some(ResumePoint::Invalid) => format!("{channel}@?"),
+fn describe(SubscribeRequest { channel, history, .. }: &SubscribeRequest) -> String {
+    match history {
+        WantedHistory::Nothing => channel.to_string(),
+        WantedHistory::Last(last) => format!("the last {last} of {channel}"),
+        WantedHistory::Since(ResumePoint::Position(position)) => format!("{channel}@{position}"),
+        WantedHistory::Since(ResumePoint::Invalid) => format!("{channel}@?"),
     }
+}
+
+/// The `recovered` of the answer to a request, if nothing is recovered.
+fn not_recovered(request: &SubscribeRequest) -> Option<bool> {
+    matches!(request.history, WantedHistory::Since(_)).then_some(false)
 }
 
 /// The state of a channel that is live after position 9-`offset`.
