@@ -145,6 +145,7 @@ fn signals_cause_no_gap_of_messages() {
     // A message longer than the whole inbox fits as the only one, also beside a signal.
     let fixture = InboxFixture::with_room_for(100);
     assert_eq!(fixture.inbox.offer(HubEvent::Signal(Arc::clone(&signal))), Ok(()));
-    let long = Publication::decode(signal.channel().clone(), "1".repeat(100_000).as_bytes(), 100_000).unwrap();
+    let long =
+        Publication::decode(signal.channel().clone(), "1".repeat(100_000).as_bytes(), 100_000).unwrap();
     assert_eq!(fixture.inbox.offer(HubEvent::Publication(Arc::new(long))), Ok(()));
 }
