@@ -40,6 +40,7 @@ use crate::socket::limits::ConnectionLimiter;
 use crate::socket::listener;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
+use protocol::conversation::MAX_OPEN_REQUESTS;
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +131,8 @@ impl Gateway {
             move || Sessions {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
-                    max_history_bytes: hub_limits.rules.recovery.bytes,
+                    // A client may have so many pages on their way without being closed as a slow reader.
+                    max_history_bytes: hub_limits.rules.recovery.bytes / usize::from(MAX_OPEN_REQUESTS),
                     tokens: tokens.clone(),
                     opaque: opaque.clone(),
                     hub: hubs.start_here(&broker, hub_limits.clone(), &metrics),

@@ -10,6 +10,9 @@ use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::PayloadError;
 
+/// About the most bytes of a page.
+pub(super) const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// The limits of the inbox.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxOptions {

@@ -80,8 +80,8 @@ pub enum PresenceError {
     /// Presence is off in the settings.
     #[error("presence is off: set presence.enabled")]
     Disabled,
-    /// The namespace lacks this option.
-    #[error("the namespace lacks {0}: set it in [namespaces.<name>]")]
+    /// The namespace of the channel, or every namespace, lacks this option.
+    #[error("this request needs {0} in [namespaces.<name>]")]
     NamespaceOff(&'static str),
     /// There is no connection to Redis.
     #[error("there is no connection to Redis")]

@@ -219,7 +219,7 @@ impl TailClient<'_> {
                     return if may_reconnect {
                         Ok(ConnectionEnd::Lost(reason, after))
                     } else {
-                        Err(Failure::Other(reason))
+                        Err(Failure::Other(self.explain_close(code, reason)))
                     };
                 }
                 Some(Ok(_)) => {}
@@ -236,6 +236,19 @@ impl TailClient<'_> {
         // A token given with --token cannot be renewed.
         let has_expired = code == CloseCode::SessionExpired.code() && self.args.token.is_some();
         !has_expired && known.is_none_or(|code| code.may_reconnect())
+    }
+
+    /// Adds to a refused token what the user can do: the gateway gives no reason.
+    fn explain_close(&self, code: Option<u16>, reason: String) -> String {
+        if code != Some(CloseCode::IdentifyFailed.code()) {
+            return reason;
+        }
+        let hint = if self.args.token.is_some() {
+            "token --check, with the settings of the gateway, prints why it refuses the token"
+        } else {
+            "give tail the settings of the gateway (--config, --set), or a token (--token)"
+        };
+        format!("{reason}; {hint}")
     }
 
     /// Handles one frame. Returns the reply, if any.

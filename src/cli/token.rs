@@ -17,7 +17,7 @@ pub(super) struct TokenArgs {
     /// User id of the new token
     #[arg(long, value_name = "ID", required_unless_present = "check")]
     user: Option<String>,
-    /// Grant this channel, or channels that match a pattern such as room:*; may be repeated (jwt only)
+    /// Grant this channel, or channels that match a pattern such as room:*; may be repeated (jwt and redis)
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
     /// Lifetime, such as 90m [default: 1h]; at most auth.max_age for a signed token; an insecure token does not expire

@@ -102,7 +102,8 @@ impl SendQueue {
                 let spread = (longest - MIN_WAIT_MS) as f64 * random;
                 SendError::Busy { after_ms: MIN_WAIT_MS + spread as u64 }
             }
-            InboxSendError::IdReused | InboxSendError::BadMessage(_) => SendError::NotAllowed,
+            InboxSendError::IdReused => SendError::IdReused,
+            InboxSendError::BadMessage(_) => SendError::NotAllowed,
             InboxSendError::Unavailable | InboxSendError::Refused(_) => SendError::Unavailable,
         }
     }
@@ -179,7 +180,7 @@ mod tests {
         }
         let mut queue = queue();
         let after = queue.finish(Err(InboxSendError::IdReused), 0.0);
-        assert_eq!(after.answers, [("a".into(), Err(SendError::NotAllowed))]);
+        assert_eq!(after.answers, [("a".into(), Err(SendError::IdReused))]);
         assert_eq!(after.next, Some(message("b")), "a refused message is not repeated");
     }
 

@@ -296,7 +296,7 @@ impl Layers {
             ("server.public_addr" | "server.admin_addr", _) => {
                 "must be an IP address and a port, such as 127.0.0.1:8080"
             }
-            ("auth.kind", _) => "must be insecure, jwt or signed",
+            ("auth.kind", _) => "must be insecure, introspection, jwt, redis or signed",
             ("namespaces.default.presence", _) => "must be off, count or members",
             ("namespaces.default.subscribe", _) => "must be token or public",
             ("control.when_stale", _) => "must be accept or refuse",

@@ -1,6 +1,8 @@
 //! The load generator: short runs of each scenario with few sockets. The counts must be exact; the speed does not
 //! matter.
 
+mod mistakes;
+
 use std::path::Path;
 
 use serde_json::Value;
@@ -88,9 +90,8 @@ fn signals_reach_every_other_socket_beside_messages() {
 fn every_message_to_the_inbox_is_acknowledged_and_deleted() {
     let report = report("send", &["--baseline", "--redis", "--rate", "100"]);
     for server in [&report["gateway"], &report["baseline"]] {
-        assert_eq!(figure(server, "sends"), 50.0);
+        assert!(figure(server, "sends") == 50.0 && figure(server, "cpu_us_per_send") >= 0.0);
         assert_exact(server);
-        figure(server, "cpu_us_per_send");
         assert_ordered(server, "latency");
     }
     assert!((0.0..=50.0).contains(&figure(&report["gateway"], "inbox_entries_max")));
@@ -346,56 +347,5 @@ fn a_signal_also_stops_gateway_baseline_and_redis() {
             assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{ended:?}");
             eventually(SOON, || children.iter().all(|(id, _)| command_of(*id).is_none()).then_some(()));
         }
-    }
-}
-
-#[test]
-fn too_low_a_file_limit_is_reported_before_the_start() {
-    let arguments = ["bench", "fanout", "--sockets", "200"];
-    let ended = Process::start_with_files(150, &arguments, &[]).wait();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("the limit of open files (150) has room for "), "{}", ended.err);
-    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
-}
-
-#[test]
-fn invalid_arguments_end_the_command_with_one_sentence() {
-    let missing = Path::new("/nowhere/plot.svg").display().to_string();
-    for (arguments, sentence) in [
-        (&["fanout", "--sockets", "0"][..], "--sockets must be 1 to 1000000"),
-        (&["fanout", "--seconds", "0"], "--seconds must be 0.1 to 86400"),
-        (&["fanout", "--seconds", "NaN"], "--seconds must be 0.1 to 86400"),
-        (&["fanout", "--rate", "0"], "--rate must be 0.1 to 10000000"),
-        (&["fanout", "--in-flight", "0"], "--in-flight must be 1 to 1000000"),
-        (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
-        (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
-        (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
-        (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst"),
-        (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
-        (&["idle", "--capacity-share", "0.5"], "--capacity-share must be 0.01 to 1"),
-        (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),
-        (&["unicast", "--channels", "2"], "--channels must be 1 to 90 times --sockets"),
-        (&["fanout", "--sockets", "1", "--channels", "91"], "--channels must be 1 to 90 times --sockets"),
-        (&["fanout", "--sweep", "sockets=1,0"], "--sockets must be 1 to 1000000"),
-        (&["fanout", "--redis", "--broker-url", "redis://127.0.0.1:1"], "use only one of the two"),
-        (&["fanout", "--running", "--pid", "4294967295"], "process 4294967295 does not exist"),
-        (&["fanout", "--running", "--admin-addr", "127.0.0.1:1"], "is not ready"),
-        (&["fanout", "--set", "server.public_addr=x"], "server.public_addr"),
-        (&["fanout", "--sockets", "2", "--seconds", "0.1", "--plot", &missing], "the plot /nowhere/plot.svg"),
-    ] {
-        let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
-        let ended = run(&arguments);
-        assert!(!matches!(ended.code, Some(0) | None), "{arguments:?}: {ended:?}");
-        assert!(ended.err.contains(sentence), "{arguments:?}: {}", ended.err);
-        assert_eq!(ended.err.lines().count(), 1, "{arguments:?}: {}", ended.err);
-    }
-    for arguments in [
-        &["fanout", "--rate", "1", "--in-flight", "1"][..],
-        &["fanout", "--pid", "1"],
-        &["fanout", "--sweep", "x=1"],
-        &["nothing"],
-    ] {
-        let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
-        assert_eq!(run(&arguments).code, Some(2), "{arguments:?}");
     }
 }

@@ -60,7 +60,10 @@ fn tail_prints_messages_and_ends_after_the_requested_number() {
     assert_eq!(lines.last(), Some(&r#"{"op":3,"message":3}"#));
     let refused = gateway.command(&["tail", "--token", "nonsense"]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains("closed with 4003 identify failed"), "{}", refused.err);
+    assert!(refused.err.contains("closed with 4003 identify failed; token --check"), "{}", refused.err);
+    let other = "auth.secret=another-secret-of-more-than-32-bytes";
+    let refused = gateway.command(&["tail", "--user", "42", "--set", other]);
+    assert!(refused.err.contains("identify failed; give tail the settings"), "{}", refused.err);
 }
 
 #[test]

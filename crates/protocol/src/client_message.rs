@@ -65,6 +65,8 @@ impl Eq for ClientMessage {}
 pub enum SendError {
     /// The channel takes no messages of this session.
     NotAllowed,
+    /// The user has sent another message with this id.
+    IdReused,
     /// The inbox is full, or the session has too many messages without an answer.
     Busy {
         /// The time after which the client may send the message again, in milliseconds.

@@ -285,6 +285,8 @@ pub enum SoftError {
     RefreshFailed,
     /// The session may not ask this of the channel.
     NotAllowed,
+    /// The user has sent another message with this id. The code on the wire is that of `NotAllowed`.
+    IdReused,
     /// The request cannot be answered now.
     Unavailable,
     /// The message or signal is too long.
@@ -305,6 +307,7 @@ impl SoftError {
             Self::OwnChannel => ("own_channel", "cannot unsubscribe from user:<id> or all"),
             Self::RefreshFailed => ("refresh_failed", "the token is not valid for this user"),
             Self::NotAllowed => ("not_allowed", "the session may not ask this of the channel"),
+            Self::IdReused => ("not_allowed", "this id was used with another message"),
             Self::Unavailable => ("unavailable", "the request cannot be answered now"),
             Self::TooBig => ("too_big", "the message is too long"),
             Self::RateLimited => ("rate_limited", "too many messages in a minute"),
@@ -324,6 +327,7 @@ impl From<SendError> for SoftError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::NotAllowed => Self::NotAllowed,
+            SendError::IdReused => Self::IdReused,
             SendError::Busy { after_ms } => Self::Busy { after_ms },
             SendError::Unavailable => Self::Unavailable,
         }

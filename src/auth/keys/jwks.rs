@@ -50,7 +50,7 @@ pub(in crate::auth) enum JwksError {
     NotAKeySet,
     #[error("has more than {MAX_KEYS} keys")]
     TooManyKeys,
-    #[error("has no key for auth.algorithms")]
+    #[error("has no key for auth.algorithms; list the algorithms of its keys there, such as ES256")]
     NoKey,
 }
 

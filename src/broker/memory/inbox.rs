@@ -7,7 +7,9 @@ use sha1::{Digest as _, Sha1};
 
 use super::super::HistoryOptions;
 use super::super::history::milliseconds;
-use super::super::inbox::{EntryId, InboxEntry, InboxMessage, InboxPage, InboxSendError, full_note};
+use super::super::inbox::{
+    EntryId, InboxEntry, InboxMessage, InboxPage, InboxSendError, MAX_PAGE_BYTES, full_note,
+};
 
 /// The approximate overhead of an entry or of a receipt, in bytes.
 const ENTRY_BYTES: usize = 192;
@@ -75,8 +77,16 @@ impl MemoryInbox {
 
     pub(super) fn page(&self, after: Option<EntryId>, limit: usize) -> InboxPage {
         let start = after.map_or(0, |after| self.entries.partition_point(|entry| entry.entry <= after));
-        let messages: Vec<InboxEntry> = self.entries.iter().skip(start).take(limit).cloned().collect();
-        let next = (messages.len() == limit).then(|| messages.last().map(|last| last.entry)).flatten();
+        let mut bytes_left = MAX_PAGE_BYTES;
+        let has_room = |entry: &&InboxEntry| {
+            let has_room = bytes_left > 0;
+            bytes_left = bytes_left.saturating_sub(entry_bytes(entry));
+            has_room
+        };
+        let entries = self.entries.iter().skip(start).take(limit).take_while(has_room);
+        let messages: Vec<InboxEntry> = entries.cloned().collect();
+        let has_more = start + messages.len() < self.entries.len();
+        let next = messages.last().map(|last| last.entry).filter(|_| has_more);
         InboxPage { messages, next }
     }
 
@@ -185,6 +195,17 @@ mod tests {
         assert_eq!(ids(&inbox.page(None, 10)), ["5-1", "5-2"]);
         let page = inbox.page(EntryId::parse("5-1"), 10);
         assert_eq!((ids(&page), page.next), (vec!["5-2".to_owned()], None));
+    }
+
+    #[test]
+    fn a_page_has_about_8_mib_at_most() {
+        let mut inbox = inbox(1_000, 64 << 20);
+        let text = format!("\"{}\"", "x".repeat(1 << 20));
+        (0..20).for_each(|id| assert_eq!(push(&mut inbox, "42", &id.to_string(), &text, 0), Ok(())));
+        let page = inbox.page(None, 1_000);
+        assert_eq!((page.messages.len(), page.next), (8, EntryId::parse("0-8")));
+        assert_eq!(inbox.page(EntryId::parse("0-16"), 1_000).messages.len(), 4);
+        assert_eq!(inbox.page(EntryId::parse("0-16"), 4).next, None, "it is the last page");
     }
 
     #[test]

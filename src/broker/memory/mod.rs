@@ -286,6 +286,9 @@ impl MemoryBroker {
         if self.is_stopped() {
             return Metrics::count(&self.shared.metrics.signals, SignalResult::LinkDown);
         }
+        if self.shared.limits.check_text(signal.signal().get()).is_err() {
+            return Metrics::count(&self.shared.metrics.signals, SignalResult::TooDeep);
+        }
         Metrics::count(&self.shared.metrics.signals, SignalResult::Published);
         let state = self.shared.state.lock();
         match state.channels.get(signal.channel()) {

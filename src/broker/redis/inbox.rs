@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::inbox::{
-    EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, check_message,
+    EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, MAX_PAGE_BYTES, check_message,
 };
 use super::super::page_size::PageSize;
 use super::commands::Commands;
@@ -18,8 +18,6 @@ use super::publishing::{RETRYABLE_CODES, connection_replaced, wait_for_connectio
 use super::state::RedisState;
 use super::{RedisBroker, function};
 
-/// About the most bytes of a page.
-const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The longest message that the settings allow.
 const LONGEST_MESSAGE: usize = 1024 * 1024;
 
@@ -178,9 +176,10 @@ async fn read_page(
     let mut size = PageSize::new();
     while left > 0 && bytes_left > 0 {
         let count = size.entries(bytes_left, LONGEST_MESSAGE).min(left);
-        let start = last.map_or_else(|| "-".to_owned(), |last| format!("({last}"));
+        // Redis refuses a range that starts after the last possible id.
+        let Some(start) = last.map_or(Some(EntryId::new(0, 0)), EntryId::next) else { return Ok(page) };
         let mut range = redis::cmd("XRANGE");
-        range.arg(key(state)).arg(start).arg("+").arg("COUNT").arg(count);
+        range.arg(key(state)).arg(start.to_string()).arg("+").arg("COUNT").arg(count);
         let entries: Vec<(String, Fields)> = query(state, &range).await?;
         let bytes = entries.iter().flat_map(|(_, fields)| fields.values().map(Vec::len)).sum();
         size.grow(entries.len(), bytes);

@@ -39,7 +39,8 @@ impl InboxState {
     /// Notes the answer to a message, and logs each change between stored and refused.
     pub(super) fn note_outcome(&self, outcome: &Result<(), InboxSendError>) {
         let refusal = match outcome {
-            Ok(()) => None,
+            // Redis runs the function again.
+            Ok(()) | Err(InboxSendError::Full | InboxSendError::IdReused) => None,
             Err(InboxSendError::Refused(reason)) => Some(reason.clone()),
             Err(_) => return,
         };
@@ -64,4 +65,22 @@ impl InboxState {
 
 fn refused_note(reason: &str) -> String {
     format!("inbox: redis refuses the messages of clients: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_of_a_refusal_ends_with_the_refusal() {
+        let inbox = InboxState::default();
+        let notes = || inbox.notes(10).collect::<Vec<_>>();
+        for answer in [Ok(()), Err(InboxSendError::Full), Err(InboxSendError::IdReused)] {
+            inbox.note_outcome(&Err(InboxSendError::Refused("NOPERM".into())));
+            inbox.note_outcome(&Err(InboxSendError::Unavailable));
+            assert_eq!(notes(), [refused_note("NOPERM")], "nothing is known without an answer");
+            inbox.note_outcome(&answer);
+            assert_eq!(notes(), [""; 0], "{answer:?}");
+        }
+    }
 }

@@ -18,6 +18,10 @@ use protocol::signal_payload::SignalPayload;
 
 /// Queues a signal, or drops it. Never blocks.
 pub(super) fn publish(state: &RedisState, signal: Arc<Signal>) {
+    // Every replica would drop it, and record it as the mistake of a backend.
+    if state.dataset.payload_limits().check_text(signal.signal().get()).is_err() {
+        return state.signals.count(SignalResult::TooDeep, 1);
+    }
     if state.commands().is_none() {
         return state.signals.count(SignalResult::LinkDown, 1);
     }

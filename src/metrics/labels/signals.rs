@@ -9,6 +9,8 @@ labels! {
         Received = "received",
         /// It was dropped, because its session is not subscribed to the channel any more.
         NotSubscribed = "not_subscribed",
+        /// It was dropped, because it nests deeper than `broker.max_payload_depth`.
+        TooDeep = "too_deep",
         /// It was dropped, because too many wait for Redis.
         QueueFull = "queue_full",
         /// It was dropped, because the link is down.

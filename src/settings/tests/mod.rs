@@ -340,7 +340,7 @@ fn values_of_the_wrong_type_are_refused() {
         ("auth.secret = 12345678901234", ["auth.secret", "in quotes"]),
         ("auth.algorithms = \"HS256\"", ["auth.algorithms", "list"]),
         ("auth.algorithms = [256]", ["auth.algorithms", "list"]),
-        ("auth.kind = \"none\"", ["auth.kind", "insecure, jwt or signed"]),
+        ("auth.kind = \"none\"", ["auth.kind", "insecure, introspection, jwt, redis or signed"]),
         ("server.public_addr = \"localhost:8080\"", ["server.public_addr", "IP address and a port"]),
         ("limits.unidentified = 4294967296", ["limits.unidentified", "types.toml"]),
         ("limits.unidentified = \"30s\"", ["limits.unidentified", "\"30s\" is a duration"]),

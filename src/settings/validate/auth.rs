@@ -94,7 +94,10 @@ impl Settings {
             );
         }
         match &auth.secret {
-            None => refuse("auth.secret", "or auth.secret_file must be set for HS algorithms"),
+            None => refuse(
+                "auth.secret",
+                "or auth.secret_file must be set for HS algorithms, unless auth.keys_file or auth.jwks_url is set",
+            ),
             Some(secret) => check_hs_secret("auth.secret", Some(secret)),
         }
     }

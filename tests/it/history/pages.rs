@@ -114,3 +114,19 @@ fn a_client_continues_to_page_after_redis_was_killed() {
     assert!(!read_back(&mut client, &mut had, &mut before));
     assert_eq!(had, (1..=300).collect::<Vec<_>>());
 }
+
+#[test]
+fn all_pages_on_their_way_leave_room_for_messages() {
+    let fixture = Fixture::start(Over::Memory, |plan| plan.with("session.max_outbound_bytes", "1048576"));
+    let text = format!("\"{}\"", "x".repeat(30_000));
+    (0..20).for_each(|_| drop(fixture.gateway.publish_durably(ROOM, &text)));
+    let mut client = fixture.identify(&json!([{"channel": ROOM}]));
+    client.expect_ready();
+    for id in 0..4 {
+        client.send_text(&json!({"op": 19, "id": id.to_string(), "channel": ROOM, "limit": 100}).to_string());
+    }
+    let pages = [(); 4].map(|()| client.next_json());
+    assert!(pages.iter().all(|page| page["op"] == 20 && page["more"] == true), "{pages:?}");
+    let bytes: usize = pages.iter().map(|page| page.to_string().len()).sum();
+    assert!((300_000..=1_048_576 / 2).contains(&bytes), "{bytes}");
+}

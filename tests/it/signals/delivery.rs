@@ -1,7 +1,7 @@
 //! Who receives a signal, and what it does not change.
 
 use super::*;
-use crate::support::deadline::eventually;
+use crate::support::deadline::{eventually, eventually_eq};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
@@ -101,6 +101,22 @@ fn no_signal_causes_a_gap_after_a_lost_link() {
     let ops: Vec<_> = received.map(|frame| (frame["op"].clone(), frame["reason"].clone())).collect();
     let link_lost = (Value::from(8), Value::from("link_lost"));
     assert!(ops.iter().all(|op| *op == link_lost), "{ops:?}");
+}
+
+#[test]
+fn a_client_cannot_fill_the_list_of_rejected_payloads() {
+    let redis = RedisServer::start();
+    for plan in [TestGateway::plan(), TestGateway::redis(&redis)] {
+        let gateway = with_signals(plan).with("broker.max_payload_depth", "2").spawn();
+        gateway.wait_ready();
+        eventually_eq(SOON, &1, || gateway.metric("history_available"));
+        let (mut sender, mut other) = (enter(&gateway, "42", ROOM), enter(&gateway, "43", ROOM));
+        send(&mut sender, ROOM, "[[[1]]]");
+        wait_signals(&gateway, "too_deep", 1);
+        send(&mut sender, ROOM, "[[1]]");
+        other.expect_text(&frame("42", "[[1]]"));
+        assert_eq!(gateway.dropped("bad_signal"), 0);
+    }
 }
 
 #[test]

@@ -220,8 +220,12 @@ impl VerifiedSession {
     pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|subscription| subscription.channel != *channel);
-        self.remove_on_demand(channel);
-        self.subscriptions.len() < before
+        let was_subscribed = self.subscriptions.len() < before;
+        // A client may name a thousand other channels, each of which would be compared with all open batches.
+        if was_subscribed {
+            self.remove_on_demand(channel);
+        }
+        was_subscribed
     }
 
     /// Removes the state of an ended subscription: its signals, and its entry in a batch that is not answered.

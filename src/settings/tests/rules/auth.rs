@@ -18,7 +18,7 @@ fn jwt_with_a_secret() {
         let jwt = |secret| profile(&[("auth.kind", "jwt"), ("auth.secret", secret)]);
         assert!(jwt(HS_SECRET).is_ok());
         assert_refused(jwt(&HS_SECRET[1..]), &["auth.secret", "32 bytes"]);
-        assert_refused(jwt(""), &["auth.secret", "must be set"]);
+        assert_refused(jwt(""), &["auth.secret", "must be set", "auth.jwks_url"]);
         let key = [("auth.kind", "jwt"), ("auth.secret", HS_SECRET), ("auth.public_key_file", "key.pem")];
         assert_refused(profile(&key), &["auth.public_key_file", "HS"]);
     }

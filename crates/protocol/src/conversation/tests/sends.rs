@@ -34,6 +34,7 @@ fn each_error_of_the_inbox_is_told_with_the_id() {
     let mut client = ScriptedClient::ready();
     for (error, answer) in [
         (SendError::NotAllowed, refused("not_allowed", NOT_ALLOWED, "c1")),
+        (SendError::IdReused, refused("not_allowed", "this id was used with another message", "c1")),
         (SendError::Unavailable, refused("unavailable", "the request cannot be answered now", "c1")),
         (
             SendError::Busy { after_ms: 500 },
