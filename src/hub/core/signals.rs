@@ -28,7 +28,8 @@ impl<S: FrameSink> HubCore<S> {
         actions.push(HubAction::Signal(Arc::new(Signal::new(channel, session, user.into(), signal))));
     }
 
-    /// A signal has arrived. The inbox counts its bytes until it is delivered or dropped.
+    /// A signal has arrived. The inbox counts its bytes until it is delivered or dropped. It is written in a later turn:
+    /// many signals may have arrived before a message, which must not wait for a turn of each.
     pub(super) fn on_signal(&mut self, now: Instant, signal: Arc<Signal>) {
         let (bytes, channel) = (signal.queued_bytes(), signal.channel());
         let dropped = if !self.rules.namespaces.options(channel.namespace()).signals {
@@ -42,7 +43,6 @@ impl<S: FrameSink> HubCore<S> {
             self.count_signal(reason);
             return self.inbox_budget.release_signals(bytes);
         }
-        let is_busy = self.has_writes();
         match self.signals.add(now, signal) {
             Added::Waiting => {}
             Added::Replaced(replaced) => {
@@ -53,18 +53,6 @@ impl<S: FrameSink> HubCore<S> {
                 self.count_signal(SignalResult::ChannelFull);
                 self.inbox_budget.release_signals(bytes);
             }
-        }
-        if !is_busy {
-            self.run_signal_turn(now);
-        }
-    }
-
-    /// Writes the signals of the windows that have ended.
-    pub(super) fn end_signal_windows(&mut self, now: Instant) {
-        let is_busy = self.has_writes();
-        self.signals.end_windows(now);
-        if !is_busy {
-            self.run_signal_turn(now);
         }
     }
 

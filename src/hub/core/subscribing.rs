@@ -292,7 +292,7 @@ impl<S: FrameSink> HubCore<S> {
         while let Some(request) = self.requests.pop_expired(now) {
             self.answer(request, actions);
         }
-        self.end_signal_windows(now);
+        self.signals.end_windows(now);
     }
 }
 

@@ -39,16 +39,49 @@ fn signal(session: u128, user: &str, json: &str) -> Arc<Signal> {
     Arc::new(Signal::new(channel(ROOM), SessionId(session), user.into(), signal))
 }
 
+fn quiet_room(number: u64) -> ChannelName {
+    channel(&format!("room:quiet-{number}"))
+}
+
 impl TestHub {
-    /// A signal arrives from the broker.
+    /// A signal arrives from the broker, and the hub has time for a turn unless it writes already.
     fn receive(&mut self, session: u128, json: &str) {
         self.receive_signal(signal(session, &session.to_string(), json));
     }
 
     fn receive_signal(&mut self, signal: Arc<Signal>) {
+        let is_busy = self.core.has_writes();
+        self.queue_signal(signal);
+        if !is_busy {
+            self.run_turn();
+        }
+    }
+
+    /// A signal arrives from the broker, with other inputs behind it.
+    fn queue_signal(&mut self, signal: Arc<Signal>) {
         // The inbox counts the bytes of an accepted signal.
         assert!(self.core.inbox_budget.accept_signal(&signal));
         assert_eq!(self.on(HubInput::Broker(HubEvent::Signal(signal))), [""; 0]);
+    }
+
+    fn run_turn(&mut self) {
+        if self.core.has_writes() {
+            assert_eq!(self.on(HubInput::WriteTurn), [""; 0]);
+        }
+    }
+
+    /// Time passes for all windows to end.
+    fn end_windows(&mut self) {
+        assert_eq!(self.advance(LATER), [""; 0]);
+        self.run_turn();
+    }
+
+    /// Subscribes a session to a room of its own.
+    fn live_in(&mut self, session: u128, number: u64) {
+        let room = quiet_room(number);
+        let lines = self.subscribe(session, room.as_str(), None);
+        self.ack_at(last_id(&lines), room.as_str(), at(0));
+        self.go_live(session, Some(room.as_str()));
     }
 
     fn send(&mut self, session: u128, name: &str, json: &str) -> Vec<String> {
@@ -98,7 +131,7 @@ fn signals_of_one_window_are_written_together() {
         hub.receive(session, json);
     }
     assert_eq!(sinks[1].take_messages(), ["1 1"], "the first signal does not wait");
-    assert_eq!(hub.advance(LATER), [""; 0]);
+    hub.end_windows();
     assert_eq!(sinks[0].take_messages(), ["2 3", "3 5"]);
     assert_eq!(sinks[1].take_messages(), ["1 4", "3 5"], "the newer signal replaces the older one");
     assert_eq!(sinks[2].take_messages(), ["1 1", "2 3", "1 4"]);
@@ -112,7 +145,7 @@ fn a_quiet_channel_has_no_deadline() {
     let (mut hub, sinks) = hub_with(&[1, 2], rules());
     hub.receive(1, "1");
     assert_eq!(hub.core.signals.next_deadline(), Some(hub.now + WINDOW));
-    hub.advance(LATER);
+    hub.end_windows();
     assert_eq!(hub.core.signals.next_deadline(), None);
     hub.receive(1, "2");
     assert_eq!(sinks[1].take_messages(), ["1 1", "1 2"]);
@@ -160,7 +193,7 @@ fn a_channel_collects_a_bounded_number_of_bytes() {
     let json = format!("\"{}\"", "x".repeat(1_000));
     let fits = MAX_WAITING_BYTES / signal(100, "100", &json).queued_bytes();
     (100..200).for_each(|session| hub.receive(session, &json));
-    hub.advance(LATER);
+    hub.end_windows();
     assert_eq!(sinks[0].take_messages().len(), 1 + fits);
     assert_eq!(hub.signals(SignalResult::ChannelFull), 100 - 1 - fits as u64);
     hub.assert_released();
@@ -202,6 +235,27 @@ fn messages_are_written_before_signals() {
 }
 
 #[test]
+fn a_message_does_not_wait_for_signals_that_arrived_earlier() {
+    let (mut hub, sinks) = hub_with(&[1, 2], rules());
+    for number in 0..100 {
+        let json = RawValue::from_string(number.to_string()).unwrap();
+        hub.live_in(2, number);
+        hub.queue_signal(Arc::new(Signal::new(quiet_room(number), SessionId(9), "9".into(), json)));
+    }
+    let message = durable(ROOM, 1);
+    hub.core.inbox_budget.hold(message.queued_bytes());
+    hub.publish(&message);
+    assert_eq!(sinks[1].take_messages(), ["1"], "no signal was written before the message");
+    while hub.core.has_writes() {
+        let before = hub.deliveries(SignalDelivery::Delivered);
+        hub.run_turn();
+        assert!(hub.deliveries(SignalDelivery::Delivered) - before <= 64, "a turn has at most 64 writes");
+    }
+    assert_eq!(sinks[1].take_messages().len(), 100);
+    hub.assert_released();
+}
+
+#[test]
 fn a_channel_that_takes_long_to_write_pauses_as_long() {
     let (mut hub, sinks) = hub_with(&[1, 2, 3], HubRules { turn_bytes: 1, ..rules() });
     hub.receive(9, "0");
@@ -236,7 +290,7 @@ fn a_signal_without_a_session_reaches_everybody() {
     let (mut hub, sinks) = hub_with(&[1, 2], rules());
     hub.receive_signal(signal(0, "bot", "1"));
     hub.receive_signal(signal(0, "other", "2"));
-    hub.advance(LATER);
+    hub.end_windows();
     for sink in &sinks {
         assert_eq!(sink.take_messages(), ["bot 1", "other 2"]);
     }
