@@ -206,7 +206,7 @@ fn longer_signals_do_not_exceed_the_bound_of_a_channel() {
     hub.receive(9, "0");
     (100..200).for_each(|session| hub.receive(session, "1"));
     (100..200).for_each(|session| hub.receive(session, &json));
-    hub.advance(LATER);
+    hub.end_windows();
     let messages = sinks[0].take_messages();
     assert_eq!(messages.len(), 1 + 100, "the older signal of a session stays");
     let long = messages.iter().filter(|message| message.len() > 1_000).count();
