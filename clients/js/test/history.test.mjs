@@ -411,7 +411,7 @@ describe('a signal', () => {
     const world = await inRoom();
     const loop = {};
     loop.loop = loop;
-    for (const odd of [undefined, loop, 'x'.repeat(1_023), () => {}]) assert.throws(() => signal(world.client, ROOM, odd), TypeError);
+    for (const odd of [undefined, loop, 'x'.repeat(1_023), 'é'.repeat(512), () => {}]) assert.throws(() => signal(world.client, ROOM, odd), TypeError);
     for (const name of ['', 'two words', 7]) assert.throws(() => signal(world.client, name, 1), TypeError);
     assert.equal(world.socket.ops(18).length, 0);
   });
