@@ -26,6 +26,8 @@ pub(crate) struct Repair {
     pub(super) retained: RetainedState,
     /// Whether the link was lost, so that plain messages may be missing.
     pub(super) link_was_lost: bool,
+    /// Whether the history has messages after the cursor, as a read of this repair has shown.
+    pub(super) is_behind: bool,
     /// Whether the channel was untracked before the repair, which its hubs know.
     pub(super) was_untracked: bool,
     pub(super) ring: Ring,
@@ -45,6 +47,7 @@ impl Repair {
             began_without_history: cursor.is_some_and(|cursor| !cursor.has_history()),
             retained: RetainedState::default(),
             link_was_lost: false,
+            is_behind: false,
             was_untracked: false,
             ring: Ring::default(),
             page_size: PageSize::new(),
@@ -108,13 +111,15 @@ impl Repair {
                 progress.cut = Some(Cut::At(end));
             }
             (Some(cursor), Tail::At(tail)) if tail != cursor.position() => {
+                self.is_behind = true;
                 progress.needs_read = true;
             }
             (Some(cursor), Tail::Nothing)
-                if self.link_was_lost || self.was_untracked || self.ring.lacks(cursor) =>
+                if self.link_was_lost || self.is_behind || self.was_untracked || self.ring.lacks(cursor) =>
             {
                 // While the data is whole, no history was created and removed after the cursor.
-                let is_whole = whole_since_ms <= cursor.position().epoch && !self.ring.lacks(cursor);
+                let is_missing = self.is_behind || self.ring.lacks(cursor);
+                let is_whole = whole_since_ms <= cursor.position().epoch && !is_missing;
                 if cursor.has_history() || !is_whole {
                     self.continue_after_gap(GapReason::HistoryLost, end, progress);
                 } else {
@@ -166,7 +171,8 @@ impl Repair {
             }
         }
         self.cursor = Some(cursor);
-        progress.needs_read = proof != Ok(Proof::Complete);
+        self.is_behind = proof != Ok(Proof::Complete);
+        progress.needs_read = self.is_behind;
     }
 
     /// Announces a gap, and continues after `position`.
@@ -176,7 +182,7 @@ impl Repair {
         {
             self.retained.left_epoch = cursor.position().epoch;
         }
-        self.link_was_lost = false;
+        (self.link_was_lost, self.is_behind) = (false, false);
         self.began_without_history = false;
         self.cursor = Some(ChannelCursor::at(position));
         progress.outputs.push(FollowerOutput::Gap { reason, position: Some(position) });

@@ -187,6 +187,19 @@ fn an_expired_history_is_no_gap_while_the_link_is_up() {
     assert_eq!(channel.receive(Some("6000-1")), Arrival::Deliver);
 }
 
+// The hub left the channel and came back between two pages, so the tail was read again: seed 89448.
+#[test]
+fn a_history_that_expires_between_two_pages_is_a_gap() {
+    let mut channel = FollowedChannel::at("1000-41");
+    channel.lose_link();
+    channel.answer_tail(Some("1000-43"));
+    channel.answer_page(&["1000-42"], "1000-43");
+    channel.answer_tail(None);
+    assert_eq!(channel.take_outputs(), ["1000-42", "history_lost@5000-0"]);
+    channel.receive(Some("6000-1"));
+    assert_eq!(channel.take_outputs(), ["6000-1"]);
+}
+
 #[test]
 fn a_full_ring_drops_the_oldest_and_reads_again() {
     let mut channel = FollowedChannel::at("1000-41");
