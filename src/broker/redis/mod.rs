@@ -5,6 +5,7 @@
 //! - `link_error`: why the link is down.
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
+//! - `cluster/`: the slots of a Redis Cluster.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
@@ -46,6 +47,7 @@
 
 mod access;
 mod address;
+mod cluster;
 mod commands;
 mod connect;
 mod connected;
@@ -107,7 +109,7 @@ use protocol::signal::Signal;
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
-pub use options::RedisOptions;
+pub use options::{Layout, RedisOptions};
 use state::RedisState;
 pub use tokens::RedisTokens;
 
