@@ -54,6 +54,11 @@ pub(super) async fn evicted_keys(
     serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
 }
 
+/// The keys by which a link checks that its server serves the data.
+pub(super) fn checked_keys(options: &RedisOptions) -> Vec<String> {
+    vec![key(options), DataSettings::key(options)]
+}
+
 /// The key of the marker. No channel has this name, because it has no namespace.
 fn key(options: &RedisOptions) -> String {
     options.redis_channel("dataset")

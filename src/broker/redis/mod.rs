@@ -3,6 +3,7 @@
 //! # Layout, lowest first
 //!
 //! - `link_error`: why the link is down.
+//! - `not_run`: the answers by which Redis did not run a command, but may soon.
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
 //! - `cluster/`: the slots of a Redis Cluster.
@@ -34,6 +35,7 @@
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
+//! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
@@ -69,6 +71,7 @@ mod lease;
 mod link;
 mod link_error;
 mod links;
+mod not_run;
 mod online;
 mod options;
 mod pages;
@@ -84,6 +87,7 @@ mod rejected;
 mod role;
 mod rooms;
 mod sentinel;
+mod server_check;
 mod signal_queue;
 mod signals;
 mod state;
@@ -285,6 +289,11 @@ impl RedisBroker {
 
     pub(super) fn notes(&self) -> Vec<String> {
         self.handle.links.notes()
+    }
+
+    /// Returns the reason when the first link finds that the settings must be changed.
+    pub(super) async fn setup_failed(&self) -> String {
+        self.handle.links.process.setup_failed().await
     }
 
     /// Gives up this replica's lease, if there is one and Redis answers.
