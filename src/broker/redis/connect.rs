@@ -42,6 +42,7 @@ impl Endpoint {
         let OpenedAddress { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
         let info = match address {
             Address::Server(info) => info,
+            Address::Cluster(mut seeds) => seeds.swap_remove(0),
             Address::Master(sentinels) => {
                 sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?
             }

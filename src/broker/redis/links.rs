@@ -26,7 +26,7 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         let process = Arc::new(ProcessState::new(options, metrics));
-        let link = Arc::new(RedisState::new(Arc::clone(&process)));
+        let link = Arc::new(RedisState::new(Arc::clone(&process), 0));
         let pages = PageReads::new(|inbox| link.link.lock().attach(inbox));
         Self { process, pages, link }
     }

@@ -5,6 +5,7 @@
 //! - `link_error`: why the link is down.
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
+//! - `cluster/`: the slots of a Redis Cluster.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
@@ -16,6 +17,7 @@
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
 //! - `inbox_state`: what this process knows of the inbox.
+//! - `link_gauges`: the gauges that describe all links together.
 //! - `process`: what a process has once, however many links it has.
 //! - `duties`: what a link does besides following its channels.
 //! - `state`: the state of one link, shared by the link and its handles.
@@ -49,6 +51,7 @@
 
 mod access;
 mod address;
+mod cluster;
 mod commands;
 mod connect;
 mod connected;
@@ -66,6 +69,7 @@ mod known_dataset;
 mod lease;
 mod link;
 mod link_error;
+mod link_gauges;
 mod links;
 mod online;
 mod options;
@@ -113,8 +117,9 @@ use protocol::signal::Signal;
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
+pub use link_gauges::ReadyWith;
 use links::Links;
-pub use options::RedisOptions;
+pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because

@@ -6,7 +6,8 @@ use tokio::sync::Semaphore;
 
 use super::control::ControlState;
 use super::inbox_state::InboxState;
-use super::options::RedisOptions;
+use super::link_gauges::LinkGauges;
+use super::options::{Layout, RedisOptions};
 use super::presence::Presence;
 use super::rejected::Rejected;
 use super::thread_check::ThreadCheck;
@@ -20,6 +21,7 @@ pub(super) const MAX_PUBLISHING: usize = 1024;
 pub(super) struct ProcessState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
+    pub(super) gauges: LinkGauges,
     /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
     /// Whether it was logged that a server's role cannot be queried.
@@ -41,6 +43,7 @@ impl ProcessState {
         let control = ControlState::default();
         Self {
             metrics: metrics.clone(),
+            gauges: LinkGauges::new(options.ready_with, options.layout != Layout::Slots, metrics),
             publishing: Semaphore::new(MAX_PUBLISHING),
             is_unknown_role_logged: AtomicBool::new(false),
             rejected: Rejected::new(metrics),

@@ -24,6 +24,8 @@ use protocol::channel::ChannelName;
 /// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
     process: Arc<ProcessState>,
+    /// Identifies this link within the process.
+    number: u64,
     pub(super) link: SharedLink,
     /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
     /// namespace, and its name cannot be guessed.
@@ -67,7 +69,9 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    pub(super) fn new(process: Arc<ProcessState>) -> Self {
+    /// `number` identifies the link within the process.
+    pub(super) fn new(process: Arc<ProcessState>, number: u64) -> Self {
+        process.gauges.add(number);
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
             link: SharedLink::new(options.max_payload_bytes, metrics),
@@ -84,6 +88,7 @@ impl RedisState {
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
             process,
+            number,
         }
     }
 
@@ -152,7 +157,7 @@ impl RedisState {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.metrics.redis_link_up.set(1);
+        self.gauges.report(self.number, |link| link.is_ready = true);
         if self.duties().control {
             self.control.note_healthy();
         }
@@ -166,7 +171,7 @@ impl RedisState {
 
     /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.metrics.redis_link_up.set(0);
+        self.gauges.report(self.number, |link| link.is_ready = false);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
@@ -182,7 +187,7 @@ impl RedisState {
 
     /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
-        self.metrics.history_available.set(function.is_ok().into());
+        self.gauges.report(self.number, |link| link.has_function = function.is_ok());
         let before = self.function.send_replace(Some(function.clone()));
         if before.as_ref() == Some(&function) {
             return;
@@ -191,6 +196,14 @@ impl RedisState {
             Ok(()) => log::info!("redis: durable publishing is available"),
             Err(reason) => log::warn!("redis: {}", unavailable(&reason)),
         }
+    }
+
+    /// Records whether the server may evict keys, and how many it has evicted, if that is known.
+    pub(super) fn note_evictions(&self, may_evict: bool, evicted_keys: Option<u64>) {
+        self.gauges.report(self.number, |link| {
+            link.may_evict = may_evict;
+            link.evicted_keys = evicted_keys.unwrap_or(link.evicted_keys);
+        });
     }
 
     /// Warnings about this link's server for the operator.

@@ -1,0 +1,6 @@
+//! A Redis Cluster: its slots.
+//!
+//! - `slot`: the slot of a key.
+
+#[allow(dead_code, reason = "the map of the slots uses it")]
+pub(super) mod slot;
