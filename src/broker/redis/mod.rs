@@ -35,8 +35,8 @@
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
+//! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `connect`: makes the connections of a link.
-//! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
@@ -89,7 +89,7 @@ mod sentinel;
 mod signal_queue;
 mod signals;
 mod state;
-mod subscriptions;
+mod subscriber;
 mod thread_check;
 mod token_connection;
 mod tokens;

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
 
+use super::super::link::{LinkLimits, LinkRouter};
 use super::control::ControlState;
 use super::inbox_state::InboxState;
 use super::link_gauges::LinkGauges;
@@ -22,6 +23,8 @@ pub(super) struct ProcessState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
     pub(super) gauges: LinkGauges,
+    /// The links, and which of them owns a channel.
+    pub(super) router: LinkRouter,
     /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
     /// Whether it was logged that a server's role cannot be queried.
@@ -43,6 +46,7 @@ impl ProcessState {
         let control = ControlState::default();
         Self {
             metrics: metrics.clone(),
+            router: LinkRouter::new(LinkLimits::of_payload(options.max_payload_bytes), metrics),
             gauges: LinkGauges::new(options.ready_with, options.layout != Layout::Slots, metrics),
             publishing: Semaphore::new(MAX_PUBLISHING),
             is_unknown_role_logged: AtomicBool::new(false),

@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use redis::Msg;
-
 use super::rooms;
 use super::state::RedisState;
 use crate::metrics::{DropReason, Label as _, Metrics, SignalResult};
@@ -29,9 +27,8 @@ impl<'a> PayloadReceiver<'a> {
     }
 
     /// Handles one message. Returns the nonce if it is a probe of this process.
-    pub(super) fn receive(&mut self, message: &Msg) -> Option<u64> {
-        let payload = message.get_payload_bytes();
-        let Some(channel) = message.get_channel_name().strip_prefix(&self.prefix) else {
+    pub(super) fn receive(&mut self, channel: &str, payload: &[u8]) -> Option<u64> {
+        let Some(channel) = channel.strip_prefix(&self.prefix) else {
             self.count_unknown();
             return None;
         };
@@ -98,7 +95,7 @@ impl<'a> PayloadReceiver<'a> {
         for channel in users {
             // Most of the users have no session here, which is no error.
             let payload = Payload { position: None, message: message.clone(), received };
-            self.state.link.receive(channel.as_str(), payload);
+            self.state.router.receive(channel.as_str(), payload);
         }
         Ok(())
     }

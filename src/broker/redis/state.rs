@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 
 use super::super::Health;
-use super::super::link::SharedLink;
+use super::super::link::{LinkId, SharedLink};
 use super::commands::Commands;
 use super::downtime::Downtime;
 use super::duties::Duties;
@@ -24,9 +24,8 @@ use protocol::channel::ChannelName;
 /// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
     process: Arc<ProcessState>,
-    /// Identifies this link within the process.
-    number: u64,
-    pub(super) link: SharedLink,
+    id: LinkId,
+    pub(super) link: Arc<SharedLink>,
     /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
     /// namespace, and its name cannot be guessed.
     pub(super) probe: String,
@@ -69,12 +68,12 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    /// `number` identifies the link within the process.
-    pub(super) fn new(process: Arc<ProcessState>, number: u64) -> Self {
-        process.gauges.add(number);
+    /// A link that the router has added.
+    pub(super) fn new(process: Arc<ProcessState>, (id, link): (LinkId, Arc<SharedLink>)) -> Self {
+        process.gauges.add(id);
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            link: SharedLink::new(options.max_payload_bytes, metrics),
+            link,
             probe: format!("probe/{:032x}", rand::random::<u128>()),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
@@ -88,7 +87,7 @@ impl RedisState {
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
             process,
-            number,
+            id,
         }
     }
 
@@ -157,7 +156,7 @@ impl RedisState {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.gauges.report(self.number, |link| link.is_ready = true);
+        self.gauges.report(self.id, |link| link.is_ready = true);
         if self.duties().control {
             self.control.note_healthy();
         }
@@ -171,7 +170,7 @@ impl RedisState {
 
     /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.gauges.report(self.number, |link| link.is_ready = false);
+        self.gauges.report(self.id, |link| link.is_ready = false);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
@@ -187,7 +186,7 @@ impl RedisState {
 
     /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
-        self.gauges.report(self.number, |link| link.has_function = function.is_ok());
+        self.gauges.report(self.id, |link| link.has_function = function.is_ok());
         let before = self.function.send_replace(Some(function.clone()));
         if before.as_ref() == Some(&function) {
             return;
@@ -200,7 +199,7 @@ impl RedisState {
 
     /// Records whether the server may evict keys, and how many it has evicted, if that is known.
     pub(super) fn note_evictions(&self, may_evict: bool, evicted_keys: Option<u64>) {
-        self.gauges.report(self.number, |link| {
+        self.gauges.report(self.id, |link| {
             link.may_evict = may_evict;
             link.evicted_keys = evicted_keys.unwrap_or(link.evicted_keys);
         });
