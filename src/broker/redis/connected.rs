@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals, tokens};
+use super::{control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
@@ -98,7 +98,7 @@ async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
-    let mut own = vec![state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
+    let mut own = vec![state.options.names().users(), state.probe.clone()];
     own.extend(rooms::own_channels(state));
     await_confirmation(state, subscriptions.subscribe(&own)).await?;
     rooms::connected(state);
@@ -143,7 +143,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
 
 /// Subscribes to the announcements of commands. Without the right to do so, the commands are read at intervals.
 async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
-    let channel = [state.options.redis_channel(control::COMMANDS)];
+    let channel = [state.options.names().control(control::COMMANDS)];
     let subscribed = await_confirmation(state, subscriptions.subscribe(&channel)).await;
     match subscribed {
         Err(error) if !error.is_no_permission() => return Err(error),
@@ -191,13 +191,13 @@ async fn subscribe_permitted(
     }
     if !refused.is_empty() {
         // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
-        await_confirmation(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
+        await_confirmation(state, subscriptions.subscribe(&[state.options.names().users()])).await?;
     }
     Ok((subscribed, refused))
 }
 
 fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
-    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
+    channels.iter().map(|channel| state.options.names().channel(channel.as_str())).collect()
 }
 
 /// Waits for a confirmation at most `response_timeout`. redis-rs waits without a bound.

@@ -10,6 +10,7 @@ use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
+use super::names::Names;
 
 /// How the keys are put into the slots of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,14 +105,9 @@ impl RedisOptions {
         settings
     }
 
-    pub(super) fn redis_channel(&self, channel: &str) -> String {
-        format!("{}:{channel}", self.prefix)
-    }
-
-    /// The namespace of the channel at a key that [`redis_channel`](Self::redis_channel) returned.
-    pub(super) fn namespace_of<'a>(&self, key: &'a str) -> &'a str {
-        let channel = key.get(self.prefix.len() + 1..).unwrap_or_default();
-        channel.split(':').next().unwrap_or_default()
+    /// The names of keys and channels.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names { layout: self.layout, prefix: &self.prefix }
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) struct RedisState {
     pub(super) link: SharedLink,
     /// The pages of histories that are being read.
     pub(super) pages: PageReads,
-    /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
-    /// namespace, and its name cannot be guessed.
+    /// The name of the channel of this process' own probes. No session can subscribe to it, because it has no namespace,
+    /// and it cannot be guessed.
     pub(super) probe: String,
     /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
@@ -99,7 +99,7 @@ impl RedisState {
             metrics: metrics.clone(),
             pages: PageReads::new(&link),
             link,
-            probe: format!("probe/{:032x}", rand::random::<u128>()),
+            probe: options.names().probe(&format!("{:032x}", rand::random::<u128>()), None),
             publishing: Semaphore::new(MAX_PUBLISHING),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
