@@ -65,7 +65,7 @@ impl Endpoint {
     /// Makes the connections of a link, and checks that the server is a master.
     pub(super) async fn connect(&self, state: &RedisState) -> Result<LinkConnections, LinkError> {
         let bound = state.options.connect_timeout;
-        let fence = state.options.redis_channel(&state.probe);
+        let fence = &state.probe;
         let subscriber = within(bound, of_connect(self.connect_subscriber(&state.options, &fence)));
         let ((subscriptions, messages), mut commands) =
             tokio::try_join!(subscriber, self.connect_commands(&state.options))?;

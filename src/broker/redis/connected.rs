@@ -15,7 +15,7 @@ use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriber::{Confirmed, Event, Messages, Refusal, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals, tokens};
+use super::{control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use protocol::channel::ChannelName;
 
 /// The most channels of one batch. Its commands stay below 160 KB, and its 512 confirmations do not delay messages
@@ -152,9 +152,9 @@ async fn run_subscriptions(
 /// The channels that no hub wants, and without which there is no link.
 fn own_channels(state: &RedisState) -> Vec<String> {
     let duties = state.duties();
-    let mut own = vec![state.options.redis_channel(&state.probe)];
+    let mut own = vec![state.probe.clone()];
     if duties.users {
-        own.push(state.options.redis_channel(USERS));
+        own.push(state.options.names().users());
     }
     if duties.presence {
         own.extend(rooms::own_channels(state));
@@ -171,7 +171,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
 
 /// Subscribes to the announcements of commands. Without the right to do so, the commands are read at intervals.
 async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
-    let channel = [state.options.redis_channel(control::COMMANDS)];
+    let channel = [state.options.names().control(control::COMMANDS)];
     let is_subscribed = match require_all(subscriptions.subscribe(&channel).await?) {
         Err(error) if !error.is_no_permission() => return Err(error),
         outcome => outcome.is_ok(),
@@ -226,7 +226,7 @@ fn take_refused(
 }
 
 fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
-    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
+    channels.iter().map(|channel| state.options.names().channel(channel.as_str())).collect()
 }
 
 /// Compares all channels with their histories once in each interval, in batches. This detects the loss of a channel's

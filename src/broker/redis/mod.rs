@@ -6,6 +6,7 @@
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
 //! - `cluster/`: the slots of a Redis Cluster.
+//! - `names`: the names of keys and channels.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
@@ -71,6 +72,7 @@ mod link;
 mod link_error;
 mod link_gauges;
 mod links;
+mod names;
 mod online;
 mod options;
 mod pages;
@@ -119,6 +121,7 @@ use control::ControlState;
 use link_error::LinkError;
 pub use link_gauges::ReadyWith;
 use links::Links;
+use names::Names;
 pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
 
@@ -305,6 +308,12 @@ impl RedisBroker {
 }
 
 /// Publishes a payload. Returns the number of connections that receive it: one for each replica.
-async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
-    redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
+/// Publishes on the channel with this name.
+async fn publish(
+    commands: &mut MultiplexedConnection,
+    names: Names<'_>,
+    name: &str,
+    payload: &str,
+) -> RedisResult<u64> {
+    redis::cmd(names.publish_command()).arg(name).arg(payload).query_async(commands).await
 }

@@ -11,6 +11,7 @@ use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
 use super::link_gauges::ReadyWith;
+use super::names::Names;
 
 /// How the keys are put into the slots of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +108,9 @@ impl RedisOptions {
         settings
     }
 
-    pub(super) fn redis_channel(&self, channel: &str) -> String {
-        format!("{}:{channel}", self.prefix)
-    }
-
-    /// The namespace of the channel at a key that [`redis_channel`](Self::redis_channel) returned.
-    pub(super) fn namespace_of<'a>(&self, key: &'a str) -> &'a str {
-        let channel = key.get(self.prefix.len() + 1..).unwrap_or_default();
-        channel.split(':').next().unwrap_or_default()
+    /// The names of keys and channels.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names { layout: self.layout, prefix: &self.prefix }
     }
 }
 

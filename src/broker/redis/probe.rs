@@ -97,9 +97,9 @@ impl HealthProbe<'_> {
         let nonce = rand::random::<u64>().max(1);
         let started = Instant::now();
         let (mut for_role, mut for_inbox) = (commands.clone(), commands.clone());
-        let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
+        let (channel, payload) = (state.probe.as_str(), nonce.to_string());
         let (published, role, ()) = tokio::join!(
-            publish(commands, &channel, &payload),
+            publish(commands, state.options.names(), channel, &payload),
             role.verify_master(state, &mut for_role),
             inbox::count_entries(state, &mut for_inbox),
         );

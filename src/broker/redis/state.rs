@@ -26,8 +26,8 @@ pub(super) struct RedisState {
     process: Arc<ProcessState>,
     id: LinkId,
     pub(super) link: Arc<SharedLink>,
-    /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
-    /// namespace, and its name cannot be guessed.
+    /// The name of the channel of this process' own probes. No session can subscribe to it, because it has no namespace,
+    /// and it cannot be guessed.
     pub(super) probe: String,
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
@@ -74,7 +74,7 @@ impl RedisState {
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
             link,
-            probe: format!("probe/{:032x}", rand::random::<u128>()),
+            probe: options.names().probe(&format!("{:032x}", rand::random::<u128>()), None),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
             is_function_settled: AtomicBool::new(false),
