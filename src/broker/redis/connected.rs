@@ -28,10 +28,10 @@ const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
-    let LinkConnections { subscriptions, messages, commands, role } = connections;
+    let LinkConnections { subscriptions, messages, commands, role, check } = connections;
     let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe { state, endpoint, commands, role, received_nonce };
+    let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
     tokio::select! {
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },

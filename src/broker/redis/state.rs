@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 
@@ -15,6 +16,7 @@ use super::downtime::Downtime;
 use super::duties::Duties;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
+use super::not_run::NotRun;
 use super::process::ProcessState;
 use super::refused::RefusedChannels;
 use super::signal_queue::SignalQueue;
@@ -32,6 +34,8 @@ pub(super) struct RedisState {
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
     pub(super) probe_now: Notify,
+    /// Notified when Redis answers that another server has a slot, so the map of the slots is stale.
+    pub(super) moved: Notify,
     /// Whether this process has loaded or found the function library before.
     pub(super) is_function_settled: AtomicBool,
     /// Why Redis does not have the function for durable publishing, if it does not; `None`: not checked yet.
@@ -77,6 +81,7 @@ impl RedisState {
             probe: options.names().probe(&format!("{:032x}", rand::random::<u128>()), None),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
+            moved: Notify::new(),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
             dataset: KnownDataset::new(options),
@@ -132,6 +137,17 @@ impl RedisState {
         });
     }
 
+    /// Whether Redis did not run a command, but may run it soon. If another server has its slot, the map of the slots is
+    /// stale, and the next probe, which runs at once, ends the link if it is the slot of the checked keys.
+    pub(super) fn is_not_run(&self, error: &RedisError) -> bool {
+        let reason = NotRun::of(error);
+        if reason == Some(NotRun::Moved) {
+            self.moved.notify_one();
+            self.probe_now.notify_one();
+        }
+        reason.is_some()
+    }
+
     /// Records that a probe returned, whether or not all channels are subscribed.
     pub(super) fn note_probe_returned(&self) {
         let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -157,6 +173,7 @@ impl RedisState {
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.gauges.report(self.id, |link| link.is_ready = true);
+        self.was_healthy.store(true, Ordering::Release);
         if self.duties().control {
             self.control.note_healthy();
         }
