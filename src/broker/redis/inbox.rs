@@ -45,7 +45,7 @@ pub(super) async fn count_entries(state: &RedisState, commands: &mut Multiplexed
 }
 
 fn key(state: &RedisState) -> String {
-    state.options.redis_channel("inbox")
+    state.options.names().inbox()
 }
 
 /// The end of one attempt to store a message.

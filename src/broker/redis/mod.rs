@@ -7,6 +7,7 @@
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
 //! - `cluster/`: the slots of a Redis Cluster.
+//! - `names`: the names of keys and channels.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
@@ -18,6 +19,7 @@
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
 //! - `inbox_state`: what this process knows of the inbox.
+//! - `link_gauges`: the gauges that describe all links together.
 //! - `process`: what a process has once, however many links it has.
 //! - `duties`: what a link does besides following its channels.
 //! - `state`: the state of one link, shared by the link and its handles.
@@ -35,9 +37,9 @@
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
+//! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
-//! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
@@ -70,7 +72,9 @@ mod known_dataset;
 mod lease;
 mod link;
 mod link_error;
+mod link_gauges;
 mod links;
+mod names;
 mod not_run;
 mod online;
 mod options;
@@ -91,7 +95,7 @@ mod server_check;
 mod signal_queue;
 mod signals;
 mod state;
-mod subscriptions;
+mod subscriber;
 mod thread_check;
 mod token_connection;
 mod tokens;
@@ -119,7 +123,9 @@ use protocol::signal::Signal;
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
+pub use link_gauges::ReadyWith;
 use links::Links;
+use names::Names;
 pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
 
@@ -311,6 +317,12 @@ impl RedisBroker {
 }
 
 /// Publishes a payload. Returns the number of connections that receive it: one for each replica.
-async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
-    redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
+/// Publishes on the channel with this name.
+async fn publish(
+    commands: &mut MultiplexedConnection,
+    names: Names<'_>,
+    name: &str,
+    payload: &str,
+) -> RedisResult<u64> {
+    redis::cmd(names.publish_command()).arg(name).arg(payload).query_async(commands).await
 }

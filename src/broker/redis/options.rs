@@ -10,6 +10,8 @@ use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
+use super::link_gauges::ReadyWith;
+use super::names::Names;
 
 /// How the keys are put into the slots of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct RedisOptions {
     pub tls: TlsFiles,
     /// How the keys are put into the slots of a cluster.
     pub layout: Layout,
+    /// With how many masters the process is ready. All, unless each channel is in its own slot.
+    pub ready_with: ReadyWith,
     /// The prefix of every channel and key, without the colon. With [`Layout::OneSlot`] it is in braces.
     pub prefix: String,
     /// How long a connection may take, handshake included.
@@ -104,14 +108,9 @@ impl RedisOptions {
         settings
     }
 
-    pub(super) fn redis_channel(&self, channel: &str) -> String {
-        format!("{}:{channel}", self.prefix)
-    }
-
-    /// The namespace of the channel at a key that [`redis_channel`](Self::redis_channel) returned.
-    pub(super) fn namespace_of<'a>(&self, key: &'a str) -> &'a str {
-        let channel = key.get(self.prefix.len() + 1..).unwrap_or_default();
-        channel.split(':').next().unwrap_or_default()
+    /// The names of keys and channels.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names { layout: self.layout, prefix: &self.prefix }
     }
 }
 
@@ -137,6 +136,7 @@ impl RedisOptions {
             sentinel_credentials: Credentials::default(),
             tls: TlsFiles::default(),
             layout: Layout::Plain,
+            ready_with: ReadyWith::All,
             prefix: "gateway".into(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(2),

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::super::link::{LinkLimits, LinkRouter};
 use super::control::ControlState;
 use super::inbox_state::InboxState;
 use super::link_error::LinkError;
-use super::options::RedisOptions;
+use super::link_gauges::LinkGauges;
+use super::options::{Layout, RedisOptions};
 use super::presence::Presence;
 use super::rejected::Rejected;
 use super::thread_check::ThreadCheck;
@@ -21,6 +23,9 @@ pub(super) const MAX_PUBLISHING: usize = 1024;
 pub(super) struct ProcessState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
+    pub(super) gauges: LinkGauges,
+    /// The links, and which of them owns a channel.
+    pub(super) router: LinkRouter,
     /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
     /// Whether it was logged that a server's role cannot be queried.
@@ -48,6 +53,8 @@ impl ProcessState {
         let control = ControlState::default();
         Self {
             metrics: metrics.clone(),
+            router: LinkRouter::new(LinkLimits::of_payload(options.max_payload_bytes), metrics),
+            gauges: LinkGauges::new(options.ready_with, options.layout != Layout::Slots, metrics),
             publishing: Semaphore::new(MAX_PUBLISHING),
             is_unknown_role_logged: AtomicBool::new(false),
             is_unchecked_server_logged: AtomicBool::new(false),

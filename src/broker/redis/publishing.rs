@@ -199,9 +199,9 @@ async fn send(
     request: &PublishRequest<'_>,
 ) -> Result<PublishOutcome, RedisError> {
     let mut connection = commands.connection();
-    let key = state.options.redis_channel(request.channel.as_str());
+    let key = state.options.names().channel(request.channel.as_str());
     let Some(idempotency_key) = request.durable else {
-        let replicas = publish(&mut connection, &key, request.message.get()).await?;
+        let replicas = publish(&mut connection, state.options.names(), &key, request.message.get()).await?;
         return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");

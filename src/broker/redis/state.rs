@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 
 use super::super::Health;
-use super::super::link::SharedLink;
+use super::super::link::{LinkId, SharedLink};
 use super::commands::Commands;
 use super::downtime::Downtime;
 use super::duties::Duties;
@@ -26,9 +26,10 @@ use protocol::channel::ChannelName;
 /// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
     process: Arc<ProcessState>,
-    pub(super) link: SharedLink,
-    /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
-    /// namespace, and its name cannot be guessed.
+    id: LinkId,
+    pub(super) link: Arc<SharedLink>,
+    /// The name of the channel of this process' own probes. No session can subscribe to it, because it has no namespace,
+    /// and it cannot be guessed.
     pub(super) probe: String,
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
@@ -71,11 +72,13 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    pub(super) fn new(process: Arc<ProcessState>) -> Self {
+    /// A link that the router has added.
+    pub(super) fn new(process: Arc<ProcessState>, (id, link): (LinkId, Arc<SharedLink>)) -> Self {
+        process.gauges.add(id);
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            link: SharedLink::new(options.max_payload_bytes, metrics),
-            probe: format!("probe/{:032x}", rand::random::<u128>()),
+            link,
+            probe: options.names().probe(&format!("{:032x}", rand::random::<u128>()), None),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
             moved: Notify::new(),
@@ -89,6 +92,7 @@ impl RedisState {
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
             process,
+            id,
         }
     }
 
@@ -168,7 +172,7 @@ impl RedisState {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.metrics.redis_link_up.set(1);
+        self.gauges.report(self.id, |link| link.is_ready = true);
         self.was_healthy.store(true, Ordering::Release);
         if self.duties().control {
             self.control.note_healthy();
@@ -183,7 +187,7 @@ impl RedisState {
 
     /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.metrics.redis_link_up.set(0);
+        self.gauges.report(self.id, |link| link.is_ready = false);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
@@ -199,7 +203,7 @@ impl RedisState {
 
     /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
-        self.metrics.history_available.set(function.is_ok().into());
+        self.gauges.report(self.id, |link| link.has_function = function.is_ok());
         let before = self.function.send_replace(Some(function.clone()));
         if before.as_ref() == Some(&function) {
             return;
@@ -208,6 +212,14 @@ impl RedisState {
             Ok(()) => log::info!("redis: durable publishing is available"),
             Err(reason) => log::warn!("redis: {}", unavailable(&reason)),
         }
+    }
+
+    /// Records whether the server may evict keys, and how many it has evicted, if that is known.
+    pub(super) fn note_evictions(&self, may_evict: bool, evicted_keys: Option<u64>) {
+        self.gauges.report(self.id, |link| {
+            link.may_evict = may_evict;
+            link.evicted_keys = evicted_keys.unwrap_or(link.evicted_keys);
+        });
     }
 
     /// Warnings about this link's server for the operator.

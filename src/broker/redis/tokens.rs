@@ -94,7 +94,7 @@ async fn read(state: &RedisState, tokens: &[TokenQuery]) -> Result<Vec<IssuerAns
     };
     let mut pipeline = redis::pipe();
     for token in tokens {
-        let key = state.options.redis_channel(&format!("token:{}", token.hash));
+        let key = state.options.names().token(&token.hash);
         pipeline.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
     }
     // Each command has a result of its own, so an error of the call is one of the connection or of all commands.

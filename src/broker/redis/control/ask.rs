@@ -65,7 +65,7 @@ async fn send(
     // Before the command: a replica that begins in between does not have to answer.
     let Processes { all, now_ms } = processes::read(&links.presence_link()).await?;
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_control").arg(1).arg(state.options.redis_channel(COMMANDS));
+    call.arg("gateway_control").arg(1).arg(state.options.names().control(COMMANDS));
     call.arg(command.to_text()).arg("count");
     let (id, receivers): (String, usize) = function::call(state, &mut connection, &call).await?;
     Ok((id, Awaited::new(&all, now_ms, &state.control.replica, receivers)))
