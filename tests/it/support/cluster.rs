@@ -174,7 +174,7 @@ impl TestCluster {
     }
 
     /// The nodes that have not left the cluster.
-    fn members(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = usize> {
         (0..self.nodes.len()).filter(|&node| !self.nodes[node].is_removed)
     }
 

@@ -52,7 +52,7 @@ impl ClusterClient {
         let mut port = self.owners.get(&slot).copied().unwrap_or_else(|| self.any_port());
         let mut is_asking = false;
         for _ in 0..MAX_REDIRECTIONS {
-            let error = match self.run(port, command, is_asking, copies) {
+            let error = match self.run(port, (key, command), is_asking, copies) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -95,7 +95,7 @@ impl ClusterClient {
     fn run<T: FromRedisValue>(
         &mut self,
         port: u16,
-        command: &Cmd,
+        (key, command): (&str, &Cmd),
         is_asking: bool,
         copies: u32,
     ) -> RedisResult<T> {
@@ -108,6 +108,8 @@ impl ClusterClient {
         }
         let value = command.query(connection)?;
         if copies > 0 {
+            // WAIT covers the writes of this connection only, and a repeated command may have written nothing.
+            cmd("SET").arg(beside(key)).arg(1).exec(connection)?;
             let patience_ms = ANSWER_TIMEOUT.as_millis() / 2;
             let made: u32 = cmd("WAIT").arg(copies).arg(patience_ms).query(connection)?;
             if made < copies {
@@ -127,6 +129,11 @@ impl ClusterClient {
         self.next_seed += 1;
         self.seeds[self.next_seed % self.seeds.len()].port()
     }
+}
+
+/// Another key in the same slot.
+fn beside(key: &str) -> String {
+    if key.contains('{') { format!("{key}:copies") } else { format!("copies:{{{key}}}") }
 }
 
 /// The port that MOVED or ASK names.
