@@ -59,7 +59,9 @@ pub(super) async fn evicted_keys(
 
 /// The keys by which a link checks that its server serves the data.
 pub(super) fn checked_keys(state: &RedisState) -> Vec<String> {
-    let DatasetKeys { marker, settings } = state.options.names().shared_dataset_keys();
+    let names = state.options.names();
+    let DatasetKeys { marker, settings } =
+        state.home().map_or_else(|| names.shared_dataset_keys(), |slot| names.dataset_keys(slot));
     vec![marker, settings]
 }
 

@@ -4,3 +4,5 @@
 
 #[allow(dead_code, reason = "the map of the slots uses it")]
 pub(super) mod slot;
+#[allow(dead_code)]
+pub(super) mod map;
