@@ -170,7 +170,7 @@ async fn run_subscriptions(
             () = state.link.subscriptions_changed() => {}
             () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
             // The marker moves with its slot. A slot that had no master may have none.
-            _ = slots.changed() => dataset::mark_dataset(state).await,
+            _ = slots.changed() => dataset::mark_dataset(state).await?,
             () = check.wait_until_due() => {
                 // If the data was removed, the marker is missing.
                 dataset::mark_dataset_if_due(state).await;

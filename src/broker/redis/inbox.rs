@@ -1,6 +1,7 @@
 //! The inbox in Redis: sends the messages of clients, and reads and deletes its entries for HTTP.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use redis::aio::MultiplexedConnection;

@@ -135,7 +135,11 @@ fn log_end(error: &LinkError, was_connected: bool, reported: &mut Reported, endp
 
 /// One link, from the attempt to its end.
 async fn run_link(state: &RedisState) -> LinkEnd {
-    let endpoint = match Endpoint::resolve(&state.options).await {
+    let found = match &state.node {
+        Some(node) => Endpoint::of_node(&state.options, node).await,
+        None => Endpoint::resolve(state).await,
+    };
+    let endpoint = match found {
         Ok(endpoint) => endpoint,
         Err(error) => return LinkEnd { error, endpoint: None },
     };

@@ -111,7 +111,7 @@ impl Links {
         }
         let reading = by_link.into_values().map(|(link, indexes, of_link)| async move {
             let answers = read_until_run(link, &of_link).await?;
-            Ok(indexes.into_iter().zip(answers).collect::<Vec<_>>())
+            Ok::<_, RedisReadError>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
         });
         let mut answers: Vec<_> = try_join_all(reading).await?.into_iter().flatten().collect();
         answers.sort_by_key(|(index, _)| *index);
