@@ -126,7 +126,7 @@ fn log_end(error: &LinkError, was_connected: bool, reported: &mut Reported, endp
 
 /// One link, from the attempt to its end.
 async fn run_link(state: &RedisState) -> LinkEnd {
-    let endpoint = match Endpoint::resolve(&state.options).await {
+    let endpoint = match Endpoint::resolve(state).await {
         Ok(endpoint) => endpoint,
         Err(error) => return LinkEnd { error, endpoint: None },
     };

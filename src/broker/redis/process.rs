@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, watch};
 
 use super::super::link::{LinkLimits, LinkRouter};
+use super::cluster::ClusterNodes;
 use super::control::ControlState;
 use super::inbox_state::InboxState;
 use super::link_error::LinkError;
@@ -26,6 +27,8 @@ pub(super) struct ProcessState {
     pub(super) gauges: LinkGauges,
     /// The links, and which of them owns a channel.
     pub(super) router: LinkRouter,
+    /// What is known of the nodes, if Redis is a cluster.
+    pub(super) cluster: ClusterNodes,
     /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
     /// Whether it was logged that a server's role cannot be queried.
@@ -55,6 +58,7 @@ impl ProcessState {
             metrics: metrics.clone(),
             router: LinkRouter::new(LinkLimits::of_payload(options.max_payload_bytes), metrics),
             gauges: LinkGauges::new(options.ready_with, options.layout != Layout::Slots, metrics),
+            cluster: ClusterNodes::default(),
             publishing: Semaphore::new(MAX_PUBLISHING),
             is_unknown_role_logged: AtomicBool::new(false),
             is_unchecked_server_logged: AtomicBool::new(false),
