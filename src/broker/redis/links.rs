@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::link::{LinkLimits, LinkRouter};
 use super::super::types::{Inbox, PublishOutcome, PublishRequest};
 use super::super::{BrokerCallId, Health, HistoryRequest, HubId, ReadId, Retry};
 use super::link_error::LinkError;
@@ -20,15 +21,19 @@ pub(super) struct Links {
     pub(super) process: Arc<ProcessState>,
     /// The pages of histories that are being read.
     pub(super) pages: PageReads,
+    router: LinkRouter,
     link: Arc<RedisState>,
 }
 
 impl Links {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         let process = Arc::new(ProcessState::new(options, metrics));
-        let link = Arc::new(RedisState::new(Arc::clone(&process)));
-        let pages = PageReads::new(|inbox| link.link.lock().attach(inbox));
-        Self { process, pages, link }
+        let router = LinkRouter::new(LinkLimits::of_payload(process.options.max_payload_bytes), metrics);
+        let (id, shared) = router.add();
+        router.assign(Box::new(move |_| Some(id)));
+        let link = Arc::new(RedisState::new(Arc::clone(&process), shared));
+        let pages = PageReads::new(|inbox| router.attach(inbox));
+        Self { process, pages, router, link }
     }
 
     /// The link of a channel.
@@ -58,31 +63,31 @@ impl Links {
 
     /// Adds a hub to every link, under the same id.
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.link.link.lock().attach(inbox)
+        self.router.attach(inbox)
     }
 
     pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
-        self.link.link.edit(|link| link.subscribe(hub, call, channels, verify));
+        self.router.subscribe(hub, call, channels, verify);
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        self.link.link.edit(|link| link.unsubscribe(hub, channels));
+        self.router.unsubscribe(hub, channels);
     }
 
     pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        self.link.link.edit(|link| link.read(hub, request));
+        self.router.read(hub, request);
     }
 
     pub(super) fn cancel(&self, hub: HubId, read: ReadId) {
-        self.link.link.lock().cancel(hub, read);
+        self.router.cancel(hub, read);
     }
 
     pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
-        self.link.link.read_presence(hub, read, channel);
+        self.router.read_presence(hub, read, channel);
     }
 
     pub(super) fn cancel_presence(&self, hub: HubId, read: ReadId) {
-        self.link.link.lock().cancel_presence(hub, read);
+        self.router.cancel_presence(hub, read);
     }
 
     /// How long this process may have missed commands and revocations; `None`: it misses none.

@@ -24,7 +24,7 @@ use protocol::channel::ChannelName;
 /// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
     process: Arc<ProcessState>,
-    pub(super) link: SharedLink,
+    pub(super) link: Arc<SharedLink>,
     /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
     /// namespace, and its name cannot be guessed.
     pub(super) probe: String,
@@ -67,10 +67,10 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    pub(super) fn new(process: Arc<ProcessState>) -> Self {
+    pub(super) fn new(process: Arc<ProcessState>, link: Arc<SharedLink>) -> Self {
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            link: SharedLink::new(options.max_payload_bytes, metrics),
+            link,
             probe: format!("probe/{:032x}", rand::random::<u128>()),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
