@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use crate::broker::redis::{Credentials, Layout, RedisOptions, TlsFiles};
+use crate::broker::redis::{Credentials, Layout, ReadyWith, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, InboxOptions, PresenceOptions};
 use crate::metrics::Metrics;
-use crate::settings::{BrokerSettings, Settings, Shards};
+use crate::settings::{BrokerSettings, ReadyWithShards, Settings, Shards};
 use protocol::payload_limits::PayloadLimits;
 
 /// Starts the broker. Does not check whether Redis is reachable.
@@ -100,6 +100,10 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
             key: broker.tls_key_file.clone(),
         },
         layout: layout(broker),
+        ready_with: match broker.ready_with_shards {
+            ReadyWithShards::All => ReadyWith::All,
+            ReadyWithShards::Any => ReadyWith::Any,
+        },
         prefix: broker.redis_prefix().into_owned(),
         connect_timeout: broker.connect_timeout,
         response_timeout: broker.response_timeout,

@@ -11,9 +11,10 @@ use super::address::{Address, OpenedAddress, open_client};
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
+use super::process::MAX_PUBLISHING;
 use super::role::RoleQuery;
 use super::sentinel;
-use super::state::{MAX_PUBLISHING, RedisState};
+use super::state::RedisState;
 
 /// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {

@@ -42,12 +42,21 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = reads::run(state, endpoint) => match never {},
         never = tokens::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
-        never = lease::run(state) => match never {},
-        never = online::run(state) => match never {},
-        never = rooms::run(state) => match never {},
-        never = control::follow(state) => match never {},
         never = signals::run(state) => match never {},
-        never = state.rejected.run(&state.options, || state.commands()) => match never {},
+        never = run_duties(state) => match never {},
+    }
+}
+
+/// Runs what only some links do. Never ends.
+async fn run_duties(state: &RedisState) -> Infallible {
+    let duties = state.duties();
+    tokio::select! {
+        never = lease::run(state), if duties.presence => match never {},
+        never = online::run(state), if duties.presence => match never {},
+        never = rooms::run(state), if duties.presence => match never {},
+        never = control::follow(state), if duties.control => match never {},
+        never = state.rejected.run(&state.options, || state.commands()), if duties.rejected => match never {},
+        never = std::future::pending() => never,
     }
 }
 
@@ -98,11 +107,14 @@ async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
-    let mut own = vec![state.options.names().users(), state.probe.clone()];
-    own.extend(rooms::own_channels(state));
-    await_confirmation(state, subscriptions.subscribe(&own)).await?;
-    rooms::connected(state);
-    subscribe_control(state, &mut subscriptions).await?;
+    let duties = state.duties();
+    await_confirmation(state, subscriptions.subscribe(&own_channels(state))).await?;
+    if duties.presence {
+        rooms::connected(state);
+    }
+    if duties.control {
+        subscribe_control(state, &mut subscriptions).await?;
+    }
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
     dataset::mark_dataset(state).await;
@@ -132,6 +144,19 @@ async fn run_subscriptions(
             }
         }
     }
+}
+
+/// The channels that no hub wants, and without which there is no link.
+fn own_channels(state: &RedisState) -> Vec<String> {
+    let duties = state.duties();
+    let mut own = vec![state.probe.clone()];
+    if duties.users {
+        own.push(state.options.names().users());
+    }
+    if duties.presence {
+        own.extend(rooms::own_channels(state));
+    }
+    own
 }
 
 async fn sleep_until_deadline(deadline: Option<Instant>) {
@@ -191,7 +216,7 @@ async fn subscribe_permitted(
     }
     if !refused.is_empty() {
         // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
-        await_confirmation(state, subscriptions.subscribe(&[state.options.names().users()])).await?;
+        await_confirmation(state, subscriptions.subscribe(std::slice::from_ref(&state.probe))).await?;
     }
     Ok((subscribed, refused))
 }

@@ -146,11 +146,7 @@ pub(super) async fn mark_dataset(state: &RedisState) {
     };
     match answer {
         Ok(dataset) => {
-            let metrics = &state.metrics;
-            metrics.redis_may_evict.set(dataset.eviction_policy.is_some().into());
-            if let Some(evicted) = dataset.evicted_keys {
-                metrics.redis_evicted_keys.set(i64::try_from(evicted).unwrap_or(i64::MAX));
-            }
+            state.note_evictions(dataset.eviction_policy.is_some(), dataset.evicted_keys);
             state.dataset.set(&dataset);
         }
         // Noted as the reason why durable publishing is unavailable.

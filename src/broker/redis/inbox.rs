@@ -24,7 +24,10 @@ const LONGEST_MESSAGE: usize = 1024 * 1024;
 /// Counts the entries, if any namespace lets clients send. Called with each probe.
 pub(super) async fn count_entries(state: &RedisState, commands: &mut MultiplexedConnection) {
     let inbox = &state.inbox;
-    if !state.options.history.inbox.is_used || inbox.is_count_refused.load(Ordering::Relaxed) {
+    if !state.duties().inbox
+        || !state.options.history.inbox.is_used
+        || inbox.is_count_refused.load(Ordering::Relaxed)
+    {
         return;
     }
     match redis::cmd("XLEN").arg(key(state)).query_async::<u64>(commands).await {
@@ -58,7 +61,7 @@ enum SendAttempt {
 
 impl RedisBroker {
     pub(in crate::broker) async fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
-        let state = &self.handle.state;
+        let state = &self.handle.links.inbox_link();
         check_message(message, state.dataset.payload_limits())?;
         let Ok(_permit) = state.inbox.sending.try_acquire() else { return Err(InboxSendError::Full) };
         let outcome = send(state, &call(state, message)).await;
@@ -71,11 +74,11 @@ impl RedisBroker {
         after: Option<EntryId>,
         limit: usize,
     ) -> Result<InboxPage, InboxError> {
-        read_page(&self.handle.state, after, limit).await
+        read_page(&self.handle.links.inbox_link(), after, limit).await
     }
 
     pub(in crate::broker) async fn delete_inbox(&self, through: EntryId) -> Result<u64, InboxError> {
-        let state = &self.handle.state;
+        let state = &self.handle.links.inbox_link();
         let mut trim = redis::cmd("XTRIM");
         trim.arg(key(state));
         match through.next() {

@@ -65,7 +65,9 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
 fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
     // First, so the hubs know of the loss before `health` reports it.
     state.link.lock().disconnected();
-    rooms::disconnected(state);
+    if state.duties().presence {
+        rooms::disconnected(state);
+    }
     state.downtime.lost(Instant::now(), &state.metrics);
     state.disconnected(error)
 }

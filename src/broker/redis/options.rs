@@ -10,6 +10,7 @@ use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
+use super::link_gauges::ReadyWith;
 use super::names::Names;
 
 /// How the keys are put into the slots of a cluster.
@@ -37,6 +38,8 @@ pub struct RedisOptions {
     pub tls: TlsFiles,
     /// How the keys are put into the slots of a cluster.
     pub layout: Layout,
+    /// With how many masters the process is ready. All, unless each channel is in its own slot.
+    pub ready_with: ReadyWith,
     /// The prefix of every channel and key, without the colon. With [`Layout::OneSlot`] it is in braces.
     pub prefix: String,
     /// How long a connection may take, handshake included.
@@ -133,6 +136,7 @@ impl RedisOptions {
             sentinel_credentials: Credentials::default(),
             tls: TlsFiles::default(),
             layout: Layout::Plain,
+            ready_with: ReadyWith::All,
             prefix: "gateway".into(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(2),

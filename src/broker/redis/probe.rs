@@ -35,7 +35,7 @@ impl HealthProbe<'_> {
         loop {
             let started = Instant::now();
             let is_repaired = state.link.lock().is_complete();
-            let was_complete = is_repaired && state.control.is_loaded();
+            let was_complete = is_repaired && (!state.duties().control || state.control.is_loaded());
             if let Err(error) = self.probe_while_awake().await {
                 return error;
             }
