@@ -359,6 +359,15 @@ impl Broker {
         }
     }
 
+    /// Returns when the broker has found, before it was ever ready, that the settings must be changed. It does not
+    /// connect again then. Returns one sentence for the operator, without secrets.
+    pub async fn setup_failed(&self) -> String {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            Self::Redis(broker) => broker.setup_failed().await,
+        }
+    }
+
     /// Gives up this replica's presence lease, so that no command waits for its answer. Takes a second at most.
     pub async fn end_lease(&self) {
         match self {

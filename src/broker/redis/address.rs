@@ -1,13 +1,15 @@
 //! Parses `broker.url`: one server, sentinels that know the master, or nodes of a cluster.
 
 use std::fmt;
+use std::sync::Arc;
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
 };
+use rustls::ClientConfig;
 
 use super::super::BrokerSetupError;
-use super::access::{Credentials, TlsFiles};
+use super::access::{Credentials, TlsFiles, client_config};
 use super::link_error::LinkError;
 
 /// The port of a sentinel if the URL names none.
@@ -36,8 +38,10 @@ pub(super) struct Sentinels {
 /// An address with the passwords and certificates of one attempt.
 pub(super) struct OpenedAddress {
     pub(super) address: Address,
-    /// `None`: no TLS.
+    /// For redis-rs; `None`: no TLS.
     pub(super) certificates: Option<TlsCertificates>,
+    /// The same certificates for the subscriber.
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Address {
@@ -88,7 +92,8 @@ impl Address {
         };
         let is_tls = certified.is_some_and(is_tls);
         let certificates = if is_tls { Some(tls.read()?) } else { None };
-        Ok(OpenedAddress { address, certificates })
+        let tls = certificates.as_ref().map(client_config).transpose()?;
+        Ok(OpenedAddress { address, certificates, tls })
     }
 }
 

@@ -57,6 +57,12 @@ pub(super) async fn evicted_keys(
     serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
 }
 
+/// The keys by which a link checks that its server serves the data.
+pub(super) fn checked_keys(state: &RedisState) -> Vec<String> {
+    let DatasetKeys { marker, settings } = state.options.names().shared_dataset_keys();
+    vec![marker, settings]
+}
+
 /// The marker and the settings, as a reader of a history reads them in the same transaction.
 #[derive(Debug)]
 pub(super) struct DatasetView {

@@ -14,7 +14,7 @@ use super::super::inbox::{
 use super::super::page_size::PageSize;
 use super::commands::Commands;
 use super::link_error::describe;
-use super::publishing::{RETRYABLE_CODES, connection_replaced, wait_for_connection};
+use super::publishing::{connection_replaced, wait_for_connection};
 use super::state::RedisState;
 use super::{RedisBroker, function};
 
@@ -142,11 +142,11 @@ async fn attempt(state: &RedisState, commands: &Commands, call: &Cmd, deadline: 
     match answer {
         Err(_) => SendAttempt::Finished(Err(InboxSendError::Unavailable)),
         Ok(Ok(_)) => SendAttempt::Finished(Ok(())),
-        Ok(Err(error)) => classify(commands, &error),
+        Ok(Err(error)) => classify(state, commands, &error),
     }
 }
 
-fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
+fn classify(state: &RedisState, commands: &Commands, error: &RedisError) -> SendAttempt {
     if error.is_timeout() {
         return SendAttempt::Finished(Err(InboxSendError::Unavailable));
     } else if function::is_missing(error) {
@@ -155,7 +155,7 @@ fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
     match error.code() {
         Some("INBOXFULL") => SendAttempt::Finished(Err(InboxSendError::Full)),
         Some("IDREUSED") => SendAttempt::Finished(Err(InboxSendError::IdReused)),
-        Some(code) if RETRYABLE_CODES.contains(&code) => SendAttempt::RetrySoon,
+        Some(_) if state.is_not_run(error) => SendAttempt::RetrySoon,
         Some(_) => SendAttempt::Finished(Err(InboxSendError::Refused(function::reason(error)))),
         None => {
             if error.is_unrecoverable_error() {

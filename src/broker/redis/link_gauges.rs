@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::super::link::LinkId;
 use crate::metrics::Metrics;
 
-/// Keeps the gauges. Each link reports under a number of its own.
+/// Keeps the gauges. Each link reports under its id.
 pub(super) struct LinkGauges {
     known: Mutex<KnownLinks>,
     /// How many links make the process ready.
@@ -24,7 +25,7 @@ pub enum ReadyWith {
 }
 
 struct KnownLinks {
-    links: BTreeMap<u64, LinkReport>,
+    links: BTreeMap<LinkId, LinkReport>,
     /// Whether each channel has a link.
     is_whole: bool,
 }
@@ -55,21 +56,21 @@ impl LinkGauges {
     }
 
     /// Adds a link.
-    pub(super) fn add(&self, link: u64) {
+    pub(super) fn add(&self, link: LinkId) {
         self.change(|known| {
             known.links.insert(link, LinkReport::default());
         });
     }
 
     /// The link has ended for good.
-    pub(super) fn remove(&self, link: u64) {
+    pub(super) fn remove(&self, link: LinkId) {
         self.change(|known| {
             known.links.remove(&link);
         });
     }
 
     /// Changes what a link reports. A link that was removed reports nothing.
-    pub(super) fn report(&self, link: u64, change: impl FnOnce(&mut LinkReport)) {
+    pub(super) fn report(&self, link: LinkId, change: impl FnOnce(&mut LinkReport)) {
         self.change(|known| {
             known.links.get_mut(&link).map(change);
         });
@@ -109,14 +110,13 @@ mod tests {
                 let links = (metrics.redis_links.get(), metrics.redis_links_ready.get());
                 (links, metrics.redis_link_up.get(), metrics.history_available.get())
             };
-            for link in [1, 2] {
-                gauges.add(link);
-            }
+            let links = [LinkId::of_number(1), LinkId::of_number(2)];
+            links.into_iter().for_each(|link| gauges.add(link));
             assert_eq!(read(), ((2, 0), 0, 0));
-            gauges.report(1, |link| (link.is_ready, link.has_function) = (true, true));
+            gauges.report(links[0], |link| (link.is_ready, link.has_function) = (true, true));
             assert_eq!(read(), ((2, 1), with_one, 0));
-            gauges.remove(2);
-            gauges.report(2, |link| link.is_ready = true);
+            gauges.remove(links[1]);
+            gauges.report(links[1], |link| link.is_ready = true);
             assert_eq!(read(), ((1, 1), 1, 1));
             gauges.set_whole(false);
             assert_eq!(read(), ((1, 1), unowned, 1));

@@ -26,8 +26,10 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         let process = Arc::new(ProcessState::new(options, metrics));
-        let link = Arc::new(RedisState::new(Arc::clone(&process), 0));
-        let pages = PageReads::new(|inbox| link.link.lock().attach(inbox));
+        let (id, link) = process.router.add();
+        process.router.assign(Box::new(move |_| Some(id)));
+        let link = Arc::new(RedisState::new(Arc::clone(&process), (id, link)));
+        let pages = PageReads::new(|inbox| process.router.attach(inbox));
         Self { process, pages, link }
     }
 
@@ -58,31 +60,31 @@ impl Links {
 
     /// Adds a hub to every link, under the same id.
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.link.link.lock().attach(inbox)
+        self.process.router.attach(inbox)
     }
 
     pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
-        self.link.link.edit(|link| link.subscribe(hub, call, channels, verify));
+        self.process.router.subscribe(hub, call, channels, verify);
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        self.link.link.edit(|link| link.unsubscribe(hub, channels));
+        self.process.router.unsubscribe(hub, channels);
     }
 
     pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        self.link.link.edit(|link| link.read(hub, request));
+        self.process.router.read(hub, request);
     }
 
     pub(super) fn cancel(&self, hub: HubId, read: ReadId) {
-        self.link.link.lock().cancel(hub, read);
+        self.process.router.cancel(hub, read);
     }
 
     pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
-        self.link.link.read_presence(hub, read, channel);
+        self.process.router.read_presence(hub, read, channel);
     }
 
     pub(super) fn cancel_presence(&self, hub: HubId, read: ReadId) {
-        self.link.link.lock().cancel_presence(hub, read);
+        self.process.router.cancel_presence(hub, read);
     }
 
     /// How long this process may have missed commands and revocations; `None`: it misses none.

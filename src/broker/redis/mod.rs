@@ -3,6 +3,7 @@
 //! # Layout, lowest first
 //!
 //! - `link_error`: why the link is down.
+//! - `not_run`: the answers by which Redis did not run a command, but may soon.
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
 //! - `cluster/`: the slots of a Redis Cluster.
@@ -36,8 +37,9 @@
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
+//! - `subscriber`: subscribes, and receives messages, on a connection of its own.
+//! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
-//! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
@@ -73,6 +75,7 @@ mod link_error;
 mod link_gauges;
 mod links;
 mod names;
+mod not_run;
 mod online;
 mod options;
 mod pages;
@@ -88,10 +91,11 @@ mod rejected;
 mod role;
 mod rooms;
 mod sentinel;
+mod server_check;
 mod signal_queue;
 mod signals;
 mod state;
-mod subscriptions;
+mod subscriber;
 mod thread_check;
 mod token_connection;
 mod tokens;
@@ -291,6 +295,11 @@ impl RedisBroker {
 
     pub(super) fn notes(&self) -> Vec<String> {
         self.handle.links.notes()
+    }
+
+    /// Returns the reason when the first link finds that the settings must be changed.
+    pub(super) async fn setup_failed(&self) -> String {
+        self.handle.links.process.setup_failed().await
     }
 
     /// Gives up this replica's lease, if there is one and Redis answers.

@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use redis::Msg;
-
 use super::names::Name;
 use super::rooms;
 use super::state::RedisState;
@@ -28,9 +26,7 @@ impl<'a> PayloadReceiver<'a> {
     }
 
     /// Handles one message. Returns the nonce if it is a probe of this process.
-    pub(super) fn receive(&mut self, message: &Msg) -> Option<u64> {
-        let payload = message.get_payload_bytes();
-        let name = message.get_channel_name();
+    pub(super) fn receive(&mut self, name: &str, payload: &[u8]) -> Option<u64> {
         if name == self.state.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
         }
@@ -103,7 +99,7 @@ impl<'a> PayloadReceiver<'a> {
         for channel in users {
             // Most of the users have no session here, which is no error.
             let payload = Payload { position: None, message: message.clone(), received };
-            self.state.link.receive(channel.as_str(), payload);
+            self.state.router.receive(channel.as_str(), payload);
         }
         Ok(())
     }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 
 use super::super::Health;
-use super::super::link::SharedLink;
+use super::super::link::{LinkId, SharedLink};
 use super::commands::Commands;
 use super::downtime::Downtime;
 use super::duties::Duties;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
+use super::not_run::NotRun;
 use super::process::ProcessState;
 use super::refused::RefusedChannels;
 use super::signal_queue::SignalQueue;
@@ -24,15 +26,16 @@ use protocol::channel::ChannelName;
 /// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
     process: Arc<ProcessState>,
-    /// Identifies this link within the process.
-    number: u64,
-    pub(super) link: SharedLink,
+    id: LinkId,
+    pub(super) link: Arc<SharedLink>,
     /// The name of the channel of this process' own probes. No session can subscribe to it, because it has no namespace,
     /// and it cannot be guessed.
     pub(super) probe: String,
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
     pub(super) probe_now: Notify,
+    /// Notified when Redis answers that another server has a slot, so the map of the slots is stale.
+    pub(super) moved: Notify,
     /// Whether this process has loaded or found the function library before.
     pub(super) is_function_settled: AtomicBool,
     /// Why Redis does not have the function for durable publishing, if it does not; `None`: not checked yet.
@@ -69,15 +72,16 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    /// `number` identifies the link within the process.
-    pub(super) fn new(process: Arc<ProcessState>, number: u64) -> Self {
-        process.gauges.add(number);
+    /// A link that the router has added.
+    pub(super) fn new(process: Arc<ProcessState>, (id, link): (LinkId, Arc<SharedLink>)) -> Self {
+        process.gauges.add(id);
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            link: SharedLink::new(options.max_payload_bytes, metrics),
+            link,
             probe: options.names().probe(&format!("{:032x}", rand::random::<u128>()), None),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
+            moved: Notify::new(),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
             dataset: KnownDataset::new(options),
@@ -88,7 +92,7 @@ impl RedisState {
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
             process,
-            number,
+            id,
         }
     }
 
@@ -133,6 +137,17 @@ impl RedisState {
         });
     }
 
+    /// Whether Redis did not run a command, but may run it soon. If another server has its slot, the map of the slots is
+    /// stale, and the next probe, which runs at once, ends the link if it is the slot of the checked keys.
+    pub(super) fn is_not_run(&self, error: &RedisError) -> bool {
+        let reason = NotRun::of(error);
+        if reason == Some(NotRun::Moved) {
+            self.moved.notify_one();
+            self.probe_now.notify_one();
+        }
+        reason.is_some()
+    }
+
     /// Records that a probe returned, whether or not all channels are subscribed.
     pub(super) fn note_probe_returned(&self) {
         let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -157,7 +172,8 @@ impl RedisState {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.gauges.report(self.number, |link| link.is_ready = true);
+        self.gauges.report(self.id, |link| link.is_ready = true);
+        self.was_healthy.store(true, Ordering::Release);
         if self.duties().control {
             self.control.note_healthy();
         }
@@ -171,7 +187,7 @@ impl RedisState {
 
     /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.gauges.report(self.number, |link| link.is_ready = false);
+        self.gauges.report(self.id, |link| link.is_ready = false);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
@@ -187,7 +203,7 @@ impl RedisState {
 
     /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
-        self.gauges.report(self.number, |link| link.has_function = function.is_ok());
+        self.gauges.report(self.id, |link| link.has_function = function.is_ok());
         let before = self.function.send_replace(Some(function.clone()));
         if before.as_ref() == Some(&function) {
             return;
@@ -200,7 +216,7 @@ impl RedisState {
 
     /// Records whether the server may evict keys, and how many it has evicted, if that is known.
     pub(super) fn note_evictions(&self, may_evict: bool, evicted_keys: Option<u64>) {
-        self.gauges.report(self.number, |link| {
+        self.gauges.report(self.id, |link| {
             link.may_evict = may_evict;
             link.evicted_keys = evicted_keys.unwrap_or(link.evicted_keys);
         });
