@@ -75,7 +75,7 @@ impl Endpoint {
             tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
         // Checked here, before the link subscribes to thousands of channels.
         let mut role = RoleQuery::default();
-        let mut check = ServerCheck::new(dataset::checked_keys(state), self.cluster_url());
+        let mut check = ServerCheck::new(dataset::checked_keys(state, &[]), self.cluster_url());
         let mut for_check = commands.clone();
         within(bound, async {
             let verifying = (check.verify(state, &mut for_check), role.verify_master(state, &mut commands));

@@ -120,7 +120,7 @@ async fn run_subscriptions(
     }
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
-    dataset::mark_dataset(state).await;
+    dataset::mark_dataset(state, &[]).await;
     state.link.lock().connected();
     state.link.progressed();
     let mut check = HistoryCheck::new(state.options.history_check_interval);
@@ -142,7 +142,7 @@ async fn run_subscriptions(
             () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
             () = check.wait_until_due() => {
                 // If the data was removed, the marker is missing.
-                dataset::mark_dataset_if_due(state).await;
+                dataset::mark_dataset_if_due(state, &[]).await;
                 check.verify_batch(state);
             }
         }

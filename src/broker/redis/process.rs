@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::super::link::{LinkLimits, LinkRouter};
 use super::control::ControlState;
+use super::dataset::StartedSlots;
 use super::inbox_state::InboxState;
 use super::link_error::LinkError;
 use super::link_gauges::LinkGauges;
@@ -36,6 +37,8 @@ pub(super) struct ProcessState {
     pub(super) was_healthy: AtomicBool,
     /// Why the settings must be changed, if a link found so before any was healthy.
     setup_failure: watch::Sender<Option<String>>,
+    /// The slots for which this process has put its settings into force.
+    pub(super) started_slots: StartedSlots,
     /// Payloads to record on the stream of rejected payloads.
     pub(super) rejected: Rejected,
     /// `None`: presence is off.
@@ -60,6 +63,7 @@ impl ProcessState {
             is_unchecked_server_logged: AtomicBool::new(false),
             was_healthy: AtomicBool::new(false),
             setup_failure: watch::Sender::new(None),
+            started_slots: StartedSlots::default(),
             rejected: Rejected::new(metrics),
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,
