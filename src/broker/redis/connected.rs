@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::link::{LinkCore, SubscriptionBatch};
+use super::cluster::slot::Slot;
 use super::connect::{Endpoint, LinkConnections};
 use super::link_error::LinkError;
 use super::names::Name;
@@ -138,16 +139,16 @@ async fn run_subscriptions(
     if duties.control {
         subscribe_control(state, &mut subscriptions).await?;
     }
+    let (mut slots, mut marked) = (state.watch_slots(), state.slots());
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
-    dataset::mark_dataset(state).await?;
+    dataset::mark_dataset(state, &marked).await?;
     state.link.lock().connected();
     state.link.progressed();
     if duties.users && state.are_users_missed.swap(false, Ordering::AcqRel) {
         // This link announces its loss with its repairs.
         state.router.plain_messages_lost("user", state.id(), Instant::now());
     }
-    let mut slots = state.watch_slots();
     let mut check = HistoryCheck::new(state.options.history_check_interval);
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
@@ -169,11 +170,17 @@ async fn run_subscriptions(
         tokio::select! {
             () = state.link.subscriptions_changed() => {}
             () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
-            // The marker moves with its slot. A slot that had no master may have none.
-            _ = slots.changed() => dataset::mark_dataset(state).await?,
+            _ = slots.changed() => {
+                // The marker moves with its slot, but a slot that had no master may have none.
+                let before = std::mem::replace(&mut marked, state.slots());
+                let is_new = |slot: &Slot| before.binary_search(slot).is_err();
+                let new: Vec<_> = marked.iter().copied().filter(is_new).collect();
+                // The next check repeats it, and the probe detects a server that does not serve.
+                let _ = dataset::mark_dataset(state, &new).await;
+            }
             () = check.wait_until_due() => {
                 // If the data was removed, the marker is missing.
-                dataset::mark_dataset_if_due(state).await;
+                dataset::mark_dataset_if_due(state, &state.slots()).await;
                 check.verify_batch(state);
             }
         }

@@ -8,6 +8,7 @@ use super::super::link::{LinkLimits, LinkRouter};
 use super::assignment::DutySlots;
 use super::cluster::ClusterNodes;
 use super::control::ControlState;
+use super::dataset::StartedSlots;
 use super::inbox_state::InboxState;
 use super::link_error::LinkError;
 use super::link_gauges::LinkGauges;
@@ -50,6 +51,8 @@ pub(super) struct ProcessState {
     pub(super) are_users_missed: AtomicBool,
     /// Set once tokens are read; without them there are no connections for it.
     pub(super) are_tokens_wanted: watch::Sender<bool>,
+    /// The slots for which this process has put its settings into force.
+    pub(super) started_slots: StartedSlots,
     /// Payloads to record on the stream of rejected payloads.
     pub(super) rejected: Rejected,
     /// `None`: presence is off.
@@ -80,6 +83,7 @@ impl ProcessState {
             stopped: watch::Sender::new(false),
             are_users_missed: AtomicBool::new(true),
             are_tokens_wanted: watch::Sender::new(false),
+            started_slots: StartedSlots::default(),
             rejected: Rejected::new(metrics),
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,

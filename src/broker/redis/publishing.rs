@@ -218,7 +218,8 @@ async fn send(
     let mut connection = commands.connection();
     let key = state.options.names().channel(request.channel.as_str());
     let Some(idempotency_key) = request.durable else {
-        let replicas = super::publish(&mut connection, state.options.names(), &key, request.message.get()).await?;
+        let replicas =
+            super::publish(&mut connection, state.options.names(), &key, request.message.get()).await?;
         return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");

@@ -97,7 +97,7 @@ fn route_channels(process: &ProcessState, links: &[Arc<RedisState>], by_slot: &[
     let owners: Vec<_> =
         by_slot.iter().map(|index| index.and_then(|index| Some(links.get(index)?.id()))).collect();
     let (layout, prefix) = (process.options.layout, process.options.prefix.clone());
-    process.router.assign(Box::new(move |channel| {
-        owners[Names { layout, prefix: &prefix }.slot_of(channel).index()]
-    }));
+    process
+        .router
+        .assign(Box::new(move |channel| owners[Names { layout, prefix: &prefix }.slot_of(channel).index()]));
 }
