@@ -120,7 +120,7 @@ async fn run_subscriptions(
     }
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
-    dataset::mark_dataset(state, &[]).await;
+    dataset::mark_dataset(state, &[]).await?;
     state.link.lock().connected();
     state.link.progressed();
     let mut check = HistoryCheck::new(state.options.history_check_interval);

@@ -17,7 +17,7 @@ use super::cluster::slot::Slot;
 use super::data_settings::DataSettings;
 use super::function;
 use super::known_dataset::Dataset;
-use super::link_error::describe;
+use super::link_error::{LinkError, describe};
 use super::names::DatasetKeys;
 use super::options::RedisOptions;
 use super::read_error::RedisReadError;
@@ -143,14 +143,18 @@ impl DatasetView {
 pub(super) async fn mark_dataset_if_due(state: &RedisState, slots: &[Slot]) {
     if state.dataset.is_due() {
         let due = state.dataset.next_slots(slots, state.options.history_check_interval);
-        mark_dataset(state, &due).await;
+        // The next check repeats it, and the probe detects a server that does not serve.
+        let _ = mark_dataset(state, &due).await;
     }
 }
 
-/// Marks the data, and loads the library first if Redis does not have it. A failure is noted, and does not end the
-/// link. `slots` are those to mark where each slot has a marker.
-pub(super) async fn mark_dataset(state: &RedisState, slots: &[Slot]) {
-    let Some(mut commands) = state.commands() else { return };
+/// Marks the data, and loads the library first if Redis does not have it. A refusal is noted. `slots` are those to mark
+/// where each slot has a marker.
+///
+/// # Errors
+/// Redis did not run the function, but may run it soon.
+pub(super) async fn mark_dataset(state: &RedisState, slots: &[Slot]) -> Result<(), LinkError> {
+    let Some(mut commands) = state.commands() else { return Ok(()) };
     let is_first = state.dataset.begin_mark();
     let answer = if state.options.names().is_sharded() {
         slots::mark(state, &mut commands, slots).await
@@ -165,16 +169,18 @@ pub(super) async fn mark_dataset(state: &RedisState, slots: &[Slot]) {
         }
         // Noted as the reason why durable publishing is unavailable.
         Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}
+        Err(error) if state.is_not_run(&error) => return Err(LinkError::of_command(&error)),
         Err(error) => match RedisReadError::from(error) {
             RedisReadError::Data(reason) => state.dataset.set_failed(&reason),
             RedisReadError::Connection(error) => {
                 log::debug!("redis: the dataset marker was not written: {}", describe(&error))
             }
-            RedisReadError::Busy(reason) => {
+            RedisReadError::NotRun(_, reason) | RedisReadError::Busy(reason) => {
                 log::debug!("redis: the dataset marker was not written: {reason}")
             }
         },
     }
+    Ok(())
 }
 
 /// Marks all data of the prefix.

@@ -99,7 +99,8 @@ impl KnownDataset {
     /// interval.
     pub(super) fn next_slots(&self, slots: &[Slot], interval: Duration) -> Vec<Slot> {
         let mut known = self.known.lock();
-        let elapsed = known.last_attempt.map_or(interval, |last_attempt| last_attempt.elapsed().min(interval));
+        let elapsed =
+            known.last_attempt.map_or(interval, |last_attempt| last_attempt.elapsed().min(interval));
         let part = elapsed.as_secs_f64() / interval.as_secs_f64().max(f64::MIN_POSITIVE);
         let count = ((slots.len() as f64 * part).ceil() as usize).min(slots.len());
         let first = known.next_slot;

@@ -28,6 +28,7 @@
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `pages`: reads pages of histories for clients and operators.
+//! - `resend`: sends again what Redis did not run.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `signals`: publishes signals.
@@ -88,6 +89,7 @@ mod reads;
 mod receive;
 mod refused;
 mod rejected;
+mod resend;
 mod role;
 mod rooms;
 mod sentinel;

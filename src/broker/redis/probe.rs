@@ -33,7 +33,8 @@ impl HealthProbe<'_> {
         let state = self.state;
         // A healthy link has also tried to load the function. The probe's channel is subscribed before the link is up.
         let mut commands = self.commands.clone();
-        tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
+        let (_, _) =
+            tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
         loop {
             let started = Instant::now();
             let is_repaired = state.link.lock().is_complete();

@@ -137,15 +137,22 @@ impl RedisState {
         });
     }
 
-    /// Whether Redis did not run a command, but may run it soon. If another server has its slot, the map of the slots is
-    /// stale, and the next probe, which runs at once, ends the link if it is the slot of the checked keys.
+    /// Whether Redis did not run a command, but may run it soon.
     pub(super) fn is_not_run(&self, error: &RedisError) -> bool {
         let reason = NotRun::of(error);
-        if reason == Some(NotRun::Moved) {
+        if let Some(reason) = reason {
+            self.note_not_run(reason);
+        }
+        reason.is_some()
+    }
+
+    /// Redis did not run a command. If another server has its slot, the map of the slots is stale, and the next probe,
+    /// which runs at once, ends the link if it is the slot of the checked keys.
+    pub(super) fn note_not_run(&self, reason: NotRun) {
+        if reason == NotRun::Moved {
             self.moved.notify_one();
             self.probe_now.notify_one();
         }
-        reason.is_some()
     }
 
     /// Records that a probe returned, whether or not all channels are subscribed.

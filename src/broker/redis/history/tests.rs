@@ -39,7 +39,11 @@ impl Redis {
         let commands = connect(&options.url).await;
         let mut redis = Self { child, _folder: folder, options, commands };
         let mut load = redis::cmd("FUNCTION");
-        load.arg("LOAD").arg(function::code(redis.options.layout)).exec_async(&mut redis.commands).await.unwrap();
+        load.arg("LOAD")
+            .arg(function::code(redis.options.layout))
+            .exec_async(&mut redis.commands)
+            .await
+            .unwrap();
         redis
     }
 
