@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
-use redis::aio::{MultiplexedConnection, PubSubStream};
+use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
@@ -14,12 +14,11 @@ use super::link_error::LinkError;
 use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
-use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals, tokens};
-use crate::timeout::timeout_awake;
+use super::subscriber::{Confirmed, Event, Messages, Refusal, Subscriptions};
+use super::{control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use protocol::channel::ChannelName;
 
-/// The most channels of one batch. Its commands stay below 140 KB, and its 512 confirmations do not delay messages
+/// The most channels of one batch. Its commands stay below 160 KB, and its 512 confirmations do not delay messages
 /// noticeably.
 const MAX_BATCH: usize = 512;
 /// How long to query the reason of a lost link. A server that is down answers at once, with a reset.
@@ -29,11 +28,10 @@ const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
-    let LinkConnections { subscriber, commands, role } = connections;
-    let (subscriptions, messages) = subscriptions::split(subscriber);
+    let LinkConnections { subscriptions, messages, commands, role, check } = connections;
     let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe { state, endpoint, commands, role, received_nonce };
+    let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
     tokio::select! {
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
@@ -42,33 +40,47 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = reads::run(state, endpoint) => match never {},
         never = tokens::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
-        never = lease::run(state) => match never {},
-        never = online::run(state) => match never {},
-        never = rooms::run(state) => match never {},
-        never = control::follow(state) => match never {},
         never = signals::run(state) => match never {},
-        never = state.rejected.run(&state.options, || state.commands()) => match never {},
+        never = run_duties(state) => match never {},
+    }
+}
+
+/// Runs what only some links do. Never ends.
+async fn run_duties(state: &RedisState) -> Infallible {
+    let duties = state.duties();
+    tokio::select! {
+        never = lease::run(state), if duties.presence => match never {},
+        never = online::run(state), if duties.presence => match never {},
+        never = rooms::run(state), if duties.presence => match never {},
+        never = control::follow(state), if duties.control => match never {},
+        never = state.rejected.run(&state.options, || state.commands()), if duties.rejected => match never {},
+        never = std::future::pending() => never,
     }
 }
 
 /// Delivers messages until the subscriber's connection ends.
-async fn receive(
-    state: &RedisState,
-    mut messages: Messages<PubSubStream>,
-    nonce_sender: watch::Sender<u64>,
-) -> LinkError {
+async fn receive(state: &RedisState, mut messages: Messages, nonce_sender: watch::Sender<u64>) -> LinkError {
     let mut receiver = PayloadReceiver::new(state);
-    while let Some(message) = messages.next().await {
-        if let Some(nonce) = receiver.receive(&message) {
-            nonce_sender.send_replace(nonce);
+    loop {
+        match messages.next().await {
+            Ok(Event::Message { channel, payload }) => {
+                if let Some(nonce) = receiver.receive(channel, payload) {
+                    nonce_sender.send_replace(nonce);
+                }
+            }
+            // The next link subscribes where the channel is now.
+            Ok(Event::SlotLeft { .. }) => return LinkError::Closed,
+            Err(error) => return error,
         }
     }
-    LinkError::Closed
 }
 
 /// Finds out why the subscription ended. Redis reports the reason only in its own log, so this sends a command: an
 /// answer shows that Redis closed only the subscriber's connection.
 async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
+    if error != LinkError::Closed {
+        return error;
+    }
     let Some(mut commands) = state.commands() else { return error };
     let answer: RedisResult<String> = match timeout(CLOSE_REASON_TIMEOUT, info(&mut commands)).await {
         Ok(answer) => answer,
@@ -98,11 +110,14 @@ async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
-    let mut own = vec![state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    own.extend(rooms::own_channels(state));
-    await_confirmation(state, subscriptions.subscribe(&own)).await?;
-    rooms::connected(state);
-    subscribe_control(state, &mut subscriptions).await?;
+    let duties = state.duties();
+    require_all(subscriptions.subscribe(&own_channels(state)).await?)?;
+    if duties.presence {
+        rooms::connected(state);
+    }
+    if duties.control {
+        subscribe_control(state, &mut subscriptions).await?;
+    }
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
     dataset::mark_dataset(state).await;
@@ -134,6 +149,19 @@ async fn run_subscriptions(
     }
 }
 
+/// The channels that no hub wants, and without which there is no link.
+fn own_channels(state: &RedisState) -> Vec<String> {
+    let duties = state.duties();
+    let mut own = vec![state.probe.clone()];
+    if duties.users {
+        own.push(state.options.names().users());
+    }
+    if duties.presence {
+        own.extend(rooms::own_channels(state));
+    }
+    own
+}
+
 async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
@@ -143,13 +171,21 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
 
 /// Subscribes to the announcements of commands. Without the right to do so, the commands are read at intervals.
 async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
-    let channel = [state.options.redis_channel(control::COMMANDS)];
-    let subscribed = await_confirmation(state, subscriptions.subscribe(&channel)).await;
-    match subscribed {
+    let channel = [state.options.names().control(control::COMMANDS)];
+    let is_subscribed = match require_all(subscriptions.subscribe(&channel).await?) {
         Err(error) if !error.is_no_permission() => return Err(error),
-        outcome => state.control.set_subscribed(outcome.is_ok()),
-    }
+        outcome => outcome.is_ok(),
+    };
+    state.control.set_subscribed(is_subscribed);
     Ok(())
+}
+
+/// The first refusal ends the link.
+fn require_all(confirmed: Confirmed) -> Result<(), LinkError> {
+    match confirmed.refused.into_iter().next() {
+        Some((_, refusal)) => Err(refusal.into_error()),
+        None => Ok(()),
+    }
 }
 
 /// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.
@@ -158,55 +194,39 @@ async fn apply_batch(
     subscriptions: &mut Subscriptions,
     batch: SubscriptionBatch,
 ) -> Result<(SubscriptionBatch, Vec<ChannelName>), LinkError> {
-    let SubscriptionBatch { subscribe, unsubscribe } = batch;
-    let (subscribe, refused) = subscribe_permitted(state, subscriptions, subscribe).await?;
-    if !unsubscribe.is_empty() {
-        await_confirmation(state, subscriptions.unsubscribe(&redis_channels(state, &unsubscribe))).await?;
-    }
+    let SubscriptionBatch { mut subscribe, unsubscribe } = batch;
+    let names = redis_channels(state, &subscribe);
+    let confirmed = subscriptions.subscribe(&names).await?;
+    let refused = take_refused(&mut subscribe, &names, confirmed)?;
+    subscriptions.unsubscribe(&redis_channels(state, &unsubscribe)).await?;
     Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
 }
 
-/// Subscribes to the channels that the Redis user may subscribe to. Redis refuses a whole command for one channel and
-/// does not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
-async fn subscribe_permitted(
-    state: &RedisState,
-    subscriptions: &mut Subscriptions,
-    channels: Vec<ChannelName>,
-) -> Result<(Vec<ChannelName>, Vec<ChannelName>), LinkError> {
+/// Takes the refused channels out of `channels`, whose names at Redis are `names`.
+fn take_refused(
+    channels: &mut Vec<ChannelName>,
+    names: &[String],
+    confirmed: Confirmed,
+) -> Result<Vec<ChannelName>, LinkError> {
+    let mut refusals = confirmed.refused.into_iter().peekable();
+    if refusals.peek().is_none() {
+        return Ok(Vec::new());
+    }
     let (mut subscribed, mut refused) = (Vec::new(), Vec::new());
-    let mut parts = vec![channels];
-    while let Some(mut part) = parts.pop() {
-        if part.is_empty() {
-            continue;
-        }
-        match await_confirmation(state, subscriptions.subscribe(&redis_channels(state, &part))).await {
-            Ok(()) => subscribed.append(&mut part),
-            Err(error) if !error.is_no_permission() => return Err(error),
-            Err(_) if part.len() > 1 => {
-                let second = part.split_off(part.len() / 2);
-                parts.extend([part, second]);
-            }
-            Err(_) => refused.append(&mut part),
+    for (channel, name) in channels.drain(..).zip(names) {
+        match refusals.next_if(|(refused, _)| refused == name) {
+            None => subscribed.push(channel),
+            Some((_, Refusal::NoPermission(_))) => refused.push(channel),
+            // The next link subscribes where the channel is now.
+            Some((_, moved @ Refusal::Moved { .. })) => return Err(moved.into_error()),
         }
     }
-    if !refused.is_empty() {
-        // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
-        await_confirmation(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
-    }
-    Ok((subscribed, refused))
+    *channels = subscribed;
+    Ok(refused)
 }
 
 fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
-    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
-}
-
-/// Waits for a confirmation at most `response_timeout`. redis-rs waits without a bound.
-async fn await_confirmation(
-    state: &RedisState,
-    command: impl Future<Output = Result<(), LinkError>>,
-) -> Result<(), LinkError> {
-    let bound = state.options.response_timeout;
-    timeout_awake(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
+    channels.iter().map(|channel| state.options.names().channel(channel.as_str())).collect()
 }
 
 /// Compares all channels with their histories once in each interval, in batches. This detects the loss of a channel's

@@ -14,6 +14,7 @@ use super::data_settings::DataSettings;
 use super::function;
 use super::known_dataset::Dataset;
 use super::link_error::describe;
+use super::names::DatasetKeys;
 use super::options::RedisOptions;
 use super::read_error::RedisReadError;
 use super::state::RedisState;
@@ -23,7 +24,8 @@ use super::state::RedisState;
 /// settings are put into force. [`parse_mark_answer`] reads the answer.
 pub(super) fn mark_command(options: &RedisOptions, is_first: bool) -> Cmd {
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_mark").arg(2).arg(key(options)).arg(DataSettings::key(options));
+    let keys = options.names().shared_dataset_keys();
+    call.arg("gateway_mark").arg(2).arg(keys.marker).arg(keys.settings);
     call.arg(DataSettings::own(options).to_text()).arg(u8::from(is_first));
     call
 }
@@ -50,13 +52,15 @@ pub(super) async fn evicted_keys(
     options: &RedisOptions,
     commands: &mut MultiplexedConnection,
 ) -> Option<u64> {
-    let marker: Vec<u8> = redis::cmd("GET").arg(key(options)).query_async(commands).await.ok()?;
+    let key = options.names().shared_dataset_keys().marker;
+    let marker: Vec<u8> = redis::cmd("GET").arg(key).query_async(commands).await.ok()?;
     serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
 }
 
-/// The key of the marker. No channel has this name, because it has no namespace.
-fn key(options: &RedisOptions) -> String {
-    options.redis_channel("dataset")
+/// The keys by which a link checks that its server serves the data.
+pub(super) fn checked_keys(state: &RedisState) -> Vec<String> {
+    let DatasetKeys { marker, settings } = state.options.names().shared_dataset_keys();
+    vec![marker, settings]
 }
 
 /// The marker and the settings, as a reader of a history reads them in the same transaction.
@@ -66,6 +70,9 @@ pub(super) struct DatasetView {
     /// The settings in force; `None`: missing or invalid.
     pub(super) settings: Option<DataSettings>,
 }
+
+/// The answer to `GET`.
+type TextRead = Result<Option<Vec<u8>>, RedisReadError>;
 
 /// The marker. Its other fields are for `gateway_mark` alone.
 #[derive(Debug, Deserialize)]
@@ -92,9 +99,16 @@ impl Marker {
 
 impl DatasetView {
     /// Adds the two queries whose answers [`parse`](Self::parse) reads.
-    pub(super) fn add_queries(pipeline: &mut Pipeline, options: &RedisOptions) {
-        pipeline.cmd("GET").arg(key(options));
-        DataSettings::add_query(pipeline, options);
+    pub(super) fn add_queries(pipeline: &mut Pipeline, keys: &DatasetKeys) {
+        pipeline.cmd("GET").arg(&keys.marker).cmd("GET").arg(&keys.settings);
+    }
+
+    /// Parses the answers to the two queries.
+    ///
+    /// # Errors
+    /// A query failed.
+    pub(super) fn read(marker: TextRead, settings: TextRead) -> Result<Self, RedisReadError> {
+        Ok(Self::parse(marker?.as_deref(), settings?.as_deref()))
     }
 
     /// Parses the values of the two keys.
@@ -138,11 +152,7 @@ pub(super) async fn mark_dataset(state: &RedisState) {
     };
     match answer {
         Ok(dataset) => {
-            let metrics = &state.metrics;
-            metrics.redis_may_evict.set(dataset.eviction_policy.is_some().into());
-            if let Some(evicted) = dataset.evicted_keys {
-                metrics.redis_evicted_keys.set(i64::try_from(evicted).unwrap_or(i64::MAX));
-            }
+            state.note_evictions(dataset.eviction_policy.is_some(), dataset.evicted_keys);
             state.dataset.set(&dataset);
         }
         // Noted as the reason why durable publishing is unavailable.

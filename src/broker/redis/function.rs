@@ -109,7 +109,9 @@ async fn try_load(
 async fn write_settings(commands: &mut MultiplexedConnection, options: &RedisOptions) {
     let text = DataSettings::own(options).to_text();
     let mut set = redis::cmd("SET");
-    if let Err(error) = set.arg(DataSettings::key(options)).arg(text).arg("NX").exec_async(commands).await {
+    if let Err(error) =
+        set.arg(options.names().shared_dataset_keys().settings).arg(text).arg("NX").exec_async(commands).await
+    {
         log::debug!(
             "redis: the settings of the data were not written before the library was loaded: {}",
             describe(&error)

@@ -14,7 +14,7 @@ use super::super::inbox::{
 use super::super::page_size::PageSize;
 use super::commands::Commands;
 use super::link_error::describe;
-use super::publishing::{RETRYABLE_CODES, connection_replaced, wait_for_connection};
+use super::publishing::{connection_replaced, wait_for_connection};
 use super::state::RedisState;
 use super::{RedisBroker, function};
 
@@ -24,7 +24,10 @@ const LONGEST_MESSAGE: usize = 1024 * 1024;
 /// Counts the entries, if any namespace lets clients send. Called with each probe.
 pub(super) async fn count_entries(state: &RedisState, commands: &mut MultiplexedConnection) {
     let inbox = &state.inbox;
-    if !state.options.history.inbox.is_used || inbox.is_count_refused.load(Ordering::Relaxed) {
+    if !state.duties().inbox
+        || !state.options.history.inbox.is_used
+        || inbox.is_count_refused.load(Ordering::Relaxed)
+    {
         return;
     }
     match redis::cmd("XLEN").arg(key(state)).query_async::<u64>(commands).await {
@@ -42,7 +45,7 @@ pub(super) async fn count_entries(state: &RedisState, commands: &mut Multiplexed
 }
 
 fn key(state: &RedisState) -> String {
-    state.options.redis_channel("inbox")
+    state.options.names().inbox()
 }
 
 /// The end of one attempt to store a message.
@@ -58,7 +61,7 @@ enum SendAttempt {
 
 impl RedisBroker {
     pub(in crate::broker) async fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
-        let state = &self.handle.state;
+        let state = &self.handle.links.inbox_link();
         check_message(message, state.dataset.payload_limits())?;
         let Ok(_permit) = state.inbox.sending.try_acquire() else { return Err(InboxSendError::Full) };
         let outcome = send(state, &call(state, message)).await;
@@ -71,11 +74,11 @@ impl RedisBroker {
         after: Option<EntryId>,
         limit: usize,
     ) -> Result<InboxPage, InboxError> {
-        read_page(&self.handle.state, after, limit).await
+        read_page(&self.handle.links.inbox_link(), after, limit).await
     }
 
     pub(in crate::broker) async fn delete_inbox(&self, through: EntryId) -> Result<u64, InboxError> {
-        let state = &self.handle.state;
+        let state = &self.handle.links.inbox_link();
         let mut trim = redis::cmd("XTRIM");
         trim.arg(key(state));
         match through.next() {
@@ -139,11 +142,11 @@ async fn attempt(state: &RedisState, commands: &Commands, call: &Cmd, deadline: 
     match answer {
         Err(_) => SendAttempt::Finished(Err(InboxSendError::Unavailable)),
         Ok(Ok(_)) => SendAttempt::Finished(Ok(())),
-        Ok(Err(error)) => classify(commands, &error),
+        Ok(Err(error)) => classify(state, commands, &error),
     }
 }
 
-fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
+fn classify(state: &RedisState, commands: &Commands, error: &RedisError) -> SendAttempt {
     if error.is_timeout() {
         return SendAttempt::Finished(Err(InboxSendError::Unavailable));
     } else if function::is_missing(error) {
@@ -152,7 +155,7 @@ fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
     match error.code() {
         Some("INBOXFULL") => SendAttempt::Finished(Err(InboxSendError::Full)),
         Some("IDREUSED") => SendAttempt::Finished(Err(InboxSendError::IdReused)),
-        Some(code) if RETRYABLE_CODES.contains(&code) => SendAttempt::RetrySoon,
+        Some(_) if state.is_not_run(error) => SendAttempt::RetrySoon,
         Some(_) => SendAttempt::Finished(Err(InboxSendError::Refused(function::reason(error)))),
         None => {
             if error.is_unrecoverable_error() {

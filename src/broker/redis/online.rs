@@ -12,7 +12,7 @@ use super::super::link::PresenceQuery;
 use super::commands::Commands;
 use super::function;
 use super::link_error::describe;
-use super::publishing::RETRYABLE_CODES;
+use super::not_run::NotRun;
 use super::state::RedisState;
 use protocol::channel::ChannelName;
 use protocol::presence::UserPresence;
@@ -97,7 +97,7 @@ fn answer(
 
 /// Whether Redis refuses the read for as long as its rights or the types of its keys do not change.
 fn is_refusal(error: &RedisError) -> bool {
-    error.code().is_some_and(|code| !RETRYABLE_CODES.contains(&code))
+    error.code().is_some() && NotRun::of(error).is_none()
 }
 
 /// The presence of the users. The time is read first, so an edge after the state never has an earlier time.
@@ -122,7 +122,7 @@ async fn read_at(
 /// The command that reads on how many replicas each user has a session.
 fn counts_of<'a>(state: &RedisState, users: impl Iterator<Item = Option<&'a str>>) -> Cmd {
     let mut call = redis::cmd("HMGET");
-    call.arg(state.options.redis_channel("{presence}:online"));
+    call.arg(state.options.names().presence("online"));
     for user in users {
         // No user has an empty id.
         call.arg(user.unwrap_or_default());

@@ -23,10 +23,6 @@ use protocol::position::Position;
 /// publications that were refused together are not retried together.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a Redis
-/// replica, or a script keeps it busy.
-pub(super) const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
-
 /// The end of one attempt.
 enum Attempt {
     Finished(PublishOutcome),
@@ -203,9 +199,9 @@ async fn send(
     request: &PublishRequest<'_>,
 ) -> Result<PublishOutcome, RedisError> {
     let mut connection = commands.connection();
-    let key = state.options.redis_channel(request.channel.as_str());
+    let key = state.options.names().channel(request.channel.as_str());
     let Some(idempotency_key) = request.durable else {
-        let replicas = publish(&mut connection, &key, request.message.get()).await?;
+        let replicas = publish(&mut connection, state.options.names(), &key, request.message.get()).await?;
         return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");
@@ -240,13 +236,9 @@ fn classify(
         Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
     } else if function::is_key_reused(error) {
         Attempt::Finished(Err(PublishError::KeyReused))
-    } else if let Some(code) = error.code() {
+    } else if error.code().is_some() {
         let refused = PublishError::Refused(link_error::describe(error));
-        if RETRYABLE_CODES.contains(&code) {
-            Attempt::RetrySoon(refused)
-        } else {
-            Attempt::Finished(Err(refused))
-        }
+        if state.is_not_run(error) { Attempt::RetrySoon(refused) } else { Attempt::Finished(Err(refused)) }
     } else {
         // The connection is still good after an answer of an unexpected type.
         if error.is_unrecoverable_error() {

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::RedisBroker;
 use super::connect::Endpoint;
 use super::link_error::describe;
+use super::links::Links;
 use super::read_error::RedisReadError;
 use super::state::RedisState;
 use super::token_connection::Connected;
@@ -49,7 +50,7 @@ pub struct RedisTokens(RedisBroker);
 impl RedisTokens {
     /// The tokens in the Redis of this broker.
     pub fn new(broker: RedisBroker) -> Self {
-        broker.handle.state.tokens.is_wanted.send_replace(true);
+        broker.handle.links.want_tokens();
         Self(broker)
     }
 }
@@ -62,19 +63,25 @@ impl TokenIssuer for RedisTokens {
 
     /// A read whose connection breaks is repeated once: Redis closes idle connections if its settings say so.
     async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
-        let state = &self.0.handle.state;
-        match read(state, &tokens).await {
-            Err(RedisReadError::Connection(error)) if !error.is_timeout() => {
-                state.tokens.lost.notify_one();
-                state.tokens.current.send_replace(None);
-                read(state, &tokens).await
-            }
-            outcome => outcome,
-        }
-        .map_err(|error| match error {
+        self.0.handle.links.read_tokens(&tokens).await.map_err(|error| match error {
             RedisReadError::Connection(error) if error.is_timeout() => CallError::Timeout,
             error => CallError::Failed(error.to_string()),
         })
+    }
+}
+
+impl Links {
+    /// Reads the claims of tokens, in their order.
+    async fn read_tokens(&self, tokens: &[TokenQuery]) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+        let [state] = &self.all()[..] else { return Ok(Vec::new()) };
+        match read(state, tokens).await {
+            Err(RedisReadError::Connection(error)) if !error.is_timeout() => {
+                state.tokens.lost.notify_one();
+                state.tokens.current.send_replace(None);
+                read(state, tokens).await
+            }
+            outcome => outcome,
+        }
     }
 }
 
@@ -87,7 +94,7 @@ async fn read(state: &RedisState, tokens: &[TokenQuery]) -> Result<Vec<IssuerAns
     };
     let mut pipeline = redis::pipe();
     for token in tokens {
-        let key = state.options.redis_channel(&format!("token:{}", token.hash));
+        let key = state.options.names().token(&token.hash);
         pipeline.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
     }
     // Each command has a result of its own, so an error of the call is one of the connection or of all commands.

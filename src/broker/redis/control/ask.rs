@@ -12,6 +12,7 @@ use super::super::super::control::{Awaited, StreamId};
 use super::super::super::{ControlAnswer, ControlCommand, ControlError, ControlOutcome};
 use super::super::function;
 use super::super::link_error::describe;
+use super::super::links::Links;
 use super::super::state::RedisState;
 use super::processes::{self, Processes};
 use super::{COMMANDS, answers_key};
@@ -26,14 +27,15 @@ const PAGE: usize = 16;
 
 /// Sends a command, and waits until `deadline` for the answers.
 pub(in super::super) async fn issue(
-    state: &RedisState,
+    links: &Links,
     command: &ControlCommand,
     deadline: Duration,
 ) -> Result<ControlOutcome, ControlError> {
     command.check()?;
     let deadline = Instant::now() + deadline;
+    let state = &links.control_link();
     let commands = state.watch().borrow().publishing().ok_or(ControlError::Unavailable)?;
-    let sending = timeout(state.options.response_timeout, send(state, commands.connection(), command));
+    let sending = timeout(state.options.response_timeout, send(links, state, commands.connection(), command));
     let (id, awaited) = match sending.await {
         Err(_) => return Err(ControlError::Timeout),
         Ok(Ok(sent)) => sent,
@@ -45,7 +47,7 @@ pub(in super::super) async fn issue(
             return Err(classify(&error));
         }
     };
-    let mut waiting = Waiting { state, id, awaited, answers: BTreeMap::new(), read: StreamId::ZERO };
+    let mut waiting = Waiting { links, id, awaited, answers: BTreeMap::new(), read: StreamId::ZERO };
     // The command is sent, so from here on it is only a question who has answered.
     let _ = timeout_at(deadline, waiting.wait()).await;
     let missing = waiting.awaited.missing(&waiting.answers);
@@ -55,14 +57,15 @@ pub(in super::super) async fn issue(
 
 /// Sends a command. Returns its id, and the replicas that must answer it.
 async fn send(
+    links: &Links,
     state: &RedisState,
     mut connection: MultiplexedConnection,
     command: &ControlCommand,
 ) -> RedisResult<(String, Awaited)> {
     // Before the command: a replica that begins in between does not have to answer.
-    let Processes { all, now_ms } = processes::read(state, &mut connection).await?;
+    let Processes { all, now_ms } = processes::read(&links.presence_link()).await?;
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_control").arg(1).arg(state.options.redis_channel(COMMANDS));
+    call.arg("gateway_control").arg(1).arg(state.options.names().control(COMMANDS));
     call.arg(command.to_text()).arg("count");
     let (id, receivers): (String, usize) = function::call(state, &mut connection, &call).await?;
     Ok((id, Awaited::new(&all, now_ms, &state.control.replica, receivers)))
@@ -86,7 +89,7 @@ fn classify(error: &RedisError) -> ControlError {
 
 /// Waits for the answers to one command.
 struct Waiting<'a> {
-    state: &'a RedisState,
+    links: &'a Links,
     id: String,
     awaited: Awaited,
     answers: BTreeMap<String, ControlAnswer>,
@@ -101,11 +104,11 @@ impl Waiting<'_> {
         while self.awaited.is_waiting(&self.answers) {
             sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
             wait = wait.mul_f64(1.5).min(LONGEST_WAIT);
-            let Some(mut commands) = self.state.commands() else { continue };
+            let Some(mut commands) = self.links.control_link().commands() else { continue };
             while let Ok(PAGE) = self.read_answers(&mut commands).await {}
             if checked.elapsed() >= CHECK_INTERVAL {
                 checked = Instant::now();
-                if let Ok(Processes { all, now_ms }) = processes::read(self.state, &mut commands).await {
+                if let Ok(Processes { all, now_ms }) = processes::read(&self.links.presence_link()).await {
                     self.awaited.update(&all, now_ms);
                 }
             }
@@ -115,7 +118,7 @@ impl Waiting<'_> {
     /// Reads the next answers. Returns how many there were.
     async fn read_answers(&mut self, commands: &mut MultiplexedConnection) -> RedisResult<usize> {
         let mut range = redis::cmd("XRANGE");
-        range.arg(answers_key(&self.state.options, &self.id)).arg(self.read.next().to_string());
+        range.arg(answers_key(&self.links.process.options, &self.id)).arg(self.read.next().to_string());
         range.arg("+").arg("COUNT").arg(PAGE);
         let page: Vec<(String, HashMap<String, String>)> = range.query_async(commands).await?;
         let count = page.len();
