@@ -298,6 +298,8 @@ labels! {
         NoMaster = "no_master",
         /// The server is a Redis replica, not a master.
         Demoted = "demoted",
+        /// The sentinels name another master.
+        MasterMoved = "master_moved",
         /// Redis denied the user or a command.
         Access = "access",
         /// Redis answered with another error.

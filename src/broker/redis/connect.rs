@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::address::{Address, OpenedAddress, open_client};
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
+use super::master_watch::MasterWatch;
 use super::options::RedisOptions;
 use super::role::RoleQuery;
 use super::sentinel;
@@ -18,6 +19,8 @@ use super::state::{MAX_PUBLISHING, RedisState};
 /// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {
     pub(super) client: Client,
+    /// Only where sentinels name the server.
+    watch: Option<MasterWatch>,
 }
 
 /// The connections of a link.
@@ -39,13 +42,23 @@ impl Endpoint {
         let opening = timeout(bound, spawn_blocking(move || to_open.open()));
         let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
         let OpenedAddress { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
-        let info = match address {
-            Address::Server(info) => info,
+        let (info, watch) = match address {
+            Address::Server(info) => (info, None),
             Address::Master(sentinels) => {
-                sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?
+                let master = sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?;
+                let info = sentinels.master_at(master.0.clone(), master.1);
+                (info, Some(MasterWatch::new(sentinels, certificates.clone(), master)))
             }
         };
-        Ok(Self { client: open_client(info, certificates.as_ref())? })
+        Ok(Self { client: open_client(info, certificates.as_ref())?, watch })
+    }
+
+    /// Returns when the sentinels name another server. Never returns without sentinels.
+    pub(super) async fn until_moved(&self, options: &RedisOptions) -> LinkError {
+        match &self.watch {
+            Some(watch) => watch.until_moved(options).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The address, for messages.

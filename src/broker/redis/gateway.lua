@@ -50,8 +50,9 @@ local MAX_CHANNELS = 1000
 local MAX_DEPTH = 1000
 -- The largest integer up to which a Lua number holds every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
--- The commands that run on every channel. The user's ACL may refuse them.
-local WRITES = { 'XADD', 'PEXPIRE', 'PUBLISH' }
+-- The commands that run on every channel. The user's ACL may refuse them. Each has as many arguments after its key as it
+-- takes, because Redis 8 refuses to check another number.
+local WRITES = { { 'XADD', '*', '1', '1' }, { 'PEXPIRE', '1' }, { 'PUBLISH', '1' } }
 -- How often to check whether this server was demoted and promoted again.
 local CHECK_INTERVAL_MS = 1000
 
@@ -245,9 +246,9 @@ end
 
 -- The position of the next message of `key`, or an error. Writes nothing.
 local function next_position(key, now)
-  for _, command in ipairs(WRITES) do
-    if not redis.acl_check_cmd(command, key, '1', '1', '1') then
-      return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. key)
+  for _, right in ipairs(WRITES) do
+    if not redis.acl_check_cmd(right[1], key, unpack(right, 2)) then
+      return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. key)
     end
   end
   if redis.call('EXISTS', key) == 0 then

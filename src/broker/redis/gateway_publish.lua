@@ -28,9 +28,9 @@ end
 -- The answer to the first use of this idempotency key, or an error; nil if the key was not used. `reports`: whether the
 -- answer says if the message was handed to push.
 local function answer_to_repeat(receipt, channels, digest, reports)
-  for _, command in ipairs({ 'GET', 'SET' }) do
-    if not redis.acl_check_cmd(command, receipt, '1') then
-      return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
+  for _, right in ipairs({ { 'GET', receipt }, { 'SET', receipt, '1' } }) do
+    if not redis.acl_check_cmd(unpack(right)) then
+      return redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. receipt)
     end
   end
   local stored = redis.call('GET', receipt)

@@ -51,6 +51,10 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
         if was_connected {
             Metrics::count(&state.metrics.redis_link_losses, error.reason());
         }
+        if error.is_moved() {
+            // The other server serves already.
+            backoff.reset();
+        }
         let wait = backoff.next(&mut rand::rng());
         log_end(&error, was_connected, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
         tokio::select! {

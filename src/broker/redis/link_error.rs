@@ -38,6 +38,9 @@ pub(super) enum LinkError {
     /// The server is a Redis replica. A link needs the master, because publishers use it.
     #[error("it is a Redis replica, not a master")]
     Demoted,
+    /// The sentinels name another master than that of the link. The old one may still answer as a master.
+    #[error("the sentinels name another master: {0}")]
+    MasterMoved(String),
     /// Redis refused the credentials, or the Redis user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
     Access(String),
@@ -101,6 +104,7 @@ impl LinkError {
             Self::File { .. } => LinkLoss::File,
             Self::NoMaster { .. } => LinkLoss::NoMaster,
             Self::Demoted => LinkLoss::Demoted,
+            Self::MasterMoved(_) => LinkLoss::MasterMoved,
             Self::Access(_) => LinkLoss::Access,
             Self::Refused(_) => LinkLoss::Refused,
             Self::Closed => LinkLoss::Closed,
@@ -109,6 +113,11 @@ impl LinkError {
             Self::ProbeTimeout(_) => LinkLoss::ProbeTimeout,
             Self::Panicked => LinkLoss::Panicked,
         }
+    }
+
+    /// Whether another server is known to have taken over, so the next attempt need not wait.
+    pub(super) const fn is_moved(&self) -> bool {
+        matches!(self, Self::MasterMoved(_))
     }
 
     /// Whether an operator must change something before the link can recover.

@@ -30,6 +30,7 @@
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
+//! - `master_watch`: asks them again while a link is up.
 //! - `role`: checks that the server is a master.
 //! - `connect`: makes the connections of a link.
 //! - `subscriptions`: subscribes, and receives messages.
@@ -62,6 +63,7 @@ mod known_dataset;
 mod lease;
 mod link;
 mod link_error;
+mod master_watch;
 mod online;
 mod options;
 mod pages;

@@ -1,8 +1,12 @@
 //! Failovers reported by sentinels.
 
-use redis::cmd;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, cmd};
+use serde_json::{Value, json};
 
 use super::{assert_delivers, lines, plan};
+use crate::support::client::Client;
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
@@ -10,6 +14,17 @@ use crate::support::sentinel::{FAILOVER_TIMEOUT, MASTER, Watched};
 
 fn over(watched: &Watched) -> Plan {
     plan(&format!("redis+sentinel://{}", watched.hosts()))
+}
+
+/// How long a gateway may take until it delivers from a master that the sentinels name. Without asking them, it takes
+/// ten seconds. It takes half a second on two idle cores.
+const FOLLOW_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The port that a sentinel names.
+fn named_port(sentinel: &mut Connection) -> Option<u16> {
+    let (_, port): (String, u16) =
+        cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER).query(sentinel).ok()?;
+    Some(port)
 }
 
 /// Waits until the gateway delivers over the second server.
@@ -37,6 +52,93 @@ fn an_ordered_failover_is_followed() {
     assert_delivers(&gateway, &mut master);
     cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
     before.expect_text(r#"{"op":3,"message":3}"#);
+}
+
+/// What a version 2 client received on its own channel.
+#[derive(Default)]
+struct Received {
+    durable: Vec<u64>,
+    plain: Vec<u64>,
+    /// The last plain number before each gap.
+    gaps: Vec<u64>,
+}
+
+impl Received {
+    fn note(&mut self, frame: &Value) {
+        let message = &frame["message"];
+        match (frame["op"].as_u64(), message["durable"].as_u64(), message["plain"].as_u64()) {
+            (Some(3), Some(number), _) => self.durable.push(number),
+            (Some(3), _, Some(number)) => self.plain.push(number),
+            (Some(8), ..) => self.gaps.push(self.plain.last().copied().unwrap_or(0)),
+            _ => {}
+        }
+    }
+
+    /// Publishes both numbers, and receives for some milliseconds.
+    fn publish(&mut self, master: &mut Connection, client: &mut Client, number: u64) {
+        const CHANNEL: &str = "gateway:user:43";
+        let [durable, plain] = ["durable", "plain"].map(|kind| json!({kind: number}).to_string());
+        cmd("FCALL").arg("gateway_publish").arg(1).arg(CHANNEL).arg(durable).exec(master).unwrap();
+        cmd("PUBLISH").arg(CHANNEL).arg(plain).exec(master).unwrap();
+        while let Some(frame) = client.next_within(Duration::from_millis(10)) {
+            self.note(&serde_json::from_str(&frame).unwrap());
+        }
+    }
+}
+
+/// After `SENTINEL FAILOVER` the old master answers as a master for about ten seconds.
+#[test]
+fn a_planned_failover_is_followed_while_the_old_master_answers() {
+    const FIRST: u64 = 5;
+    let watched = Watched::start(3, "");
+    let gateway = over(&watched).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.connect_v2();
+    client.expect_hello();
+    client.identify("43");
+    client.expect_ready();
+    let (mut received, mut old) = (Received::default(), watched.servers[0].client());
+    for number in 1..=FIRST {
+        received.publish(&mut old, &mut client, number);
+    }
+    cmd("WAIT").arg(1).arg(0).exec(&mut old).unwrap();
+    let mut sentinels: Vec<_> = watched.sentinels.iter().map(RedisServer::client).collect();
+    // The sentinel may need a moment until it accepts its replica for a failover.
+    eventually(FAILOVER_TIMEOUT, || {
+        cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinels[0]).ok()
+    });
+    eventually(FAILOVER_TIMEOUT, || {
+        let named = sentinels.iter_mut().filter_map(|sentinel| named_port(sentinel));
+        (named.filter(|port| *port == watched.servers[1].port()).count() >= 2).then_some(())
+    });
+    let (named, mut new, mut number) = (Instant::now(), watched.servers[1].client(), FIRST);
+    while received.plain.last().is_none_or(|last| *last <= FIRST) {
+        number += 1;
+        received.publish(&mut new, &mut client, number);
+        assert!(named.elapsed() < FOLLOW_DEADLINE, "no message of the new master");
+    }
+    println!("at the new master {} ms after the sentinels named it", named.elapsed().as_millis());
+    received.publish(&mut new, &mut client, number + 1);
+    assert_eq!(received.durable, (1..=number + 1).collect::<Vec<_>>(), "each durable number once");
+    assert_eq!(received.gaps, [FIRST], "the plain numbers that are missing are told once");
+    assert_eq!(gateway.metric(r#"redis_link_losses_total{reason="master_moved"}"#), 1);
+}
+
+#[test]
+fn a_minority_of_sentinels_does_not_end_a_link() {
+    let mut watched = Watched::start(3, "");
+    let gateway = over(&watched).with("log.level", "debug").with("broker.probe_interval", "50ms").spawn();
+    gateway.wait_ready();
+    // The first sentinel names the replica, and the others are away.
+    let (mut sentinel, port) = (watched.sentinels[0].client(), watched.servers[1].port());
+    watched.sentinels[1..].iter_mut().for_each(RedisServer::kill);
+    cmd("SENTINEL").arg("REMOVE").arg(MASTER).exec(&mut sentinel).unwrap();
+    cmd("SENTINEL").arg("MONITOR").arg(MASTER).arg("127.0.0.1").arg(port).arg(2).exec(&mut sentinel).unwrap();
+    let unanswered = "a sentinel did not name the master: cannot connect: connection refused";
+    let before = lines(&gateway, unanswered);
+    eventually(FAILOVER_TIMEOUT, || (lines(&gateway, unanswered) >= before + 10).then_some(()));
+    assert_delivers(&gateway, &mut watched.servers[0].client());
+    assert_eq!(lines(&gateway, "link lost"), 0);
 }
 
 #[test]
