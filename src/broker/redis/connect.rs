@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::address::{Address, OpenedAddress, open_client};
+use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
 use super::master_watch::MasterWatch;
 use super::options::RedisOptions;
+use super::process::MAX_PUBLISHING;
 use super::role::RoleQuery;
 use super::sentinel;
-use super::state::{MAX_PUBLISHING, RedisState};
+use super::server_check::{ServerCheck, first_error};
+use super::state::RedisState;
 
 /// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {
@@ -31,6 +34,8 @@ pub(super) struct LinkConnections {
     pub(super) commands: MultiplexedConnection,
     /// How to query the server's role.
     pub(super) role: RoleQuery,
+    /// How to check that the server serves the keys.
+    pub(super) check: ServerCheck,
 }
 
 impl Endpoint {
@@ -73,8 +78,30 @@ impl Endpoint {
         let (subscriber, mut commands) = tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
         // Checked here, before the link subscribes to thousands of channels.
         let mut role = RoleQuery::default();
-        within(bound, role.verify_master(state, &mut commands)).await?;
-        Ok(LinkConnections { subscriber, commands, role })
+        let mut check = ServerCheck::new(dataset::checked_keys(&state.options), self.cluster_url());
+        let mut for_check = commands.clone();
+        within(bound, async {
+            let verifying = (check.verify(state, &mut for_check), role.verify_master(state, &mut commands));
+            let (check, role) = tokio::join!(verifying.0, verifying.1);
+            first_error(check, role)
+        })
+        .await?;
+        Ok(LinkConnections { subscriber, commands, role, check })
+    }
+
+    /// The URL for this server if it belongs to a Redis Cluster, without user and password.
+    fn cluster_url(&self) -> Option<String> {
+        let with_port = |host: &str, port: u16| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        Some(match self.client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => format!("redis+cluster://{}", with_port(host, *port)),
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                format!("rediss+cluster://{}", with_port(host, *port))
+            }
+            _ => "redis+cluster://host:port".to_owned(),
+        })
     }
 
     /// A new connection for commands.

@@ -29,11 +29,11 @@ const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
-    let LinkConnections { subscriber, commands, role } = connections;
+    let LinkConnections { subscriber, commands, role, check } = connections;
     let (subscriptions, messages) = subscriptions::split(subscriber);
     let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe { state, endpoint, commands, role, received_nonce };
+    let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
     tokio::select! {
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
@@ -43,12 +43,21 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         never = reads::run(state, endpoint) => match never {},
         never = tokens::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
-        never = lease::run(state) => match never {},
-        never = online::run(state) => match never {},
-        never = rooms::run(state) => match never {},
-        never = control::follow(state) => match never {},
         never = signals::run(state) => match never {},
-        never = state.rejected.run(&state.options, || state.commands()) => match never {},
+        never = run_duties(state) => match never {},
+    }
+}
+
+/// Runs what only some links do. Never ends.
+async fn run_duties(state: &RedisState) -> Infallible {
+    let duties = state.duties();
+    tokio::select! {
+        never = lease::run(state), if duties.presence => match never {},
+        never = online::run(state), if duties.presence => match never {},
+        never = rooms::run(state), if duties.presence => match never {},
+        never = control::follow(state), if duties.control => match never {},
+        never = state.rejected.run(&state.options, || state.commands()), if duties.rejected => match never {},
+        never = std::future::pending() => never,
     }
 }
 
@@ -100,14 +109,17 @@ async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
-    let mut own = vec![state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    own.extend(rooms::own_channels(state));
-    await_confirmation(state, subscriptions.subscribe(&own)).await?;
-    rooms::connected(state);
-    subscribe_control(state, &mut subscriptions).await?;
+    let duties = state.duties();
+    await_confirmation(state, subscriptions.subscribe(&own_channels(state))).await?;
+    if duties.presence {
+        rooms::connected(state);
+    }
+    if duties.control {
+        subscribe_control(state, &mut subscriptions).await?;
+    }
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
-    dataset::mark_dataset(state).await;
+    dataset::mark_dataset(state).await?;
     state.link.lock().connected();
     state.link.progressed();
     let mut check = HistoryCheck::new(state.options.history_check_interval);
@@ -134,6 +146,19 @@ async fn run_subscriptions(
             }
         }
     }
+}
+
+/// The channels that no hub wants, and without which there is no link.
+fn own_channels(state: &RedisState) -> Vec<String> {
+    let duties = state.duties();
+    let mut own = vec![state.options.redis_channel(&state.probe)];
+    if duties.users {
+        own.push(state.options.redis_channel(USERS));
+    }
+    if duties.presence {
+        own.extend(rooms::own_channels(state));
+    }
+    own
 }
 
 async fn sleep_until_deadline(deadline: Option<Instant>) {
@@ -193,7 +218,8 @@ async fn subscribe_permitted(
     }
     if !refused.is_empty() {
         // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
-        await_confirmation(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
+        let own = state.options.redis_channel(&state.probe);
+        await_confirmation(state, subscriptions.subscribe(&[own])).await?;
     }
     Ok((subscribed, refused))
 }

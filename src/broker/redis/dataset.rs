@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::data_settings::DataSettings;
 use super::function;
 use super::known_dataset::Dataset;
-use super::link_error::describe;
+use super::link_error::{LinkError, describe};
 use super::options::RedisOptions;
 use super::read_error::RedisReadError;
 use super::state::RedisState;
@@ -52,6 +52,11 @@ pub(super) async fn evicted_keys(
 ) -> Option<u64> {
     let marker: Vec<u8> = redis::cmd("GET").arg(key(options)).query_async(commands).await.ok()?;
     serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
+}
+
+/// The keys by which a link checks that its server serves the data.
+pub(super) fn checked_keys(options: &RedisOptions) -> Vec<String> {
+    vec![key(options), DataSettings::key(options)]
 }
 
 /// The key of the marker. No channel has this name, because it has no namespace.
@@ -122,14 +127,17 @@ impl DatasetView {
 /// Marks the data as [`mark_dataset`] does, unless it was marked a moment ago.
 pub(super) async fn mark_dataset_if_due(state: &RedisState) {
     if state.dataset.is_due() {
-        mark_dataset(state).await;
+        // The next check repeats it, and the probe detects a server that does not serve.
+        let _ = mark_dataset(state).await;
     }
 }
 
-/// Marks the data, and loads the library first if Redis does not have it. A failure is noted, and does not end the
-/// link.
-pub(super) async fn mark_dataset(state: &RedisState) {
-    let Some(mut commands) = state.commands() else { return };
+/// Marks the data, and loads the library first if Redis does not have it. A refusal is noted.
+///
+/// # Errors
+/// Redis did not run the function, but may run it soon.
+pub(super) async fn mark_dataset(state: &RedisState) -> Result<(), LinkError> {
+    let Some(mut commands) = state.commands() else { return Ok(()) };
     let is_first = state.dataset.begin_mark();
     let call = mark_command(&state.options, is_first);
     let answer = match function::call(state, &mut commands, &call).await {
@@ -147,16 +155,18 @@ pub(super) async fn mark_dataset(state: &RedisState) {
         }
         // Noted as the reason why durable publishing is unavailable.
         Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}
+        Err(error) if state.is_not_run(&error) => return Err(LinkError::of_command(&error)),
         Err(error) => match RedisReadError::from(error) {
             RedisReadError::Data(reason) => state.dataset.set_failed(&reason),
             RedisReadError::Connection(error) => {
                 log::debug!("redis: the dataset marker was not written: {}", describe(&error))
             }
-            RedisReadError::Busy(reason) => {
+            RedisReadError::NotRun(_, reason) | RedisReadError::Busy(reason) => {
                 log::debug!("redis: the dataset marker was not written: {reason}")
             }
         },
     }
+    Ok(())
 }
 
 #[cfg(test)]

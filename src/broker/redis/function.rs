@@ -64,7 +64,13 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 }
 
 /// Loads the library unless Redis has it, and records whether durable publishing is available.
-pub(super) async fn ensure_loaded(state: &RedisState, commands: &mut MultiplexedConnection) {
+///
+/// # Errors
+/// Redis did not run the commands, but may run them soon. That says nothing about the library.
+pub(super) async fn ensure_loaded(
+    state: &RedisState,
+    commands: &mut MultiplexedConnection,
+) -> RedisResult<()> {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let function = match try_load(commands, &state.options, is_first).await {
         Ok(true) => {
@@ -73,10 +79,12 @@ pub(super) async fn ensure_loaded(state: &RedisState, commands: &mut Multiplexed
         }
         Ok(false) => Err(format!("another library in Redis has the name {LIBRARY}")),
         // An error of the connection, which the link detects. It says nothing about the library.
-        Err(error) if error.code().is_none() => return,
+        Err(error) if error.code().is_none() => return Ok(()),
+        Err(error) if state.is_not_run(&error) => return Err(error),
         Err(error) => Err(reason(&error)),
     };
     state.set_function(function);
+    Ok(())
 }
 
 /// Returns whether Redis has the library; otherwise another program's library has its name.
@@ -132,7 +140,8 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     loop {
         sleep(CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
         if let Some(mut commands) = state.commands() {
-            ensure_loaded(state, &mut commands).await;
+            // A Redis that did not run the commands is asked again after the next wait.
+            let _ = ensure_loaded(state, &mut commands).await;
         }
     }
 }
@@ -146,7 +155,7 @@ pub(super) async fn call<T: FromRedisValue>(
 ) -> RedisResult<T> {
     let answer = call.query_async(commands).await;
     if answer.as_ref().is_err_and(is_missing) {
-        ensure_loaded(state, commands).await;
+        ensure_loaded(state, commands).await?;
         return call.query_async(commands).await;
     }
     answer

@@ -20,6 +20,9 @@ use crate::settings::format_duration;
 /// its losses count as one downtime in the log.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
+/// How many times the shortest wait to wait at most for a server that may soon serve.
+const SHORT_WAITS: u32 = 8;
+
 /// A link that stays lost for the same reason is logged again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -33,6 +36,7 @@ struct LinkEnd {
 /// Keeps a link up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
 pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
     let mut reported = Reported::default();
+    let mut short_backoff = backoff.up_to_times(SHORT_WAITS);
     loop {
         // A panic ends the link like any other error, because no state of the link is used afterwards.
         let link = AssertUnwindSafe(run_link(&state)).catch_unwind();
@@ -41,6 +45,9 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
             ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
         };
         let before = disconnect(&state, error.clone());
+        if matches!(error, LinkError::IsCluster { .. }) && state.fail_setup(&error) {
+            return;
+        }
         if let LinkState::Ready { since, .. } = before
             && since.elapsed() >= STABLE_AFTER
         {
@@ -50,12 +57,10 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
         let was_connected = matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. });
         if was_connected {
             Metrics::count(&state.metrics.redis_link_losses, error.reason());
+            short_backoff.reset();
         }
-        if error.is_moved() {
-            // The other server serves already.
-            backoff.reset();
-        }
-        let wait = backoff.next(&mut rand::rng());
+        let waits = if error.passes_soon() { &mut short_backoff } else { &mut backoff };
+        let wait = waits.next(&mut rand::rng());
         log_end(&error, was_connected, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
         tokio::select! {
             () = state.stopped() => break,
@@ -69,7 +74,9 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
 fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
     // First, so the hubs know of the loss before `health` reports it.
     state.link.lock().disconnected();
-    rooms::disconnected(state);
+    if state.duties().presence {
+        rooms::disconnected(state);
+    }
     state.downtime.lost(Instant::now(), &state.metrics);
     state.disconnected(error)
 }

@@ -5,27 +5,19 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures_util::future::maybe_done;
 use redis::RedisError;
-use tokio::sync::{SemaphorePermit, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use super::super::types::{PublishOutcome, PublishRequest, Published, check_request};
 use super::super::{PublishError, Retry};
 use super::commands::Commands;
-use super::state::{LinkState, RedisState};
+use super::resend::{Next, Rounds, connection_replaced};
+use super::state::RedisState;
 use super::{function, link_error, publish};
 use protocol::position::Position;
-
-/// The mean wait before a publication is sent again to a Redis that cannot run commands now. The wait varies, so
-/// publications that were refused together are not retried together.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a Redis
-/// replica, or a script keeps it busy.
-pub(super) const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
 enum Attempt {
@@ -50,47 +42,30 @@ pub(super) async fn publish_all(
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
     let mut batch = PublicationBatch::new(state, requests);
-    let mut links = state.watch();
-    let mut is_function_loaded = false;
+    let mut rounds = Rounds::new(state, deadline, retry);
     loop {
-        let commands = links.borrow_and_update().publishing();
-        let mut is_soon = false;
-        if let Some(commands) = commands {
-            let attempts = batch.pending().map(|index| attempt(state, &commands, &requests[index], deadline));
+        let mut next = batch.next();
+        if let (Some(commands), Next::Connection) = (rounds.connection(), next) {
+            let pending: Vec<_> = batch.pending().collect();
+            let attempts = pending.iter().map(|index| attempt(state, &commands, &requests[*index], deadline));
             let attempts = join_in_order(attempts).await;
-            let mut needs_function = false;
-            for (index, attempt) in batch.pending().collect::<Vec<_>>().into_iter().zip(attempts) {
-                is_soon |= matches!(attempt, Attempt::RetrySoon(_));
-                needs_function |= matches!(attempt, Attempt::FunctionMissing(_)) && !is_function_loaded;
-                batch.settle(index, attempt, is_function_loaded);
+            let is_soon = attempts.iter().any(|attempt| matches!(attempt, Attempt::RetrySoon(_)));
+            let needs_function = !rounds.is_function_loaded()
+                && attempts.iter().any(|attempt| matches!(attempt, Attempt::FunctionMissing(_)));
+            for (index, attempt) in pending.into_iter().zip(attempts) {
+                batch.settle(index, attempt, rounds.is_function_loaded());
             }
-            if needs_function {
-                // A missing function published nothing, so a retry is safe, also without `Retry::Allowed`.
-                function::ensure_loaded(state, &mut commands.connection()).await;
-                is_function_loaded = true;
-                continue;
-            }
+            next = match batch.next() {
+                Next::Connection if needs_function => Next::Function,
+                Next::Connection if is_soon => Next::Soon,
+                next => next,
+            };
         }
-        if batch.pending().next().is_none() || retry == Retry::Never || links.borrow().is_stopped() {
-            break;
-        }
-        if !is_soon {
-            state.probe_now.notify_one();
-        }
-        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
+        if !rounds.prepare(next).await {
             break;
         }
     }
     batch.finish()
-}
-
-/// Waits until there may be another connection; with `is_soon`, at most for the retry delay.
-pub(super) async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
-    tokio::select! {
-        // The sender is in the state, so the channel stays open.
-        _ = links.changed() => {}
-        () = sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
-    }
 }
 
 /// The publications of one call.
@@ -133,6 +108,11 @@ impl<'a> PublicationBatch<'a> {
         let outcomes = self.outcomes.iter().enumerate();
         outcomes
             .filter_map(|(index, outcome)| matches!(outcome, PendingPublication::Pending(_)).then_some(index))
+    }
+
+    /// What must happen before the first round, or after one in which nothing else was found.
+    fn next(&self) -> Next {
+        if self.pending().next().is_some() { Next::Connection } else { Next::Finished }
     }
 
     fn settle(&mut self, index: usize, attempt: Attempt, is_function_loaded: bool) {
@@ -189,14 +169,6 @@ async fn attempt(
     }
 }
 
-/// Returns once there is another connection.
-pub(super) async fn connection_replaced(state: &RedisState, commands: &Commands) {
-    let is_another =
-        |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
-    // The sender is in the state, so the channel stays open.
-    let _ = state.watch().wait_for(is_another).await;
-}
-
 async fn send(
     state: &RedisState,
     commands: &Commands,
@@ -240,13 +212,9 @@ fn classify(
         Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
     } else if function::is_key_reused(error) {
         Attempt::Finished(Err(PublishError::KeyReused))
-    } else if let Some(code) = error.code() {
+    } else if error.code().is_some() {
         let refused = PublishError::Refused(link_error::describe(error));
-        if RETRYABLE_CODES.contains(&code) {
-            Attempt::RetrySoon(refused)
-        } else {
-            Attempt::Finished(Err(refused))
-        }
+        if state.is_not_run(error) { Attempt::RetrySoon(refused) } else { Attempt::Finished(Err(refused)) }
     } else {
         // The connection is still good after an answer of an unexpected type.
         if error.is_unrecoverable_error() {

@@ -1,53 +1,40 @@
-//! The state shared by the link and its handles.
+//! The state of one link, shared by the link and its handles.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::super::Health;
 use super::super::link::SharedLink;
 use super::commands::Commands;
-use super::control::ControlState;
 use super::downtime::Downtime;
-use super::inbox_state::InboxState;
+use super::duties::Duties;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
-use super::options::RedisOptions;
-use super::pages::PageReads;
-use super::presence::Presence;
+use super::not_run::NotRun;
+use super::process::ProcessState;
 use super::refused::RefusedChannels;
-use super::rejected::Rejected;
 use super::signal_queue::SignalQueue;
-use super::thread_check::ThreadCheck;
 use super::token_connection::TokenConnection;
-use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// How many publications may wait for Redis' answer. Each of them holds its message in memory. With round trips of a
-/// millisecond, this allows a million messages a second.
-pub(super) const MAX_PUBLISHING: usize = 1024;
-
-/// Shared by the link's thread and all handles.
+/// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
-    pub(super) options: RedisOptions,
-    pub(super) metrics: Metrics,
+    process: Arc<ProcessState>,
     pub(super) link: SharedLink,
-    /// The pages of histories that are being read.
-    pub(super) pages: PageReads,
     /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
     /// namespace, and its name cannot be guessed.
     pub(super) probe: String,
-    /// A publication needs a permit while it waits for its answer.
-    pub(super) publishing: Semaphore,
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
     pub(super) probe_now: Notify,
-    /// Whether it was logged that the server's role cannot be queried.
-    pub(super) is_unknown_role_logged: AtomicBool,
-    /// Payloads to record on the stream of rejected payloads.
-    pub(super) rejected: Rejected,
+    /// Notified when Redis answers that another server has a slot, so the map of the slots is stale.
+    pub(super) moved: Notify,
     /// Whether this process has loaded or found the function library before.
     pub(super) is_function_settled: AtomicBool,
     /// Why Redis does not have the function for durable publishing, if it does not; `None`: not checked yet.
@@ -56,15 +43,9 @@ pub(super) struct RedisState {
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
-    /// `None`: presence is off.
-    pub(super) presence: Option<Presence>,
-    pub(super) control: ControlState,
-    pub(super) inbox: InboxState,
     /// Signals of this process' sessions that are to be published.
     pub(super) signals: SignalQueue,
     pub(super) tokens: TokenConnection,
-    /// Answered by the link's thread while it runs.
-    pub(super) thread_check: ThreadCheck,
     started: Instant,
     /// When the latest probe returned, in milliseconds after `started`.
     probe_returned_ms: AtomicU64,
@@ -90,36 +71,30 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
-        metrics.presence_enabled.set(options.presence.is_some().into());
-        metrics.limits.inbox_entries.set(options.history.inbox.max_entries as i64);
-        let control = ControlState::default();
-        let link = SharedLink::new(options.max_payload_bytes, metrics);
+    pub(super) fn new(process: Arc<ProcessState>) -> Self {
+        let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            metrics: metrics.clone(),
-            pages: PageReads::new(&link),
-            link,
+            link: SharedLink::new(options.max_payload_bytes, metrics),
             probe: format!("probe/{:032x}", rand::random::<u128>()),
-            publishing: Semaphore::new(MAX_PUBLISHING),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
-            is_unknown_role_logged: AtomicBool::new(false),
-            rejected: Rejected::new(metrics),
+            moved: Notify::new(),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
-            dataset: KnownDataset::new(&options),
+            dataset: KnownDataset::new(options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
-            control,
-            inbox: InboxState::default(),
             signals: SignalQueue::new(metrics),
             tokens: TokenConnection::default(),
-            thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
-            options,
+            process,
         }
+    }
+
+    /// What this link does besides following its channels.
+    pub(super) fn duties(&self) -> Duties {
+        Duties::ALL
     }
 
     /// The connection for commands, while the link is up.
@@ -135,7 +110,9 @@ impl RedisState {
     /// The link is connected; `commands` is its connection for commands.
     pub(super) fn connected(&self, commands: MultiplexedConnection) {
         let commands = Commands::new(commands);
-        self.control.connected();
+        if self.duties().control {
+            self.control.connected();
+        }
         self.change(|state| {
             let before = match state {
                 LinkState::Down(error) => Some(error.clone()),
@@ -154,6 +131,24 @@ impl RedisState {
             }
             LinkState::Connecting | LinkState::Down(_) | LinkState::Stopped => false,
         });
+    }
+
+    /// Whether Redis did not run a command, but may run it soon.
+    pub(super) fn is_not_run(&self, error: &RedisError) -> bool {
+        let reason = NotRun::of(error);
+        if let Some(reason) = reason {
+            self.note_not_run(reason);
+        }
+        reason.is_some()
+    }
+
+    /// Redis did not run a command. If another server has its slot, the map of the slots is stale, and the next probe,
+    /// which runs at once, ends the link if it is the slot of the checked keys.
+    pub(super) fn note_not_run(&self, reason: NotRun) {
+        if reason == NotRun::Moved {
+            self.moved.notify_one();
+            self.probe_now.notify_one();
+        }
     }
 
     /// Records that a probe returned, whether or not all channels are subscribed.
@@ -181,7 +176,10 @@ impl RedisState {
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.redis_link_up.set(1);
-        self.control.note_healthy();
+        self.was_healthy.store(true, Ordering::Release);
+        if self.duties().control {
+            self.control.note_healthy();
+        }
         self.change(|state| match state {
             LinkState::Probing { commands, .. } => {
                 Some(LinkState::Ready { commands: commands.clone(), since: Instant::now() })
@@ -219,13 +217,12 @@ impl RedisState {
         }
     }
 
-    /// Warnings for the operator that do not affect delivery.
+    /// Warnings about this link's server for the operator.
     pub(super) fn notes(&self) -> Vec<String> {
         let function = self.function.borrow().clone();
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
         let refused = self.refused.recent(Instant::now());
-        let notes = unavailable.into_iter().chain(self.dataset.notes()).chain(refused);
-        notes.chain(self.control.note()).chain(self.inbox.notes(self.dataset.max_inbox_entries())).collect()
+        unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
     }
 
     /// Notes channels that the Redis user may not subscribe to.
@@ -263,6 +260,14 @@ impl RedisState {
     pub(super) async fn stopped(&self) {
         // The sender is in `self`, so the channel stays open.
         let _ = self.link_state.subscribe().wait_for(|state| matches!(state, LinkState::Stopped)).await;
+    }
+}
+
+impl Deref for RedisState {
+    type Target = ProcessState;
+
+    fn deref(&self) -> &ProcessState {
+        &self.process
     }
 }
 

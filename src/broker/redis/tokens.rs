@@ -5,12 +5,15 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use redis::{RedisError, RedisResult, Value};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::RedisBroker;
 use super::connect::Endpoint;
 use super::link_error::describe;
+use super::links::Links;
+use super::not_run::NotRun;
 use super::read_error::RedisReadError;
+use super::resend;
 use super::state::RedisState;
 use super::token_connection::Connected;
 use crate::auth::opaque::{CallError, IssuerAnswer, TokenIssuer, TokenQuery};
@@ -49,7 +52,7 @@ pub struct RedisTokens(RedisBroker);
 impl RedisTokens {
     /// The tokens in the Redis of this broker.
     pub fn new(broker: RedisBroker) -> Self {
-        broker.handle.state.tokens.is_wanted.send_replace(true);
+        broker.handle.links.want_tokens();
         Self(broker)
     }
 }
@@ -62,19 +65,44 @@ impl TokenIssuer for RedisTokens {
 
     /// A read whose connection breaks is repeated once: Redis closes idle connections if its settings say so.
     async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
-        let state = &self.0.handle.state;
-        match read(state, &tokens).await {
-            Err(RedisReadError::Connection(error)) if !error.is_timeout() => {
-                state.tokens.lost.notify_one();
-                state.tokens.current.send_replace(None);
-                read(state, &tokens).await
-            }
-            outcome => outcome,
-        }
-        .map_err(|error| match error {
+        self.0.handle.links.read_tokens(&tokens).await.map_err(|error| match error {
             RedisReadError::Connection(error) if error.is_timeout() => CallError::Timeout,
             error => CallError::Failed(error.to_string()),
         })
+    }
+}
+
+impl Links {
+    /// Reads the claims of tokens, in their order.
+    async fn read_tokens(&self, tokens: &[TokenQuery]) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+        let [state] = &self.all()[..] else { return Ok(Vec::new()) };
+        read_until_run(state, tokens).await
+    }
+}
+
+/// Reads the claims of tokens. Repeats this while Redis answers that it did not run it, and once if the connection
+/// breaks.
+async fn read_until_run(
+    state: &RedisState,
+    tokens: &[TokenQuery],
+) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+    let deadline = Instant::now() + state.options.response_timeout;
+    let mut has_reconnected = false;
+    loop {
+        match read(state, tokens).await {
+            Err(RedisReadError::Connection(error)) if !error.is_timeout() && !has_reconnected => {
+                has_reconnected = true;
+                state.tokens.lost.notify_one();
+                state.tokens.current.send_replace(None);
+            }
+            Err(RedisReadError::NotRun(reason, text)) => {
+                state.note_not_run(reason);
+                if !resend::wait(deadline).await {
+                    return Err(RedisReadError::NotRun(reason, text));
+                }
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -102,7 +130,7 @@ fn answer(claims: RedisResult<Value>, ttl: RedisResult<Value>) -> Result<IssuerA
     let is_wrong_type = |error: &RedisError| error.code() == Some("WRONGTYPE");
     Ok(match (claims, ttl) {
         (Err(error), _) if is_wrong_type(&error) => IssuerAnswer::Malformed,
-        (Err(error), _) | (_, Err(error)) => return Err(refusal(&error)),
+        (Err(error), _) | (_, Err(error)) => return Err(refusal(error)),
         // The key may expire between the two commands.
         (Ok(Value::Nil), _) | (_, Ok(Value::Int(-2))) => IssuerAnswer::Unknown,
         (Ok(Value::BulkString(json)), Ok(Value::Int(ttl_ms))) => {
@@ -112,6 +140,9 @@ fn answer(claims: RedisResult<Value>, ttl: RedisResult<Value>) -> Result<IssuerA
     })
 }
 
-fn refusal(error: &RedisError) -> RedisReadError {
-    RedisReadError::Data(describe(error))
+fn refusal(error: RedisError) -> RedisReadError {
+    match NotRun::of(&error) {
+        Some(reason) => RedisReadError::NotRun(reason, describe(&error)),
+        None => RedisReadError::Data(describe(&error)),
+    }
 }
