@@ -37,6 +37,7 @@
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
+//! - `master_watch`: asks them again while a link is up.
 //! - `role`: checks that the server is a master.
 //! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `server_check`: checks that the server serves the gateway's keys.
@@ -77,6 +78,7 @@ mod link;
 mod link_error;
 mod link_gauges;
 mod links;
+mod master_watch;
 mod names;
 mod not_run;
 mod online;

@@ -1,5 +1,7 @@
 //! Runs a real Redis for one test.
 
+use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -15,6 +17,9 @@ use super::deadline::eventually;
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The absolute path of the program to start instead of the `redis-server` in the `PATH`. `scripts/engines` sets it.
+const PROGRAM: &str = "GATEWAY_TEST_REDIS_SERVER";
 
 /// A `redis-server` on a free port, in its own directory, without persistence. Killed on drop.
 pub(crate) struct RedisServer {
@@ -199,7 +204,8 @@ impl RedisServer {
 
     fn spawn(&self) -> Child {
         let port = self.port.to_string();
-        let spawned = Command::new("redis-server")
+        let program = env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("redis-server"));
+        let spawned = Command::new(&program)
             .args(self.mode.map(|_| "redis.conf"))
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.arguments)
@@ -212,7 +218,7 @@ impl RedisServer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 panic!("these tests need redis-server: `apt-get install redis-server` (`make test` does it)")
             }
-            Err(error) => panic!("redis-server did not start: {error}"),
+            Err(error) => panic!("{} did not start: {error}", program.display()),
         }
     }
 }
