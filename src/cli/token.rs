@@ -60,7 +60,7 @@ fn log_in(
         [] => json!({"sub": user, "iat": issued}),
         channels => json!({"sub": user, "iat": issued, "channels": channels}),
     };
-    let (prefix, hash) = (&settings.broker.prefix, TokenHash::of(&token));
+    let (prefix, hash) = (settings.broker.redis_prefix(), TokenHash::of(&token));
     let seconds = ttl.unwrap_or(DEFAULT_TTL).as_secs();
     let claims = claims.to_string().replace('\'', "'\\''");
     print_error(&format!("log the user in: redis-cli SET {prefix}:token:{hash} '{claims}' EX {seconds}"));

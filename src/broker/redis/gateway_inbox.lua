@@ -30,7 +30,7 @@ do
   local function find_bad_argument(keys, args)
     if #keys ~= 1 or #args ~= 5 then
       return 'expected the key of the inbox, a user, a session, a channel, an id and a message'
-    elseif #keys[1] > MAX_KEY_BYTES or not string.find(keys[1], '^[^:{}]+:inbox$') then
+    elseif #keys[1] > MAX_KEY_BYTES or not string.find(keys[1], '^{?[^:{}]+}?:inbox$') then
       return 'the key must be <prefix>:inbox'
     elseif not is_name(args[1], 250) then
       return 'the user is not valid'
@@ -53,7 +53,7 @@ do
       return refuse(bad)
     end
     local inbox, user, session, channel, id, message = keys[1], unpack(args)
-    local settings, refusal = settings_of(string.match(inbox, '^[^:]+'))
+    local settings, refusal = settings_of(string.match(inbox, '^[^:]+'), inbox)
     if refusal then
       return refusal
     end
@@ -91,5 +91,5 @@ do
     return entry
   end
 
-  redis.register_function('gateway_send', send)
+  redis.register_function('gateway_send', slots.guard(send))
 end
