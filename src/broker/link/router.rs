@@ -52,13 +52,13 @@ struct Links {
     last_id: u32,
 }
 
+#[allow(dead_code, reason = "the links of a cluster will call it")]
 impl LinkRouter {
     /// A router without links: every channel is unassigned.
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
         let hubs = Arc::new(AttachedHubs::default());
         let unassigned = Arc::new(SharedLink::new(limits, Arc::clone(&hubs), metrics));
-        let links =
-            Links { owner_of: Box::new(|_| None), unassigned, by_id: BTreeMap::new(), last_id: 0 };
+        let links = Links { owner_of: Box::new(|_| None), unassigned, by_id: BTreeMap::new(), last_id: 0 };
         Self { links: RwLock::new(links), hubs, limits, metrics: metrics.clone() }
     }
 
@@ -67,7 +67,9 @@ impl LinkRouter {
         // For writing: a link that is added at this moment must have the hub too.
         let links = self.links.write();
         self.hubs.attach(Arc::clone(&inbox));
-        links.by_id.values().for_each(|link| drop(link.lock().add_hub(Arc::clone(&inbox))));
+        for link in links.by_id.values() {
+            link.lock().add_hub(Arc::clone(&inbox));
+        }
         links.unassigned.lock().add_hub(inbox)
     }
 
@@ -134,13 +136,7 @@ impl LinkRouter {
     }
 
     /// Subscribes a hub to channels, each in its link.
-    pub(crate) fn subscribe(
-        &self,
-        hub: HubId,
-        call: BrokerCallId,
-        channels: Vec<ChannelName>,
-        verify: bool,
-    ) {
+    pub(crate) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         let links = self.links.read();
         for (link, channels) in links.divide(channels) {
             link.edit(|link| link.subscribe(hub, call, channels, verify));
@@ -213,7 +209,10 @@ impl Links {
     }
 
     /// The channels of each link, in the order of `channels`.
-    fn divide(&self, channels: Vec<ChannelName>) -> impl Iterator<Item = (&Arc<SharedLink>, Vec<ChannelName>)> {
+    fn divide(
+        &self,
+        channels: Vec<ChannelName>,
+    ) -> impl Iterator<Item = (&Arc<SharedLink>, Vec<ChannelName>)> {
         let mut by_owner = BTreeMap::<Option<LinkId>, Vec<ChannelName>>::new();
         for channel in channels {
             by_owner.entry(self.owner(channel.as_str())).or_default().push(channel);

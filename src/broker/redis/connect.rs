@@ -79,7 +79,7 @@ impl Endpoint {
     /// Makes the connections of a link, and checks that the server is a master.
     pub(super) async fn connect(&self, state: &RedisState) -> Result<LinkConnections, LinkError> {
         let bound = state.options.connect_timeout;
-        let fence = &state.probe;
+        let fence = state.probe();
         let subscriber = within(bound, of_connect(self.connect_subscriber(&state.options, &fence)));
         let ((subscriptions, messages), mut commands) =
             tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
@@ -104,7 +104,8 @@ impl Endpoint {
         fence: &str,
     ) -> RedisResult<(Subscriptions, Messages)> {
         let info = self.client.get_connection_info();
-        subscriber::connect(info, self.tls.as_ref(), (Kind::Plain, fence), options.response_timeout).await
+        let kind = if options.names().is_sharded() { Kind::Sharded } else { Kind::Plain };
+        subscriber::connect(info, self.tls.as_ref(), (kind, fence), options.response_timeout).await
     }
 
     /// The URL for this server if it belongs to a Redis Cluster, without user and password; `None`: `broker.url` is that

@@ -1,20 +1,23 @@
 //! The inbox in Redis: sends the messages of clients, and reads and deletes its entries for HTTP.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::super::Retry;
 use super::super::inbox::{
     EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, MAX_PAGE_BYTES, check_message,
 };
 use super::super::page_size::PageSize;
 use super::commands::Commands;
 use super::link_error::describe;
-use super::publishing::{connection_replaced, wait_for_connection};
+use super::links::Links;
+use super::resend::{self, Next, QueryError, Rounds, connection_replaced};
 use super::state::RedisState;
 use super::{RedisBroker, function};
 
@@ -61,10 +64,11 @@ enum SendAttempt {
 
 impl RedisBroker {
     pub(in crate::broker) async fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
-        let state = &self.handle.links.inbox_link();
+        let links = &self.handle.links;
+        let state = &links.inbox_link();
         check_message(message, state.dataset.payload_limits())?;
         let Ok(_permit) = state.inbox.sending.try_acquire() else { return Err(InboxSendError::Full) };
-        let outcome = send(state, &call(state, message)).await;
+        let outcome = send(links, &call(state, message)).await;
         state.inbox.note_outcome(&outcome);
         outcome
     }
@@ -98,34 +102,39 @@ fn call(state: &RedisState, message: &InboxMessage<'_>) -> Cmd {
 }
 
 /// Stores one message. Every attempt may be repeated, because the message has an id.
-async fn send(state: &RedisState, call: &Cmd) -> Result<(), InboxSendError> {
-    let deadline = Instant::now() + state.options.response_timeout;
-    let mut links = state.watch();
-    let mut is_function_loaded = false;
+async fn send(links: &Links, call: &Cmd) -> Result<(), InboxSendError> {
+    let deadline = Instant::now() + links.process.options.response_timeout;
+    let mut routes = links.routes.subscribe();
     loop {
-        let commands = links.borrow_and_update().publishing();
-        let attempt = match &commands {
-            Some(commands) => attempt(state, commands, call, deadline).await,
+        let state = links.inbox_link();
+        let slot = state.duty_slots.inbox;
+        tokio::select! {
+            biased;
+            // The sender is in `links`, so the channel stays open.
+            _ = routes.wait_for(|routes| !Arc::ptr_eq(routes.of_slot(slot), &state)) => {}
+            outcome = send_over(&state, call, deadline) => return outcome,
+        }
+    }
+}
+
+/// Stores one message over one link.
+async fn send_over(state: &RedisState, call: &Cmd, deadline: Instant) -> Result<(), InboxSendError> {
+    let mut rounds = Rounds::new(state, deadline, Retry::Allowed);
+    loop {
+        let attempt = match rounds.connection() {
+            Some(commands) => attempt(state, &commands, call, deadline).await,
             None => SendAttempt::Reconnect,
         };
-        let is_soon = match (attempt, commands) {
-            (SendAttempt::Finished(outcome), _) => return outcome,
-            (SendAttempt::FunctionMissing(_), Some(commands)) if !is_function_loaded => {
-                function::ensure_loaded(state, &mut commands.connection()).await;
-                is_function_loaded = true;
-                continue;
+        let next = match attempt {
+            SendAttempt::Finished(outcome) => return outcome,
+            SendAttempt::FunctionMissing(reason) if rounds.is_function_loaded() => {
+                return Err(InboxSendError::Refused(reason));
             }
-            (SendAttempt::FunctionMissing(reason), _) => return Err(InboxSendError::Refused(reason)),
-            (SendAttempt::RetrySoon, _) => true,
-            (SendAttempt::Reconnect, _) => false,
+            SendAttempt::FunctionMissing(_) => Next::Function,
+            SendAttempt::RetrySoon => Next::Soon,
+            SendAttempt::Reconnect => Next::Connection,
         };
-        if links.borrow().is_stopped() {
-            return Err(InboxSendError::Unavailable);
-        }
-        if !is_soon {
-            state.probe_now.notify_one();
-        }
-        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
+        if !rounds.prepare(next).await {
             return Err(InboxSendError::Unavailable);
         }
     }
@@ -216,19 +225,10 @@ fn parse_entry(entry: EntryId, mut fields: Fields) -> Option<InboxEntry> {
 }
 
 async fn query<T: FromRedisValue>(state: &RedisState, query: &Cmd) -> Result<T, InboxError> {
-    let commands = state.watch().borrow().publishing().ok_or(InboxError::Unavailable)?;
-    let mut connection = commands.connection();
-    match timeout(state.options.response_timeout, query.query_async(&mut connection)).await {
-        Err(_) => Err(InboxError::Timeout),
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) if error.is_timeout() => Err(InboxError::Timeout),
-        Ok(Err(error)) if error.code().is_some() => Err(InboxError::Refused(describe(&error))),
-        Ok(Err(error)) => {
-            if error.is_unrecoverable_error() {
-                commands.mark_closed();
-            }
-            state.probe_now.notify_one();
-            Err(InboxError::Unavailable)
-        }
-    }
+    let attempt = async |mut commands: MultiplexedConnection| query.query_async(&mut commands).await;
+    resend::query(state, attempt).await.map_err(|error| match error {
+        QueryError::Timeout => InboxError::Timeout,
+        QueryError::Refused(error) => InboxError::Refused(describe(&error)),
+        QueryError::Unavailable | QueryError::Broken => InboxError::Unavailable,
+    })
 }

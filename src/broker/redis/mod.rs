@@ -21,13 +21,14 @@
 //! - `inbox_state`: what this process knows of the inbox.
 //! - `link_gauges`: the gauges that describe all links together.
 //! - `process`: what a process has once, however many links it has.
-//! - `duties`: what a link does besides following its channels.
+//! - `assignment`: what a link serves: its slots and its duties.
 //! - `state`: the state of one link, shared by the link and its handles.
 //! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `pages`: reads pages of histories for clients and operators.
+//! - `resend`: sends again what Redis did not run.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `signals`: publishes signals.
@@ -46,7 +47,9 @@
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
-//! - `links`: the links of a process, and which of them serves a channel.
+//! - `routes`: which link serves a channel or a key.
+//! - `links`: the links of a process.
+//! - `shards`: publishes over several links; reads the map of the slots and keeps a link for each master.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
 //! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
@@ -54,6 +57,7 @@
 
 mod access;
 mod address;
+mod assignment;
 mod cluster;
 mod commands;
 mod connect;
@@ -63,7 +67,6 @@ mod data_namespaces;
 mod data_settings;
 mod dataset;
 mod downtime;
-mod duties;
 mod function;
 mod history;
 mod inbox;
@@ -88,10 +91,13 @@ mod reads;
 mod receive;
 mod refused;
 mod rejected;
+mod resend;
 mod role;
 mod rooms;
+mod routes;
 mod sentinel;
 mod server_check;
+mod shards;
 mod signal_queue;
 mod signals;
 mod state;

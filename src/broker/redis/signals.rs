@@ -54,6 +54,9 @@ async fn publish_batch(state: &RedisState, mut connection: MultiplexedConnection
     }
     let answers = timeout(state.options.response_timeout, pipeline.query_async(&mut connection)).await;
     let answers: Vec<RedisResult<u64>> = answers.unwrap_or_else(|_| Ok(Vec::new())).unwrap_or_default();
+    for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        state.is_not_run(error);
+    }
     // After an error of the connection there are no answers.
     let published = answers.iter().filter(|answer| answer.is_ok()).count();
     state.signals.count(SignalResult::Published, published);

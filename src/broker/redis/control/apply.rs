@@ -64,7 +64,7 @@ async fn send(links: &Links, id: &str, answer: &ControlAnswer) {
         let (state, mut commands) = connection(links).await;
         match function::call::<u8>(&state, &mut commands, &call).await {
             Ok(_) => return,
-            Err(error) if error.code().is_some() => {
+            Err(error) if error.code().is_some() && !state.is_not_run(&error) => {
                 log::warn!("redis: control: a command was applied, but not answered: {}", describe(&error));
                 return;
             }

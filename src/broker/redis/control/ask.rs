@@ -6,13 +6,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::super::control::{Awaited, StreamId};
 use super::super::super::{ControlAnswer, ControlCommand, ControlError, ControlOutcome};
 use super::super::function;
 use super::super::link_error::describe;
 use super::super::links::Links;
+use super::super::resend::{self, QueryError};
 use super::super::state::RedisState;
 use super::processes::{self, Processes};
 use super::{COMMANDS, answers_key};
@@ -34,19 +35,14 @@ pub(in super::super) async fn issue(
     command.check()?;
     let deadline = Instant::now() + deadline;
     let state = &links.control_link();
-    let commands = state.watch().borrow().publishing().ok_or(ControlError::Unavailable)?;
-    let sending = timeout(state.options.response_timeout, send(links, state, commands.connection(), command));
-    let (id, awaited) = match sending.await {
-        Err(_) => return Err(ControlError::Timeout),
-        Ok(Ok(sent)) => sent,
-        Ok(Err(error)) => {
-            if error.code().is_none() && error.is_unrecoverable_error() && !error.is_timeout() {
-                commands.mark_closed();
-                state.probe_now.notify_one();
-            }
-            return Err(classify(&error));
-        }
-    };
+    let (id, awaited) = resend::query(state, async |commands| send(links, state, commands, command).await)
+        .await
+        .map_err(|error| match error {
+            QueryError::Unavailable => ControlError::Unavailable,
+            // A connection that broke may have sent the command.
+            QueryError::Timeout | QueryError::Broken => ControlError::Timeout,
+            QueryError::Refused(error) => classify(&error),
+        })?;
     let mut waiting = Waiting { links, id, awaited, answers: BTreeMap::new(), read: StreamId::ZERO };
     // The command is sent, so from here on it is only a question who has answered.
     let _ = timeout_at(deadline, waiting.wait()).await;
@@ -63,7 +59,12 @@ async fn send(
     command: &ControlCommand,
 ) -> RedisResult<(String, Awaited)> {
     // Before the command: a replica that begins in between does not have to answer.
-    let Processes { all, now_ms } = processes::read(&links.presence_link()).await?;
+    let presence = links.presence_link();
+    let Processes { all, now_ms } = match processes::read(&presence).await {
+        // Another server has the leases. A command must not wait for it.
+        Err(_) if presence.id() != state.id() => Processes { all: Vec::new(), now_ms: 0 },
+        outcome => outcome?,
+    };
     let mut call = redis::cmd("FCALL");
     call.arg("gateway_control").arg(1).arg(state.options.names().control(COMMANDS));
     call.arg(command.to_text()).arg("count");
@@ -72,18 +73,13 @@ async fn send(
 }
 
 fn classify(error: &RedisError) -> ControlError {
-    if error.is_timeout() {
-        return ControlError::Timeout;
-    }
+    let invalid = "gateway: the command is not valid: ";
     match (error.code(), error.detail()) {
-        (Some(_), Some(detail)) if detail.contains("gateway: the command is not valid: ") => {
-            let reason = detail.rsplit("gateway: the command is not valid: ").next();
-            ControlError::BadCommand(reason.unwrap_or_default().into())
+        (Some(_), Some(detail)) if detail.contains(invalid) => {
+            ControlError::BadCommand(detail.rsplit(invalid).next().unwrap_or_default().into())
         }
         (Some(_), _) => ControlError::Refused(function::reason(error)),
-        // It broke while it waited for the answer.
-        _ if error.is_unrecoverable_error() => ControlError::Timeout,
-        _ => ControlError::Refused(describe(error)),
+        (None, _) => ControlError::Refused(describe(error)),
     }
 }
 
