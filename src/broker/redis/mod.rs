@@ -95,6 +95,8 @@ mod rooms;
 mod sentinel;
 mod server_check;
 mod signal_queue;
+#[cfg(test)]
+mod sharded_tests;
 mod signals;
 mod state;
 mod subscriber;
