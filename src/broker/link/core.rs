@@ -52,6 +52,8 @@ struct LinkChannel {
     /// Whether the channel came back from another link, or the server ended its subscription, while a batch with it was
     /// in flight. The confirmation of that batch is then no proof of a subscription.
     is_batch_stale: bool,
+    /// Whether the channel left for another link, and the entry only waits until the link has unsubscribed.
+    was_released: bool,
     follower: Follower,
 }
 
@@ -340,4 +342,4 @@ pub(crate) enum Received {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

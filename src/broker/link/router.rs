@@ -52,6 +52,7 @@ struct Links {
     last_id: u32,
 }
 
+#[allow(dead_code, reason = "the links of a cluster will call it")]
 impl LinkRouter {
     /// A router without links: every channel is unassigned.
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
@@ -66,7 +67,9 @@ impl LinkRouter {
         // For writing: a link that is added at this moment must have the hub too.
         let links = self.links.write();
         self.hubs.attach(Arc::clone(&inbox));
-        links.by_id.values().for_each(|link| drop(link.lock().add_hub(Arc::clone(&inbox))));
+        for link in links.by_id.values() {
+            link.lock().add_hub(Arc::clone(&inbox));
+        }
         links.unassigned.lock().add_hub(inbox)
     }
 

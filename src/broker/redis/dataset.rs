@@ -61,13 +61,12 @@ pub(super) async fn evicted_keys(marker: &str, commands: &mut MultiplexedConnect
     serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
 }
 
-/// The keys by which a link checks that its server serves the data. `slots` are those of the link where each slot has its
-/// own keys.
-pub(super) fn checked_keys(state: &RedisState, slots: &[Slot]) -> Vec<String> {
+/// The keys by which a link checks that its server serves the data.
+pub(super) fn checked_keys(state: &RedisState) -> Vec<String> {
     let names = state.options.names();
-    let slot = slots.first().filter(|_| names.is_sharded());
-    let keys = slot.map_or_else(|| names.shared_dataset_keys(), |slot| names.dataset_keys(*slot));
-    vec![keys.marker, keys.settings]
+    let DatasetKeys { marker, settings } =
+        state.home().map_or_else(|| names.shared_dataset_keys(), |slot| names.dataset_keys(slot));
+    vec![marker, settings]
 }
 
 /// The marker and the settings, as a reader of a history reads them in the same transaction.

@@ -21,7 +21,7 @@
 //! - `inbox_state`: what this process knows of the inbox.
 //! - `link_gauges`: the gauges that describe all links together.
 //! - `process`: what a process has once, however many links it has.
-//! - `duties`: what a link does besides following its channels.
+//! - `assignment`: what a link serves: its slots and its duties.
 //! - `state`: the state of one link, shared by the link and its handles.
 //! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
@@ -47,7 +47,9 @@
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
-//! - `links`: the links of a process, and which of them serves a channel.
+//! - `routes`: which link serves a channel or a key.
+//! - `links`: the links of a process.
+//! - `shards`: publishes over several links; reads the map of the slots and keeps a link for each master.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
 //! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
@@ -55,6 +57,7 @@
 
 mod access;
 mod address;
+mod assignment;
 mod cluster;
 mod commands;
 mod connect;
@@ -64,7 +67,6 @@ mod data_namespaces;
 mod data_settings;
 mod dataset;
 mod downtime;
-mod duties;
 mod function;
 mod history;
 mod inbox;
@@ -92,8 +94,10 @@ mod rejected;
 mod resend;
 mod role;
 mod rooms;
+mod routes;
 mod sentinel;
 mod server_check;
+mod shards;
 mod signal_queue;
 #[cfg(test)]
 mod sharded_tests;

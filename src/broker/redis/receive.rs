@@ -16,18 +16,20 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Parses messages and passes them to the core of the link.
 pub(super) struct PayloadReceiver<'a> {
     state: &'a RedisState,
+    /// The name of the probe's channel.
+    probe: String,
     logged: Option<Instant>,
     unlogged: u64,
 }
 
 impl<'a> PayloadReceiver<'a> {
     pub(super) fn new(state: &'a RedisState) -> Self {
-        Self { state, logged: None, unlogged: 0 }
+        Self { state, probe: state.probe(), logged: None, unlogged: 0 }
     }
 
     /// Handles one message. Returns the nonce if it is a probe of this process.
     pub(super) fn receive(&mut self, name: &str, payload: &[u8]) -> Option<u64> {
-        if name == self.state.probe {
+        if name == self.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
         }
         let channel = match self.state.options.names().parse(name) {

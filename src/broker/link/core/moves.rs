@@ -2,8 +2,6 @@
 //!
 //! For the follower of a channel, a move is like the loss of the link: the next link repairs from the cursor on.
 
-use std::time::Instant;
-
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
 use super::subscriptions::PendingAck;
@@ -19,11 +17,18 @@ pub(in crate::broker::link) struct Released {
     presence: Vec<PresenceQuery>,
 }
 
-struct ReleasedChannel {
+pub(in crate::broker::link) struct ReleasedChannel {
     name: ChannelName,
     hubs: HubSet,
     follower: Follower,
     acks: Vec<PendingAck>,
+}
+
+impl ReleasedChannel {
+    /// A channel without hubs and calls.
+    pub(super) fn new(name: ChannelName, follower: Follower) -> Self {
+        Self { name, hubs: HubSet::none(), follower, acks: Vec::new() }
+    }
 }
 
 impl Released {
@@ -68,6 +73,7 @@ impl LinkCore {
     fn release_channel(&mut self, name: &ChannelName) -> Option<ReleasedChannel> {
         let channel = self.channels.get_mut(name).filter(|channel| !channel.hubs.is_empty())?;
         let hubs = std::mem::replace(&mut channel.hubs, HubSet::none());
+        channel.was_released = true;
         // An entry stays until the link has unsubscribed. A message that still arrives there reaches no hub.
         let mut follower = std::mem::replace(&mut channel.follower, Follower::Untracked { last: None });
         let (subscription, is_dirty) = (channel.subscription, channel.is_dirty);
@@ -102,7 +108,7 @@ impl LinkCore {
         self.presence_reads.extend(queries);
     }
 
-    fn adopt_channel(&mut self, released: ReleasedChannel) {
+    pub(super) fn adopt_channel(&mut self, released: ReleasedChannel) {
         let ReleasedChannel { name, hubs, mut follower, acks } = released;
         follower.link_lost(self.next_number());
         self.repairing += 1;
@@ -125,6 +131,7 @@ impl LinkCore {
             subscription,
             is_dirty,
             is_batch_stale: is_in_flight,
+            was_released: false,
             follower,
         };
         self.channels.insert(name.clone(), channel);
@@ -135,6 +142,7 @@ impl LinkCore {
 
     /// The server has ended the subscription to these channels, because it does not own them any more. They wait for the
     /// next map: they move, or [`retry_unsubscribed`](Self::retry_unsubscribed) subscribes them again.
+    #[allow(dead_code, reason = "the links of a cluster will call it")]
     pub(crate) fn unsubscribed_by_server(&mut self, channels: &[ChannelName]) {
         for name in channels {
             match self.channels.get_mut(name) {
@@ -151,6 +159,7 @@ impl LinkCore {
 
     /// The server answered that another server owns these channels, so the link is not subscribed to them. They wait for
     /// the next map.
+    #[allow(dead_code, reason = "the links of a cluster will call it")]
     pub(crate) fn redirected(&mut self, channels: &[ChannelName]) {
         channels.iter().for_each(|name| self.interrupt_channel(name));
     }

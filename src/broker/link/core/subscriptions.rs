@@ -3,6 +3,7 @@
 use super::super::count_channel;
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
+use super::moves::ReleasedChannel;
 use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{BrokerCallId, Cut, HubEvent, HubId, SubscribeAck};
 use protocol::channel::ChannelName;
@@ -67,7 +68,11 @@ impl LinkCore {
 
     /// Adds `hub` to the channel's hubs.
     fn want(&mut self, hub: HubId, channel: &ChannelName) {
-        if !self.channels.contains_key(channel) {
+        if self.channels.get(channel).is_some_and(|found| found.was_released) {
+            // The link still unsubscribes from the channel that it released.
+            let follower = Follower::new(self.next_number());
+            self.adopt_channel(ReleasedChannel::new(channel.clone(), follower));
+        } else if !self.channels.contains_key(channel) {
             let follower = Follower::new(self.next_number());
             let new = LinkChannel {
                 name: channel.clone(),
@@ -75,6 +80,7 @@ impl LinkCore {
                 subscription: LinkSubscription::None,
                 is_dirty: false,
                 is_batch_stale: false,
+                was_released: false,
                 follower,
             };
             self.channels.insert(channel.clone(), new);

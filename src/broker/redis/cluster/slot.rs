@@ -30,7 +30,7 @@ impl Slot {
         Self(crc16(hashed_part(key).as_bytes()) % SLOTS)
     }
 
-    pub(in super::super) fn all() -> impl Iterator<Item = Self> {
+    pub(in super::super) fn all() -> impl Iterator<Item = Self> + Clone {
         (0..SLOTS).map(Self)
     }
 

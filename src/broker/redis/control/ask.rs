@@ -59,7 +59,12 @@ async fn send(
     command: &ControlCommand,
 ) -> RedisResult<(String, Awaited)> {
     // Before the command: a replica that begins in between does not have to answer.
-    let Processes { all, now_ms } = processes::read(&links.presence_link()).await?;
+    let presence = links.presence_link();
+    let Processes { all, now_ms } = match processes::read(&presence).await {
+        // Another server has the leases. A command must not wait for it.
+        Err(_) if presence.id() != state.id() => Processes { all: Vec::new(), now_ms: 0 },
+        outcome => outcome?,
+    };
     let mut call = redis::cmd("FCALL");
     call.arg("gateway_control").arg(1).arg(state.options.names().control(COMMANDS));
     call.arg(command.to_text()).arg("count");

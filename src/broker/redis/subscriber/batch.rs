@@ -1,9 +1,13 @@
 //! Assigns the server's answers to the batch of commands that waits for them. No IO.
 //!
-//! The server answers commands in order, so an error belongs to the first command of the batch that has no answer. A
-//! pushed `sunsubscribe` can look like the answer to an unsubscription of the same channel. The batch therefore does
-//! not count its answers: it ends with the answer to its last command, a repeated subscription (the fence).
+//! The server answers commands in order, so an error belongs to the first command of the batch that has no answer. It
+//! checks all channels of a command before it subscribes to the first one.
+//!
+//! A pushed `sunsubscribe` can look like the answer to an unsubscription of the same channel, so a batch of sharded
+//! commands cannot count its answers. It ends with the answer to one more command, a repeated subscription of the
+//! probe's channel: the fence.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -26,13 +30,16 @@ pub(super) struct PendingBatch(Option<Batch>);
 /// Commands whose answers are awaited.
 struct Batch {
     change: Change,
-    /// A command for each channel.
     channels: Arc<[String]>,
-    /// How many of them have an answer.
+    /// How many channels a command has; the last command may have fewer.
+    width: usize,
+    /// How many channels have an answer.
     answered: usize,
-    fence: Arc<str>,
+    /// The channel of the fence; `None`: the batch ends when each channel has an answer.
+    fence: Option<Arc<str>>,
+    is_fenced: bool,
     confirmed: Confirmed,
-    done: oneshot::Sender<Result<Confirmed, LinkError>>,
+    done: oneshot::Sender<Confirmed>,
 }
 
 /// What a change of a subscription was.
@@ -55,39 +62,31 @@ impl PendingBatch {
         &mut self,
         change: Change,
         channels: &Arc<[String]>,
-        fence: &Arc<str>,
-    ) -> Result<oneshot::Receiver<Result<Confirmed, LinkError>>, LinkError> {
+        width: usize,
+        fence: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Confirmed>, LinkError> {
         if self.0.is_some() {
             return Err(LinkError::Closed);
         }
         let (done, result) = oneshot::channel();
-        let (channels, fence) = (Arc::clone(channels), Arc::clone(fence));
-        self.0 = Some(Batch { change, channels, answered: 0, fence, confirmed: Confirmed::default(), done });
+        let (channels, confirmed) = (Arc::clone(channels), Confirmed::default());
+        self.0 =
+            Some(Batch { change, channels, width, answered: 0, fence, is_fenced: false, confirmed, done });
         Ok(result)
     }
 
     /// Handles a change of a subscription.
     pub(super) fn changed(&mut self, change: Change, channel: &str) -> Origin {
-        match (change, &mut self.0) {
-            (Change::Subscribed, Some(batch)) => {
-                if batch.expects(channel, Change::Subscribed) {
-                    batch.answered += 1;
-                } else if batch.is_fence(channel) {
-                    self.end(Ok(()));
-                } else {
-                    return Origin::Unknown;
-                }
-                Origin::Batch
-            }
-            (Change::Subscribed, None) => Origin::Unknown,
-            (Change::Unsubscribed, Some(batch)) if batch.expects(channel, change) => {
-                batch.answered += 1;
-                Origin::Batch
-            }
+        match &mut self.0 {
+            Some(batch) if batch.expects(change, channel) => batch.answered += 1,
+            Some(batch) if change == Change::Subscribed && batch.is_fence(channel) => batch.is_fenced = true,
             // The push came before the answer, which will be an error.
-            (Change::Unsubscribed, Some(batch)) if batch.unsubscribes(channel) => Origin::Batch,
-            (Change::Unsubscribed, _) => Origin::Server,
+            Some(batch) if change == Change::Unsubscribed && batch.unsubscribes(channel) => {}
+            _ if change == Change::Unsubscribed => return Origin::Server,
+            _ => return Origin::Unknown,
         }
+        self.end_if_complete();
+        Origin::Batch
     }
 
     /// Handles an error.
@@ -95,34 +94,46 @@ impl PendingBatch {
     /// # Errors
     /// The error is not about a channel of the batch, or it ends the link.
     pub(super) fn failed(&mut self, error: &str) -> Result<(), LinkError> {
-        let refusal = Refusal::of_answer(error);
-        let Some(batch) = &mut self.0 else { return Err(refusal?.into_error()) };
-        match (batch.change, batch.channels.get(batch.answered)) {
-            (Change::Subscribed, Some(channel)) => {
-                batch.confirmed.refused.push((channel.clone(), refusal?));
-                batch.answered += 1;
-                Ok(())
-            }
+        let refusal = Refusal::of_answer(error)?;
+        let Some(batch) = &mut self.0 else { return Err(refusal.into_error()) };
+        let command = batch.next_command();
+        match (batch.change, refusal) {
+            (_, refusal) if command.is_empty() => return Err(refusal.into_error()),
+            (Change::Unsubscribed, Refusal::NoPermission(error)) => return Err(error),
             // The channel's slot has left, and with it the subscription.
-            (Change::Unsubscribed, Some(_)) if matches!(refusal, Ok(Refusal::Moved { .. })) => {
-                batch.answered += 1;
-                Ok(())
+            (Change::Unsubscribed, Refusal::Moved { .. }) => {}
+            (Change::Subscribed, refusal) => {
+                let channels = batch.channels[command.clone()].iter();
+                batch.confirmed.refused.extend(channels.map(|channel| (channel.clone(), refusal.clone())));
             }
-            _ => Err(refusal?.into_error()),
         }
+        batch.answered = command.end;
+        self.end_if_complete();
+        Ok(())
     }
 
-    fn end(&mut self, outcome: Result<(), LinkError>) {
-        if let Some(Batch { confirmed, done, .. }) = self.0.take() {
+    fn end_if_complete(&mut self) {
+        if self.0.as_ref().is_some_and(Batch::is_complete)
+            && let Some(Batch { confirmed, done, .. }) = self.0.take()
+        {
             // The caller may have timed out.
-            let _ = done.send(outcome.map(|()| confirmed));
+            let _ = done.send(confirmed);
         }
     }
 }
 
 impl Batch {
+    fn is_complete(&self) -> bool {
+        self.is_fenced || (self.fence.is_none() && self.answered == self.channels.len())
+    }
+
+    /// The channels of the first command without an answer; none if only the fence is left.
+    fn next_command(&self) -> Range<usize> {
+        self.answered..self.channels.len().min(self.answered + self.width)
+    }
+
     /// Whether the next answer is this one.
-    fn expects(&self, channel: &str, change: Change) -> bool {
+    fn expects(&self, change: Change, channel: &str) -> bool {
         self.change == change && self.channels.get(self.answered).is_some_and(|next| next == channel)
     }
 
@@ -130,10 +141,9 @@ impl Batch {
         self.change == Change::Unsubscribed && self.channels.iter().any(|name| name == channel)
     }
 
-    /// Whether a subscription of `channel` answers the last command. Only a batch that subscribes has all its answers
-    /// by then.
+    /// Whether a subscription of `channel` answers the fence. A batch that subscribes has all other answers by then.
     fn is_fence(&self, channel: &str) -> bool {
-        *self.fence == *channel
+        self.fence.as_deref() == Some(channel)
             && (self.change == Change::Unsubscribed || self.answered == self.channels.len())
     }
 }

@@ -49,6 +49,11 @@ impl ReadBuffer {
         Ok(read)
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Makes at least half of the buffer available for a read.
     fn make_room(&mut self) {
         if self.start == self.end {

@@ -36,17 +36,17 @@ async fn attempt(
     let (mut commands, db) = (Vec::new(), login.db().to_string());
     if let Some(password) = login.password() {
         match username {
-            Some(username) => encode(&mut commands, &["AUTH", username, password]),
-            None => encode(&mut commands, &["AUTH", password]),
+            Some(username) => encode(&mut commands, "AUTH", &[username, password]),
+            None => encode(&mut commands, "AUTH", &[password]),
         }
     }
     if login.db() != 0 {
-        encode(&mut commands, &["SELECT", &db]);
+        encode(&mut commands, "SELECT", &[&db]);
     }
     let client = login.lib_name().zip(login.lib_ver());
     if let Some((name, version)) = client {
-        encode(&mut commands, &["CLIENT", "SETINFO", "LIB-NAME", name]);
-        encode(&mut commands, &["CLIENT", "SETINFO", "LIB-VER", version]);
+        encode(&mut commands, "CLIENT", &["SETINFO", "LIB-NAME", name]);
+        encode(&mut commands, "CLIENT", &["SETINFO", "LIB-VER", version]);
     }
     transport.write_all(&commands).await?;
     transport.flush().await?;

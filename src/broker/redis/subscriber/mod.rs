@@ -23,6 +23,8 @@ mod handshake;
 mod messages;
 mod refusal;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::sync::Arc;
