@@ -101,6 +101,8 @@ mod sentinel;
 mod server_check;
 mod shards;
 mod signal_queue;
+#[cfg(test)]
+mod sharded_tests;
 mod signals;
 mod state;
 mod subscriber;
