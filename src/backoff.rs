@@ -33,6 +33,11 @@ impl Backoff {
         Ok(Self { min, max, ceiling: min })
     }
 
+    /// A back-off of its own, from the same shortest wait up to `factor` times that wait.
+    pub fn up_to_times(&self, factor: u32) -> Self {
+        Self { min: self.min, max: self.min.saturating_mul(factor).min(self.max), ceiling: self.min }
+    }
+
     /// Draws the next wait. The first wait, also after [`reset`](Self::reset), is exactly `min`.
     pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
         let wait = rng.random_range(self.min..=self.ceiling);

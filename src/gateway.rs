@@ -102,7 +102,8 @@ pub struct Gateway {
 impl Gateway {
     /// Builds all parts, binds both ports and starts to serve. Must be called on an actix system.
     ///
-    /// Invalid settings are reported before a port is bound. Does not check whether Redis is reachable.
+    /// Invalid settings are reported before a port is bound. Does not check whether Redis is reachable: see
+    /// [`setup_failed`](Self::setup_failed).
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
         let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
@@ -192,6 +193,12 @@ impl Gateway {
             api_key,
             servers,
         })
+    }
+
+    /// Returns when the gateway has found, before it was ever ready, that it cannot serve with its settings. Returns one
+    /// sentence for the operator.
+    pub async fn setup_failed(&self) -> String {
+        self.broker.setup_failed().await
     }
 
     /// Reloads keys and certificates. If a file is invalid, the gateway logs an error and keeps the old key or

@@ -28,7 +28,12 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
     })?;
     let mut interrupts = 0;
     loop {
-        match signals.next().await {
+        let meaning = tokio::select! {
+            meaning = signals.next() => meaning,
+            // No client was ever served, so the process ends at once.
+            reason = gateway.setup_failed() => return Err(Failure::Settings(vec![reason])),
+        };
+        match meaning {
             SignalMeaning::Reload => gateway.reload(),
             SignalMeaning::Terminate => break,
             SignalMeaning::Interrupt => {

@@ -298,6 +298,14 @@ labels! {
         NoMaster = "no_master",
         /// The server is a Redis replica, not a master.
         Demoted = "demoted",
+        /// The sentinels name another master.
+        MasterMoved = "master_moved",
+        /// The server does not run commands now, such as while it is loading its data.
+        NotServing = "not_serving",
+        /// Another server of the Redis Cluster has the slot.
+        Moved = "moved",
+        /// The server belongs to a Redis Cluster, but the URL is not one of a cluster.
+        IsCluster = "is_cluster",
         /// Redis denied the user or a command.
         Access = "access",
         /// Redis answered with another error.

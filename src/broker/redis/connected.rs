@@ -1,6 +1,7 @@
 //! Runs the activities of a connected link in one task. The first activity that fails ends the link.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
@@ -9,13 +10,15 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::link::{LinkCore, SubscriptionBatch};
+use super::cluster::slot::Slot;
 use super::connect::{Endpoint, LinkConnections};
 use super::link_error::LinkError;
+use super::names::Name;
 use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
 use super::subscriber::{Confirmed, Event, Messages, Refusal, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals, tokens};
+use super::{control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use protocol::channel::ChannelName;
 
 /// The most channels of one batch. Its commands stay below 160 KB, and its 512 confirmations do not delay messages
@@ -28,24 +31,34 @@ const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
-    let LinkConnections { subscriptions, messages, commands, role } = connections;
+    let LinkConnections { subscriptions, messages, commands, role, check } = connections;
     let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe { state, endpoint, commands, role, received_nonce };
+    let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
     tokio::select! {
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
         error = probe.run() => error,
+        error = endpoint.until_moved(&state.options) => error,
         // These never end a link.
         never = reads::run(state, endpoint) => match never {},
         never = tokens::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
-        never = lease::run(state) => match never {},
-        never = online::run(state) => match never {},
-        never = rooms::run(state) => match never {},
-        never = control::follow(state) => match never {},
         never = signals::run(state) => match never {},
-        never = state.rejected.run(&state.options, || state.commands()) => match never {},
+        never = run_duties(state) => match never {},
+    }
+}
+
+/// Runs what only some links do. Never ends.
+async fn run_duties(state: &RedisState) -> Infallible {
+    let duties = state.duties();
+    tokio::select! {
+        never = lease::run(state), if duties.presence => match never {},
+        never = online::run(state), if duties.presence => match never {},
+        never = rooms::run(state), if duties.presence => match never {},
+        never = control::follow(state), if duties.control => match never {},
+        never = state.rejected.run(&state.options, || state.commands()), if duties.rejected => match never {},
+        never = std::future::pending() => never,
     }
 }
 
@@ -59,11 +72,29 @@ async fn receive(state: &RedisState, mut messages: Messages, nonce_sender: watch
                     nonce_sender.send_replace(nonce);
                 }
             }
-            // The next link subscribes where the channel is now.
-            Ok(Event::SlotLeft { .. }) => return LinkError::Closed,
+            Ok(Event::SlotLeft { channel }) => {
+                if let Err(error) = slot_left(state, channel) {
+                    return error;
+                }
+            }
             Err(error) => return error,
         }
     }
+}
+
+/// The server has ended the subscription of a channel, because the channel's slot has left it. The channel waits for the
+/// next map of the slots.
+///
+/// # Errors
+/// It is a channel of the link's own.
+fn slot_left(state: &RedisState, name: &str) -> Result<(), LinkError> {
+    state.map_stale.notify_one();
+    let channel = match state.options.names().parse(name) {
+        Some(Name::Channel(channel)) => ChannelName::parse(channel).map_err(|_| LinkError::Moved)?,
+        _ => return Err(LinkError::Moved),
+    };
+    state.link.edit(|link| link.unsubscribed_by_server(&[channel]));
+    Ok(())
 }
 
 /// Finds out why the subscription ended. Redis reports the reason only in its own log, so this sends a command: an
@@ -77,7 +108,8 @@ async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
         Ok(answer) => answer,
         Err(_) => return error,
     };
-    // Redis 8 counts the connections that it closed at this limit, so a zero excludes it. Older versions have no count.
+    // Redis 8 and Valkey 8 count the connections that they closed at this limit, so a zero excludes it. Older versions
+    // have no count.
     let counted = |text: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));
@@ -101,25 +133,37 @@ async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
-    let mut own = vec![state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    own.extend(rooms::own_channels(state));
-    require_all(subscriptions.subscribe(&own).await?)?;
-    rooms::connected(state);
-    subscribe_control(state, &mut subscriptions).await?;
+    let duties = state.duties();
+    require_all(subscriptions.subscribe(&own_channels(state)).await?)?;
+    if duties.presence {
+        rooms::connected(state);
+    }
+    if duties.control {
+        subscribe_control(state, &mut subscriptions).await?;
+    }
+    let (mut slots, mut marked) = (state.watch_slots(), state.slots());
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
-    dataset::mark_dataset(state).await;
+    dataset::mark_dataset(state, &marked).await?;
     state.link.lock().connected();
     state.link.progressed();
+    if duties.users && state.are_users_missed.swap(false, Ordering::AcqRel) {
+        // This link announces its loss with its repairs.
+        state.router.plain_messages_lost("user", state.id(), Instant::now());
+    }
     let mut check = HistoryCheck::new(state.options.history_check_interval);
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {
-            let (batch, refused) = apply_batch(state, &mut subscriptions, batch).await?;
+            let Applied { batch, refused, moved } = apply_batch(state, &mut subscriptions, batch).await?;
             state.note_refused(&refused);
+            if !moved.is_empty() {
+                state.map_stale.notify_one();
+            }
             state.link.edit(|link| {
                 link.confirmed(batch);
                 link.refused(refused);
+                link.redirected(&moved);
             });
             continue;
         }
@@ -128,13 +172,34 @@ async fn run_subscriptions(
         tokio::select! {
             () = state.link.subscriptions_changed() => {}
             () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
+            _ = slots.changed() => {
+                // The marker moves with its slot, but a slot that had no master may have none.
+                let before = std::mem::replace(&mut marked, state.slots());
+                let is_new = |slot: &Slot| before.binary_search(slot).is_err();
+                let new: Vec<_> = marked.iter().copied().filter(is_new).collect();
+                // The next check repeats it, and the probe detects a server that does not serve.
+                let _ = dataset::mark_dataset(state, &new).await;
+            }
             () = check.wait_until_due() => {
                 // If the data was removed, the marker is missing.
-                dataset::mark_dataset_if_due(state).await;
+                dataset::mark_dataset_if_due(state, &state.slots()).await;
                 check.verify_batch(state);
             }
         }
     }
+}
+
+/// The channels that no hub wants, and without which there is no link.
+fn own_channels(state: &RedisState) -> Vec<String> {
+    let duties = state.duties();
+    let mut own = vec![state.probe()];
+    if duties.users {
+        own.push(state.options.names().users());
+    }
+    if duties.presence {
+        own.extend(rooms::own_channels(state));
+    }
+    own
 }
 
 async fn sleep_until_deadline(deadline: Option<Instant>) {
@@ -146,7 +211,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
 
 /// Subscribes to the announcements of commands. Without the right to do so, the commands are read at intervals.
 async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
-    let channel = [state.options.redis_channel(control::COMMANDS)];
+    let channel = [state.options.names().control(control::COMMANDS)];
     let is_subscribed = match require_all(subscriptions.subscribe(&channel).await?) {
         Err(error) if !error.is_no_permission() => return Err(error),
         outcome => outcome.is_ok(),
@@ -163,45 +228,42 @@ fn require_all(confirmed: Confirmed) -> Result<(), LinkError> {
     }
 }
 
-/// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.
+/// What the server did with a batch.
+struct Applied {
+    /// What it did as asked.
+    batch: SubscriptionBatch,
+    /// The channels that the Redis user may not subscribe to.
+    refused: Vec<ChannelName>,
+    /// The channels that another server has.
+    moved: Vec<ChannelName>,
+}
+
 async fn apply_batch(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
     batch: SubscriptionBatch,
-) -> Result<(SubscriptionBatch, Vec<ChannelName>), LinkError> {
-    let SubscriptionBatch { mut subscribe, unsubscribe } = batch;
+) -> Result<Applied, LinkError> {
+    let SubscriptionBatch { subscribe, unsubscribe } = batch;
     let names = redis_channels(state, &subscribe);
     let confirmed = subscriptions.subscribe(&names).await?;
-    let refused = take_refused(&mut subscribe, &names, confirmed)?;
-    subscriptions.unsubscribe(&redis_channels(state, &unsubscribe)).await?;
-    Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
-}
-
-/// Takes the refused channels out of `channels`, whose names at Redis are `names`.
-fn take_refused(
-    channels: &mut Vec<ChannelName>,
-    names: &[String],
-    confirmed: Confirmed,
-) -> Result<Vec<ChannelName>, LinkError> {
     let mut refusals = confirmed.refused.into_iter().peekable();
-    if refusals.peek().is_none() {
-        return Ok(Vec::new());
-    }
-    let (mut subscribed, mut refused) = (Vec::new(), Vec::new());
-    for (channel, name) in channels.drain(..).zip(names) {
+    let (mut subscribed, mut refused, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    for (channel, name) in subscribe.into_iter().zip(&names) {
         match refusals.next_if(|(refused, _)| refused == name) {
             None => subscribed.push(channel),
             Some((_, Refusal::NoPermission(_))) => refused.push(channel),
-            // The next link subscribes where the channel is now.
-            Some((_, moved @ Refusal::Moved { .. })) => return Err(moved.into_error()),
+            Some((_, Refusal::Moved { .. })) if state.node.is_some() => moved.push(channel),
+            // The only link finds the server again.
+            Some((_, other @ Refusal::Moved { .. })) => return Err(other.into_error()),
         }
     }
-    *channels = subscribed;
-    Ok(refused)
+    subscriptions.unsubscribe(&redis_channels(state, &unsubscribe)).await?;
+    let batch = SubscriptionBatch { subscribe: subscribed, unsubscribe };
+    Ok(Applied { batch, refused, moved })
 }
 
 fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
-    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
+    channels.iter().map(|channel| state.options.names().channel(channel.as_str())).collect()
 }
 
 /// Compares all channels with their histories once in each interval, in batches. This detects the loss of a channel's

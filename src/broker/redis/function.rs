@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use tokio::time::sleep;
 
 use super::data_settings::DataSettings;
 use super::link_error::describe;
-use super::options::RedisOptions;
+use super::options::{Layout, RedisOptions};
 use super::state::RedisState;
 
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
 /// The code of the library. It contains no settings, because all prefixes of one Redis share it.
-pub(super) const CODE: &str = concat!(
+const CODE: &str = concat!(
     include_str!("gateway.lua"),
+    include_str!("gateway_slots.lua"),
     include_str!("gateway_json.lua"),
     include_str!("gateway_push.lua"),
     include_str!("gateway_publish.lua"),
@@ -31,6 +33,18 @@ pub(super) const CODE: &str = concat!(
     include_str!("gateway_control.lua"),
     include_str!("gateway_inbox.lua")
 );
+/// The line of the code that differs in a cluster, and what replaces it there.
+const CLUSTER: [&str; 2] = ["\nlocal CLUSTER = false\n", "\nlocal CLUSTER = true\n"];
+
+/// The code as it is loaded into Redis.
+pub(super) fn code(layout: Layout) -> &'static str {
+    static IN_CLUSTER: LazyLock<String> = LazyLock::new(|| CODE.replacen(CLUSTER[0], CLUSTER[1], 1));
+    match layout {
+        Layout::Plain => CODE,
+        Layout::OneSlot | Layout::Slots => &IN_CLUSTER,
+    }
+}
+
 /// How often to check that Redis has the library: the functions may have been flushed, or a missing permission granted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often to try to load the library: another gateway may load it between the check and the load.
@@ -64,7 +78,13 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 }
 
 /// Loads the library unless Redis has it, and records whether durable publishing is available.
-pub(super) async fn ensure_loaded(state: &RedisState, commands: &mut MultiplexedConnection) {
+///
+/// # Errors
+/// Redis did not run the commands, but may run them soon. That says nothing about the library.
+pub(super) async fn ensure_loaded(
+    state: &RedisState,
+    commands: &mut MultiplexedConnection,
+) -> RedisResult<()> {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let function = match try_load(commands, &state.options, is_first).await {
         Ok(true) => {
@@ -73,10 +93,12 @@ pub(super) async fn ensure_loaded(state: &RedisState, commands: &mut Multiplexed
         }
         Ok(false) => Err(format!("another library in Redis has the name {LIBRARY}")),
         // An error of the connection, which the link detects. It says nothing about the library.
-        Err(error) if error.code().is_none() => return,
+        Err(error) if error.code().is_none() => return Ok(()),
+        Err(error) if state.is_not_run(&error) => return Err(error),
         Err(error) => Err(reason(&error)),
     };
     state.set_function(function);
+    Ok(())
 }
 
 /// Returns whether Redis has the library; otherwise another program's library has its name.
@@ -90,26 +112,33 @@ async fn try_load(
         let found = find_library(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
-        match library_action(found.as_deref(), CODE, is_first) {
+        let code = code(options.layout);
+        match library_action(found.as_deref(), code, is_first) {
             LibraryAction::Keep => return Ok(true),
             LibraryAction::Refuse => return Ok(false),
             LibraryAction::Replace => load.arg("REPLACE"),
             LibraryAction::Load => &mut load,
         };
         write_settings(commands, options).await;
-        match load.arg(CODE).exec_async(commands).await {
-            Err(error) if is_name_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
+        match load.arg(code).exec_async(commands).await {
+            // Most likely another gateway has loaded it since `find_library`. The error has no code of its own.
+            Err(error) if error.code() == Some("ERR") && attempt < MAX_ATTEMPTS => attempt += 1,
             outcome => return outcome.map(|()| true),
         }
     }
 }
 
 /// Writes the settings of this process if Redis has none. If that fails, the library's defaults are in force until the
-/// first `gateway_mark`.
+/// first `gateway_mark`. Each slot of a cluster has settings of its own, which only `gateway_mark` writes.
 async fn write_settings(commands: &mut MultiplexedConnection, options: &RedisOptions) {
+    if options.names().is_sharded() {
+        return;
+    }
     let text = DataSettings::own(options).to_text();
     let mut set = redis::cmd("SET");
-    if let Err(error) = set.arg(DataSettings::key(options)).arg(text).arg("NX").exec_async(commands).await {
+    if let Err(error) =
+        set.arg(options.names().shared_dataset_keys().settings).arg(text).arg("NX").exec_async(commands).await
+    {
         log::debug!(
             "redis: the settings of the data were not written before the library was loaded: {}",
             describe(&error)
@@ -131,7 +160,8 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
     loop {
         sleep(CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
         if let Some(mut commands) = state.commands() {
-            ensure_loaded(state, &mut commands).await;
+            // A Redis that did not run the commands is asked again after the next wait.
+            let _ = ensure_loaded(state, &mut commands).await;
         }
     }
 }
@@ -145,7 +175,7 @@ pub(super) async fn call<T: FromRedisValue>(
 ) -> RedisResult<T> {
     let answer = call.query_async(commands).await;
     if answer.as_ref().is_err_and(is_missing) {
-        ensure_loaded(state, commands).await;
+        ensure_loaded(state, commands).await?;
         return call.query_async(commands).await;
     }
     answer
@@ -153,7 +183,7 @@ pub(super) async fn call<T: FromRedisValue>(
 
 /// Whether Redis does not have the library.
 pub(super) fn is_missing(error: &RedisError) -> bool {
-    has_detail(error, "Function not found")
+    has_detail(error, "function not found")
 }
 
 /// Whether Redis does not support functions.
@@ -166,12 +196,9 @@ pub(super) fn is_key_reused(error: &RedisError) -> bool {
     has_detail(error, "this idempotency key was used with another message")
 }
 
-fn is_name_taken(error: &RedisError) -> bool {
-    has_detail(error, "already exists")
-}
-
+/// Whether a server's answer has this text, in lower case. Only for errors that have no code of their own.
 fn has_detail(error: &RedisError, text: &str) -> bool {
-    error.code().is_some() && error.detail().is_some_and(|detail| detail.contains(text))
+    error.code().is_some() && error.detail().is_some_and(|detail| detail.to_lowercase().contains(text))
 }
 
 /// Why durable publishing is unavailable, in plain English.
@@ -203,6 +230,7 @@ mod tests {
             assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");
         }
         assert!(version(CODE).is_some());
+        assert!(code(Layout::Slots).contains(CLUSTER[1]) && !CODE.contains(CLUSTER[1]));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 -- Files, which are loaded as one library:
 --
 -- - gateway.lua: the settings, and positions.
+-- - gateway_slots.lua: the slots of a cluster.
 -- - gateway_json.lua: checks that a message is JSON.
 -- - gateway_push.lua: hands a message to push if its user is away.
 -- - gateway_publish.lua: gateway_publish.
@@ -22,12 +23,22 @@
 -- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers. Backends call it.
 -- - gateway_inbox.lua: gateway_send, which puts a client's message into the inbox. Only gateways call it.
 --
--- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
+-- All prefixes of one Redis share this library. The prefix of a key ends before its first colon. The whole prefix may be
+-- in braces, `{gateway}:user:42`: then all keys of the prefix share one slot of a cluster.
+--
+-- In a cluster, the channels of any other prefix are spread over the slots. Such a prefix has its settings once for each
+-- slot, at `<prefix>:settings:{<tag>}`, and messages are published with SPUBLISH.
 --
 -- Redis does not undo the writes of a function that fails. So everything that can fail is checked before the first
 -- write.
 
 local VERSION = 6
+
+-- Whether this Redis is a node of a cluster. A gateway that connects to a cluster loads `true`.
+local CLUSTER = false
+
+-- What gateway_slots.lua defines.
+local slots = {}
 
 -- The settings of a prefix without `<prefix>:settings`: the gateway's own defaults. Values that are passed to Redis are
 -- text.
@@ -41,8 +52,8 @@ local DEFAULTS = {
   inbox_max_entries = 100000,
 }
 
--- A prefix of 64 bytes, a colon and a channel name of 255 bytes.
-local MAX_KEY_BYTES = 320
+-- A prefix of 64 bytes in braces, a colon and a channel name of 255 bytes.
+local MAX_KEY_BYTES = 322
 local MAX_IDEMPOTENCY_KEY_BYTES = 255
 -- One call blocks Redis until it has processed all its channels.
 local MAX_CHANNELS = 1000
@@ -50,8 +61,9 @@ local MAX_CHANNELS = 1000
 local MAX_DEPTH = 1000
 -- The largest integer up to which a Lua number holds every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
--- The commands that run on every channel. The user's ACL may refuse them.
-local WRITES = { 'XADD', 'PEXPIRE', 'PUBLISH' }
+-- The commands that run on every channel. The user's ACL may refuse them. Each has as many arguments after its key as it
+-- takes, because Redis 8 refuses to check another number.
+local WRITES = { { 'XADD', '*', '1', '1' }, { 'PEXPIRE', '1' } }
 -- How often to check whether this server was demoted and promoted again.
 local CHECK_INTERVAL_MS = 1000
 
@@ -66,6 +78,15 @@ local begun, begun_count = {}, 0
 local MAX_BEGUN = 1000
 -- The replication id, which changes when the server becomes a master, and when it was last checked.
 local replication_id, checked_ms = nil, 0
+
+-- The prefix of a key, and what follows its colon; nil if the key has no prefix.
+local function split_key(key)
+  local prefix, rest = string.match(key, '^([!-9;-z|~]+):(.+)$')
+  if prefix then
+    return prefix, rest
+  end
+  return string.match(key, '^({[!-9;-z|~]+}):(.+)$')
+end
 
 local function refuse(text)
   return redis.error_reply('ERR gateway: ' .. text)
@@ -140,34 +161,42 @@ local function parse_settings(text)
   return settings
 end
 
--- The settings in force for a prefix, or an error.
-local function settings_of(prefix)
-  local key = prefix .. ':settings'
-  local text = redis.pcall('GET', key)
-  if not text then
-    return DEFAULTS
-  end
-  local known = known_settings[prefix]
-  if known and known.text == text then
-    return known
-  end
-  if type(text) ~= 'string' then
-    if not redis.acl_check_cmd('GET', key) then
-      return nil, redis.error_reply('NOPERM gateway: this user may not run GET on ' .. key)
-    end
-    return nil, text
-  end
-  local settings = parse_settings(text)
-  if not settings then
-    return nil, refuse('the settings at ' .. key .. ' cannot be read; a gateway will write them again')
-  end
-  if not known then
+-- Keeps the settings that were last read for a prefix.
+local function remember_settings(prefix, settings)
+  if not known_settings[prefix] then
     if known_count >= MAX_KNOWN then
       known_settings, known_count = {}, 0
     end
     known_count = known_count + 1
   end
   known_settings[prefix] = settings
+end
+
+-- The settings in force for the data of a prefix at `key`, or an error.
+local function settings_of(prefix, key)
+  local settings_key, known = slots.settings_key(prefix, key), known_settings[prefix]
+  local text = redis.pcall('GET', settings_key)
+  if not text then
+    -- In a cluster, a slot that is being moved may have no settings here.
+    return CLUSTER and known or DEFAULTS
+  end
+  if known and known.text == text then
+    return known
+  end
+  if type(text) ~= 'string' then
+    if not redis.acl_check_cmd('GET', settings_key) then
+      return nil, redis.error_reply('NOPERM gateway: this user may not run GET on ' .. settings_key)
+    end
+    if CLUSTER and not string.find(text.err, 'WRONGTYPE', 1, true) then
+      return known or DEFAULTS
+    end
+    return nil, text
+  end
+  local settings = parse_settings(text)
+  if not settings then
+    return nil, refuse('the settings at ' .. settings_key .. ' cannot be read; a gateway will write them again')
+  end
+  remember_settings(prefix, settings)
   return settings
 end
 
@@ -204,14 +233,17 @@ end
 -- The prefix and the namespace of a channel's key, `<prefix>:all` or `<prefix>:<namespace>:<name>`; nil for any other
 -- key.
 local function prefix_of(key)
-  if #key > MAX_KEY_BYTES or string.find(key, '[^!-z|~]') then
+  local prefix, channel = split_key(key)
+  if not prefix or #key > MAX_KEY_BYTES then
     return nil
+  elseif slots.are_used_by(key) then
+    -- Presence publishes on these channels in its own slot.
+    channel = string.match(channel, '^{presence}:(online:.+)$') or channel
   end
-  local prefix, namespace = string.match(key, '^([^:]+):([^:]+):.')
-  if prefix then
+  local namespace = channel == 'all' and channel or string.match(channel, '^([^:]+):.')
+  if namespace and not string.find(channel, '[^!-z|~]') then
     return prefix, namespace
   end
-  return string.match(key, '^([^:]+):(all)$')
 end
 
 -- The settings in force for a namespace. `online` takes nothing from `default`. Older gateways write no namespaces.
@@ -230,9 +262,11 @@ local function settings_of_each(keys)
     local prefix, namespace = prefix_of(key)
     if not prefix then
       return nil, refuse('the key must be <prefix>:all or <prefix>:<namespace>:<name>')
+    elseif namespace == 'online' and slots.are_used_by(prefix) and not string.find(key, '{', 1, true) then
+      return nil, refuse('in this cluster, online:<user> is at <prefix>:{presence}:online:<user>')
     end
     if not of_prefix[prefix] then
-      local settings, refusal = settings_of(prefix)
+      local settings, refusal = settings_of(prefix, key)
       if refusal then
         return nil, refusal
       end
@@ -245,9 +279,13 @@ end
 
 -- The position of the next message of `key`, or an error. Writes nothing.
 local function next_position(key, now)
-  for _, command in ipairs(WRITES) do
-    if not redis.acl_check_cmd(command, key, '1', '1', '1') then
-      return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. key)
+  local publish = slots.publish_command(key)
+  if not redis.acl_check_cmd(publish, key, '1') then
+    return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. publish .. ' on ' .. key)
+  end
+  for _, right in ipairs(WRITES) do
+    if not redis.acl_check_cmd(right[1], key, unpack(right, 2)) then
+      return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. key)
     end
   end
   if redis.call('EXISTS', key) == 0 then

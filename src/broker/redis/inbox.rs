@@ -1,20 +1,23 @@
 //! The inbox in Redis: sends the messages of clients, and reads and deletes its entries for HTTP.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::super::Retry;
 use super::super::inbox::{
     EntryId, InboxEntry, InboxError, InboxMessage, InboxPage, InboxSendError, MAX_PAGE_BYTES, check_message,
 };
 use super::super::page_size::PageSize;
 use super::commands::Commands;
 use super::link_error::describe;
-use super::publishing::{RETRYABLE_CODES, connection_replaced, wait_for_connection};
+use super::links::Links;
+use super::resend::{self, Next, QueryError, Rounds, connection_replaced};
 use super::state::RedisState;
 use super::{RedisBroker, function};
 
@@ -24,7 +27,10 @@ const LONGEST_MESSAGE: usize = 1024 * 1024;
 /// Counts the entries, if any namespace lets clients send. Called with each probe.
 pub(super) async fn count_entries(state: &RedisState, commands: &mut MultiplexedConnection) {
     let inbox = &state.inbox;
-    if !state.options.history.inbox.is_used || inbox.is_count_refused.load(Ordering::Relaxed) {
+    if !state.duties().inbox
+        || !state.options.history.inbox.is_used
+        || inbox.is_count_refused.load(Ordering::Relaxed)
+    {
         return;
     }
     match redis::cmd("XLEN").arg(key(state)).query_async::<u64>(commands).await {
@@ -42,7 +48,7 @@ pub(super) async fn count_entries(state: &RedisState, commands: &mut Multiplexed
 }
 
 fn key(state: &RedisState) -> String {
-    state.options.redis_channel("inbox")
+    state.options.names().inbox()
 }
 
 /// The end of one attempt to store a message.
@@ -58,10 +64,11 @@ enum SendAttempt {
 
 impl RedisBroker {
     pub(in crate::broker) async fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
-        let state = &self.handle.state;
+        let links = &self.handle.links;
+        let state = &links.inbox_link();
         check_message(message, state.dataset.payload_limits())?;
         let Ok(_permit) = state.inbox.sending.try_acquire() else { return Err(InboxSendError::Full) };
-        let outcome = send(state, &call(state, message)).await;
+        let outcome = send(links, &call(state, message)).await;
         state.inbox.note_outcome(&outcome);
         outcome
     }
@@ -71,11 +78,11 @@ impl RedisBroker {
         after: Option<EntryId>,
         limit: usize,
     ) -> Result<InboxPage, InboxError> {
-        read_page(&self.handle.state, after, limit).await
+        read_page(&self.handle.links.inbox_link(), after, limit).await
     }
 
     pub(in crate::broker) async fn delete_inbox(&self, through: EntryId) -> Result<u64, InboxError> {
-        let state = &self.handle.state;
+        let state = &self.handle.links.inbox_link();
         let mut trim = redis::cmd("XTRIM");
         trim.arg(key(state));
         match through.next() {
@@ -95,34 +102,39 @@ fn call(state: &RedisState, message: &InboxMessage<'_>) -> Cmd {
 }
 
 /// Stores one message. Every attempt may be repeated, because the message has an id.
-async fn send(state: &RedisState, call: &Cmd) -> Result<(), InboxSendError> {
-    let deadline = Instant::now() + state.options.response_timeout;
-    let mut links = state.watch();
-    let mut is_function_loaded = false;
+async fn send(links: &Links, call: &Cmd) -> Result<(), InboxSendError> {
+    let deadline = Instant::now() + links.process.options.response_timeout;
+    let mut routes = links.routes.subscribe();
     loop {
-        let commands = links.borrow_and_update().publishing();
-        let attempt = match &commands {
-            Some(commands) => attempt(state, commands, call, deadline).await,
+        let state = links.inbox_link();
+        let slot = state.duty_slots.inbox;
+        tokio::select! {
+            biased;
+            // The sender is in `links`, so the channel stays open.
+            _ = routes.wait_for(|routes| !Arc::ptr_eq(routes.of_slot(slot), &state)) => {}
+            outcome = send_over(&state, call, deadline) => return outcome,
+        }
+    }
+}
+
+/// Stores one message over one link.
+async fn send_over(state: &RedisState, call: &Cmd, deadline: Instant) -> Result<(), InboxSendError> {
+    let mut rounds = Rounds::new(state, deadline, Retry::Allowed);
+    loop {
+        let attempt = match rounds.connection() {
+            Some(commands) => attempt(state, &commands, call, deadline).await,
             None => SendAttempt::Reconnect,
         };
-        let is_soon = match (attempt, commands) {
-            (SendAttempt::Finished(outcome), _) => return outcome,
-            (SendAttempt::FunctionMissing(_), Some(commands)) if !is_function_loaded => {
-                function::ensure_loaded(state, &mut commands.connection()).await;
-                is_function_loaded = true;
-                continue;
+        let next = match attempt {
+            SendAttempt::Finished(outcome) => return outcome,
+            SendAttempt::FunctionMissing(reason) if rounds.is_function_loaded() => {
+                return Err(InboxSendError::Refused(reason));
             }
-            (SendAttempt::FunctionMissing(reason), _) => return Err(InboxSendError::Refused(reason)),
-            (SendAttempt::RetrySoon, _) => true,
-            (SendAttempt::Reconnect, _) => false,
+            SendAttempt::FunctionMissing(_) => Next::Function,
+            SendAttempt::RetrySoon => Next::Soon,
+            SendAttempt::Reconnect => Next::Connection,
         };
-        if links.borrow().is_stopped() {
-            return Err(InboxSendError::Unavailable);
-        }
-        if !is_soon {
-            state.probe_now.notify_one();
-        }
-        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
+        if !rounds.prepare(next).await {
             return Err(InboxSendError::Unavailable);
         }
     }
@@ -139,11 +151,11 @@ async fn attempt(state: &RedisState, commands: &Commands, call: &Cmd, deadline: 
     match answer {
         Err(_) => SendAttempt::Finished(Err(InboxSendError::Unavailable)),
         Ok(Ok(_)) => SendAttempt::Finished(Ok(())),
-        Ok(Err(error)) => classify(commands, &error),
+        Ok(Err(error)) => classify(state, commands, &error),
     }
 }
 
-fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
+fn classify(state: &RedisState, commands: &Commands, error: &RedisError) -> SendAttempt {
     if error.is_timeout() {
         return SendAttempt::Finished(Err(InboxSendError::Unavailable));
     } else if function::is_missing(error) {
@@ -152,7 +164,7 @@ fn classify(commands: &Commands, error: &RedisError) -> SendAttempt {
     match error.code() {
         Some("INBOXFULL") => SendAttempt::Finished(Err(InboxSendError::Full)),
         Some("IDREUSED") => SendAttempt::Finished(Err(InboxSendError::IdReused)),
-        Some(code) if RETRYABLE_CODES.contains(&code) => SendAttempt::RetrySoon,
+        Some(_) if state.is_not_run(error) => SendAttempt::RetrySoon,
         Some(_) => SendAttempt::Finished(Err(InboxSendError::Refused(function::reason(error)))),
         None => {
             if error.is_unrecoverable_error() {
@@ -213,19 +225,10 @@ fn parse_entry(entry: EntryId, mut fields: Fields) -> Option<InboxEntry> {
 }
 
 async fn query<T: FromRedisValue>(state: &RedisState, query: &Cmd) -> Result<T, InboxError> {
-    let commands = state.watch().borrow().publishing().ok_or(InboxError::Unavailable)?;
-    let mut connection = commands.connection();
-    match timeout(state.options.response_timeout, query.query_async(&mut connection)).await {
-        Err(_) => Err(InboxError::Timeout),
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) if error.is_timeout() => Err(InboxError::Timeout),
-        Ok(Err(error)) if error.code().is_some() => Err(InboxError::Refused(describe(&error))),
-        Ok(Err(error)) => {
-            if error.is_unrecoverable_error() {
-                commands.mark_closed();
-            }
-            state.probe_now.notify_one();
-            Err(InboxError::Unavailable)
-        }
-    }
+    let attempt = async |mut commands: MultiplexedConnection| query.query_async(&mut commands).await;
+    resend::query(state, attempt).await.map_err(|error| match error {
+        QueryError::Timeout => InboxError::Timeout,
+        QueryError::Refused(error) => InboxError::Refused(describe(&error)),
+        QueryError::Unavailable | QueryError::Broken => InboxError::Unavailable,
+    })
 }

@@ -41,7 +41,7 @@ enum LeaseEnd {
     Lapsed,
     /// Redis refused a call, for this reason.
     Refused(String),
-    /// The connection for commands broke.
+    /// The connection for commands broke, or Redis cannot run calls now.
     Disconnected,
     /// The process ends, and has given up the lease.
     Ended,
@@ -301,6 +301,7 @@ impl Lease<'_> {
     async fn call<T: FromRedisValue>(&mut self, call: &Cmd) -> Result<T, LeaseEnd> {
         let answer = function::call(self.state, &mut self.commands, call).await;
         answer.map_err(|error| match error.code() {
+            Some(_) if self.state.is_not_run(&error) => LeaseEnd::Disconnected,
             Some(_) => LeaseEnd::Refused(describe(&error)),
             None => LeaseEnd::Disconnected,
         })

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -20,6 +21,9 @@ use crate::settings::format_duration;
 /// its losses count as one downtime in the log.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
+/// How many times the shortest wait to wait at most for a server that may soon serve.
+const SHORT_WAITS: u32 = 8;
+
 /// A link that stays lost for the same reason is logged again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -33,14 +37,20 @@ struct LinkEnd {
 /// Keeps a link up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
 pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
     let mut reported = Reported::default();
+    let mut short_backoff = backoff.up_to_times(SHORT_WAITS);
     loop {
         // A panic ends the link like any other error, because no state of the link is used afterwards.
+        state.begin();
         let link = AssertUnwindSafe(run_link(&state)).catch_unwind();
         let LinkEnd { error, endpoint } = tokio::select! {
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
+            () = state.reassigned() => LinkEnd { error: LinkError::Moved, endpoint: None },
         };
         let before = disconnect(&state, error.clone());
+        if matches!(error, LinkError::IsCluster { .. }) && state.fail_setup(&error) {
+            return;
+        }
         if let LinkState::Ready { since, .. } = before
             && since.elapsed() >= STABLE_AFTER
         {
@@ -50,8 +60,10 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
         let was_connected = matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. });
         if was_connected {
             Metrics::count(&state.metrics.redis_link_losses, error.reason());
+            short_backoff.reset();
         }
-        let wait = backoff.next(&mut rand::rng());
+        let waits = if error.passes_soon() { &mut short_backoff } else { &mut backoff };
+        let wait = waits.next(&mut rand::rng());
         log_end(&error, was_connected, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
         tokio::select! {
             () = state.stopped() => break,
@@ -65,7 +77,15 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
 fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
     // First, so the hubs know of the loss before `health` reports it.
     state.link.lock().disconnected();
-    rooms::disconnected(state);
+    let duties = state.duties();
+    if duties.presence {
+        rooms::disconnected(state);
+    }
+    if duties.users {
+        state.are_users_missed.store(true, Ordering::Release);
+    }
+    // Another server may be the master now.
+    state.map_stale.notify_one();
     state.downtime.lost(Instant::now(), &state.metrics);
     state.disconnected(error)
 }
@@ -115,7 +135,11 @@ fn log_end(error: &LinkError, was_connected: bool, reported: &mut Reported, endp
 
 /// One link, from the attempt to its end.
 async fn run_link(state: &RedisState) -> LinkEnd {
-    let endpoint = match Endpoint::resolve(&state.options).await {
+    let found = match &state.node {
+        Some(node) => Endpoint::of_node(&state.options, node).await,
+        None => Endpoint::resolve(state).await,
+    };
+    let endpoint = match found {
         Ok(endpoint) => endpoint,
         Err(error) => return LinkEnd { error, endpoint: None },
     };

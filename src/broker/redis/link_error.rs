@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::cluster::slot::Slot;
+use super::not_run::NotRun;
 use crate::metrics::LinkLoss;
 use crate::settings::{format_duration, one_line};
 
@@ -35,9 +37,30 @@ pub(super) enum LinkError {
         /// The error of one of them.
         reason: String,
     },
+    /// No node of the cluster returned the map of its slots.
+    #[error("no node of the cluster knows its slots: {0}")]
+    NoSlotMap(String),
+    /// No master that works has the slot of the gateway's keys.
+    #[error("no master of the cluster has slot {0}")]
+    NoOwner(Slot),
     /// The server is a Redis replica. A link needs the master, because publishers use it.
     #[error("it is a Redis replica, not a master")]
     Demoted,
+    /// The sentinels name another master than that of the link. The old one may still answer as a master.
+    #[error("the sentinels name another master: {0}")]
+    MasterMoved(String),
+    /// The server does not run commands on the gateway's keys now.
+    #[error("{0}")]
+    NotServing(NotRun),
+    /// Another server of the Redis Cluster has the slot of the gateway's keys.
+    #[error("another server of the Redis Cluster has the slot now")]
+    Moved,
+    /// `broker.url` names one server, which belongs to a Redis Cluster.
+    #[error("broker.url leads to a Redis Cluster; use \"{url}\" (and choose broker.shards)")]
+    IsCluster {
+        /// The right URL, without a password.
+        url: String,
+    },
     /// Redis refused the credentials, or the Redis user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
     Access(String),
@@ -81,6 +104,11 @@ impl LinkError {
         ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
         if access {
             Self::Access(describe(error))
+        } else if let Some(reason) = NotRun::of(error) {
+            match reason {
+                NotRun::Moved => Self::Moved,
+                reason => Self::NotServing(reason),
+            }
         } else if error.code().is_some() {
             Self::Refused(describe(error))
         } else {
@@ -99,8 +127,12 @@ impl LinkError {
             Self::Connect(_) => LinkLoss::Connect,
             Self::ConnectTimeout(_) => LinkLoss::ConnectTimeout,
             Self::File { .. } => LinkLoss::File,
-            Self::NoMaster { .. } => LinkLoss::NoMaster,
+            Self::NoMaster { .. } | Self::NoSlotMap(_) | Self::NoOwner(_) => LinkLoss::NoMaster,
             Self::Demoted => LinkLoss::Demoted,
+            Self::MasterMoved(_) => LinkLoss::MasterMoved,
+            Self::NotServing(_) => LinkLoss::NotServing,
+            Self::Moved => LinkLoss::Moved,
+            Self::IsCluster { .. } => LinkLoss::IsCluster,
             Self::Access(_) => LinkLoss::Access,
             Self::Refused(_) => LinkLoss::Refused,
             Self::Closed => LinkLoss::Closed,
@@ -113,7 +145,12 @@ impl LinkError {
 
     /// Whether an operator must change something before the link can recover.
     pub(super) const fn needs_an_operator(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Access(_) | Self::Panicked)
+        matches!(self, Self::File { .. } | Self::IsCluster { .. } | Self::Access(_) | Self::Panicked)
+    }
+
+    /// Whether the next attempt may soon succeed without an operator, so its wait is short.
+    pub(super) const fn passes_soon(&self) -> bool {
+        matches!(self, Self::MasterMoved(_) | Self::NotServing(_) | Self::Moved)
     }
 }
 

@@ -3,8 +3,11 @@
 //! # Layout, lowest first
 //!
 //! - `link_error`: why the link is down.
+//! - `not_run`: the answers by which Redis did not run a command, but may soon.
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
+//! - `cluster/`: the slots of a Redis Cluster.
+//! - `names`: the names of keys and channels.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
@@ -16,12 +19,16 @@
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
 //! - `inbox_state`: what this process knows of the inbox.
-//! - `state`: the state shared by the link and its handles.
+//! - `link_gauges`: the gauges that describe all links together.
+//! - `process`: what a process has once, however many links it has.
+//! - `assignment`: what a link serves: its slots and its duties.
+//! - `state`: the state of one link, shared by the link and its handles.
 //! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
 //! - `history`: reads histories.
 //! - `pages`: reads pages of histories for clients and operators.
+//! - `resend`: sends again what Redis did not run.
 //! - `publishing`: publishes, and retries where a retry is safe.
 //! - `inbox`: sends the messages of clients to the inbox, and reads it.
 //! - `signals`: publishes signals.
@@ -30,8 +37,10 @@
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
+//! - `master_watch`: asks them again while a link is up.
 //! - `role`: checks that the server is a master.
 //! - `subscriber`: subscribes, and receives messages, on a connection of its own.
+//! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
 //! - `receive`: passes messages to the core of the link.
 //! - `reads`: reads histories for repairs and for clients.
@@ -39,6 +48,9 @@
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
+//! - `routes`: which link serves a channel or a key.
+//! - `links`: the links of a process.
+//! - `shards`: publishes over several links; reads the map of the slots and keeps a link for each master.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
 //! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
@@ -46,6 +58,8 @@
 
 mod access;
 mod address;
+mod assignment;
+mod cluster;
 mod commands;
 mod connect;
 mod connected;
@@ -62,20 +76,30 @@ mod known_dataset;
 mod lease;
 mod link;
 mod link_error;
+mod link_gauges;
+mod links;
+mod master_watch;
+mod names;
+mod not_run;
 mod online;
 mod options;
 mod pages;
 mod presence;
 mod probe;
+mod process;
 mod publishing;
 mod read_error;
 mod reads;
 mod receive;
 mod refused;
 mod rejected;
+mod resend;
 mod role;
 mod rooms;
+mod routes;
 mod sentinel;
+mod server_check;
+mod shards;
 mod signal_queue;
 mod signals;
 mod state;
@@ -93,11 +117,11 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime;
 
-use super::link::SharedLink;
-use super::types::{PublishOutcome, PublishRequest};
+use super::types::{Inbox, PublishOutcome, PublishRequest};
 use super::{
-    BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Health,
-    HistoryPageRequest, HistoryReadError, HubId, LocalReport, PresenceError, Recovered, Retry, RoomMembers,
+    BrokerCallId, BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome,
+    Health, HistoryPageRequest, HistoryReadError, HistoryRequest, HubId, LocalReport, PresenceError, ReadId,
+    Recovered, Retry, RoomMembers,
 };
 use crate::backoff::Backoff;
 use crate::metrics::{HistoryReadKind, Metrics};
@@ -107,8 +131,10 @@ use protocol::signal::Signal;
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
-pub use options::RedisOptions;
-use state::RedisState;
+pub use link_gauges::ReadyWith;
+use links::Links;
+use names::Names;
+pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
@@ -124,14 +150,14 @@ pub struct RedisBroker {
     handle: Arc<Handle>,
 }
 
-/// Stops the link when the last handle is dropped.
+/// Stops the links when the last handle is dropped.
 struct Handle {
-    state: Arc<RedisState>,
+    links: Arc<Links>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.state.stop();
+        self.links.stop();
     }
 }
 
@@ -144,14 +170,14 @@ impl RedisBroker {
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let state = Arc::new(RedisState::new(options, metrics));
-        let shared = Arc::clone(&state);
+        let links = Arc::new(Links::new(options, metrics));
+        let shared = Arc::clone(&links);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = link::run(Arc::clone(&shared), backoff, &address) => {}
-                        never = shared.thread_check.run() => match never {},
+                        () = shared.run(backoff, &address) => {}
+                        never = shared.process.thread_check.run() => match never {},
                         never = control::apply(&shared) => match never {},
                     }
                 });
@@ -159,16 +185,44 @@ impl RedisBroker {
             if ended.is_err() {
                 // The link does not connect again after this panic, so the broker never becomes ready.
                 log::error!("redis at {address}: the link's thread panicked; restart this process");
-                shared.disconnected(LinkError::Panicked);
+                shared.disconnected(&LinkError::Panicked);
             }
             // A pending name resolution must not delay the end of the thread.
             runtime.shutdown_background();
         })?;
-        Ok(Self { handle: Arc::new(Handle { state }) })
+        Ok(Self { handle: Arc::new(Handle { links }) })
+    }
+
+    pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.handle.links.attach(inbox)
+    }
+
+    pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
+        self.handle.links.subscribe(hub, call, channels, verify);
+    }
+
+    pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
+        self.handle.links.unsubscribe(hub, channels);
+    }
+
+    pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
+        self.handle.links.read(hub, request);
+    }
+
+    pub(super) fn cancel(&self, hub: HubId, read: ReadId) {
+        self.handle.links.cancel(hub, read);
+    }
+
+    pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
+        self.handle.links.read_presence(hub, read, channel);
+    }
+
+    pub(super) fn cancel_presence(&self, hub: HubId, read: ReadId) {
+        self.handle.links.cancel_presence(hub, read);
     }
 
     pub(super) fn report(&self, hub: HubId, report: LocalReport) {
-        rooms::report(&self.handle.state, hub, report);
+        rooms::report(&self.handle.links.presence_link(), hub, report);
     }
 
     pub(super) async fn members(
@@ -177,7 +231,7 @@ impl RedisBroker {
         after: Option<&str>,
         limit: usize,
     ) -> Result<RoomMembers, PresenceError> {
-        rooms::members(&self.handle.state, room, after, limit).await
+        rooms::members(&self.handle.links.presence_link(), room, after, limit).await
     }
 
     pub(super) async fn channels(
@@ -186,19 +240,19 @@ impl RedisBroker {
         after: Option<&str>,
         limit: usize,
     ) -> Result<ChannelsPage, PresenceError> {
-        rooms::channels(&self.handle.state, namespace, after, limit).await
+        rooms::channels(&self.handle.links.presence_link(), namespace, after, limit).await
     }
 
     pub(super) async fn channel(&self, channel: &ChannelName) -> Result<Option<ChannelInUse>, PresenceError> {
-        rooms::channel(&self.handle.state, channel).await
+        rooms::channel(&self.handle.links.presence_link(), channel).await
     }
 
     pub(super) async fn online(&self, users: &[ChannelName]) -> Result<Vec<Option<u32>>, PresenceError> {
-        online::read(&self.handle.state, users).await
+        online::read(&self.handle.links.presence_link(), users).await
     }
 
     pub(super) fn control(&self) -> &ControlState {
-        &self.handle.state.control
+        &self.handle.links.process.control
     }
 
     pub(super) async fn issue(
@@ -206,16 +260,12 @@ impl RedisBroker {
         command: &ControlCommand,
         deadline: Duration,
     ) -> Result<ControlOutcome, ControlError> {
-        control::issue(&self.handle.state, command, deadline).await
+        control::issue(&self.handle.links, command, deadline).await
     }
 
-    /// How long there has been no healthy link.
+    /// How long this process may have missed commands and revocations.
     pub(super) fn stale_for(&self) -> Option<Duration> {
-        self.handle.state.stale_for()
-    }
-
-    pub(super) fn link(&self) -> &SharedLink {
-        &self.handle.state.link
+        self.handle.links.stale_for()
     }
 
     /// Publishes all requests in order and returns an outcome for each.
@@ -224,52 +274,63 @@ impl RedisBroker {
         requests: &[PublishRequest<'_>],
         retry: Retry,
     ) -> Vec<PublishOutcome> {
-        publishing::publish_all(&self.handle.state, requests, retry).await
+        self.handle.links.publish_all(requests, retry).await
     }
 
     /// Reads a page of a history.
     pub(super) async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
-        let state = &self.handle.state;
-        let page = state.pages.read(&state.link, state.options.response_timeout, request).await;
+        let links = &self.handle.links;
+        let page = links.pages.read(links, request).await;
         if !matches!(page, Err(HistoryReadError::Unavailable | HistoryReadError::Timeout)) {
-            Metrics::count(&state.metrics.history_reads, HistoryReadKind::Page);
+            Metrics::count(&links.process.metrics.history_reads, HistoryReadKind::Page);
         }
         page
     }
 
     /// Publishes a signal soon, or drops it.
     pub(super) fn signal(&self, signal: Arc<Signal>) {
-        signals::publish(&self.handle.state, signal);
+        signals::publish(&self.handle.links.link_of(signal.channel()), signal);
     }
 
-    /// Whether the link's thread responds within `deadline`, whatever the state of the link.
+    /// Whether the thread of the links responds within `deadline`, whatever their state.
     pub(super) async fn link_thread_responds(&self, deadline: Duration) -> bool {
-        self.handle.state.thread_check.responds(deadline).await
+        self.handle.links.process.thread_check.responds(deadline).await
     }
 
     pub(super) fn health(&self) -> Health {
-        self.handle.state.health()
+        self.handle.links.health()
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
-        self.handle.state.notes()
+        self.handle.links.notes()
+    }
+
+    /// Returns the reason when the first link finds that the settings must be changed.
+    pub(super) async fn setup_failed(&self) -> String {
+        self.handle.links.process.setup_failed().await
     }
 
     /// Gives up this replica's lease, if there is one and Redis answers.
     pub(super) async fn end_lease(&self) {
-        let state = &self.handle.state;
-        if let (Some(presence), Some(_)) = (&state.presence, state.commands()) {
+        let link = self.handle.links.presence_link();
+        if let (Some(presence), Some(_)) = (&link.presence, link.commands()) {
             // Otherwise the lease lapses by itself.
             let _ = tokio::time::timeout(END_TIMEOUT, presence.end()).await;
         }
     }
 
     pub(super) fn shutdown(&self) {
-        self.handle.state.stop();
+        self.handle.links.stop();
     }
 }
 
 /// Publishes a payload. Returns the number of connections that receive it: one for each replica.
-async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
-    redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
+/// Publishes on the channel with this name.
+async fn publish(
+    commands: &mut MultiplexedConnection,
+    names: Names<'_>,
+    name: &str,
+    payload: &str,
+) -> RedisResult<u64> {
+    redis::cmd(names.publish_command()).arg(name).arg(payload).query_async(commands).await
 }

@@ -12,7 +12,8 @@ use super::super::link::PresenceQuery;
 use super::commands::Commands;
 use super::function;
 use super::link_error::describe;
-use super::publishing::RETRYABLE_CODES;
+use super::not_run::NotRun;
+use super::resend::{self, QueryError};
 use super::state::RedisState;
 use protocol::channel::ChannelName;
 use protocol::presence::UserPresence;
@@ -39,14 +40,12 @@ pub(super) async fn read(
 
 /// Sends a query about presence, which may be a call of a function.
 pub(super) async fn query<T: FromRedisValue>(state: &RedisState, query: &Cmd) -> Result<T, PresenceError> {
-    let commands = state.watch().borrow().publishing().ok_or(PresenceError::Unavailable)?;
-    let mut connection = commands.connection();
-    let answer = function::call(state, &mut connection, query);
-    match timeout(state.options.response_timeout, answer).await {
-        Err(_) => Err(PresenceError::Timeout),
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(classify(state, &commands, &error)),
-    }
+    let attempt = async |mut commands| function::call(state, &mut commands, query).await;
+    resend::query(state, attempt).await.map_err(|error| match error {
+        QueryError::Timeout => PresenceError::Timeout,
+        QueryError::Refused(error) => PresenceError::Refused(describe(&error)),
+        QueryError::Unavailable | QueryError::Broken => PresenceError::Unavailable,
+    })
 }
 
 /// Reads the presence of users for hubs, while the link is connected. All reads that wait are made in one call.
@@ -74,7 +73,7 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
             }
             Ok(Err(error)) => {
                 log::debug!("redis: the presence of users was not read: {}", describe(&error));
-                classify(state, &commands, &error);
+                note_failure(state, &commands, &error);
                 wait_to_retry().await;
             }
             Err(_) => wait_to_retry().await,
@@ -97,7 +96,7 @@ fn answer(
 
 /// Whether Redis refuses the read for as long as its rights or the types of its keys do not change.
 fn is_refusal(error: &RedisError) -> bool {
-    error.code().is_some_and(|code| !RETRYABLE_CODES.contains(&code))
+    error.code().is_some() && NotRun::of(error).is_none()
 }
 
 /// The presence of the users. The time is read first, so an edge after the state never has an earlier time.
@@ -122,7 +121,7 @@ async fn read_at(
 /// The command that reads on how many replicas each user has a session.
 fn counts_of<'a>(state: &RedisState, users: impl Iterator<Item = Option<&'a str>>) -> Cmd {
     let mut call = redis::cmd("HMGET");
-    call.arg(state.options.redis_channel("{presence}:online"));
+    call.arg(state.options.names().presence("online"));
     for user in users {
         // No user has an empty id.
         call.arg(user.unwrap_or_default());
@@ -134,14 +133,10 @@ async fn send<T: FromRedisValue>(commands: &Commands, call: &Cmd) -> RedisResult
     call.query_async(&mut commands.connection()).await
 }
 
-fn classify(state: &RedisState, commands: &Commands, error: &RedisError) -> PresenceError {
-    if error.is_timeout() {
-        return PresenceError::Timeout;
+/// Lets the link detect what a failed read shows about it.
+fn note_failure(state: &RedisState, commands: &Commands, error: &RedisError) {
+    if !state.is_not_run(error) && error.code().is_none() && error.is_unrecoverable_error() {
+        commands.mark_closed();
+        state.probe_now.notify_one();
     }
-    if error.code().is_some() || !error.is_unrecoverable_error() {
-        return PresenceError::Refused(describe(error));
-    }
-    commands.mark_closed();
-    state.probe_now.notify_one();
-    PresenceError::Unavailable
 }

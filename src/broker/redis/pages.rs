@@ -6,18 +6,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::super::link::SharedLink;
 use super::super::types::Inbox;
 use super::super::{
     HistoryPageRequest, HistoryRange, HistoryReadError, HistoryRequest, HubEvent, HubId, InboxFull,
     NotRecovered, ReadId, Recovered, RecoveryLimits,
 };
+use super::links::Links;
 
 type PageOutcome = Result<Recovered, HistoryReadError>;
 
@@ -33,39 +32,34 @@ struct WaitingPages(Mutex<HashMap<ReadId, oneshot::Sender<PageOutcome>>>);
 
 /// Cancels the read of a page whose caller has gone.
 struct PageRead<'a> {
-    pages: &'a PageReads,
-    link: &'a SharedLink,
+    links: &'a Links,
     read: ReadId,
 }
 
 impl PageReads {
-    pub(super) fn new(link: &SharedLink) -> Self {
+    /// `attach` adds a hub to the links.
+    pub(super) fn new(attach: impl FnOnce(Arc<dyn Inbox>) -> HubId) -> Self {
         let waiting = Arc::new(WaitingPages::default());
-        let hub = link.lock().attach(waiting.clone());
+        let hub = attach(waiting.clone());
         Self { hub, waiting, numbers: AtomicU64::new(0) }
     }
 
-    /// Reads a page of the same link within `response_timeout`.
-    pub(super) async fn read(
-        &self,
-        link: &SharedLink,
-        response_timeout: Duration,
-        request: HistoryPageRequest,
-    ) -> PageOutcome {
-        if !link.lock().is_up() {
+    /// Reads a page within `response_timeout`. `links` are those to which these reads were added.
+    pub(super) async fn read(&self, links: &Links, request: HistoryPageRequest) -> PageOutcome {
+        if !links.link_of(&request.channel).link.lock().is_up() {
             return Err(HistoryReadError::Unavailable);
         }
         let HistoryPageRequest { channel, range, limit, max_bytes } = request;
         let read = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.waiting.0.lock().insert(read, answer);
-        let _cancelled_when_dropped = PageRead { pages: self, link, read };
+        let _cancelled_when_dropped = PageRead { links, read };
         // The pages of one channel take turns with the reads of each user.
         let user = channel.clone();
         let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
         let request = HistoryRequest { read, user, channel, range: HistoryRange::Page(range), limits };
-        link.edit(|link| link.read(self.hub, request));
-        match timeout(response_timeout, answered).await {
+        links.read(self.hub, request);
+        match timeout(links.process.options.response_timeout, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(HistoryReadError::Unavailable),
             Err(_) => Err(HistoryReadError::Timeout),
@@ -103,7 +97,8 @@ fn read_error(reason: NotRecovered) -> HistoryReadError {
 
 impl Drop for PageRead<'_> {
     fn drop(&mut self) {
-        self.pages.waiting.0.lock().remove(&self.read);
-        self.link.lock().cancel(self.pages.hub, self.read);
+        let pages = &self.links.pages;
+        pages.waiting.0.lock().remove(&self.read);
+        self.links.cancel(pages.hub, self.read);
     }
 }

@@ -11,6 +11,7 @@ use super::super::link::LinkCore;
 use super::connect::Endpoint;
 use super::link_error::LinkError;
 use super::role::RoleQuery;
+use super::server_check::{ServerCheck, first_error};
 use super::state::RedisState;
 use super::{function, inbox, publish};
 use crate::timeout::was_late;
@@ -21,6 +22,7 @@ pub(super) struct HealthProbe<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) commands: MultiplexedConnection,
     pub(super) role: RoleQuery,
+    pub(super) check: ServerCheck,
     /// The latest nonce received.
     pub(super) received_nonce: watch::Receiver<u64>,
 }
@@ -31,11 +33,12 @@ impl HealthProbe<'_> {
         let state = self.state;
         // A healthy link has also tried to load the function. The probe's channel is subscribed before the link is up.
         let mut commands = self.commands.clone();
-        tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
+        let (_, _) =
+            tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
         loop {
             let started = Instant::now();
             let is_repaired = state.link.lock().is_complete();
-            let was_complete = is_repaired && state.control.is_loaded();
+            let was_complete = is_repaired && (!state.duties().control || state.control.is_loaded());
             if let Err(error) = self.probe_while_awake().await {
                 return error;
             }
@@ -90,21 +93,23 @@ impl HealthProbe<'_> {
         timeout(bound, probe).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
     }
 
-    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role and
-    /// counts the entries of the inbox in the same round trip.
+    /// Publishes a nonce as any publication is published, and waits until it arrives. Checks the server, queries
+    /// its role and counts the entries of the inbox in the same round trip.
     async fn publish_and_await(&mut self) -> Result<(), LinkError> {
-        let Self { state, commands, role, received_nonce, .. } = self;
+        let Self { state, commands, role, check, received_nonce, .. } = self;
         let nonce = rand::random::<u64>().max(1);
         let started = Instant::now();
-        let (mut for_role, mut for_inbox) = (commands.clone(), commands.clone());
-        let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
-        let (published, role, ()) = tokio::join!(
-            publish(commands, &channel, &payload),
+        let (mut for_role, mut for_check, mut for_inbox) =
+            (commands.clone(), commands.clone(), commands.clone());
+        let (channel, payload) = (state.probe(), nonce.to_string());
+        let (published, role, check, ()) = tokio::join!(
+            publish(commands, state.options.names(), &channel, &payload),
             role.verify_master(state, &mut for_role),
+            check.verify(state, &mut for_check),
             inbox::count_entries(state, &mut for_inbox),
         );
         published.map_err(|error| command_error(state, &error))?;
-        role?;
+        first_error(check, role)?;
         // The sender lives as long as the link.
         let _ = received_nonce.wait_for(|received| *received == nonce).await;
         state.note_probe_returned();

@@ -3,29 +3,22 @@
 //! A publication is retried only if that cannot publish it twice: it has an idempotency key, it was certainly not sent,
 //! or Redis answered that it cannot run commands now.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures_util::future::maybe_done;
 use redis::RedisError;
-use tokio::sync::{SemaphorePermit, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use super::super::types::{PublishOutcome, PublishRequest, Published, check_request};
 use super::super::{PublishError, Retry};
 use super::commands::Commands;
-use super::state::{LinkState, RedisState};
-use super::{function, link_error, publish};
+use super::resend::{Next, Rounds, connection_replaced};
+use super::state::RedisState;
+use super::{function, link_error};
 use protocol::position::Position;
-
-/// The mean wait before a publication is sent again to a Redis that cannot run commands now. The wait varies, so
-/// publications that were refused together are not retried together.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a Redis
-/// replica, or a script keeps it busy.
-pub(super) const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
 enum Attempt {
@@ -35,62 +28,84 @@ enum Attempt {
     Retry(PublishError),
     /// The same, but a retry does not need another connection.
     RetrySoon(PublishError),
+    /// The same, because another server has the slot.
+    Moved(PublishError),
     /// Redis does not have the function, which may have been flushed.
     FunctionMissing(PublishError),
 }
 
+/// The end of the publications of one call on one link.
+pub(super) struct LinkOutcome {
+    /// For each request its outcome, or the error of its latest attempt if it is to be sent again.
+    pub(super) outcomes: Vec<Result<PublishOutcome, PublishError>>,
+}
+
+/// When a link gives requests back, so that they can be sent over another link.
+pub(super) struct GiveBack<'a> {
+    /// Whether another server has the slot of a request, as this link's server says.
+    pub(super) if_moved: bool,
+    /// Returns when other links may serve the channels.
+    pub(super) rerouted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
+
 /// Publishes all requests in order and returns an outcome for each.
-///
-/// The requests of one call are sent on one connection in their order. Retries keep the order, because a broken
-/// connection has no unanswered request before an answered one.
 pub(super) async fn publish_all(
     state: &RedisState,
     requests: &[PublishRequest<'_>],
     retry: Retry,
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
+    let never = GiveBack { if_moved: false, rerouted: Box::pin(pending()) };
+    let LinkOutcome { outcomes } = publish(state, requests, retry, deadline, never).await;
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(Err)).collect()
+}
+
+/// Publishes all requests in order over one link.
+///
+/// The requests of one call are sent on one connection in their order. Retries keep the order, because a broken
+/// connection has no unanswered request before an answered one.
+pub(super) async fn publish(
+    state: &RedisState,
+    requests: &[PublishRequest<'_>],
+    retry: Retry,
+    deadline: Instant,
+    mut give_back: GiveBack<'_>,
+) -> LinkOutcome {
     let mut batch = PublicationBatch::new(state, requests);
-    let mut links = state.watch();
-    let mut is_function_loaded = false;
+    let mut rounds = Rounds::new(state, deadline, retry);
     loop {
-        let commands = links.borrow_and_update().publishing();
-        let mut is_soon = false;
-        if let Some(commands) = commands {
-            let attempts = batch.pending().map(|index| attempt(state, &commands, &requests[index], deadline));
+        let mut next = batch.next();
+        if let (Some(commands), Next::Connection) = (rounds.connection(), next) {
+            let pending: Vec<_> = batch.pending().collect();
+            let attempts = pending.iter().map(|index| attempt(state, &commands, &requests[*index], deadline));
             let attempts = join_in_order(attempts).await;
-            let mut needs_function = false;
-            for (index, attempt) in batch.pending().collect::<Vec<_>>().into_iter().zip(attempts) {
-                is_soon |= matches!(attempt, Attempt::RetrySoon(_));
-                needs_function |= matches!(attempt, Attempt::FunctionMissing(_)) && !is_function_loaded;
-                batch.settle(index, attempt, is_function_loaded);
+            let is_moved = attempts.iter().any(|attempt| matches!(attempt, Attempt::Moved(_)));
+            let is_soon = is_moved || attempts.iter().any(|attempt| matches!(attempt, Attempt::RetrySoon(_)));
+            let needs_function = !rounds.is_function_loaded()
+                && attempts.iter().any(|attempt| matches!(attempt, Attempt::FunctionMissing(_)));
+            for (index, attempt) in pending.into_iter().zip(attempts) {
+                batch.settle(index, attempt, rounds.is_function_loaded());
             }
-            if needs_function {
-                // A missing function published nothing, so a retry is safe, also without `Retry::Allowed`.
-                function::ensure_loaded(state, &mut commands.connection()).await;
-                is_function_loaded = true;
-                continue;
+            if is_moved && give_back.if_moved {
+                break;
             }
+            next = match batch.next() {
+                Next::Connection if needs_function => Next::Function,
+                Next::Connection if is_soon => Next::Soon,
+                next => next,
+            };
         }
-        if batch.pending().next().is_none() || retry == Retry::Never || links.borrow().is_stopped() {
-            break;
-        }
-        if !is_soon {
-            state.probe_now.notify_one();
-        }
-        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
-            break;
+        tokio::select! {
+            biased;
+            () = &mut give_back.rerouted => break,
+            is_another = rounds.prepare(next) => {
+                if !is_another {
+                    break;
+                }
+            }
         }
     }
     batch.finish()
-}
-
-/// Waits until there may be another connection; with `is_soon`, at most for the retry delay.
-pub(super) async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
-    tokio::select! {
-        // The sender is in the state, so the channel stays open.
-        _ = links.changed() => {}
-        () = sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
-    }
 }
 
 /// The publications of one call.
@@ -135,28 +150,34 @@ impl<'a> PublicationBatch<'a> {
             .filter_map(|(index, outcome)| matches!(outcome, PendingPublication::Pending(_)).then_some(index))
     }
 
+    /// What must happen before the first round, or after one in which nothing else was found.
+    fn next(&self) -> Next {
+        if self.pending().next().is_some() { Next::Connection } else { Next::Finished }
+    }
+
     fn settle(&mut self, index: usize, attempt: Attempt, is_function_loaded: bool) {
         self.outcomes[index] = match attempt {
             Attempt::Finished(outcome) => PendingPublication::Finished(outcome),
             Attempt::FunctionMissing(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
             // If an attempt may have published the message, that must stay the outcome.
-            Attempt::Retry(_) | Attempt::RetrySoon(_)
+            Attempt::Retry(_) | Attempt::RetrySoon(_) | Attempt::Moved(_)
                 if matches!(self.outcomes[index], PendingPublication::Pending(PublishError::Interrupted)) =>
             {
                 return;
             }
-            Attempt::Retry(error) | Attempt::RetrySoon(error) | Attempt::FunctionMissing(error) => {
-                PendingPublication::Pending(error)
-            }
+            Attempt::Retry(error)
+            | Attempt::RetrySoon(error)
+            | Attempt::Moved(error)
+            | Attempt::FunctionMissing(error) => PendingPublication::Pending(error),
         };
     }
 
-    fn finish(self) -> Vec<PublishOutcome> {
+    fn finish(self) -> LinkOutcome {
         let outcomes = self.outcomes.into_iter().map(|outcome| match outcome {
             PendingPublication::Pending(error) => Err(error),
-            PendingPublication::Finished(outcome) => outcome,
+            PendingPublication::Finished(outcome) => Ok(outcome),
         });
-        outcomes.collect()
+        LinkOutcome { outcomes: outcomes.collect() }
     }
 }
 
@@ -189,23 +210,16 @@ async fn attempt(
     }
 }
 
-/// Returns once there is another connection.
-pub(super) async fn connection_replaced(state: &RedisState, commands: &Commands) {
-    let is_another =
-        |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
-    // The sender is in the state, so the channel stays open.
-    let _ = state.watch().wait_for(is_another).await;
-}
-
 async fn send(
     state: &RedisState,
     commands: &Commands,
     request: &PublishRequest<'_>,
 ) -> Result<PublishOutcome, RedisError> {
     let mut connection = commands.connection();
-    let key = state.options.redis_channel(request.channel.as_str());
+    let key = state.options.names().channel(request.channel.as_str());
     let Some(idempotency_key) = request.durable else {
-        let replicas = publish(&mut connection, &key, request.message.get()).await?;
+        let replicas =
+            super::publish(&mut connection, state.options.names(), &key, request.message.get()).await?;
         return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");
@@ -240,9 +254,11 @@ fn classify(
         Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
     } else if function::is_key_reused(error) {
         Attempt::Finished(Err(PublishError::KeyReused))
-    } else if let Some(code) = error.code() {
+    } else if error.code().is_some() {
         let refused = PublishError::Refused(link_error::describe(error));
-        if RETRYABLE_CODES.contains(&code) {
+        if state.is_moved(error) {
+            Attempt::Moved(refused)
+        } else if state.is_not_run(error) {
             Attempt::RetrySoon(refused)
         } else {
             Attempt::Finished(Err(refused))

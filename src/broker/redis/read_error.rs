@@ -6,16 +6,18 @@ use redis::{ErrorKind, RedisError};
 
 use super::super::link::ReadErrorKind;
 use super::link_error::describe;
+use super::not_run::NotRun;
 
-/// Error codes that say nothing about the data. The same query may succeed later.
-const BUSY_CODES: [&str; 8] =
-    ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "OOM", "NOAUTH", "MISCONF"];
+/// Further error codes that say nothing about the data. The same query may succeed later.
+const BUSY_CODES: [&str; 3] = ["OOM", "NOAUTH", "MISCONF"];
 
 /// Why a read failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum RedisReadError {
     /// The connection is lost, or the answer timed out. The data may be fine.
     Connection(RedisError),
+    /// Redis did not run the query, but may run it soon. The data may be fine.
+    NotRun(NotRun, String),
     /// Redis refuses such queries at the moment. The data may be fine.
     Busy(String),
     /// The data cannot be read: the key has another type, a permission is missing, or an entry is invalid.
@@ -31,7 +33,7 @@ impl RedisReadError {
     /// Whether to repeat the read. Only an error of the data is a property of the history.
     pub(super) const fn kind(&self) -> ReadErrorKind {
         match self {
-            Self::Connection(_) | Self::Busy(_) => ReadErrorKind::Transient,
+            Self::Connection(_) | Self::NotRun(..) | Self::Busy(_) => ReadErrorKind::Transient,
             Self::Data(_) => ReadErrorKind::Unreadable,
         }
     }
@@ -54,6 +56,12 @@ impl From<RedisError> for RedisReadError {
             Some(details) => format!("{} {details}", answer.code()),
             None => answer.code().to_owned(),
         };
+        let not_run = |(_, answer): &(usize, redis::ServerError)| {
+            NotRun::of_code(answer.code()).map(|reason| Self::NotRun(reason, text_of(answer)))
+        };
+        if let Some(error) = answers.iter().find_map(not_run) {
+            return error;
+        }
         let busy = answers.iter().find(|(_, answer)| BUSY_CODES.contains(&answer.code()));
         match (busy, answers.first()) {
             (Some((_, busy)), _) => Self::Busy(text_of(busy)),
@@ -67,7 +75,7 @@ impl fmt::Display for RedisReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(error) => f.write_str(&describe(error)),
-            Self::Busy(reason) | Self::Data(reason) => f.write_str(reason),
+            Self::NotRun(_, reason) | Self::Busy(reason) | Self::Data(reason) => f.write_str(reason),
         }
     }
 }

@@ -50,7 +50,9 @@ async fn read_until_lost(state: &RedisState, commands: &MultiplexedConnection, b
         tokio::select! {
             Some(outcome) = in_flight.next() => match outcome {
                 Ok(()) | Err(RedisReadError::Data(_)) => backoff.reset(),
-                Err(RedisReadError::Busy(_)) => sleep(backoff.next(&mut rand::rng())).await,
+                Err(RedisReadError::NotRun(..) | RedisReadError::Busy(_)) => {
+                    sleep(backoff.next(&mut rand::rng())).await;
+                }
                 // Also after a timeout, because the late answer would delay the next reads.
                 Err(RedisReadError::Connection(_)) => is_lost = true,
             },
@@ -69,7 +71,7 @@ async fn read(
     let outcome = match work {
         HistoryWork::Tails(channels) => {
             let keys: Vec<_> =
-                channels.iter().map(|(channel, _)| options.redis_channel(channel.as_str())).collect();
+                channels.iter().map(|(channel, _)| options.names().channel(channel.as_str())).collect();
             let read = history::tails(&mut commands, options, &keys).await;
             let tails = match &read {
                 Ok(tails) => {
@@ -97,6 +99,9 @@ async fn read(
         }
     };
     state.link.progressed();
+    if let Err(RedisReadError::NotRun(reason, _)) = &outcome {
+        state.note_not_run(*reason);
+    }
     if let Err(error) = &outcome {
         log::debug!("redis: the read of a history failed: {error}");
     }

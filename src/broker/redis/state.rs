@@ -1,53 +1,47 @@
-//! The state shared by the link and its handles.
+//! The state of one link, shared by the link and its handles.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::super::Health;
-use super::super::link::SharedLink;
+use super::super::link::{LinkId, SharedLink};
+use super::assignment::{Assignment, Duties};
+use super::cluster::NodeAddress;
+use super::cluster::slot::Slot;
 use super::commands::Commands;
-use super::control::ControlState;
 use super::downtime::Downtime;
-use super::inbox_state::InboxState;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
-use super::options::RedisOptions;
-use super::pages::PageReads;
-use super::presence::Presence;
+use super::not_run::NotRun;
+use super::process::ProcessState;
 use super::refused::RefusedChannels;
-use super::rejected::Rejected;
 use super::signal_queue::SignalQueue;
-use super::thread_check::ThreadCheck;
 use super::token_connection::TokenConnection;
-use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// How many publications may wait for Redis' answer. Each of them holds its message in memory. With round trips of a
-/// millisecond, this allows a million messages a second.
-pub(super) const MAX_PUBLISHING: usize = 1024;
-
-/// Shared by the link's thread and all handles.
+/// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
-    pub(super) options: RedisOptions,
-    pub(super) metrics: Metrics,
-    pub(super) link: SharedLink,
-    /// The pages of histories that are being read.
-    pub(super) pages: PageReads,
-    /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
-    /// namespace, and its name cannot be guessed.
-    pub(super) probe: String,
-    /// A publication needs a permit while it waits for its answer.
-    pub(super) publishing: Semaphore,
+    process: Arc<ProcessState>,
+    id: LinkId,
+    pub(super) link: Arc<SharedLink>,
+    /// The master of a cluster that this link is for; `None`: there is one link, which finds its server.
+    pub(super) node: Option<NodeAddress>,
+    /// What the link is to serve.
+    wanted: watch::Sender<Assignment>,
+    /// What the current connection serves.
+    assignment: Mutex<Assignment>,
+    /// The part of the probe's name that cannot be guessed.
+    probe: String,
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
     pub(super) probe_now: Notify,
-    /// Whether it was logged that the server's role cannot be queried.
-    pub(super) is_unknown_role_logged: AtomicBool,
-    /// Payloads to record on the stream of rejected payloads.
-    pub(super) rejected: Rejected,
     /// Whether this process has loaded or found the function library before.
     pub(super) is_function_settled: AtomicBool,
     /// Why Redis does not have the function for durable publishing, if it does not; `None`: not checked yet.
@@ -56,15 +50,9 @@ pub(super) struct RedisState {
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
-    /// `None`: presence is off.
-    pub(super) presence: Option<Presence>,
-    pub(super) control: ControlState,
-    pub(super) inbox: InboxState,
     /// Signals of this process' sessions that are to be published.
     pub(super) signals: SignalQueue,
     pub(super) tokens: TokenConnection,
-    /// Answered by the link's thread while it runs.
-    pub(super) thread_check: ThreadCheck,
     started: Instant,
     /// When the latest probe returned, in milliseconds after `started`.
     probe_returned_ms: AtomicU64,
@@ -90,36 +78,102 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
-        metrics.presence_enabled.set(options.presence.is_some().into());
-        metrics.limits.inbox_entries.set(options.history.inbox.max_entries as i64);
-        let control = ControlState::default();
-        let link = SharedLink::new(options.max_payload_bytes, metrics);
+    /// A link that the router has added.
+    pub(super) fn new(
+        process: Arc<ProcessState>,
+        (id, link): (LinkId, Arc<SharedLink>),
+        node: Option<NodeAddress>,
+        assignment: Assignment,
+    ) -> Self {
+        let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            metrics: metrics.clone(),
-            pages: PageReads::new(&link),
             link,
-            probe: format!("probe/{:032x}", rand::random::<u128>()),
-            publishing: Semaphore::new(MAX_PUBLISHING),
+            node,
+            wanted: watch::Sender::new(assignment.clone()),
+            assignment: Mutex::new(assignment),
+            probe: format!("{:032x}", rand::random::<u128>()),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
-            is_unknown_role_logged: AtomicBool::new(false),
-            rejected: Rejected::new(metrics),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
-            dataset: KnownDataset::new(&options),
+            dataset: KnownDataset::new(options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
-            control,
-            inbox: InboxState::default(),
             signals: SignalQueue::new(metrics),
             tokens: TokenConnection::default(),
-            thread_check: ThreadCheck::default(),
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
-            options,
+            process,
+            id,
         }
+    }
+
+    pub(super) fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// What this link is to serve from now on. A connection that cannot go on with it ends.
+    pub(super) fn assign(&self, assignment: Assignment) {
+        {
+            let mut current = self.assignment.lock();
+            if current.can_become(&assignment) {
+                current.slots = Arc::clone(&assignment.slots);
+            }
+        }
+        self.wanted.send_if_modified(|wanted| {
+            let is_another = *wanted != assignment;
+            *wanted = assignment;
+            is_another
+        });
+    }
+
+    /// What this link is to serve.
+    pub(super) fn wanted(&self) -> Assignment {
+        self.wanted.borrow().clone()
+    }
+
+    /// A connection begins, with what the link is to serve.
+    pub(super) fn begin(&self) {
+        let wanted = self.wanted();
+        *self.assignment.lock() = wanted;
+    }
+
+    /// Returns once the connection cannot go on, because the link serves something else.
+    pub(super) async fn reassigned(&self) {
+        let is_another = |wanted: &Assignment| !self.assignment.lock().can_become(wanted);
+        // The sender is in `self`, so the channel stays open.
+        let _ = self.wanted.subscribe().wait_for(is_another).await;
+    }
+
+    /// Returns when the slots of the link have changed since the watch was made or last returned.
+    pub(super) fn watch_slots(&self) -> watch::Receiver<Assignment> {
+        self.wanted.subscribe()
+    }
+
+    /// What the current connection does besides following its channels.
+    pub(super) fn duties(&self) -> Duties {
+        self.assignment.lock().duties
+    }
+
+    /// The slots of the link; none where the slots do not matter.
+    pub(super) fn slots(&self) -> Arc<[Slot]> {
+        Arc::clone(&self.assignment.lock().slots)
+    }
+
+    /// One of the slots of the current connection; `None` where the slots do not matter.
+    pub(super) fn home(&self) -> Option<Slot> {
+        self.assignment.lock().home
+    }
+
+    /// The name of the channel of this link's own probes. No session can subscribe to it, because it has no namespace,
+    /// and it cannot be guessed.
+    pub(super) fn probe(&self) -> String {
+        self.options.names().probe(&self.probe, self.home())
+    }
+
+    /// Names the server in messages.
+    pub(super) fn name(&self) -> String {
+        self.node.as_ref().map_or_else(|| "redis".to_owned(), |node| format!("redis at {node}"))
     }
 
     /// The connection for commands, while the link is up.
@@ -135,7 +189,9 @@ impl RedisState {
     /// The link is connected; `commands` is its connection for commands.
     pub(super) fn connected(&self, commands: MultiplexedConnection) {
         let commands = Commands::new(commands);
-        self.control.connected();
+        if self.duties().control {
+            self.control.connected();
+        }
         self.change(|state| {
             let before = match state {
                 LinkState::Down(error) => Some(error.clone()),
@@ -154,6 +210,29 @@ impl RedisState {
             }
             LinkState::Connecting | LinkState::Down(_) | LinkState::Stopped => false,
         });
+    }
+
+    /// Whether Redis did not run a command, but may run it soon.
+    pub(super) fn is_not_run(&self, error: &RedisError) -> bool {
+        let reason = NotRun::of(error);
+        if let Some(reason) = reason {
+            self.note_not_run(reason);
+        }
+        reason.is_some()
+    }
+
+    /// Redis did not run a command. If another server has its slot, the map of the slots is stale, and the next probe,
+    /// which runs at once, ends the link if it is the slot of the checked keys.
+    pub(super) fn note_not_run(&self, reason: NotRun) {
+        if reason == NotRun::Moved {
+            self.map_stale.notify_one();
+            self.probe_now.notify_one();
+        }
+    }
+
+    /// Whether another server has the slot of a command, which was not run.
+    pub(super) fn is_moved(&self, error: &RedisError) -> bool {
+        self.is_not_run(error) && NotRun::of(error) == Some(NotRun::Moved)
     }
 
     /// Records that a probe returned, whether or not all channels are subscribed.
@@ -180,8 +259,11 @@ impl RedisState {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.metrics.redis_link_up.set(1);
-        self.control.note_healthy();
+        self.gauges.report(self.id, |link| link.is_ready = true);
+        self.was_healthy.store(true, Ordering::Release);
+        if self.duties().control {
+            self.control.note_healthy();
+        }
         self.change(|state| match state {
             LinkState::Probing { commands, .. } => {
                 Some(LinkState::Ready { commands: commands.clone(), since: Instant::now() })
@@ -192,7 +274,7 @@ impl RedisState {
 
     /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.metrics.redis_link_up.set(0);
+        self.gauges.report(self.id, |link| link.is_ready = false);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
@@ -208,7 +290,7 @@ impl RedisState {
 
     /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
-        self.metrics.history_available.set(function.is_ok().into());
+        self.gauges.report(self.id, |link| link.has_function = function.is_ok());
         let before = self.function.send_replace(Some(function.clone()));
         if before.as_ref() == Some(&function) {
             return;
@@ -219,13 +301,20 @@ impl RedisState {
         }
     }
 
-    /// Warnings for the operator that do not affect delivery.
+    /// Records whether the server may evict keys, and how many it has evicted, if that is known.
+    pub(super) fn note_evictions(&self, may_evict: bool, evicted_keys: Option<u64>) {
+        self.gauges.report(self.id, |link| {
+            link.may_evict = may_evict;
+            link.evicted_keys = evicted_keys.unwrap_or(link.evicted_keys);
+        });
+    }
+
+    /// Warnings about this link's server for the operator.
     pub(super) fn notes(&self) -> Vec<String> {
         let function = self.function.borrow().clone();
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
         let refused = self.refused.recent(Instant::now());
-        let notes = unavailable.into_iter().chain(self.dataset.notes()).chain(refused);
-        notes.chain(self.control.note()).chain(self.inbox.notes(self.dataset.max_inbox_entries())).collect()
+        unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
     }
 
     /// Notes channels that the Redis user may not subscribe to.
@@ -251,7 +340,7 @@ impl RedisState {
             LinkState::Down(error) => ("down", error.to_string()),
             LinkState::Stopped => ("stopped", "the broker is stopped".into()),
         };
-        Health { is_ready: false, state, reasons: vec![format!("redis: {reason}")] }
+        Health { is_ready: false, state, reasons: vec![format!("{}: {reason}", self.name())] }
     }
 
     /// Tells the link to end.
@@ -263,6 +352,14 @@ impl RedisState {
     pub(super) async fn stopped(&self) {
         // The sender is in `self`, so the channel stays open.
         let _ = self.link_state.subscribe().wait_for(|state| matches!(state, LinkState::Stopped)).await;
+    }
+}
+
+impl Deref for RedisState {
+    type Target = ProcessState;
+
+    fn deref(&self) -> &ProcessState {
+        &self.process
     }
 }
 

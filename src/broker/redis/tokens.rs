@@ -1,16 +1,24 @@
 //! Reads the claims of opaque tokens, which the backend puts into Redis, on a connection of its own. So many clients
 //! that come back at once delay no probe and no publication.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::{RedisError, RedisResult, Value};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::RedisBroker;
+use super::cluster::slot::Slot;
 use super::connect::Endpoint;
 use super::link_error::describe;
+use super::links::Links;
+use super::not_run::NotRun;
 use super::read_error::RedisReadError;
+use super::resend;
+use super::routes::Routes;
 use super::state::RedisState;
 use super::token_connection::Connected;
 use crate::auth::opaque::{CallError, IssuerAnswer, TokenIssuer, TokenQuery};
@@ -26,7 +34,7 @@ const CONNECTION_WAIT: Duration = Duration::from_millis(500);
 pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {
     let tokens = &state.tokens;
     // The sender is in `state`, so the channel stays open.
-    let _ = tokens.is_wanted.subscribe().wait_for(|is_wanted| *is_wanted).await;
+    let _ = state.are_tokens_wanted.subscribe().wait_for(|is_wanted| *is_wanted).await;
     #[allow(clippy::expect_used, reason = "both are constants")]
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
     loop {
@@ -49,7 +57,7 @@ pub struct RedisTokens(RedisBroker);
 impl RedisTokens {
     /// The tokens in the Redis of this broker.
     pub fn new(broker: RedisBroker) -> Self {
-        broker.handle.state.tokens.is_wanted.send_replace(true);
+        broker.handle.links.process.are_tokens_wanted.send_replace(true);
         Self(broker)
     }
 }
@@ -60,21 +68,80 @@ impl TokenIssuer for RedisTokens {
     const NAME: &str = "redis";
     const READS_TEXT: bool = false;
 
-    /// A read whose connection breaks is repeated once: Redis closes idle connections if its settings say so.
     async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
-        let state = &self.0.handle.state;
-        match read(state, &tokens).await {
-            Err(RedisReadError::Connection(error)) if !error.is_timeout() => {
-                state.tokens.lost.notify_one();
-                state.tokens.current.send_replace(None);
-                read(state, &tokens).await
-            }
-            outcome => outcome,
-        }
-        .map_err(|error| match error {
+        self.0.handle.links.read_tokens(&tokens).await.map_err(|error| match error {
             RedisReadError::Connection(error) if error.is_timeout() => CallError::Timeout,
             error => CallError::Failed(error.to_string()),
         })
+    }
+}
+
+impl Links {
+    /// Reads the claims of tokens, in their order. Each token is on the server of its slot. The read is repeated if
+    /// slots have moved.
+    async fn read_tokens(&self, tokens: &[TokenQuery]) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+        let mut changes = self.routes.subscribe();
+        loop {
+            let routes = Arc::clone(&changes.borrow_and_update());
+            if let Some(link) = routes.only() {
+                return read_until_run(link, tokens).await;
+            }
+            tokio::select! {
+                biased;
+                // The sender is in `self`, so the channel stays open.
+                _ = changes.changed() => {}
+                outcome = self.read_by_slot(&routes, tokens) => return outcome,
+            }
+        }
+    }
+
+    async fn read_by_slot(
+        &self,
+        routes: &Routes,
+        tokens: &[TokenQuery],
+    ) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+        let names = self.process.options.names();
+        let mut by_link = BTreeMap::new();
+        for (index, token) in tokens.iter().enumerate() {
+            let link = routes.of_slot(Slot::of_key(&names.token(&token.hash)));
+            let (_, indexes, of_link) =
+                by_link.entry(link.id()).or_insert_with(|| (link, Vec::new(), Vec::new()));
+            indexes.push(index);
+            of_link.push(token.clone());
+        }
+        let reading = by_link.into_values().map(|(link, indexes, of_link)| async move {
+            let answers = read_until_run(link, &of_link).await?;
+            Ok::<_, RedisReadError>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
+        });
+        let mut answers: Vec<_> = try_join_all(reading).await?.into_iter().flatten().collect();
+        answers.sort_by_key(|(index, _)| *index);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+}
+
+/// Reads the claims of tokens. Repeats this while Redis answers that it did not run it, and once if the connection
+/// breaks.
+async fn read_until_run(
+    state: &RedisState,
+    tokens: &[TokenQuery],
+) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+    let deadline = Instant::now() + state.options.response_timeout;
+    let mut has_reconnected = false;
+    loop {
+        match read(state, tokens).await {
+            Err(RedisReadError::Connection(error)) if !error.is_timeout() && !has_reconnected => {
+                has_reconnected = true;
+                state.tokens.lost.notify_one();
+                state.tokens.current.send_replace(None);
+            }
+            Err(RedisReadError::NotRun(reason, text)) => {
+                state.note_not_run(reason);
+                if !resend::wait(deadline).await {
+                    return Err(RedisReadError::NotRun(reason, text));
+                }
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -87,7 +154,7 @@ async fn read(state: &RedisState, tokens: &[TokenQuery]) -> Result<Vec<IssuerAns
     };
     let mut pipeline = redis::pipe();
     for token in tokens {
-        let key = state.options.redis_channel(&format!("token:{}", token.hash));
+        let key = state.options.names().token(&token.hash);
         pipeline.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
     }
     // Each command has a result of its own, so an error of the call is one of the connection or of all commands.
@@ -102,7 +169,7 @@ fn answer(claims: RedisResult<Value>, ttl: RedisResult<Value>) -> Result<IssuerA
     let is_wrong_type = |error: &RedisError| error.code() == Some("WRONGTYPE");
     Ok(match (claims, ttl) {
         (Err(error), _) if is_wrong_type(&error) => IssuerAnswer::Malformed,
-        (Err(error), _) | (_, Err(error)) => return Err(refusal(&error)),
+        (Err(error), _) | (_, Err(error)) => return Err(refusal(error)),
         // The key may expire between the two commands.
         (Ok(Value::Nil), _) | (_, Ok(Value::Int(-2))) => IssuerAnswer::Unknown,
         (Ok(Value::BulkString(json)), Ok(Value::Int(ttl_ms))) => {
@@ -112,6 +179,9 @@ fn answer(claims: RedisResult<Value>, ttl: RedisResult<Value>) -> Result<IssuerA
     })
 }
 
-fn refusal(error: &RedisError) -> RedisReadError {
-    RedisReadError::Data(describe(error))
+fn refusal(error: RedisError) -> RedisReadError {
+    match NotRun::of(&error) {
+        Some(reason) => RedisReadError::NotRun(reason, describe(&error)),
+        None => RedisReadError::Data(describe(&error)),
+    }
 }

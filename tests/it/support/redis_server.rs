@@ -1,5 +1,7 @@
 //! Runs a real Redis for one test.
 
+use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -11,7 +13,13 @@ use tempfile::TempDir;
 use super::certificates::{Authority, Certificate};
 use super::deadline::eventually;
 
+/// The distance from the port of a cluster's node to the port of its bus.
+pub(crate) const BUS_OFFSET: u16 = 10_000;
+
 const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The absolute path of the program to start instead of the `redis-server` in the `PATH`. `scripts/engines` sets it.
+const PROGRAM: &str = "GATEWAY_TEST_REDIS_SERVER";
 
 /// A `redis-server` on a free port, in its own directory, without persistence. Killed on drop.
 pub(crate) struct RedisServer {
@@ -75,11 +83,26 @@ impl RedisServer {
     /// Prepares a server without starting it; its port is already known.
     pub(crate) fn reserve(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
-        let password = arguments
-            .iter()
-            .position(|argument| argument == "--requirepass")
-            .map(|at| arguments[at + 1].clone());
+        let password = password_of(&arguments);
         Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
+    }
+
+    /// Prepares a node of a cluster. With `tls`, it also accepts TLS with the certificate and the authority in PEM.
+    /// Returns the TLS port.
+    pub(crate) fn reserve_node(arguments: &[&str], tls: Option<(&Certificate, &str)>) -> (Self, Option<u16>) {
+        let (mut server, tls_port) = match tls {
+            None => (Self::reserve(arguments), None),
+            Some((certificate, authority)) => {
+                let (mut server, port) = Self::reserve_tls(certificate, authority, "no");
+                server.arguments.extend(arguments.iter().map(|&argument| argument.into()));
+                server.arguments.extend(["--tls-cluster", "yes"].map(str::to_owned));
+                server.password = password_of(&server.arguments);
+                (server, Some(port))
+            }
+        };
+        server.port = free_node_port();
+        server.arguments.extend(["--cluster-port".to_owned(), (server.port + BUS_OFFSET).to_string()]);
+        (server, tls_port)
     }
 
     /// Makes the server read `redis.conf` in its directory, followed by the argument `mode`.
@@ -113,6 +136,11 @@ impl RedisServer {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
     }
 
+    /// The password of the default user.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     /// Opens a blocking connection for the test itself.
     pub(crate) fn client(&self) -> redis::Connection {
         self.try_client().unwrap()
@@ -135,12 +163,28 @@ impl RedisServer {
 
     /// Starts or restarts the server on its port and waits until it answers.
     pub(crate) fn restart(&mut self) {
+        self.launch();
+        self.wait_up();
+    }
+
+    /// Starts or restarts the server without waiting for it.
+    pub(crate) fn launch(&mut self) {
         self.kill();
         self.child = Some(self.spawn());
+    }
+
+    /// Waits until the server answers.
+    #[track_caller]
+    pub(crate) fn wait_up(&self) {
         eventually(START_DEADLINE, || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
             redis::cmd("PING").exec(&mut self.try_client().ok()?).ok()
         });
+    }
+
+    /// Whether the server has been started and not killed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Freezes the server: its sockets stay open and it answers nothing.
@@ -160,7 +204,8 @@ impl RedisServer {
 
     fn spawn(&self) -> Child {
         let port = self.port.to_string();
-        let spawned = Command::new("redis-server")
+        let program = env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("redis-server"));
+        let spawned = Command::new(&program)
             .args(self.mode.map(|_| "redis.conf"))
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.arguments)
@@ -173,7 +218,7 @@ impl RedisServer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 panic!("these tests need redis-server: `apt-get install redis-server` (`make test` does it)")
             }
-            Err(error) => panic!("redis-server did not start: {error}"),
+            Err(error) => panic!("{} did not start: {error}", program.display()),
         }
     }
 }
@@ -183,6 +228,18 @@ impl RedisServer {
 fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
+}
+
+/// Finds a port like [`free_port`] for a node of a cluster, whose bus listens [`BUS_OFFSET`] above it.
+fn free_node_port() -> u16 {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let are_free = |port: &u16| is_free(*port) && is_free(*port + BUS_OFFSET);
+    std::iter::repeat_with(|| rand::random_range(10_000..22_000)).find(are_free).unwrap()
+}
+
+fn password_of(arguments: &[String]) -> Option<String> {
+    let at = arguments.iter().position(|argument| argument == "--requirepass")?;
+    Some(arguments[at + 1].clone())
 }
 
 impl Drop for RedisServer {

@@ -2,12 +2,14 @@
 //! interrupted.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use super::super::super::ControlAnswer;
 use super::super::link_error::describe;
+use super::super::links::Links;
 use super::super::state::RedisState;
 use super::super::{MultiplexedConnection, function};
 use super::answers_key;
@@ -21,46 +23,48 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Applies the commands that were read, one after the other.
-pub(in super::super) async fn run(state: &RedisState) -> Infallible {
-    let mut queued = state.control.queued.lock().await;
+pub(in super::super) async fn run(links: &Links) -> Infallible {
+    let process = &links.process;
+    let mut queued = process.control.queued.lock().await;
     loop {
         // Commands first: a question of an operator must not delay the end of a session.
         let (next, is_question) = tokio::select! {
             biased;
             // The sender is in the state, so the channel stays open.
             Some(command) = queued.recv() => (command, false),
-            question = state.control.questions.next() => (question, true),
+            question = process.control.questions.next() => (question, true),
         };
         let QueuedCommand { id, command, issued, is_replayed } = next;
         if is_question && is_expired(issued) {
-            Metrics::count(&state.metrics.control_commands, ControlResult::Dropped);
+            Metrics::count(&process.metrics.control_commands, ControlResult::Dropped);
             continue;
         }
-        let Some(answer) = state.control.applier.apply(command, issued).await else {
-            Metrics::count(&state.metrics.control_commands, ControlResult::Failed);
+        let Some(answer) = process.control.applier.apply(command, issued).await else {
+            Metrics::count(&process.metrics.control_commands, ControlResult::Failed);
             continue;
         };
         let result = if is_replayed { ControlResult::Replayed } else { ControlResult::Applied };
-        Metrics::count(&state.metrics.control_commands, result);
+        Metrics::count(&process.metrics.control_commands, result);
         // While the link is down no commands are read, so it is no harm that the next one waits.
         let deadline = if is_question { QUESTION_TTL } else { ANSWER_TIMEOUT };
-        let _ = timeout(deadline, send(state, &id.to_string(), &answer)).await;
+        let _ = timeout(deadline, send(links, &id.to_string(), &answer)).await;
     }
 }
 
 /// Sends an answer until Redis has it or refuses it. Sending it twice changes nothing.
-async fn send(state: &RedisState, id: &str, answer: &ControlAnswer) {
+async fn send(links: &Links, id: &str, answer: &ControlAnswer) {
+    let process = &links.process;
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_answer").arg(1).arg(answers_key(&state.options, id));
-    call.arg(&state.control.replica).arg(answer.affected);
+    call.arg("gateway_answer").arg(1).arg(answers_key(&process.options, id));
+    call.arg(&process.control.replica).arg(answer.affected);
     if let Some(detail) = &answer.detail {
         call.arg(detail.get());
     }
     loop {
-        let mut commands = connection(state).await;
-        match function::call::<u8>(state, &mut commands, &call).await {
+        let (state, mut commands) = connection(links).await;
+        match function::call::<u8>(&state, &mut commands, &call).await {
             Ok(_) => return,
-            Err(error) if error.code().is_some() => {
+            Err(error) if error.code().is_some() && !state.is_not_run(&error) => {
                 log::warn!("redis: control: a command was applied, but not answered: {}", describe(&error));
                 return;
             }
@@ -70,10 +74,12 @@ async fn send(state: &RedisState, id: &str, answer: &ControlAnswer) {
 }
 
 /// Waits for a connection.
-async fn connection(state: &RedisState) -> MultiplexedConnection {
+async fn connection(links: &Links) -> (Arc<RedisState>, MultiplexedConnection) {
     loop {
-        if let Some(commands) = state.watch().borrow().publishing() {
-            return commands.connection();
+        let state = links.control_link();
+        let commands = state.watch().borrow().publishing();
+        if let Some(commands) = commands {
+            return (state, commands.connection());
         }
         sleep(RETRY_INTERVAL).await;
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::super::control::{Awaited, StreamId};
 use super::super::super::{ControlAnswer, ControlCommand, ControlError, ControlOutcome};
 use super::super::function;
 use super::super::link_error::describe;
+use super::super::links::Links;
+use super::super::resend::{self, QueryError};
 use super::super::state::RedisState;
 use super::processes::{self, Processes};
 use super::{COMMANDS, answers_key};
@@ -26,26 +28,22 @@ const PAGE: usize = 16;
 
 /// Sends a command, and waits until `deadline` for the answers.
 pub(in super::super) async fn issue(
-    state: &RedisState,
+    links: &Links,
     command: &ControlCommand,
     deadline: Duration,
 ) -> Result<ControlOutcome, ControlError> {
     command.check()?;
     let deadline = Instant::now() + deadline;
-    let commands = state.watch().borrow().publishing().ok_or(ControlError::Unavailable)?;
-    let sending = timeout(state.options.response_timeout, send(state, commands.connection(), command));
-    let (id, awaited) = match sending.await {
-        Err(_) => return Err(ControlError::Timeout),
-        Ok(Ok(sent)) => sent,
-        Ok(Err(error)) => {
-            if error.code().is_none() && error.is_unrecoverable_error() && !error.is_timeout() {
-                commands.mark_closed();
-                state.probe_now.notify_one();
-            }
-            return Err(classify(&error));
-        }
-    };
-    let mut waiting = Waiting { state, id, awaited, answers: BTreeMap::new(), read: StreamId::ZERO };
+    let state = &links.control_link();
+    let (id, awaited) = resend::query(state, async |commands| send(links, state, commands, command).await)
+        .await
+        .map_err(|error| match error {
+            QueryError::Unavailable => ControlError::Unavailable,
+            // A connection that broke may have sent the command.
+            QueryError::Timeout | QueryError::Broken => ControlError::Timeout,
+            QueryError::Refused(error) => classify(&error),
+        })?;
+    let mut waiting = Waiting { links, id, awaited, answers: BTreeMap::new(), read: StreamId::ZERO };
     // The command is sent, so from here on it is only a question who has answered.
     let _ = timeout_at(deadline, waiting.wait()).await;
     let missing = waiting.awaited.missing(&waiting.answers);
@@ -55,38 +53,39 @@ pub(in super::super) async fn issue(
 
 /// Sends a command. Returns its id, and the replicas that must answer it.
 async fn send(
+    links: &Links,
     state: &RedisState,
     mut connection: MultiplexedConnection,
     command: &ControlCommand,
 ) -> RedisResult<(String, Awaited)> {
     // Before the command: a replica that begins in between does not have to answer.
-    let Processes { all, now_ms } = processes::read(state, &mut connection).await?;
+    let presence = links.presence_link();
+    let Processes { all, now_ms } = match processes::read(&presence).await {
+        // Another server has the leases. A command must not wait for it.
+        Err(_) if presence.id() != state.id() => Processes { all: Vec::new(), now_ms: 0 },
+        outcome => outcome?,
+    };
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_control").arg(1).arg(state.options.redis_channel(COMMANDS));
+    call.arg("gateway_control").arg(1).arg(state.options.names().control(COMMANDS));
     call.arg(command.to_text()).arg("count");
     let (id, receivers): (String, usize) = function::call(state, &mut connection, &call).await?;
     Ok((id, Awaited::new(&all, now_ms, &state.control.replica, receivers)))
 }
 
 fn classify(error: &RedisError) -> ControlError {
-    if error.is_timeout() {
-        return ControlError::Timeout;
-    }
+    let invalid = "gateway: the command is not valid: ";
     match (error.code(), error.detail()) {
-        (Some(_), Some(detail)) if detail.contains("gateway: the command is not valid: ") => {
-            let reason = detail.rsplit("gateway: the command is not valid: ").next();
-            ControlError::BadCommand(reason.unwrap_or_default().into())
+        (Some(_), Some(detail)) if detail.contains(invalid) => {
+            ControlError::BadCommand(detail.rsplit(invalid).next().unwrap_or_default().into())
         }
         (Some(_), _) => ControlError::Refused(function::reason(error)),
-        // It broke while it waited for the answer.
-        _ if error.is_unrecoverable_error() => ControlError::Timeout,
-        _ => ControlError::Refused(describe(error)),
+        (None, _) => ControlError::Refused(describe(error)),
     }
 }
 
 /// Waits for the answers to one command.
 struct Waiting<'a> {
-    state: &'a RedisState,
+    links: &'a Links,
     id: String,
     awaited: Awaited,
     answers: BTreeMap<String, ControlAnswer>,
@@ -101,11 +100,11 @@ impl Waiting<'_> {
         while self.awaited.is_waiting(&self.answers) {
             sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
             wait = wait.mul_f64(1.5).min(LONGEST_WAIT);
-            let Some(mut commands) = self.state.commands() else { continue };
+            let Some(mut commands) = self.links.control_link().commands() else { continue };
             while let Ok(PAGE) = self.read_answers(&mut commands).await {}
             if checked.elapsed() >= CHECK_INTERVAL {
                 checked = Instant::now();
-                if let Ok(Processes { all, now_ms }) = processes::read(self.state, &mut commands).await {
+                if let Ok(Processes { all, now_ms }) = processes::read(&self.links.presence_link()).await {
                     self.awaited.update(&all, now_ms);
                 }
             }
@@ -115,7 +114,7 @@ impl Waiting<'_> {
     /// Reads the next answers. Returns how many there were.
     async fn read_answers(&mut self, commands: &mut MultiplexedConnection) -> RedisResult<usize> {
         let mut range = redis::cmd("XRANGE");
-        range.arg(answers_key(&self.state.options, &self.id)).arg(self.read.next().to_string());
+        range.arg(answers_key(&self.links.process.options, &self.id)).arg(self.read.next().to_string());
         range.arg("+").arg("COUNT").arg(PAGE);
         let page: Vec<(String, HashMap<String, String>)> = range.query_async(commands).await?;
         let count = page.len();

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::super::super::control::{Begin, LogEntry, StreamId};
 use super::super::super::{ControlCommand, Revocation};
 use super::super::link_error::describe;
+use super::super::not_run::NotRun;
 use super::super::state::RedisState;
 use super::COMMANDS;
 use super::questions::QUESTIONS;
@@ -39,15 +40,18 @@ type CommandEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
 enum FollowError {
     /// Redis refused a command, for this reason.
     Refused(String),
-    /// The connection for commands broke, or Redis cannot answer now.
-    Unavailable,
+    /// The connection for commands broke.
+    Disconnected,
+    /// Redis did not run a command, but may run it soon.
+    NotRun(NotRun),
 }
 
 impl From<RedisError> for FollowError {
     fn from(error: RedisError) -> Self {
-        match error.code() {
-            None | Some("LOADING" | "MASTERDOWN" | "BUSY" | "READONLY") => Self::Unavailable,
-            Some(_) => Self::Refused(describe(&error)),
+        match (NotRun::of(&error), error.code()) {
+            (Some(reason), _) => Self::NotRun(reason),
+            (None, Some(_)) => Self::Refused(describe(&error)),
+            (None, None) => Self::Disconnected,
         }
     }
 }
@@ -60,7 +64,11 @@ pub(in super::super) async fn run(state: &RedisState) -> Infallible {
         let Some(commands) = state.commands() else { return std::future::pending().await };
         let wait = match (CommandFollower { state, commands }).run(interval).await {
             Ok(never) => match never {},
-            Err(FollowError::Unavailable) => RECONNECT_INTERVAL,
+            Err(FollowError::Disconnected) => RECONNECT_INTERVAL,
+            Err(FollowError::NotRun(reason)) => {
+                state.note_not_run(reason);
+                RECONNECT_INTERVAL
+            }
             Err(FollowError::Refused(reason)) => {
                 state.control.set_failure(Some(reason));
                 // Clients are served without control rather than not at all.
@@ -263,7 +271,7 @@ impl CommandFollower<'_> {
         let (mut from, mut skipped) = (now, 0);
         loop {
             let mut range = redis::cmd("ZRANGEBYSCORE");
-            range.arg(self.key("{control}:revoked")).arg(from).arg("+inf").arg("WITHSCORES");
+            range.arg(self.key("revoked")).arg(from).arg("+inf").arg("WITHSCORES");
             range.arg("LIMIT").arg(skipped).arg(REVOCATIONS_PAGE);
             let page: Vec<(Vec<u8>, f64)> = self.query(&range).await?;
             let count = page.len();
@@ -282,7 +290,7 @@ impl CommandFollower<'_> {
     }
 
     fn key(&self, name: &str) -> String {
-        self.state.options.redis_channel(name)
+        self.state.options.names().control(name)
     }
 
     async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, FollowError> {
