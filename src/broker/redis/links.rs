@@ -8,6 +8,7 @@ use super::super::{BrokerCallId, Health, HistoryRequest, HubId, ReadId, Retry};
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::pages::PageReads;
+use super::presence::Presence;
 use super::process::ProcessState;
 use super::state::RedisState;
 use super::{link, publishing};
@@ -98,7 +99,8 @@ impl Links {
     pub(super) fn notes(&self) -> Vec<String> {
         let process = &self.process;
         let inbox = process.inbox.notes(self.inbox_link().dataset.max_inbox_entries());
-        self.link.notes().into_iter().chain(process.control.note()).chain(inbox).collect()
+        let presence = process.presence.as_ref().and_then(Presence::note);
+        self.link.notes().into_iter().chain(process.control.note()).chain(inbox).chain(presence).collect()
     }
 
     /// Has the links keep connections for reading tokens.

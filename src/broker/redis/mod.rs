@@ -39,6 +39,7 @@
 //! - `connect`: makes the connections of a link.
 //! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
+//! - `rights`: checks that Redis runs the commands that the gateway needs.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
 //! - `probe`: checks that publications arrive.
@@ -84,6 +85,7 @@ mod receive;
 mod refused;
 mod rejected;
 mod resend;
+mod rights;
 mod role;
 mod rooms;
 mod sentinel;
