@@ -6,6 +6,7 @@
 //! - [`backoff`]: exponential back-off with jitter.
 //! - [`timeout`]: timeouts that do not count a pause of the process.
 //! - [`settings`]: loads and checks the settings.
+//! - `tls`: the TLS configuration of the gateway's own clients.
 //! - `http_client`: requests over HTTP and HTTPS.
 //! - [`auth`]: verifies tokens.
 //! - [`metrics`]: counters, gauges and histograms.
@@ -33,3 +34,4 @@ pub mod settings;
 mod simulation;
 pub mod socket;
 pub mod timeout;
+mod tls;

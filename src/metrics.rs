@@ -129,6 +129,10 @@ pub struct Counters {
     pub admin_requests: Family<AdminRequest, Counter>,
     /// 1 while the link to the broker is subscribed and healthy, else 0.
     pub redis_link_up: Gauge,
+    /// The links to Redis that there are to be: one, or one for each master of a cluster with shards.
+    pub redis_links: Gauge,
+    /// The links to Redis that are subscribed and healthy.
+    pub redis_links_ready: Gauge,
     /// 1 while durable publishing is available, else 0.
     pub history_available: Gauge,
     /// Rejected payloads from Redis, by whether they were put on the stream of rejected payloads.

@@ -28,7 +28,7 @@ pub(super) fn bench(
         admin_addr: reachable(settings.server.admin_addr),
         admin_key: settings.admin.api_key.map(|key| key.expose().to_owned()),
         broker: broker(&settings.broker),
-        prefix: settings.broker.prefix,
+        prefix: settings.broker.redis_prefix().into_owned(),
         tokens: match settings.auth.kind {
             AuthKind::Insecure => TokenKind::Insecure,
             AuthKind::Jwt => TokenKind::Jwt,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
+use crate::broker::redis::{Credentials, Layout, ReadyWith, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, InboxOptions, PresenceOptions};
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::settings::{BrokerSettings, ReadyWithShards, Settings, Shards};
 use protocol::payload_limits::PayloadLimits;
 
 /// Starts the broker. Does not check whether Redis is reachable.
@@ -99,7 +99,12 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
             certificate: broker.tls_cert_file.clone(),
             key: broker.tls_key_file.clone(),
         },
-        prefix: broker.prefix.clone(),
+        layout: layout(broker),
+        ready_with: match broker.ready_with_shards {
+            ReadyWithShards::All => ReadyWith::All,
+            ReadyWithShards::Any => ReadyWith::Any,
+        },
+        prefix: broker.redis_prefix().into_owned(),
         connect_timeout: broker.connect_timeout,
         response_timeout: broker.response_timeout,
         probe_interval: broker.probe_interval,
@@ -113,4 +118,12 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
         revocation_ttl: revocation_ttl(settings),
         presence: presence_options(settings),
     })
+}
+
+fn layout(broker: &BrokerSettings) -> Layout {
+    match broker.shards {
+        _ if !broker.is_cluster() => Layout::Plain,
+        Shards::One => Layout::OneSlot,
+        Shards::Slots => Layout::Slots,
+    }
 }

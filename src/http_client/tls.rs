@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::settings::{check_is_file, one_line, read_bytes};
+use crate::tls;
 
 /// The maximum length of a file with certificate authorities, in bytes.
 const MAX_PEM_BYTES: u64 = 1 << 20;
@@ -45,14 +45,9 @@ impl TlsTrust {
     pub(crate) fn load(ca_file: Option<&Path>) -> Result<Self, TlsError> {
         let roots = match ca_file {
             Some(path) => roots_in(path)?,
-            None => roots_of_system()?,
+            None => tls::roots_of_system().ok_or(TlsError::NoneInSystem)?,
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| TlsError::Unsupported)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = tls::client_config(roots, None).map_err(|_| TlsError::Unsupported)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
@@ -68,21 +63,7 @@ fn roots_in(path: &Path) -> Result<RootCertStore, TlsError> {
     let read = check_is_file(path).and_then(|()| read_bytes(path, MAX_PEM_BYTES));
     let path = one_line(path.display());
     let pem = read.map_err(|reason| TlsError::Unreadable { path: path.clone(), reason })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let added = certificate.is_ok_and(|certificate| roots.add(certificate).is_ok());
-        if !added {
-            return Err(TlsError::NoCertificate { path });
-        }
-    }
-    if roots.is_empty() { Err(TlsError::NoCertificate { path }) } else { Ok(roots) }
-}
-
-fn roots_of_system() -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // A system may have certificates that rustls does not support; the others are used.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(TlsError::NoneInSystem) } else { Ok(roots) }
+    tls::roots_in(&pem).ok_or(TlsError::NoCertificate { path })
 }
 
 #[cfg(test)]

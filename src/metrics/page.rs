@@ -120,6 +120,9 @@ impl Counters {
             admin_requests: all
                 .register_new("admin_requests", "Requests to the admin port, by route and status"),
             redis_link_up: all.register_new("redis_link_up", "1 while the broker's link is healthy"),
+            redis_links: all
+                .register_new("redis_links", "Links to Redis: one, or one for each master with shards"),
+            redis_links_ready: all.register_new("redis_links_ready", "Links to Redis that are healthy"),
             history_available: all
                 .register_new("history_available", "1 while durable publishing is available"),
             rejected: all.register_new("rejected", "Payloads from Redis that are not delivered, by outcome"),

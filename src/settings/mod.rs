@@ -46,7 +46,7 @@ pub use self::{
     sections::{
         AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, ControlSettings,
         DrainSettings, InboxSettings, LimitSettings, LogFormat, LogSettings, PresenceSettings,
-        ServerSettings, SessionSettings, WhenStale,
+        ReadyWithShards, ServerSettings, SessionSettings, Shards, WhenStale,
     },
     sources::Sources,
 };

@@ -137,6 +137,7 @@ mod tests {
             ("unix:///run/redis.sock?db=1&user=me&pass=pw", "unix:///run/redis.sock?db=1&user=me&pass=***"),
             ("unix:///run/redis.sock?user=me&pass=p@w", "unix:///run/redis.sock?user=me&pass=***"),
             ("redis+sentinel://me:pw@a:1,b:2/main/3", "redis+sentinel://me:***@a:1,b:2/main/3"),
+            ("rediss+cluster://me:pw@a:1,b:2", "rediss+cluster://me:***@a:1,b:2"),
         ] {
             assert_eq!(mask_url(url), masked);
         }

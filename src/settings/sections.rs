@@ -2,6 +2,7 @@
 //! `validate` checks the ranges.
 //!
 //! - `auth`: the section `[auth]`
+//! - `shards`: how a Redis Cluster is used
 
 use std::{
     fmt,
@@ -16,8 +17,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Secret, SettingsError, duration, mask_url};
 
 mod auth;
+mod shards;
 
 pub use self::auth::{AuthKind, AuthSettings};
+pub use self::shards::{ReadyWithShards, Shards};
 
 /// `[server]`: the listeners, and the limits of a socket before and besides its session.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -107,8 +110,12 @@ pub struct BrokerSettings {
     /// A PEM file with the key of `tls_cert_file`.
     #[serde(deserialize_with = "none_if_empty")]
     pub tls_key_file: Option<PathBuf>,
-    /// The prefix of every Redis key and channel, without the colon.
+    /// The prefix of every Redis key and channel, without the colon. [`BrokerSettings::redis_prefix`] is the one in Redis.
     pub prefix: String,
+    /// How the keys are distributed over the masters of a Redis Cluster.
+    pub shards: Shards,
+    /// With how many masters a replica is ready.
+    pub ready_with_shards: ReadyWithShards,
     /// Durable messages in the history of each channel.
     pub history_size: usize,
     /// The lifetime of the history of an idle channel.

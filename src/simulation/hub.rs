@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::client::Socket;
 use super::plan::{PlantedBug, SimulationPlan};
 use super::reports::ReportChecker;
-use crate::broker::link::LinkCore;
+use crate::broker::link::LinkRouter;
 use crate::broker::{Cut, HubEvent, HubId, SubscribeAck};
 use crate::hub::core::{HubCore, HubRules};
 use crate::hub::inbox::{HubInbox, InboxBudget, Mailbox};
@@ -29,7 +29,7 @@ pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, PlantedBug);
 
 impl SimulatedHub {
     pub(super) fn new(
-        link: &mut LinkCore,
+        router: &LinkRouter,
         rules: HubRules,
         plan: &SimulationPlan,
         metrics: &Metrics,
@@ -38,7 +38,7 @@ impl SimulatedHub {
         let mailbox = SharedMailbox(Arc::default(), plan.planted_bug);
         let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));
         Self {
-            id: link.attach(Arc::new(inbox)),
+            id: router.attach(Arc::new(inbox)),
             core: HubCore::new(rules, budget, metrics),
             mailbox,
             reports: ReportChecker::default(),

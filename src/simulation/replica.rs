@@ -10,7 +10,7 @@ use super::plan::{PlantedBug, SimulationPlan};
 use super::redis::Server;
 use super::reports::namespaces;
 use crate::broker::LocalReport;
-use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadErrorKind, TailRead};
+use crate::broker::link::{LinkLimits, LinkRouter, PageReader, ReadErrorKind, SharedLink, TailRead};
 use crate::hub::core::{HubAction, HubRules};
 use crate::hub::inbox::Mailbox as _;
 use crate::hub::messages::{HubInput, SessionEvent};
@@ -26,7 +26,8 @@ use protocol::signal_payload::SignalPayload;
 const MAX_BATCH: usize = 2;
 
 pub(super) struct Replica {
-    link: LinkCore,
+    router: LinkRouter,
+    link: Arc<SharedLink>,
     connection: Option<SimulatedConnection>,
     /// Whether the link may have a batch; `TakeBatch` finds out.
     may_subscribe: bool,
@@ -72,7 +73,9 @@ pub(super) type SessionEvents = Vec<(SessionId, SessionEvent)>;
 impl Replica {
     pub(super) fn new(plan: &Rc<SimulationPlan>, metrics: &Metrics) -> Self {
         let limits = LinkLimits { payload_bytes: plan.payload_bytes, ring_bytes: plan.ring_bytes };
-        let mut link = LinkCore::new(limits, metrics);
+        let router = LinkRouter::new(limits, metrics);
+        let (id, link) = router.add();
+        router.assign(Box::new(move |_| Some(id)));
         let rules = HubRules {
             recovery: plan.recovery,
             answer_timeout: plan.answer_timeout,
@@ -81,11 +84,10 @@ impl Replica {
             reports_users: true,
             namespaces: Arc::new(namespaces()),
         };
-        let hubs =
-            (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules.clone(), plan, metrics)).collect();
+        let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&router, rules.clone(), plan, metrics)).collect();
         let signals = Vec::new();
         let plan = Rc::clone(plan);
-        Self { link, connection: None, may_subscribe: false, may_read: false, hubs, signals, plan }
+        Self { router, link, connection: None, may_subscribe: false, may_read: false, hubs, signals, plan }
     }
 
     /// The server publishes a message to its subscribers.
@@ -127,11 +129,11 @@ impl Replica {
                 if let PendingRead::Page { work, .. } = read
                     && matches!(work.reader, PageReader::Client(_))
                 {
-                    self.link.on_page(work, Err(ReadErrorKind::Unreadable), now);
+                    self.link.lock().on_page(work, Err(ReadErrorKind::Unreadable), now);
                 }
             }
         }
-        self.link.disconnected();
+        self.link.lock().disconnected();
     }
 
     /// Closes the connection that reads histories; the link repeats the reads.
@@ -145,16 +147,16 @@ impl Replica {
 
     /// Compares all channels with their histories and retries refused channels.
     pub(super) fn check_histories(&mut self) {
-        self.link.retry_refused();
+        self.link.lock().retry_refused();
         self.may_subscribe = true;
-        self.link.subscribed().iter().for_each(|channel| self.link.verify(channel));
+        self.link.lock().subscribed().iter().for_each(|channel| self.link.lock().verify(channel));
         self.may_read = true;
     }
 
     /// The earliest deadline of the link or a hub.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let hubs = self.hubs.iter().filter_map(|hub| hub.core.next_deadline());
-        let link = self.link.next_deadline().filter(|_| self.connection.is_some());
+        let link = self.link.lock().next_deadline().filter(|_| self.connection.is_some());
         hubs.chain(link).min()
     }
 
@@ -173,7 +175,7 @@ impl Replica {
             }
         }
         let Some(connection) = &self.connection else { return steps.push(ReplicaStep::Connect) };
-        if is_due(self.link.next_deadline()) {
+        if is_due(self.link.lock().next_deadline()) {
             steps.push(ReplicaStep::LinkDeadline);
         }
         match &connection.batch {
@@ -210,7 +212,7 @@ impl Replica {
             ReplicaStep::Connect => {
                 self.connection = Some(SimulatedConnection::default());
                 server.mark();
-                self.link.connected();
+                self.link.lock().connected();
                 (self.may_subscribe, self.may_read) = (true, true);
             }
             ReplicaStep::TakeBatch => self.take_batch(),
@@ -225,7 +227,7 @@ impl Replica {
             ReplicaStep::ReceivePush => self.receive_push(),
             ReplicaStep::ReceiveMessage => self.receive_message(),
             ReplicaStep::LinkDeadline => {
-                self.link.deadline_passed(now);
+                self.link.lock().deadline_passed(now);
                 self.may_read = true;
             }
             ReplicaStep::Hub(hub) => {
@@ -260,11 +262,11 @@ impl Replica {
                     }
                 }
                 HubAction::Subscribe { call, channels, verify } => {
-                    self.link.subscribe(hub.id, call, channels, verify);
+                    self.router.subscribe(hub.id, call, channels, verify);
                 }
-                HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
-                HubAction::Read(request) => self.link.read(hub.id, request),
-                HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
+                HubAction::Unsubscribe(channels) => self.router.unsubscribe(hub.id, &channels),
+                HubAction::Read(request) => self.router.read(hub.id, request),
+                HubAction::CancelRead(read) => self.router.cancel(hub.id, read),
                 HubAction::Report(report) => {
                     if !is_forgotten(&report, self.plan.planted_bug) {
                         hub.reports.on_report(&report);
@@ -272,8 +274,10 @@ impl Replica {
                 }
                 HubAction::ObserveLatency { .. } => {}
                 HubAction::Signal(signal) => self.signals.push(signal),
-                HubAction::ReadPresence { read, channel } => self.link.read_presence(hub.id, read, channel),
-                HubAction::CancelPresence(read) => self.link.cancel_presence(hub.id, read),
+                HubAction::ReadPresence { read, channel } => {
+                    self.router.read_presence(hub.id, read, &channel)
+                }
+                HubAction::CancelPresence(read) => self.router.cancel_presence(hub.id, read),
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);
@@ -282,14 +286,14 @@ impl Replica {
 
     fn take_batch(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        let batch = self.link.next_batch(MAX_BATCH);
+        let batch = self.link.lock().next_batch(MAX_BATCH);
         self.may_subscribe = batch.is_some();
         connection.batch = batch.map(|batch| (batch, BatchStep::Subscribe));
     }
 
     fn take_read(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        let work = self.link.next_read();
+        let work = self.link.lock().next_read();
         self.may_read = work.is_some();
         connection.reads.extend(work.map(PendingRead::new));
     }
@@ -330,11 +334,11 @@ impl Replica {
                     }
                     _ => vec![Err(failure.unwrap_or(ReadErrorKind::Transient)); channels.len()],
                 };
-                self.link.on_stream_tails(channels, tails, now);
+                self.link.lock().on_stream_tails(channels, tails, now);
             }
             PendingRead::Page { work, answer } => {
                 let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadErrorKind::Transient)), Err);
-                self.link.on_page(work, outcome, now);
+                self.link.lock().on_page(work, outcome, now);
             }
         }
         self.may_read = true;
@@ -360,9 +364,9 @@ impl Replica {
         let Some(connection) = &mut self.connection else { return };
         let (batch, refused) = (connection.batch.take(), std::mem::take(&mut connection.refused));
         if let Some((batch, _)) = batch {
-            self.link.confirmed(batch);
+            self.link.lock().confirmed(batch);
             if self.plan.planted_bug != PlantedBug::ForgottenRefusal {
-                self.link.refused(refused);
+                self.link.lock().refused(refused);
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);
@@ -374,10 +378,12 @@ impl Replica {
             Some(Delivered::Message(channel, payload)) => {
                 let payload = payload.as_bytes();
                 if SignalPayload::is_signal(payload) {
-                    self.link.receive_signal(channel.as_str(), SignalPayload::parse(payload, 9).unwrap());
+                    self.link
+                        .lock()
+                        .receive_signal(channel.as_str(), SignalPayload::parse(payload, 9).unwrap());
                     return;
                 }
-                self.link.receive(channel.as_str(), Payload::parse(payload, 1_000).unwrap());
+                self.link.lock().receive(channel.as_str(), Payload::parse(payload, 1_000).unwrap());
                 self.may_read = true;
             }
             Some(Delivered::Drained) => self.confirmed(),

@@ -12,6 +12,7 @@ mod auth;
 mod bench;
 mod cli_client;
 mod cli_peers;
+mod cluster;
 mod commands;
 mod compression;
 mod contract;

@@ -4,6 +4,7 @@
 //! - `history`: the reads of the link, for repairs and for clients.
 //! - `presence`: the reads of users' presence for hubs.
 //! - `gaps`: limits how often gaps of plain messages are announced.
+//! - `moves`: channels that leave for another link, or come from one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use super::Hashing;
 use super::follower::{Arrival, Follower, FollowerOutput, RepairProgress};
-use super::hubs::{HubSet, Inboxes};
+use super::hubs::{AttachedHubs, HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
 use crate::metrics::{DropReason, Metrics};
@@ -23,10 +24,12 @@ use protocol::signal_payload::SignalPayload;
 
 mod gaps;
 mod history;
+mod moves;
 mod presence;
 mod subscriptions;
 
 pub(crate) use self::history::{HistoryWork, ReadErrorKind};
+pub(super) use self::moves::Released;
 pub(crate) use self::presence::PresenceQuery;
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
@@ -46,6 +49,11 @@ struct LinkChannel {
     subscription: LinkSubscription,
     /// Whether the channel is in `dirty`.
     is_dirty: bool,
+    /// Whether the channel came back from another link, or the server ended its subscription, while a batch with it was
+    /// in flight. The confirmation of that batch is then no proof of a subscription.
+    is_batch_stale: bool,
+    /// Whether the channel left for another link, and the entry only waits until the link has unsubscribed.
+    was_released: bool,
     follower: Follower,
 }
 
@@ -53,6 +61,7 @@ struct LinkChannel {
 /// the link may be subscribed to it.
 pub(crate) struct LinkCore {
     inboxes: Inboxes,
+    hubs: Arc<AttachedHubs>,
     channels: HashMap<ChannelName, LinkChannel, Hashing>,
     /// Channels to subscribe or unsubscribe, each at most once, so the queue is bounded by `channels`. Empty while the
     /// link is down.
@@ -62,6 +71,8 @@ pub(crate) struct LinkCore {
     /// Wanted channels that the server does not let the gateway's Redis user subscribe to.
     refused: HashSet<ChannelName, Hashing>,
     is_up: bool,
+    /// Whether the link was removed, so that it stays down.
+    is_retired: bool,
     /// The last number that was given to a connection or a repair.
     numbers: u64,
     /// The repairs that wait for a read.
@@ -76,7 +87,8 @@ pub(crate) struct LinkCore {
     gaps_announced: Option<(Instant, Option<u64>)>,
     /// Channels on which plain messages may be missing, and whose gap is not announced yet.
     pending_gaps: HashSet<ChannelName, Hashing>,
-    /// The number of the current connection, or of the last one.
+    /// The number of the current connection, or of the last one; a later loss of messages that the connection did not
+    /// carry, and a move of channels to this link, take a new number.
     connection: u64,
     limits: LinkLimits,
     /// The part of `limits.ring_bytes` that is not used.
@@ -101,15 +113,17 @@ impl LinkLimits {
 }
 
 impl LinkCore {
-    /// A link that is down, without hubs.
-    pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
+    /// A link that is down, with the hubs of the process.
+    pub(crate) fn new(limits: LinkLimits, hubs: Arc<AttachedHubs>, metrics: &Metrics) -> Self {
         Self {
-            inboxes: Inboxes::new(metrics),
+            inboxes: Inboxes::new(hubs.inboxes(), metrics),
+            hubs,
             channels: HashMap::default(),
             dirty: VecDeque::new(),
             acks: HashMap::default(),
             refused: HashSet::default(),
             is_up: false,
+            is_retired: false,
             numbers: 0,
             repairs: history::RepairQueue::default(),
             reads: ClientReads::new(limits.payload_bytes),
@@ -124,9 +138,9 @@ impl LinkCore {
         }
     }
 
-    /// Adds a hub.
-    pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.inboxes.attach(inbox, self.is_up)
+    /// Adds a hub that was attached to the hubs of the process.
+    pub(crate) fn add_hub(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.inboxes.add(inbox)
     }
 
     /// Offers an event to a hub. For events that do not concern the subscriptions of the link.
@@ -141,11 +155,13 @@ impl LinkCore {
 
     /// The link is connected, without subscriptions: every wanted channel becomes dirty.
     pub(crate) fn connected(&mut self) {
-        self.is_up = true;
+        if self.is_retired || std::mem::replace(&mut self.is_up, true) {
+            return;
+        }
         self.connection = self.next_number();
         let channels: Vec<_> = self.channels.keys().cloned().collect();
         channels.iter().for_each(|channel| self.mark_dirty(channel));
-        self.inboxes.notify_link(true);
+        self.hubs.link_changed(true);
     }
 
     /// The link is lost. The next connection repairs the messages that are published until then. Unanswered calls of
@@ -163,10 +179,11 @@ impl LinkCore {
         for channel in self.channels.values_mut() {
             self.numbers += 1;
             (channel.subscription, channel.is_dirty) = (LinkSubscription::None, false);
+            channel.is_batch_stale = false;
             channel.follower.link_lost(self.numbers);
         }
         self.repairing = self.channels.len();
-        self.inboxes.notify_link(false);
+        self.hubs.link_changed(false);
     }
 
     /// Handles a payload that arrived on a channel: delivers it, holds it for a repair, or drops it as a duplicate.
@@ -325,4 +342,4 @@ pub(crate) enum Received {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -125,6 +125,25 @@ impl Follower {
         }
     }
 
+    /// Whether plain messages may be missing after the loss of the link that carries them. A new channel misses none: no
+    /// hub was answered yet.
+    pub(crate) fn may_miss_plain(&self) -> bool {
+        match self {
+            Self::Live { cursor, retained } => retained.has_plain || !cursor.has_history(),
+            Self::Repairing(repair) => repair.may_miss_plain(),
+            Self::Untracked { .. } => true,
+        }
+    }
+
+    /// Plain messages may be missing, and no gap was announced. The next repair after a lost link announces one.
+    pub(crate) fn note_missing_plain(&mut self) {
+        match self {
+            Self::Live { retained, .. } => retained.has_plain = true,
+            Self::Repairing(repair) => repair.retained.has_plain = true,
+            Self::Untracked { .. } => {}
+        }
+    }
+
     pub(crate) const fn is_repairing(&self) -> bool {
         matches!(self, Self::Repairing(_))
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::broker::{HubEvent, HubId, Inbox};
 use crate::metrics::{DropReason, Metrics, SignalResult};
 use protocol::channel::ChannelName;
@@ -17,28 +19,20 @@ pub(crate) struct Inboxes {
 }
 
 impl Inboxes {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
-        Self { inboxes: Vec::new(), metrics: metrics.clone() }
+    pub(crate) fn new(inboxes: Vec<Arc<dyn Inbox>>, metrics: &Metrics) -> Self {
+        Self { inboxes, metrics: metrics.clone() }
     }
 
-    /// Adds a hub. `is_up`: the state of the link, which the hub receives as its first event.
-    pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>, is_up: bool) -> HubId {
+    /// Adds a hub.
+    pub(crate) fn add(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
         self.inboxes.push(inbox);
-        let hub = HubId::of_index(self.inboxes.len() - 1);
-        self.notify(hub, HubEvent::Link { is_up });
-        hub
+        HubId::of_index(self.inboxes.len() - 1)
     }
 
     pub(crate) fn notify(&self, hub: HubId, event: HubEvent) {
         if let Some(inbox) = self.inboxes.get(hub.index()) {
             // An inbox may refuse only publications and signals.
             let _ = inbox.offer(event);
-        }
-    }
-
-    pub(crate) fn notify_link(&self, is_up: bool) {
-        for inbox in &self.inboxes {
-            let _ = inbox.offer(HubEvent::Link { is_up });
         }
     }
 
@@ -70,6 +64,50 @@ impl Inboxes {
         for inbox in hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
             if inbox.offer(HubEvent::Signal(Arc::clone(signal))).is_err() {
                 Metrics::count(&self.metrics.signals, SignalResult::HubInboxFull);
+            }
+        }
+    }
+}
+
+/// The hubs of a process. All its links have these hubs, in this order, so a hub has the same id in each link.
+///
+/// Its lock is taken under the lock of a core, and for the events about the link only.
+#[derive(Default)]
+pub(crate) struct AttachedHubs(Mutex<AttachedState>);
+
+#[derive(Default)]
+struct AttachedState {
+    inboxes: Vec<Arc<dyn Inbox>>,
+    links_up: usize,
+}
+
+impl AttachedHubs {
+    /// Adds a hub. Its first event tells whether any link is up.
+    pub(crate) fn attach(&self, inbox: Arc<dyn Inbox>) {
+        let mut state = self.0.lock();
+        let _ = inbox.offer(HubEvent::Link { is_up: state.links_up > 0 });
+        state.inboxes.push(inbox);
+    }
+
+    /// The inboxes of all hubs, for a new link.
+    pub(crate) fn inboxes(&self) -> Vec<Arc<dyn Inbox>> {
+        self.0.lock().inboxes.clone()
+    }
+
+    /// Whether any link is up.
+    pub(crate) fn is_up(&self) -> bool {
+        self.0.lock().links_up > 0
+    }
+
+    /// One link went up or down. The hubs learn when the first one goes up, and when the last one goes down.
+    pub(crate) fn link_changed(&self, is_up: bool) {
+        let mut state = self.0.lock();
+        let before = state.links_up > 0;
+        state.links_up = if is_up { state.links_up + 1 } else { state.links_up.saturating_sub(1) };
+        if (state.links_up > 0) != before {
+            for inbox in &state.inboxes {
+                // An inbox may refuse only publications and signals.
+                let _ = inbox.offer(HubEvent::Link { is_up });
             }
         }
     }

@@ -8,20 +8,25 @@
 //! - `reads`: reads of histories for clients.
 //! - `core`: all channels: which hubs want them, which are subscribed, and what to do next.
 //! - `shared`: the core under its lock, with the notifications that wake the activities of the link's one task.
+//! - `router`: the links of a process, and which of them owns a channel.
 
 mod core;
 mod follower;
 mod hubs;
 mod reads;
+mod router;
 mod shared;
 
-#[cfg(test)]
-pub(crate) use self::core::LinkLimits;
-pub(crate) use self::core::{HistoryWork, LinkCore, PresenceQuery, ReadErrorKind, SubscriptionBatch};
+pub(crate) use self::core::{
+    HistoryWork, LinkCore, LinkLimits, PresenceQuery, ReadErrorKind, SubscriptionBatch,
+};
 pub(crate) use self::follower::TailRead;
 pub(crate) use self::hubs::{HubSet, Inboxes};
 pub(crate) use self::reads::{PageReader, PageWork};
-pub(super) use self::shared::SharedLink;
+#[allow(unused_imports, reason = "the links of a cluster will use it")]
+pub(crate) use self::router::LinkId;
+pub(crate) use self::router::LinkRouter;
+pub(crate) use self::shared::SharedLink;
 
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;

@@ -3,14 +3,14 @@
 //! The history up to a subscription's cut is immutable, so a failed read can be repeated on any connection, and equal
 //! reads are made once. Pages end at any message, so each page has a read of its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use slab::Slab;
 
 use super::Hashing;
 use crate::broker::collection::Collection;
 use crate::broker::newest::EntryRange;
-use crate::broker::recovery::{NotRecovered, Recovered};
+use crate::broker::recovery::{NotRecovered, Recovered, RecoveryLimits};
 use crate::broker::{HistoryRange, HistoryRequest, HubId, ReadId};
 use protocol::channel::ChannelName;
 use protocol::history::Page;
@@ -55,6 +55,8 @@ struct Job {
     /// `None`: no other read returns the same messages.
     key: Option<Key>,
     user: ChannelName,
+    range: HistoryRange,
+    limits: RecoveryLimits,
     /// The reads that wait for this job; empty once all are cancelled. A job without readers is removed, but not before
     /// its page in flight returns.
     readers: Vec<WaitingRead>,
@@ -130,6 +132,8 @@ impl ClientReads {
             channel,
             key: key.clone(),
             user: user.clone(),
+            range,
+            limits,
             readers: Vec::new(),
             collection,
             begun_bytes: 0,
@@ -251,6 +255,35 @@ impl ClientReads {
             self.release(index);
             self.begun.push_back(index);
         }
+    }
+
+    /// Takes out all reads of the channels that `leaves` accepts, so that another link can begin them again. A job with a
+    /// page in flight stays without readers until the page returns, so that no other job gets its index.
+    pub(crate) fn take_out(&mut self, leaves: impl Fn(&ChannelName) -> bool) -> Vec<(HubId, HistoryRequest)> {
+        let mut taken = Vec::new();
+        for (_, Job { channel, key, user, range, limits, readers, .. }) in &mut self.jobs {
+            if !leaves(channel) {
+                continue;
+            }
+            // A later read of the same messages must not join a job that ends without an answer.
+            if let Some(key) = key.take() {
+                self.by_key.remove(&key);
+            }
+            for (hub, read) in readers.drain(..) {
+                self.by_reader.remove(&(hub, read));
+                let (user, channel) = (user.clone(), channel.clone());
+                taken.push((hub, HistoryRequest { read, user, channel, range: *range, limits: *limits }));
+            }
+        }
+        let idle = |(index, job): (usize, &Job)| {
+            (job.readers.is_empty() && job.reserved_bytes == 0).then_some(index)
+        };
+        let idle: BTreeSet<usize> = self.jobs.iter().filter_map(idle).collect();
+        self.queues.values_mut().for_each(|queue| queue.retain(|index| !idle.contains(index)));
+        self.begun.retain(|index| !idle.contains(index));
+        idle.into_iter().for_each(|index| drop(self.remove(index)));
+        self.drop_idle_users();
+        taken
     }
 
     fn end(&mut self, index: usize, result: Result<(), NotRecovered>) -> Option<ReadDone> {

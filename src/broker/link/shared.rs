@@ -4,10 +4,13 @@
 //! is held for a lookup or an edit, and while the resulting events are
 //! offered to hubs, so that a hub receives its events in one order. No message is parsed or sent under the lock.
 
+use std::sync::Arc;
+
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::core::{LinkCore, LinkLimits, Received};
+use super::core::{LinkCore, LinkLimits, Received, Released};
+use super::hubs::AttachedHubs;
 use crate::broker::{HubId, ReadId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -28,8 +31,9 @@ pub(crate) struct SharedLink {
 }
 
 impl SharedLink {
-    pub(crate) fn new(max_payload_bytes: usize, metrics: &Metrics) -> Self {
-        let core = Mutex::new(LinkCore::new(LinkLimits::of_payload(max_payload_bytes), metrics));
+    /// A link with the hubs of the process.
+    pub(crate) fn new(limits: LinkLimits, hubs: Arc<AttachedHubs>, metrics: &Metrics) -> Self {
+        let core = Mutex::new(LinkCore::new(limits, hubs, metrics));
         let new = Notify::new;
         Self { core, subscriptions: new(), reads: new(), presence: new(), progress: new() }
     }
@@ -45,6 +49,12 @@ impl SharedLink {
         edit(&mut self.lock());
         self.subscriptions.notify_one();
         self.reads.notify_one();
+    }
+
+    /// Takes over what other links have released.
+    pub(super) fn adopt(&self, released: Released) {
+        self.edit(|link| link.adopt(released));
+        self.presence.notify_one();
     }
 
     /// Queues a read of a user's presence for a hub.

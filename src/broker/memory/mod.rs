@@ -88,7 +88,7 @@ impl MemoryBroker {
         let inbox = MemoryInbox::new(&history);
         let history = MemoryHistory::new(history, now_ms());
         let state = MemoryState {
-            inboxes: Inboxes::new(metrics),
+            inboxes: Inboxes::new(Vec::new(), metrics),
             channels: HashMap::new(),
             history,
             inbox,
@@ -106,7 +106,10 @@ impl MemoryBroker {
     }
 
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.shared.state.lock().inboxes.attach(inbox, true)
+        let inboxes = &mut self.shared.state.lock().inboxes;
+        let hub = inboxes.add(inbox);
+        inboxes.notify(hub, HubEvent::Link { is_up: true });
+        hub
     }
 
     pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>) {

@@ -1,13 +1,16 @@
 //! Credentials and certificates for Redis, read again for each link.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redis::{ClientTlsConfig, RedisConnectionInfo, TlsCertificates};
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::link_error::LinkError;
 use crate::settings::{Secret, check_is_file, read_bytes};
+use crate::tls;
 
 /// The most bytes of a PEM file. A longer one is the wrong file: all authorities of a system take a quarter of this.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
@@ -76,6 +79,29 @@ impl TlsFiles {
         };
         Ok(TlsCertificates { client_tls, root_cert })
     }
+}
+
+/// The configuration of the subscriber's connection. redis-rs makes its own of the same certificates.
+pub(super) fn client_config(certificates: &TlsCertificates) -> Result<Arc<ClientConfig>, LinkError> {
+    let unusable = |reason: &str| LinkError::Connect(reason.to_owned());
+    let roots = match &certificates.root_cert {
+        Some(pem) => tls::roots_in(pem)
+            .ok_or_else(|| unusable("broker.tls_ca_file holds no certificate of an authority"))?,
+        None => {
+            tls::roots_of_system().ok_or_else(|| unusable("this system has no certificate authorities"))?
+        }
+    };
+    let identity = match &certificates.client_tls {
+        Some(ClientTlsConfig { client_cert, client_key }) => {
+            let chain = CertificateDer::pem_slice_iter(client_cert).collect::<Result<_, _>>();
+            let key = PrivateKeyDer::from_pem_slice(client_key);
+            chain
+                .and_then(|chain| Ok(Some((chain, key?))))
+                .map_err(|_| unusable("a certificate is not PEM"))?
+        }
+        None => None,
+    };
+    tls::client_config(roots, identity).map(Arc::new).map_err(|error| unusable(&error.to_string()))
 }
 
 fn read_certificates(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {

@@ -1,13 +1,15 @@
-//! Parses `broker.url`: one server, or sentinels that know the master.
+//! Parses `broker.url`: one server, sentinels that know the master, or nodes of a cluster.
 
 use std::fmt;
+use std::sync::Arc;
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
 };
+use rustls::ClientConfig;
 
 use super::super::BrokerSetupError;
-use super::access::{Credentials, TlsFiles};
+use super::access::{Credentials, TlsFiles, client_config};
 use super::link_error::LinkError;
 
 /// The port of a sentinel if the URL names none.
@@ -19,6 +21,8 @@ pub(super) enum Address {
     Server(ConnectionInfo),
     /// The master that the sentinels name.
     Master(Sentinels),
+    /// The masters of a cluster, of which these nodes know the slots. At least one, each with the login at every node.
+    Cluster(Vec<ConnectionInfo>),
 }
 
 /// The sentinels, and the master to ask them for.
@@ -34,8 +38,10 @@ pub(super) struct Sentinels {
 /// An address with the passwords and certificates of one attempt.
 pub(super) struct OpenedAddress {
     pub(super) address: Address,
-    /// `None`: no TLS.
+    /// For redis-rs; `None`: no TLS.
     pub(super) certificates: Option<TlsCertificates>,
+    /// The same certificates for the subscriber.
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Address {
@@ -48,7 +54,12 @@ impl Address {
             Some((scheme @ ("redis" | "rediss"), rest)) => {
                 Sentinels::parse(scheme, rest, finish).map(Self::Master)
             }
-            _ => Ok(Self::Server(finish(parse(url)?))),
+            _ => match url.split_once("+cluster://") {
+                Some((scheme @ ("redis" | "rediss"), rest)) => {
+                    parse_seeds(scheme, rest, finish).map(Self::Cluster)
+                }
+                _ => Ok(Self::Server(finish(parse(url)?))),
+            },
         }
     }
 
@@ -70,11 +81,19 @@ impl Address {
                     .collect::<Result<_, _>>()?;
                 Self::Master(Sentinels { sentinels, name, login: with_login(login, at_redis)? })
             }
+            Self::Cluster(seeds) => {
+                let seeds = seeds.into_iter().map(|info| with_login(info, at_redis));
+                Self::Cluster(seeds.collect::<Result<_, _>>()?)
+            }
         };
-        let (Self::Server(info) | Self::Master(Sentinels { login: info, .. })) = &address;
-        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let certified = match &address {
+            Self::Server(info) | Self::Master(Sentinels { login: info, .. }) => Some(info),
+            Self::Cluster(seeds) => seeds.first(),
+        };
+        let is_tls = certified.is_some_and(is_tls);
         let certificates = if is_tls { Some(tls.read()?) } else { None };
-        Ok(OpenedAddress { address, certificates })
+        let tls = certificates.as_ref().map(client_config).transpose()?;
+        Ok(OpenedAddress { address, certificates, tls })
     }
 }
 
@@ -85,6 +104,10 @@ impl fmt::Display for Address {
             Self::Master(Sentinels { sentinels, name, .. }) => {
                 let endpoints: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
                 write!(f, "the master {name} of the sentinels {}", endpoints.join(", "))
+            }
+            Self::Cluster(seeds) => {
+                let endpoints: Vec<_> = seeds.iter().map(|info| info.addr().to_string()).collect();
+                write!(f, "the cluster of {}", endpoints.join(", "))
             }
         }
     }
@@ -119,14 +142,37 @@ impl Sentinels {
 
     /// The connection to the master at this address.
     pub(super) fn master_at(&self, host: String, port: u16) -> ConnectionInfo {
-        let address = match self.login.addr() {
-            ConnectionAddr::TcpTls { insecure, .. } => {
-                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
-            }
-            _ => ConnectionAddr::Tcp(host, port),
-        };
-        self.login.clone().set_addr(address)
+        at_endpoint(&self.login, host, port)
     }
+}
+
+/// The same login at another address.
+pub(super) fn at_endpoint(login: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
+    let address = match login.addr() {
+        ConnectionAddr::TcpTls { insecure, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    login.clone().set_addr(address)
+}
+
+pub(super) fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
+}
+
+/// `[user:password@]host[:port][,host[:port]…]`
+fn parse_seeds(
+    scheme: &str,
+    rest: &str,
+    finish: impl Fn(ConnectionInfo) -> ConnectionInfo,
+) -> Result<Vec<ConnectionInfo>, BrokerSetupError> {
+    let (login, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+    if hosts.contains(['/', '?', '#']) {
+        return Err(BrokerSetupError::BadUrl("nothing may follow the nodes of a cluster".to_owned()));
+    }
+    let seeds = hosts.split(',').map(|host| Ok(finish(parse(&format!("{scheme}://{login}@{host}"))?)));
+    seeds.collect()
 }
 
 fn parse(url: &str) -> Result<ConnectionInfo, BrokerSetupError> {
@@ -176,6 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn all_nodes_of_a_cluster_have_the_login_of_the_url() {
+        let address = parsed("rediss+cluster://me:p%40ss@a:1,b,[::1]:3").unwrap();
+        assert_eq!(address.to_string(), "the cluster of a:1, b:6379, ::1:3");
+        let Address::Cluster(seeds) = address else { panic!("not a cluster") };
+        let node = at_endpoint(&seeds[0], "c".into(), 7);
+        for info in seeds.iter().chain([&node]) {
+            let login = info.redis_settings();
+            assert_eq!((login.username(), login.password(), login.db()), (Some("me"), Some("p@ss"), 0));
+            assert!(is_tls(info));
+        }
+        assert_eq!(node.addr().to_string(), "c:7");
+    }
+
+    #[test]
     fn with_tls_sentinels_and_master_use_tls() {
         let Address::Master(sentinels) = parsed("rediss+sentinel://a/main").unwrap() else {
             panic!("a server")
@@ -187,9 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_sentinel_url_is_refused_without_its_password() {
+    fn an_invalid_url_is_refused_without_its_password() {
         for end in ["a", "a/", "a,/main", "/main", "a/main/x", "a/main/1/2", "a/main?db=1", "a:x/main"] {
             let error = parsed(&format!("redis+sentinel://me:hunter2@{end}")).err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for end in ["", "a,", "a/0", "a?x=1", "a:x"] {
+            let error = parsed(&format!("redis+cluster://me:hunter2@{end}")).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

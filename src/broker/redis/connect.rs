@@ -1,32 +1,41 @@
 //! Finds Redis and makes the connections of a link.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult};
+use rustls::ClientConfig;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, OpenedAddress, open_client};
+use super::address::{Address, OpenedAddress, at_endpoint, open_client};
+use super::cluster::slot::Slot;
+use super::cluster::{NodeAddress, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
-use super::options::RedisOptions;
-use super::process::MAX_PUBLISHING;
+use super::options::{Layout, RedisOptions};
+use super::process::{MAX_PUBLISHING, ProcessState};
 use super::role::RoleQuery;
 use super::sentinel;
 use super::server_check::{ServerCheck, first_error};
 use super::state::RedisState;
+use super::subscriber::{self, Kind, Messages, Subscriptions};
 
 /// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {
     pub(super) client: Client,
+    /// The certificates for the subscriber; `None`: no TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// The connections of a link.
 pub(super) struct LinkConnections {
-    /// Only subscribes and receives.
-    pub(super) subscriber: PubSub,
+    /// Subscribes and unsubscribes.
+    pub(super) subscriptions: Subscriptions,
+    /// Receives, on the same connection.
+    pub(super) messages: Messages,
     /// Publishes and probes.
     pub(super) commands: MultiplexedConnection,
     /// How to query the server's role.
@@ -36,21 +45,30 @@ pub(super) struct LinkConnections {
 }
 
 impl Endpoint {
-    /// Finds the server. Each link calls this again, because files may have changed and the master may have moved.
-    pub(super) async fn resolve(options: &RedisOptions) -> Result<Self, LinkError> {
-        let bound = options.connect_timeout;
-        let to_open = options.clone();
-        // The files may be on a network file system, so reading them may block.
-        let opening = timeout(bound, spawn_blocking(move || to_open.open()));
-        let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
-        let OpenedAddress { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
+    /// Finds the server. Each link calls this again, because files may have changed and the master may have moved. In a
+    /// cluster it is the master with the slot of all keys.
+    pub(super) async fn resolve(process: &ProcessState) -> Result<Self, LinkError> {
+        let options = &process.options;
+        let OpenedAddress { address, certificates, tls } = open(options).await?;
+        let (certificates, bound) = (certificates.as_ref(), options.connect_timeout);
         let info = match address {
             Address::Server(info) => info,
-            Address::Master(sentinels) => {
-                sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?
+            Address::Master(sentinels) => sentinel::find_master(&sentinels, certificates, bound).await?,
+            Address::Cluster(seeds) => {
+                let slot = Slot::of_key(&options.names().users());
+                let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
+                let owner = map.owner(slot).ok_or(LinkError::NoOwner(slot))?;
+                at_node(&seeds, owner)?
             }
         };
-        Ok(Self { client: open_client(info, certificates.as_ref())? })
+        Ok(Self { client: open_client(info, certificates)?, tls })
+    }
+
+    /// The endpoint of a node of a cluster. Each link calls this again, because files may have changed.
+    pub(super) async fn of_node(options: &RedisOptions, node: &NodeAddress) -> Result<Self, LinkError> {
+        let OpenedAddress { address, certificates, tls } = open(options).await?;
+        let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
+        Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls })
     }
 
     /// The address, for messages.
@@ -61,11 +79,14 @@ impl Endpoint {
     /// Makes the connections of a link, and checks that the server is a master.
     pub(super) async fn connect(&self, state: &RedisState) -> Result<LinkConnections, LinkError> {
         let bound = state.options.connect_timeout;
-        let subscriber = within(bound, of_connect(self.client.get_async_pubsub()));
-        let (subscriber, mut commands) = tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
+        let fence = state.probe();
+        let subscriber = within(bound, of_connect(self.connect_subscriber(&state.options, &fence)));
+        let ((subscriptions, messages), mut commands) =
+            tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
         // Checked here, before the link subscribes to thousands of channels.
         let mut role = RoleQuery::default();
-        let mut check = ServerCheck::new(dataset::checked_keys(&state.options), self.cluster_url());
+        let mut check =
+            ServerCheck::new(dataset::checked_keys(state), self.cluster_url(state.options.layout));
         let mut for_check = commands.clone();
         within(bound, async {
             let verifying = (check.verify(state, &mut for_check), role.verify_master(state, &mut commands));
@@ -73,11 +94,26 @@ impl Endpoint {
             first_error(check, role)
         })
         .await?;
-        Ok(LinkConnections { subscriber, commands, role, check })
+        Ok(LinkConnections { subscriptions, messages, commands, role, check })
     }
 
-    /// The URL for this server if it belongs to a Redis Cluster, without user and password.
-    fn cluster_url(&self) -> Option<String> {
+    /// A connection for the subscriber.
+    async fn connect_subscriber(
+        &self,
+        options: &RedisOptions,
+        fence: &str,
+    ) -> RedisResult<(Subscriptions, Messages)> {
+        let info = self.client.get_connection_info();
+        let kind = if options.names().is_sharded() { Kind::Sharded } else { Kind::Plain };
+        subscriber::connect(info, self.tls.as_ref(), (kind, fence), options.response_timeout).await
+    }
+
+    /// The URL for this server if it belongs to a Redis Cluster, without user and password; `None`: `broker.url` is that
+    /// of a cluster.
+    fn cluster_url(&self, layout: Layout) -> Option<String> {
+        if layout != Layout::Plain {
+            return None;
+        }
         let with_port = |host: &str, port: u16| match host.contains(':') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
@@ -106,11 +142,39 @@ impl Endpoint {
     }
 }
 
+/// Reads which master of a cluster owns each slot.
+pub(super) async fn read_slot_map(process: &ProcessState) -> Result<Arc<SlotMap>, LinkError> {
+    let OpenedAddress { address, certificates, .. } = open(&process.options).await?;
+    let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
+    let bound = process.options.connect_timeout;
+    process.cluster.read(&seeds, certificates.as_ref(), Slot::all(), bound).await
+}
+
+/// The address with the current content of the files.
+async fn open(options: &RedisOptions) -> Result<OpenedAddress, LinkError> {
+    let (bound, to_open) = (options.connect_timeout, options.clone());
+    // The files may be on a network file system, so reading them may block.
+    let opening = timeout(bound, spawn_blocking(move || to_open.open()));
+    let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
+    opened.unwrap_or(Err(LinkError::Panicked))
+}
+
+/// The login of the seeds at this node.
+fn at_node(seeds: &[ConnectionInfo], node: &NodeAddress) -> Result<ConnectionInfo, LinkError> {
+    let seed = seeds.first().ok_or_else(not_a_cluster)?;
+    Ok(at_endpoint(seed, node.host.clone(), node.port))
+}
+
+/// Not reached: the URL of a cluster has at least one host.
+fn not_a_cluster() -> LinkError {
+    LinkError::NoSlotMap("broker.url names no cluster".into())
+}
+
 async fn of_connect<T>(connecting: impl Future<Output = RedisResult<T>>) -> Result<T, LinkError> {
     connecting.await.map_err(|error| LinkError::of_connect(&error))
 }
 
-/// Bounds an attempt to connect. redis-rs bounds neither the connection nor the handshake of a subscriber.
+/// Bounds an attempt to connect, handshake included.
 async fn within<T>(
     bound: Duration,
     connecting: impl Future<Output = Result<T, LinkError>>,

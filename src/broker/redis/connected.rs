@@ -1,25 +1,27 @@
 //! Runs the activities of a connected link in one task. The first activity that fails ends the link.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
-use redis::aio::{MultiplexedConnection, PubSubStream};
+use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::link::{LinkCore, SubscriptionBatch};
+use super::cluster::slot::Slot;
 use super::connect::{Endpoint, LinkConnections};
 use super::link_error::LinkError;
+use super::names::Name;
 use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
-use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, control, dataset, function, lease, online, reads, rooms, signals, tokens};
-use crate::timeout::timeout_awake;
+use super::subscriber::{Confirmed, Event, Messages, Refusal, Subscriptions};
+use super::{control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use protocol::channel::ChannelName;
 
-/// The most channels of one batch. Its commands stay below 140 KB, and its 512 confirmations do not delay messages
+/// The most channels of one batch. Its commands stay below 160 KB, and its 512 confirmations do not delay messages
 /// noticeably.
 const MAX_BATCH: usize = 512;
 /// How long to query the reason of a lost link. A server that is down answers at once, with a reset.
@@ -29,8 +31,7 @@ const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
-    let LinkConnections { subscriber, commands, role, check } = connections;
-    let (subscriptions, messages) = subscriptions::split(subscriber);
+    let LinkConnections { subscriptions, messages, commands, role, check } = connections;
     let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
     let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
@@ -61,23 +62,46 @@ async fn run_duties(state: &RedisState) -> Infallible {
 }
 
 /// Delivers messages until the subscriber's connection ends.
-async fn receive(
-    state: &RedisState,
-    mut messages: Messages<PubSubStream>,
-    nonce_sender: watch::Sender<u64>,
-) -> LinkError {
+async fn receive(state: &RedisState, mut messages: Messages, nonce_sender: watch::Sender<u64>) -> LinkError {
     let mut receiver = PayloadReceiver::new(state);
-    while let Some(message) = messages.next().await {
-        if let Some(nonce) = receiver.receive(&message) {
-            nonce_sender.send_replace(nonce);
+    loop {
+        match messages.next().await {
+            Ok(Event::Message { channel, payload }) => {
+                if let Some(nonce) = receiver.receive(channel, payload) {
+                    nonce_sender.send_replace(nonce);
+                }
+            }
+            Ok(Event::SlotLeft { channel }) => {
+                if let Err(error) = slot_left(state, channel) {
+                    return error;
+                }
+            }
+            Err(error) => return error,
         }
     }
-    LinkError::Closed
+}
+
+/// The server has ended the subscription of a channel, because the channel's slot has left it. The channel waits for the
+/// next map of the slots.
+///
+/// # Errors
+/// It is a channel of the link's own.
+fn slot_left(state: &RedisState, name: &str) -> Result<(), LinkError> {
+    state.map_stale.notify_one();
+    let channel = match state.options.names().parse(name) {
+        Some(Name::Channel(channel)) => ChannelName::parse(channel).map_err(|_| LinkError::Moved)?,
+        _ => return Err(LinkError::Moved),
+    };
+    state.link.edit(|link| link.unsubscribed_by_server(&[channel]));
+    Ok(())
 }
 
 /// Finds out why the subscription ended. Redis reports the reason only in its own log, so this sends a command: an
 /// answer shows that Redis closed only the subscriber's connection.
 async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
+    if error != LinkError::Closed {
+        return error;
+    }
     let Some(mut commands) = state.commands() else { return error };
     let answer: RedisResult<String> = match timeout(CLOSE_REASON_TIMEOUT, info(&mut commands)).await {
         Ok(answer) => answer,
@@ -108,27 +132,36 @@ async fn run_subscriptions(
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
     let duties = state.duties();
-    await_confirmation(state, subscriptions.subscribe(&own_channels(state))).await?;
+    require_all(subscriptions.subscribe(&own_channels(state)).await?)?;
     if duties.presence {
         rooms::connected(state);
     }
     if duties.control {
         subscribe_control(state, &mut subscriptions).await?;
     }
+    let (mut slots, mut marked) = (state.watch_slots(), state.slots());
     // Before any channel is answered: a client can resume from the start of a history only if the data was marked
     // earlier.
-    dataset::mark_dataset(state).await?;
+    dataset::mark_dataset(state, &marked).await?;
     state.link.lock().connected();
     state.link.progressed();
+    if duties.users && state.are_users_missed.swap(false, Ordering::AcqRel) {
+        // This link announces its loss with its repairs.
+        state.router.plain_messages_lost("user", state.id(), Instant::now());
+    }
     let mut check = HistoryCheck::new(state.options.history_check_interval);
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {
-            let (batch, refused) = apply_batch(state, &mut subscriptions, batch).await?;
+            let Applied { batch, refused, moved } = apply_batch(state, &mut subscriptions, batch).await?;
             state.note_refused(&refused);
+            if !moved.is_empty() {
+                state.map_stale.notify_one();
+            }
             state.link.edit(|link| {
                 link.confirmed(batch);
                 link.refused(refused);
+                link.redirected(&moved);
             });
             continue;
         }
@@ -137,9 +170,17 @@ async fn run_subscriptions(
         tokio::select! {
             () = state.link.subscriptions_changed() => {}
             () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
+            _ = slots.changed() => {
+                // The marker moves with its slot, but a slot that had no master may have none.
+                let before = std::mem::replace(&mut marked, state.slots());
+                let is_new = |slot: &Slot| before.binary_search(slot).is_err();
+                let new: Vec<_> = marked.iter().copied().filter(is_new).collect();
+                // The next check repeats it, and the probe detects a server that does not serve.
+                let _ = dataset::mark_dataset(state, &new).await;
+            }
             () = check.wait_until_due() => {
                 // If the data was removed, the marker is missing.
-                dataset::mark_dataset_if_due(state).await;
+                dataset::mark_dataset_if_due(state, &state.slots()).await;
                 check.verify_batch(state);
             }
         }
@@ -149,9 +190,9 @@ async fn run_subscriptions(
 /// The channels that no hub wants, and without which there is no link.
 fn own_channels(state: &RedisState) -> Vec<String> {
     let duties = state.duties();
-    let mut own = vec![state.options.redis_channel(&state.probe)];
+    let mut own = vec![state.probe()];
     if duties.users {
-        own.push(state.options.redis_channel(USERS));
+        own.push(state.options.names().users());
     }
     if duties.presence {
         own.extend(rooms::own_channels(state));
@@ -168,71 +209,59 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
 
 /// Subscribes to the announcements of commands. Without the right to do so, the commands are read at intervals.
 async fn subscribe_control(state: &RedisState, subscriptions: &mut Subscriptions) -> Result<(), LinkError> {
-    let channel = [state.options.redis_channel(control::COMMANDS)];
-    let subscribed = await_confirmation(state, subscriptions.subscribe(&channel)).await;
-    match subscribed {
+    let channel = [state.options.names().control(control::COMMANDS)];
+    let is_subscribed = match require_all(subscriptions.subscribe(&channel).await?) {
         Err(error) if !error.is_no_permission() => return Err(error),
-        outcome => state.control.set_subscribed(outcome.is_ok()),
-    }
+        outcome => outcome.is_ok(),
+    };
+    state.control.set_subscribed(is_subscribed);
     Ok(())
 }
 
-/// Returns the confirmed channels, and the channels that the Redis user may not subscribe to.
+/// The first refusal ends the link.
+fn require_all(confirmed: Confirmed) -> Result<(), LinkError> {
+    match confirmed.refused.into_iter().next() {
+        Some((_, refusal)) => Err(refusal.into_error()),
+        None => Ok(()),
+    }
+}
+
+/// What the server did with a batch.
+struct Applied {
+    /// What it did as asked.
+    batch: SubscriptionBatch,
+    /// The channels that the Redis user may not subscribe to.
+    refused: Vec<ChannelName>,
+    /// The channels that another server has.
+    moved: Vec<ChannelName>,
+}
+
 async fn apply_batch(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
     batch: SubscriptionBatch,
-) -> Result<(SubscriptionBatch, Vec<ChannelName>), LinkError> {
+) -> Result<Applied, LinkError> {
     let SubscriptionBatch { subscribe, unsubscribe } = batch;
-    let (subscribe, refused) = subscribe_permitted(state, subscriptions, subscribe).await?;
-    if !unsubscribe.is_empty() {
-        await_confirmation(state, subscriptions.unsubscribe(&redis_channels(state, &unsubscribe))).await?;
-    }
-    Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
-}
-
-/// Subscribes to the channels that the Redis user may subscribe to. Redis refuses a whole command for one channel and
-/// does not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
-async fn subscribe_permitted(
-    state: &RedisState,
-    subscriptions: &mut Subscriptions,
-    channels: Vec<ChannelName>,
-) -> Result<(Vec<ChannelName>, Vec<ChannelName>), LinkError> {
-    let (mut subscribed, mut refused) = (Vec::new(), Vec::new());
-    let mut parts = vec![channels];
-    while let Some(mut part) = parts.pop() {
-        if part.is_empty() {
-            continue;
-        }
-        match await_confirmation(state, subscriptions.subscribe(&redis_channels(state, &part))).await {
-            Ok(()) => subscribed.append(&mut part),
-            Err(error) if !error.is_no_permission() => return Err(error),
-            Err(_) if part.len() > 1 => {
-                let second = part.split_off(part.len() / 2);
-                parts.extend([part, second]);
-            }
-            Err(_) => refused.append(&mut part),
+    let names = redis_channels(state, &subscribe);
+    let confirmed = subscriptions.subscribe(&names).await?;
+    let mut refusals = confirmed.refused.into_iter().peekable();
+    let (mut subscribed, mut refused, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    for (channel, name) in subscribe.into_iter().zip(&names) {
+        match refusals.next_if(|(refused, _)| refused == name) {
+            None => subscribed.push(channel),
+            Some((_, Refusal::NoPermission(_))) => refused.push(channel),
+            Some((_, Refusal::Moved { .. })) if state.node.is_some() => moved.push(channel),
+            // The only link finds the server again.
+            Some((_, other @ Refusal::Moved { .. })) => return Err(other.into_error()),
         }
     }
-    if !refused.is_empty() {
-        // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
-        let own = state.options.redis_channel(&state.probe);
-        await_confirmation(state, subscriptions.subscribe(&[own])).await?;
-    }
-    Ok((subscribed, refused))
+    subscriptions.unsubscribe(&redis_channels(state, &unsubscribe)).await?;
+    let batch = SubscriptionBatch { subscribe: subscribed, unsubscribe };
+    Ok(Applied { batch, refused, moved })
 }
 
 fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
-    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
-}
-
-/// Waits for a confirmation at most `response_timeout`. redis-rs waits without a bound.
-async fn await_confirmation(
-    state: &RedisState,
-    command: impl Future<Output = Result<(), LinkError>>,
-) -> Result<(), LinkError> {
-    let bound = state.options.response_timeout;
-    timeout_awake(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
+    channels.iter().map(|channel| state.options.names().channel(channel.as_str())).collect()
 }
 
 /// Compares all channels with their histories once in each interval, in batches. This detects the loss of a channel's

@@ -22,11 +22,10 @@ pub(in crate::broker) use state::ControlState;
 
 use super::options::RedisOptions;
 
-/// The channel of commands after the prefix, and the key of their stream. No session can subscribe to it, because it has
-/// braces.
-pub(super) const COMMANDS: &str = "{control}:commands";
+/// The channel of commands among the names of control, and the key of their stream.
+pub(super) const COMMANDS: &str = "commands";
 
 /// The key of the answers to a command.
 fn answers_key(options: &RedisOptions, id: &str) -> String {
-    options.redis_channel(&format!("{{control}}:answers:{id}"))
+    options.names().control(&format!("answers:{id}"))
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use redis::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use super::super::history::{HistoryLimits, milliseconds};
@@ -74,16 +73,6 @@ impl DataSettings {
             revocation_ttl_ms: milliseconds(options.revocation_ttl),
             inbox_max_entries: options.history.inbox.max_entries,
         }
-    }
-
-    /// Adds the query whose answer [`parse`](Self::parse) reads.
-    pub(super) fn add_query(pipeline: &mut Pipeline, options: &RedisOptions) {
-        pipeline.cmd("GET").arg(Self::key(options));
-    }
-
-    /// The key of the settings. No channel has this name, because it has no namespace.
-    pub(super) fn key(options: &RedisOptions) -> String {
-        options.redis_channel("settings")
     }
 
     /// Parses the settings; `None`: the text is invalid.

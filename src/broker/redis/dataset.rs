@@ -1,8 +1,11 @@
 //! Keeps the dataset marker: since when the data of one prefix has been whole, and the settings in force for it.
 //!
-//! The marker is JSON at the key `<prefix>:dataset`. `gateway_mark` writes it together with the settings, in one atomic
+//! The marker is JSON at the key `<prefix>:dataset`. Where the channels are spread over the slots of a cluster, each slot
+//! has its own marker (`slots`), which moves with the data of the slot. `gateway_mark` writes it together with the settings, in one atomic
 //! step. Removing all data removes the marker as well. `gateway_mark` renews the marker when histories may have been
 //! removed in another way: the history TTL of a namespace changed, or Redis evicted keys.
+
+mod slots;
 
 use std::collections::BTreeMap;
 
@@ -10,20 +13,25 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
 use serde::Deserialize;
 
+use super::cluster::slot::Slot;
 use super::data_settings::DataSettings;
 use super::function;
 use super::known_dataset::Dataset;
 use super::link_error::{LinkError, describe};
+use super::names::DatasetKeys;
 use super::options::RedisOptions;
 use super::read_error::RedisReadError;
 use super::state::RedisState;
+
+pub(super) use slots::StartedSlots;
 
 /// The call of `gateway_mark`, which writes the marker and the settings if they are missing, and renews the marker if
 /// necessary. With `is_first`, which is set until the call has succeeded once in this process, the process' own
 /// settings are put into force. [`parse_mark_answer`] reads the answer.
 pub(super) fn mark_command(options: &RedisOptions, is_first: bool) -> Cmd {
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_mark").arg(2).arg(key(options)).arg(DataSettings::key(options));
+    let keys = options.names().shared_dataset_keys();
+    call.arg("gateway_mark").arg(2).arg(keys.marker).arg(keys.settings);
     call.arg(DataSettings::own(options).to_text()).arg(u8::from(is_first));
     call
 }
@@ -46,22 +54,17 @@ pub(super) fn parse_mark_answer(
 
 /// How many keys Redis had evicted when the data was marked. This is read from the marker, because the answer of
 /// `gateway_mark` has the same format in all versions of the library.
-pub(super) async fn evicted_keys(
-    options: &RedisOptions,
-    commands: &mut MultiplexedConnection,
-) -> Option<u64> {
-    let marker: Vec<u8> = redis::cmd("GET").arg(key(options)).query_async(commands).await.ok()?;
+pub(super) async fn evicted_keys(marker: &str, commands: &mut MultiplexedConnection) -> Option<u64> {
+    let marker: Vec<u8> = redis::cmd("GET").arg(marker).query_async(commands).await.ok()?;
     serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
 }
 
 /// The keys by which a link checks that its server serves the data.
-pub(super) fn checked_keys(options: &RedisOptions) -> Vec<String> {
-    vec![key(options), DataSettings::key(options)]
-}
-
-/// The key of the marker. No channel has this name, because it has no namespace.
-fn key(options: &RedisOptions) -> String {
-    options.redis_channel("dataset")
+pub(super) fn checked_keys(state: &RedisState) -> Vec<String> {
+    let names = state.options.names();
+    let DatasetKeys { marker, settings } =
+        state.home().map_or_else(|| names.shared_dataset_keys(), |slot| names.dataset_keys(slot));
+    vec![marker, settings]
 }
 
 /// The marker and the settings, as a reader of a history reads them in the same transaction.
@@ -71,6 +74,9 @@ pub(super) struct DatasetView {
     /// The settings in force; `None`: missing or invalid.
     pub(super) settings: Option<DataSettings>,
 }
+
+/// The answer to `GET`.
+type TextRead = Result<Option<Vec<u8>>, RedisReadError>;
 
 /// The marker. Its other fields are for `gateway_mark` alone.
 #[derive(Debug, Deserialize)]
@@ -97,9 +103,16 @@ impl Marker {
 
 impl DatasetView {
     /// Adds the two queries whose answers [`parse`](Self::parse) reads.
-    pub(super) fn add_queries(pipeline: &mut Pipeline, options: &RedisOptions) {
-        pipeline.cmd("GET").arg(key(options));
-        DataSettings::add_query(pipeline, options);
+    pub(super) fn add_queries(pipeline: &mut Pipeline, keys: &DatasetKeys) {
+        pipeline.cmd("GET").arg(&keys.marker).cmd("GET").arg(&keys.settings);
+    }
+
+    /// Parses the answers to the two queries.
+    ///
+    /// # Errors
+    /// A query failed.
+    pub(super) fn read(marker: TextRead, settings: TextRead) -> Result<Self, RedisReadError> {
+        Ok(Self::parse(marker?.as_deref(), settings?.as_deref()))
     }
 
     /// Parses the values of the two keys.
@@ -124,33 +137,33 @@ impl DatasetView {
     }
 }
 
-/// Marks the data as [`mark_dataset`] does, unless it was marked a moment ago.
-pub(super) async fn mark_dataset_if_due(state: &RedisState) {
+/// Marks the data as [`mark_dataset`] does, unless it was marked a moment ago. Where each slot has a marker, the calls of
+/// one interval of history checks mark each slot once.
+pub(super) async fn mark_dataset_if_due(state: &RedisState, slots: &[Slot]) {
     if state.dataset.is_due() {
+        let due = state.dataset.next_slots(slots, state.options.history_check_interval);
         // The next check repeats it, and the probe detects a server that does not serve.
-        let _ = mark_dataset(state).await;
+        let _ = mark_dataset(state, &due).await;
     }
 }
 
-/// Marks the data, and loads the library first if Redis does not have it. A refusal is noted.
+/// Marks the data, and loads the library first if Redis does not have it. A refusal is noted. `slots` are those to mark
+/// where each slot has a marker.
 ///
 /// # Errors
 /// Redis did not run the function, but may run it soon.
-pub(super) async fn mark_dataset(state: &RedisState) -> Result<(), LinkError> {
+pub(super) async fn mark_dataset(state: &RedisState, slots: &[Slot]) -> Result<(), LinkError> {
     let Some(mut commands) = state.commands() else { return Ok(()) };
     let is_first = state.dataset.begin_mark();
-    let call = mark_command(&state.options, is_first);
-    let answer = match function::call(state, &mut commands, &call).await {
-        Ok(answer) => parse_mark_answer(answer, evicted_keys(&state.options, &mut commands).await),
-        Err(error) => Err(error),
+    let answer = if state.options.names().is_sharded() {
+        slots::mark(state, &mut commands, slots).await
+    } else {
+        mark_all(state, &mut commands, is_first).await.map(Some)
     };
     match answer {
-        Ok(dataset) => {
-            let metrics = &state.metrics;
-            metrics.redis_may_evict.set(dataset.eviction_policy.is_some().into());
-            if let Some(evicted) = dataset.evicted_keys {
-                metrics.redis_evicted_keys.set(i64::try_from(evicted).unwrap_or(i64::MAX));
-            }
+        Ok(None) => {}
+        Ok(Some(dataset)) => {
+            state.note_evictions(dataset.eviction_policy.is_some(), dataset.evicted_keys);
             state.dataset.set(&dataset);
         }
         // Noted as the reason why durable publishing is unavailable.
@@ -167,6 +180,17 @@ pub(super) async fn mark_dataset(state: &RedisState) -> Result<(), LinkError> {
         },
     }
     Ok(())
+}
+
+/// Marks all data of the prefix.
+async fn mark_all(
+    state: &RedisState,
+    commands: &mut MultiplexedConnection,
+    is_first: bool,
+) -> RedisResult<Dataset> {
+    let answer = function::call(state, commands, &mark_command(&state.options, is_first)).await?;
+    let DatasetKeys { marker, .. } = state.options.names().shared_dataset_keys();
+    parse_mark_answer(answer, evicted_keys(&marker, commands).await)
 }
 
 #[cfg(test)]

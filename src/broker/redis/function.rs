@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use tokio::time::sleep;
 
 use super::data_settings::DataSettings;
 use super::link_error::describe;
-use super::options::RedisOptions;
+use super::options::{Layout, RedisOptions};
 use super::state::RedisState;
 
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
 /// The code of the library. It contains no settings, because all prefixes of one Redis share it.
-pub(super) const CODE: &str = concat!(
+const CODE: &str = concat!(
     include_str!("gateway.lua"),
+    include_str!("gateway_slots.lua"),
     include_str!("gateway_json.lua"),
     include_str!("gateway_push.lua"),
     include_str!("gateway_publish.lua"),
@@ -31,6 +33,18 @@ pub(super) const CODE: &str = concat!(
     include_str!("gateway_control.lua"),
     include_str!("gateway_inbox.lua")
 );
+/// The line of the code that differs in a cluster, and what replaces it there.
+const CLUSTER: [&str; 2] = ["\nlocal CLUSTER = false\n", "\nlocal CLUSTER = true\n"];
+
+/// The code as it is loaded into Redis.
+pub(super) fn code(layout: Layout) -> &'static str {
+    static IN_CLUSTER: LazyLock<String> = LazyLock::new(|| CODE.replacen(CLUSTER[0], CLUSTER[1], 1));
+    match layout {
+        Layout::Plain => CODE,
+        Layout::OneSlot | Layout::Slots => &IN_CLUSTER,
+    }
+}
+
 /// How often to check that Redis has the library: the functions may have been flushed, or a missing permission granted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// How often to try to load the library: another gateway may load it between the check and the load.
@@ -98,14 +112,15 @@ async fn try_load(
         let found = find_library(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
-        match library_action(found.as_deref(), CODE, is_first) {
+        let code = code(options.layout);
+        match library_action(found.as_deref(), code, is_first) {
             LibraryAction::Keep => return Ok(true),
             LibraryAction::Refuse => return Ok(false),
             LibraryAction::Replace => load.arg("REPLACE"),
             LibraryAction::Load => &mut load,
         };
         write_settings(commands, options).await;
-        match load.arg(CODE).exec_async(commands).await {
+        match load.arg(code).exec_async(commands).await {
             Err(error) if is_name_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
             outcome => return outcome.map(|()| true),
         }
@@ -113,11 +128,16 @@ async fn try_load(
 }
 
 /// Writes the settings of this process if Redis has none. If that fails, the library's defaults are in force until the
-/// first `gateway_mark`.
+/// first `gateway_mark`. Each slot of a cluster has settings of its own, which only `gateway_mark` writes.
 async fn write_settings(commands: &mut MultiplexedConnection, options: &RedisOptions) {
+    if options.names().is_sharded() {
+        return;
+    }
     let text = DataSettings::own(options).to_text();
     let mut set = redis::cmd("SET");
-    if let Err(error) = set.arg(DataSettings::key(options)).arg(text).arg("NX").exec_async(commands).await {
+    if let Err(error) =
+        set.arg(options.names().shared_dataset_keys().settings).arg(text).arg("NX").exec_async(commands).await
+    {
         log::debug!(
             "redis: the settings of the data were not written before the library was loaded: {}",
             describe(&error)
@@ -212,6 +232,7 @@ mod tests {
             assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");
         }
         assert!(version(CODE).is_some());
+        assert!(code(Layout::Slots).contains(CLUSTER[1]) && !CODE.contains(CLUSTER[1]));
     }
 
     #[test]

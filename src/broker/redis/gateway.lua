@@ -13,6 +13,7 @@
 -- Files, which are loaded as one library:
 --
 -- - gateway.lua: the settings, and positions.
+-- - gateway_slots.lua: the slots of a cluster.
 -- - gateway_json.lua: checks that a message is JSON.
 -- - gateway_push.lua: hands a message to push if its user is away.
 -- - gateway_publish.lua: gateway_publish.
@@ -24,10 +25,20 @@
 --
 -- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --
+-- In a Redis Cluster, a prefix with a hash tag (`{gateway}`) has all its keys in one slot. The channels of any other
+-- prefix are spread over the slots. Such a prefix has its settings once for each slot, at `<prefix>:settings:{<tag>}`, and
+-- messages are published with SPUBLISH.
+--
 -- Redis does not undo the writes of a function that fails. So everything that can fail is checked before the first
 -- write.
 
 local VERSION = 6
+
+-- Whether this Redis is a node of a cluster. A gateway that connects to a cluster loads `true`.
+local CLUSTER = false
+
+-- What gateway_slots.lua defines.
+local slots = {}
 
 -- The settings of a prefix without `<prefix>:settings`: the gateway's own defaults. Values that are passed to Redis are
 -- text.
@@ -50,8 +61,9 @@ local MAX_CHANNELS = 1000
 local MAX_DEPTH = 1000
 -- The largest integer up to which a Lua number holds every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
--- The commands that run on every channel. The user's ACL may refuse them.
-local WRITES = { 'XADD', 'PEXPIRE', 'PUBLISH' }
+-- The commands that run on every channel. The user's ACL may refuse them. Each has as many arguments after its key as it
+-- takes, because Redis 8 refuses to check another number.
+local WRITES = { { 'XADD', '*', '1', '1' }, { 'PEXPIRE', '1' } }
 -- How often to check whether this server was demoted and promoted again.
 local CHECK_INTERVAL_MS = 1000
 
@@ -140,34 +152,42 @@ local function parse_settings(text)
   return settings
 end
 
--- The settings in force for a prefix, or an error.
-local function settings_of(prefix)
-  local key = prefix .. ':settings'
-  local text = redis.pcall('GET', key)
-  if not text then
-    return DEFAULTS
-  end
-  local known = known_settings[prefix]
-  if known and known.text == text then
-    return known
-  end
-  if type(text) ~= 'string' then
-    if not redis.acl_check_cmd('GET', key) then
-      return nil, redis.error_reply('NOPERM gateway: this user may not run GET on ' .. key)
-    end
-    return nil, text
-  end
-  local settings = parse_settings(text)
-  if not settings then
-    return nil, refuse('the settings at ' .. key .. ' cannot be read; a gateway will write them again')
-  end
-  if not known then
+-- Keeps the settings that were last read for a prefix.
+local function remember_settings(prefix, settings)
+  if not known_settings[prefix] then
     if known_count >= MAX_KNOWN then
       known_settings, known_count = {}, 0
     end
     known_count = known_count + 1
   end
   known_settings[prefix] = settings
+end
+
+-- The settings in force for the data of a prefix at `key`, or an error.
+local function settings_of(prefix, key)
+  local settings_key, known = slots.settings_key(prefix, key), known_settings[prefix]
+  local text = redis.pcall('GET', settings_key)
+  if not text then
+    -- In a cluster, a slot that is being moved may have no settings here.
+    return CLUSTER and known or DEFAULTS
+  end
+  if known and known.text == text then
+    return known
+  end
+  if type(text) ~= 'string' then
+    if not redis.acl_check_cmd('GET', settings_key) then
+      return nil, redis.error_reply('NOPERM gateway: this user may not run GET on ' .. settings_key)
+    end
+    if CLUSTER and not string.find(text.err, 'WRONGTYPE', 1, true) then
+      return known or DEFAULTS
+    end
+    return nil, text
+  end
+  local settings = parse_settings(text)
+  if not settings then
+    return nil, refuse('the settings at ' .. settings_key .. ' cannot be read; a gateway will write them again')
+  end
+  remember_settings(prefix, settings)
   return settings
 end
 
@@ -204,14 +224,27 @@ end
 -- The prefix and the namespace of a channel's key, `<prefix>:all` or `<prefix>:<namespace>:<name>`; nil for any other
 -- key.
 local function prefix_of(key)
-  if #key > MAX_KEY_BYTES or string.find(key, '[^!-z|~]') then
+  if #key > MAX_KEY_BYTES then
     return nil
+  elseif not string.find(key, '[^!-z|~]') then
+    local prefix, namespace = string.match(key, '^([^:]+):([^:]+):.')
+    if prefix then
+      return prefix, namespace
+    end
+    return string.match(key, '^([^:]+):(all)$')
   end
-  local prefix, namespace = string.match(key, '^([^:]+):([^:]+):.')
+  -- Only a prefix may have braces, and then around all of it.
+  local prefix, rest = string.match(key, '^({[!-9;-z|~]+}):([!-z|~]+)$')
   if prefix then
-    return prefix, namespace
+    local namespace = string.match(rest, '^([^:]+):.') or string.match(rest, '^all$')
+    return namespace and prefix, namespace
   end
-  return string.match(key, '^([^:]+):(all)$')
+  -- In a sharded cluster, presence publishes on `online:<user>` in its own slot.
+  prefix = string.match(key, '^([!-9;-z|~]+):{presence}:online:[!-z|~]+$')
+  if prefix and slots.are_used_by(prefix) then
+    return prefix, 'online'
+  end
+  return nil
 end
 
 -- The settings in force for a namespace. `online` takes nothing from `default`. Older gateways write no namespaces.
@@ -230,9 +263,11 @@ local function settings_of_each(keys)
     local prefix, namespace = prefix_of(key)
     if not prefix then
       return nil, refuse('the key must be <prefix>:all or <prefix>:<namespace>:<name>')
+    elseif namespace == 'online' and slots.are_used_by(prefix) and not string.find(key, '{', 1, true) then
+      return nil, refuse('in this cluster, online:<user> is at <prefix>:{presence}:online:<user>')
     end
     if not of_prefix[prefix] then
-      local settings, refusal = settings_of(prefix)
+      local settings, refusal = settings_of(prefix, key)
       if refusal then
         return nil, refusal
       end
@@ -245,9 +280,13 @@ end
 
 -- The position of the next message of `key`, or an error. Writes nothing.
 local function next_position(key, now)
-  for _, command in ipairs(WRITES) do
-    if not redis.acl_check_cmd(command, key, '1', '1', '1') then
-      return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. key)
+  local publish = slots.publish_command(key)
+  if not redis.acl_check_cmd(publish, key, '1') then
+    return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. publish .. ' on ' .. key)
+  end
+  for _, right in ipairs(WRITES) do
+    if not redis.acl_check_cmd(right[1], key, unpack(right, 2)) then
+      return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. key)
     end
   end
   if redis.call('EXISTS', key) == 0 then

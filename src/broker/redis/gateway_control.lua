@@ -156,7 +156,7 @@ local function find_bad_time(issued_before, ends, now)
 end
 
 -- Checks the times of a revocation and adds those that it leaves out, or returns an error. Writes nothing.
-local function complete_revocation(prefix, fields, now)
+local function complete_revocation(prefix, commands, fields, now)
   local bad = find_bad_time(fields.issued_before, fields['until'], now)
   if bad then
     return refuse('the command is not valid: revoke: ' .. bad)
@@ -165,7 +165,7 @@ local function complete_revocation(prefix, fields, now)
     fields.issued_before = fields.issued_before or now
   end
   if not fields['until'] then
-    local settings, refusal = settings_of(prefix)
+    local settings, refusal = settings_of(prefix, commands)
     if refusal then
       return refusal
     end
@@ -219,14 +219,14 @@ local function send_command(commands, revoked, prefix, name, fields)
   end
   if name == 'revoke' then
     local now = now_ms()
-    local refusal = complete_revocation(prefix, fields, now) or store_revocation(revoked, fields, now)
+    local refusal = complete_revocation(prefix, commands, fields, now) or store_revocation(revoked, fields, now)
     if refusal then
       return nil, refusal
     end
   end
   local text = text_of_command(name, fields)
   local id = redis.call('XADD', commands, 'MAXLEN', '~', MAX_COMMANDS, '*', 'command', text, 'after', after)
-  return id, nil, redis.call('PUBLISH', commands, id)
+  return id, nil, redis.call(slots.publish_command(commands), commands, id)
 end
 
 -- Sends a question. Returns the same.
@@ -237,14 +237,14 @@ local function send_question(commands, questions, name, fields)
   end
   local id = next_question(last, now_ms())
   redis.call('XADD', questions, 'MAXLEN', MAX_QUESTIONS, id, 'command', text_of_command(name, fields))
-  return id, nil, redis.call('PUBLISH', commands, 'question')
+  return id, nil, redis.call(slots.publish_command(commands), commands, 'question')
 end
 
 -- FCALL gateway_control 1 <prefix>:{control}:commands <command> [count]
 --
 -- Sends a command to every replica. Returns its id; with `count` also the number of replicas that received it at once.
 local function control(keys, args)
-  local prefix = #keys == 1 and string.match(keys[1], '^([!-9;-z|~]+):{control}:commands$')
+  local prefix = #keys == 1 and string.match(keys[1], '^({?[!-9;-z|~]+}?):{control}:commands$')
   if not prefix or #args < 1 or #args > 2 or (args[2] and args[2] ~= 'count') then
     return refuse('expected the key <prefix>:{control}:commands and a command')
   end
@@ -254,7 +254,8 @@ local function control(keys, args)
     return refuse('the command is not valid: ' .. fault)
   end
   local stream = name == 'sessions' and questions or commands
-  local rights = { { 'EXISTS', stream }, { 'XADD', stream, '*', '1', '1' }, { 'PUBLISH', commands, '1' } }
+  local publish = slots.publish_command(commands)
+  local rights = { { 'EXISTS', stream }, { 'XADD', stream, '*', '1', '1' }, { publish, commands, '1' } }
   if name == 'revoke' then
     rights[4] = { 'ZADD', revoked, '1', '1' }
     rights[5] = { 'ZCARD', revoked }
@@ -284,7 +285,7 @@ end
 -- The answer of one replica to a command.
 local function answer_command(keys, args)
   local key, detail = keys[1], args[3]
-  if #keys ~= 1 or not string.find(key, '^[!-9;-z|~]+:{control}:answers:%d+%-%d+$') or #args < 2 or #args > 3 then
+  if #keys ~= 1 or not string.find(key, '^{?[!-9;-z|~]+}?:{control}:answers:%d+%-%d+$') or #args < 2 or #args > 3 then
     return refuse('expected the key <prefix>:{control}:answers:<id>, a replica, a number and perhaps JSON')
   elseif #args[1] > 64 or not string.find(args[2], '^%d+$') or detail and #detail > MAX_DETAIL_BYTES then
     return refuse('this is not an answer')
@@ -303,5 +304,5 @@ local function answer_command(keys, args)
 end
 
 -- Both must work when the memory is full: what they store is bounded, and a revocation cannot wait.
-redis.register_function({ function_name = 'gateway_control', callback = control, flags = { 'allow-oom' } })
+redis.register_function({ function_name = 'gateway_control', callback = slots.guard(control), flags = { 'allow-oom' } })
 redis.register_function({ function_name = 'gateway_answer', callback = answer_command, flags = { 'allow-oom' } })

@@ -11,9 +11,6 @@ do
   -- A part of the digest is enough: it detects mistakes of a client, and only the client itself could forge it.
   local DIGEST_DIGITS = 16
 
-  -- The commands of a call: the command, and whether its key is the receipt.
-  local RIGHTS = { { 'XLEN' }, { 'XADD' }, { 'GET', true }, { 'SET', true } }
-
   -- The key of the receipt. A user id may contain colons but no space, so each pair of a user and an id has a key of its
   -- own.
   local function receipt_of(inbox, user, id)
@@ -21,10 +18,10 @@ do
   end
 
   local function missing_right(inbox, receipt)
-    for _, right in ipairs(RIGHTS) do
-      local key = right[2] and receipt or inbox
-      if not redis.acl_check_cmd(right[1], key, '*', '1', '1') then
-        return redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. key)
+    local rights = { { 'XLEN', inbox }, { 'XADD', inbox, '*', '1', '1' }, { 'GET', receipt }, { 'SET', receipt, '1' } }
+    for _, right in ipairs(rights) do
+      if not redis.acl_check_cmd(unpack(right)) then
+        return redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. right[2])
       end
     end
   end
@@ -33,7 +30,7 @@ do
   local function find_bad_argument(keys, args)
     if #keys ~= 1 or #args ~= 5 then
       return 'expected the key of the inbox, a user, a session, a channel, an id and a message'
-    elseif #keys[1] > MAX_KEY_BYTES or not string.find(keys[1], '^[^:{}]+:inbox$') then
+    elseif #keys[1] > MAX_KEY_BYTES or not string.find(keys[1], '^{?[^:{}]+}?:inbox$') then
       return 'the key must be <prefix>:inbox'
     elseif not is_name(args[1], 250) then
       return 'the user is not valid'
@@ -56,7 +53,7 @@ do
       return refuse(bad)
     end
     local inbox, user, session, channel, id, message = keys[1], unpack(args)
-    local settings, refusal = settings_of(string.match(inbox, '^[^:]+'))
+    local settings, refusal = settings_of(string.match(inbox, '^[^:]+'), inbox)
     if refusal then
       return refusal
     end
@@ -94,5 +91,5 @@ do
     return entry
   end
 
-  redis.register_function('gateway_send', send)
+  redis.register_function('gateway_send', slots.guard(send))
 end

@@ -54,10 +54,11 @@ local function ttls_of(settings)
 end
 
 -- The current dataset marker. Every history that began after `whole_since_ms` is still there, or expired after the TTL
--- of its namespace and not earlier. `was_in_force`: no TTL in force changed since the last marker.
-local function next_marker(marker, ttl, ttls, was_in_force)
-  -- A user without INFO keeps the values that another user has written.
-  local memory = memory_state()
+-- of its namespace and not earlier. `was_in_force`: no TTL in force changed since the last marker. `memory`: nil if this
+-- user may not run INFO.
+local function next_marker(marker, ttl, ttls, was_in_force, memory)
+  -- Without INFO, the values that another user has written stay.
+  memory = memory
     or { run_id = marker.run_id, evicted_keys = marker.evicted_keys, policy = marker.maxmemory_policy }
   local since = marker.whole_since_ms
   if memory.policy ~= '' then
@@ -109,37 +110,144 @@ local function parse_marker(text)
   }
 end
 
--- FCALL gateway_mark 2 <prefix>:dataset <prefix>:settings <own settings> <1 at a process' first call, otherwise 0>
---
--- The first call of a process puts its own settings into force; later calls keep the settings in force. Returns since
--- when the data has been whole (empty: not known), the settings in force, and the policy by which Redis may evict keys
--- (empty: it evicts none).
-local function mark(keys, args)
-  if #keys ~= 2 or #args ~= 2 then
-    return refuse('expected the keys of the dataset and of the settings, the settings, and 1 or 0')
-  end
-  local own = parse_settings(args[1])
-  if not own then
-    return refuse('invalid settings')
-  end
-  local before = redis.call('GET', keys[2])
-  local settings = args[2] ~= '1' and before and parse_settings(before) or own
-  local marked = redis.call('GET', keys[1])
+-- The marker that follows `marked`, as an object and as text. `before`: the settings that were in force, as text.
+local function follow_marker(marked, before, settings, memory)
   local marker = parse_marker(marked)
   local ttl, ttls = ttls_of(settings)
   -- Without settings the defaults were in force.
   local was_in_force = before and marker.history_ttl_ms == ttl and marker.history_ttls == ttls
-  marker = next_marker(marker, ttl, ttls, was_in_force)
-  local text = marker_text(marker)
+  marker = next_marker(marker, ttl, ttls, was_in_force, memory)
+  return marker, marker_text(marker)
+end
+
+local function since_text(marker)
+  return marker.whole_since_ms and string.format('%.0f', marker.whole_since_ms) or ''
+end
+
+local function mark_all(keys, own, is_first)
+  local before = redis.call('GET', keys[2])
+  local settings = not is_first and before and parse_settings(before) or own
+  local marked = redis.call('GET', keys[1])
+  local marker, text = follow_marker(marked, before, settings, memory_state())
   if text ~= marked then
     redis.call('SET', keys[1], text)
   end
   if settings.text ~= before then
     redis.call('SET', keys[2], settings.text)
   end
-  local since = marker.whole_since_ms and string.format('%.0f', marker.whole_since_ms) or ''
-  return { since, settings.text, marker.maxmemory_policy }
+  return { since_text(marker), settings.text, marker.maxmemory_policy }
+end
+
+-- The most slots of one call, because it blocks Redis until it has marked them.
+local MAX_SLOTS = 256
+
+-- The text at a key; false if there is none, and nil if the key's slot is elsewhere or is being moved.
+local function text_in_slot(key)
+  local text = redis.pcall('GET', key)
+  if type(text) ~= 'table' then
+    return text
+  elseif string.find(text.err, 'WRONGTYPE', 1, true) then
+    return ''
+  end
+end
+
+-- Marks one slot. Returns the marker and the settings in force; nothing if the slot is elsewhere or is being moved. `call` has
+-- what was computed for other slots of this call: nearly always all slots have the same texts.
+local function mark_slot(prefix, tag, own, is_first, call)
+  local marker_key, settings_key = prefix .. ':dataset:{' .. tag .. '}', prefix .. ':settings:{' .. tag .. '}'
+  local marked, before = text_in_slot(marker_key), text_in_slot(settings_key)
+  if marked == nil or before == nil then
+    return nil
+  end
+  local settings = own
+  if not is_first then
+    settings = before and (call.parsed[before] or parse_settings(before)) or known_settings[prefix] or own
+    call.parsed[settings.text] = settings
+  end
+  local texts = (marked or '') .. '\n' .. (before or '')
+  local known = call.markers[texts]
+  if not known then
+    local marker, text = follow_marker(marked or nil, before, settings, call.memory)
+    known = { marker = marker, text = text }
+    call.markers[texts] = known
+  end
+  if known.text ~= marked then
+    redis.call('SET', marker_key, known.text)
+  end
+  if settings.text ~= before then
+    redis.call('SET', settings_key, settings.text)
+  end
+  remember_settings(prefix, settings)
+  return known.marker, settings
+end
+
+-- The right that this user lacks to mark slots, as an error.
+local function missing_mark_right(prefix, tag)
+  for _, name in ipairs({ 'dataset', 'settings' }) do
+    local key = prefix .. ':' .. name .. ':{' .. tag .. '}'
+    for _, right in ipairs({ { 'GET', key }, { 'SET', key, '1' } }) do
+      if not redis.acl_check_cmd(unpack(right)) then
+        return redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. key)
+      end
+    end
+  end
+end
+
+local function mark_slots(args, own, is_first)
+  local prefix, call = args[3], { memory = memory_state(), parsed = {}, markers = {} }
+  local missing = missing_mark_right(prefix, args[4])
+  if missing then
+    return missing
+  end
+  local latest, in_force, skipped = nil, nil, {}
+  for at = 4, #args do
+    local marker, settings = mark_slot(prefix, args[at], own, is_first, call)
+    if not marker then
+      skipped[#skipped + 1] = args[at]
+    else
+      local since = marker.whole_since_ms or math.huge
+      if not latest or since > (latest.whole_since_ms or math.huge) then
+        latest = marker
+      end
+      if not in_force or in_force.text == own.text then
+        in_force = settings
+      end
+    end
+  end
+  if not latest then
+    return { '', own.text, '', skipped }
+  end
+  return { since_text(latest), in_force.text, latest.maxmemory_policy, skipped }
+end
+
+-- FCALL gateway_mark 2 <prefix>:dataset <prefix>:settings <own settings> <1 at a process' first call, otherwise 0>
+-- FCALL gateway_mark 0 <own settings> <1 or 0> <prefix> <tag of a slot> …
+--
+-- The first call of a process puts its own settings into force; later calls keep the settings in force. Returns since
+-- when the data has been whole (empty: not known), the settings in force, and the policy by which Redis may evict keys
+-- (empty: it evicts none).
+--
+-- The second form is for a prefix whose channels are spread over the slots of a cluster. It marks these slots of this
+-- server, and also returns the tags of those that it could not mark, because they are elsewhere or are being moved. It
+-- names no keys, so one slot that is being moved does not redirect the call.
+local function mark(keys, args)
+  local marks_slots = #keys == 0 and #args >= 4 and #args <= 3 + MAX_SLOTS and slots.are_used_by(args[3])
+  if not marks_slots and (#keys ~= 2 or #args ~= 2) then
+    return refuse('expected the keys of the dataset and of the settings, the settings, and 1 or 0')
+  end
+  local own = parse_settings(args[1])
+  if not own then
+    return refuse('invalid settings')
+  end
+  if marks_slots then
+    return mark_slots(args, own, args[2] == '1')
+  end
+  return mark_all(keys, own, args[2] == '1')
 end
 
 -- The two small keys must be correct also when the memory is full.
-redis.register_function({ function_name = 'gateway_mark', callback = mark, flags = { 'allow-oom' } })
+redis.register_function({
+  function_name = 'gateway_mark',
+  callback = mark,
+  flags = { 'allow-oom', 'allow-cross-slot-keys' },
+})

@@ -55,14 +55,21 @@ local function presence_of(keys)
   if known then
     return known
   end
-  local prefix = #keys == 1 and string.match(keys[1], '^([!-9;-z|~]+):{presence}:replicas$')
+  local prefix = #keys == 1 and string.match(keys[1], '^({?[!-9;-z|~]+}?):{presence}:replicas$')
   if not prefix then
     return nil
   end
   if deployment_count >= MAX_DEPLOYMENTS then
     known_deployments, deployment_count = {}, 0
   end
-  local presence = { prefix = prefix, base = prefix .. ':{presence}:', replicas = keys[1] }
+  local base = prefix .. ':{presence}:'
+  local presence = {
+    base = base,
+    replicas = keys[1],
+    publish = slots.publish_command(prefix),
+    -- In a sharded cluster, the channels of users are in the slot of presence.
+    online = (slots.are_used_by(prefix) and base or prefix .. ':') .. 'online:',
+  }
   known_deployments[keys[1]], deployment_count = presence, deployment_count + 1
   return presence
 end
@@ -80,12 +87,12 @@ local function write_edges(presence, kind, names, is_begin, now, limit)
     return rooms.write_members(presence, names, is_begin, tonumber(limit) or 0)
   end
   local at, state = string.format('%.0f', now), is_begin and kind.begins or kind.ends
-  local stream, channel = presence.base .. kind.stream, presence.prefix .. ':online:'
+  local stream, channel = presence.base .. kind.stream, presence.online
   local text = string.format('{"online":%s,"at":%s}', is_begin and 'true' or 'false', at)
   for _, name in ipairs(names) do
     redis.call('XADD', stream, 'MAXLEN', '~', limit, '*', kind.field, name, 'state', state, 'at', at)
     if kind == KINDS.users then
-      redis.call('PUBLISH', channel .. name, text)
+      redis.call(presence.publish, channel .. name, text)
     elseif is_begin then
       redis.call('ZADD', presence.base .. 'in-use', '0', name)
     else
@@ -168,9 +175,9 @@ local function missing_right(presence)
       return no_permission(right[1], presence.base .. right[2])
     end
   end
-  for _, channel in ipairs({ presence.prefix .. ':online:x', presence.base .. 'rooms', presence.base .. 'rooms:x' }) do
-    if not redis.acl_check_cmd('PUBLISH', channel, '1') then
-      return no_permission('PUBLISH', channel)
+  for _, channel in ipairs({ presence.online .. 'x', presence.base .. 'rooms', presence.base .. 'rooms:x' }) do
+    if not redis.acl_check_cmd(presence.publish, channel, '1') then
+      return no_permission(presence.publish, channel)
     end
   end
 end
@@ -392,8 +399,8 @@ local function settle(keys, args)
   return has_more
 end
 
-redis.register_function('gateway_beat', beat)
-redis.register_function('gateway_enter', enter)
-redis.register_function('gateway_leave', leave)
-redis.register_function('gateway_bury', bury)
-redis.register_function('gateway_settle', settle)
+redis.register_function('gateway_beat', slots.guard(beat))
+redis.register_function('gateway_enter', slots.guard(enter))
+redis.register_function('gateway_leave', slots.guard(leave))
+redis.register_function('gateway_bury', slots.guard(bury))
+redis.register_function('gateway_settle', slots.guard(settle))

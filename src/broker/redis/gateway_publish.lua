@@ -14,7 +14,7 @@ local function append(key, next, message, settings)
     redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message)
   end
   redis.call('PEXPIRE', key, settings.history_ttl_ms)
-  redis.call('PUBLISH', key, '@' .. position .. ' ' .. message)
+  redis.call(slots.publish_command(key), key, '@' .. position .. ' ' .. message)
   return position
 end
 
@@ -28,9 +28,9 @@ end
 -- The answer to the first use of this idempotency key, or an error; nil if the key was not used. `reports`: whether the
 -- answer says if the message was handed to push.
 local function answer_to_repeat(receipt, channels, digest, reports)
-  for _, command in ipairs({ 'GET', 'SET' }) do
-    if not redis.acl_check_cmd(command, receipt, '1') then
-      return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
+  for _, right in ipairs({ { 'GET', receipt }, { 'SET', receipt, '1' } }) do
+    if not redis.acl_check_cmd(unpack(right)) then
+      return redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. receipt)
     end
   end
   local stored = redis.call('GET', receipt)
@@ -91,8 +91,13 @@ local function publish(keys, args)
     return refuse(fault)
   end
 
-  -- The braces put the key on the node of the first channel in a cluster, and no channel can have this name.
+  -- The braces put the key into the slot of the first channel, and no channel can have this name.
   local receipt = idempotency_key and keys[1] .. ':once:{' .. keys[1] .. '}:' .. idempotency_key
+  -- While a slot is being moved, neither server has all receipts. Push reads keys that may be away.
+  local move = (receipt or wants_push) and slots.find_move(keys[1])
+  if move then
+    return move
+  end
   local digest = receipt and redis.sha1hex(message)
   local earlier_answer = receipt and answer_to_repeat(receipt, #keys, digest, reports)
   if earlier_answer then

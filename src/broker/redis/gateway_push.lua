@@ -1,8 +1,8 @@
 
 -- Or push: gateway_publish hands the message to a worker if the user is away.
 --
--- The functions of presence write the keys that this reads. They are in one slot, so in a sharded cluster a channel on
--- another node has no push.
+-- The functions of presence write the keys that this reads. They are in one slot, so there is no push where channels are
+-- spread over the slots of a cluster.
 
 -- The commands of push: the command, a key after the base, and as many arguments as the check needs.
 local PUSH_RIGHTS = {
@@ -16,6 +16,8 @@ local function find_push(key, settings, now)
   local prefix, user = string.match(key, '^([^:]+):user:(.+)$')
   if not user then
     return nil, refuse('push is only for one channel of a user')
+  elseif slots.are_used_by(prefix) then
+    return nil, refuse('push needs broker.shards = "one": in this cluster, the presence of users is in another slot')
   elseif not settings.max_offline then
     return nil, refuse('push needs presence: set presence.enabled on every gateway of this prefix')
   end

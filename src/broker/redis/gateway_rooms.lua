@@ -26,7 +26,7 @@ local MAX_COUNTS = 5000
 
 local function publish_rooms(presence, updates)
   if #updates > 0 then
-    redis.call('PUBLISH', presence.base .. 'rooms', cjson.encode(updates))
+    redis.call(presence.publish, presence.base .. 'rooms', cjson.encode(updates))
   end
 end
 
@@ -195,7 +195,7 @@ local function publish_read(keys, args)
     local sessions, members = read_room(presence, args[at], now, alive)
     found[#found + 1] = { channel = args[at], sessions = sessions, members = members }
   end
-  redis.call('PUBLISH', presence.base .. 'rooms:' .. args[1], cjson.encode(found))
+  redis.call(presence.publish, presence.base .. 'rooms:' .. args[1], cjson.encode(found))
   return 1
 end
 
@@ -269,8 +269,8 @@ local function read_members(keys, args)
   return { redis.call('ZCARD', key), has_more, users }
 end
 
-redis.register_function('gateway_count', count)
-redis.register_function('gateway_rooms', publish_read)
-redis.register_function('gateway_channel', read_channel)
-redis.register_function('gateway_channels', read_channels)
-redis.register_function('gateway_members', read_members)
+redis.register_function('gateway_count', slots.guard(count))
+redis.register_function('gateway_rooms', slots.guard(publish_read))
+redis.register_function('gateway_channel', slots.guard(read_channel))
+redis.register_function('gateway_channels', slots.guard(read_channels))
+redis.register_function('gateway_members', slots.guard(read_members))

@@ -1,5 +1,6 @@
 //! Reads histories from Redis.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
@@ -9,6 +10,7 @@ use super::super::link::TailRead;
 use super::super::newest::EntryRange;
 use super::data_settings::DataSettings;
 use super::dataset::DatasetView;
+use super::names::{DatasetKeys, Names};
 use super::options::RedisOptions;
 use super::read_error::RedisReadError;
 use protocol::channel::ChannelName;
@@ -38,20 +40,46 @@ pub(super) async fn tails(
     for key in keys {
         add_tail_query(&mut pipeline, key);
     }
-    DatasetView::add_queries(&mut pipeline, options);
+    let slots = DistinctSlots::of(options.names(), keys);
+    slots.keys.iter().for_each(|keys| DatasetView::add_queries(&mut pipeline, keys));
     // Each command has a result of its own, so an error of the call is one of the connection or of all commands.
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let mut answers = answers.into_iter();
     let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
     let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
-    let mut texts = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
-    let (marker, settings) = (texts.next().flatten(), texts.next().flatten());
-    let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
-    let read = |(tail, key): (Result<_, _>, &String)| {
-        let whole_since_ms = dataset.whole_since_ms(options.namespace_of(key), now_ms);
-        tail.map(|tail| TailRead { tail, now_ms, whole_since_ms })
+    let mut texts = answers.map(text_if_any);
+    let mut next_text = || texts.next().unwrap_or(Ok(None));
+    let datasets: Vec<_> = slots.keys.iter().map(|_| DatasetView::read(next_text(), next_text())).collect();
+    let read = |((tail, key), index): ((Result<_, _>, &String), &usize)| {
+        let tail = tail?;
+        let dataset = datasets[*index].as_ref().map_err(RedisReadError::clone)?;
+        let whole_since_ms = dataset.whole_since_ms(options.names().namespace_of(key), now_ms);
+        Ok(TailRead { tail, now_ms, whole_since_ms })
     };
-    Ok(tails.into_iter().zip(keys).map(read).collect())
+    Ok(tails.into_iter().zip(keys).zip(&slots.of_key).map(read).collect())
+}
+
+/// The dataset keys of several names, each once.
+struct DistinctSlots {
+    keys: Vec<DatasetKeys>,
+    /// For each name: the index of its dataset keys.
+    of_key: Vec<usize>,
+}
+
+impl DistinctSlots {
+    fn of(names: Names<'_>, keys: &[String]) -> Self {
+        let mut found = Self { keys: Vec::new(), of_key: Vec::with_capacity(keys.len()) };
+        let mut indexes = HashMap::new();
+        for key in keys {
+            let slot = names.dataset_slot_of(key);
+            let index = *indexes.entry(slot).or_insert_with(|| {
+                found.keys.push(names.dataset_keys_of(key));
+                found.keys.len() - 1
+            });
+            found.of_key.push(index);
+        }
+        found
+    }
 }
 
 fn add_tail_query(pipeline: &mut Pipeline, key: &str) {
@@ -76,10 +104,10 @@ pub(super) async fn page(
     max_entries: usize,
     needs_tail: bool,
 ) -> Result<Page, RedisReadError> {
-    let key = options.redis_channel(channel.as_str());
+    let key = options.names().channel(channel.as_str());
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("TIME");
-    DatasetView::add_queries(&mut pipeline, options);
+    DatasetView::add_queries(&mut pipeline, &options.names().dataset_keys_of(&key));
     match range {
         EntryRange::After(since) => {
             pipeline.cmd("XRANGE").arg(&key).arg(successor(since).to_string()).arg("+");
@@ -98,8 +126,7 @@ pub(super) async fn page(
         return Err(RedisReadError::unexpected("the answer to the transaction is incomplete"));
     };
     let now_ms = time(now?)?;
-    let (marker, settings) = (text_if_any(marker)?, text_if_any(settings)?);
-    let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
+    let dataset = DatasetView::read(text_if_any(marker), text_if_any(settings))?;
     let own = || DataSettings::own(options).payload_limits();
     let limits = dataset.settings.as_ref().map_or_else(own, DataSettings::payload_limits);
     let mut found: Vec<_> =

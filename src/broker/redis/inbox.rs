@@ -1,6 +1,7 @@
 //! The inbox in Redis: sends the messages of clients, and reads and deletes its entries for HTTP.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use redis::aio::MultiplexedConnection;
@@ -15,6 +16,7 @@ use super::super::inbox::{
 use super::super::page_size::PageSize;
 use super::commands::Commands;
 use super::link_error::describe;
+use super::links::Links;
 use super::resend::{self, Next, QueryError, Rounds, connection_replaced};
 use super::state::RedisState;
 use super::{RedisBroker, function};
@@ -46,7 +48,7 @@ pub(super) async fn count_entries(state: &RedisState, commands: &mut Multiplexed
 }
 
 fn key(state: &RedisState) -> String {
-    state.options.redis_channel("inbox")
+    state.options.names().inbox()
 }
 
 /// The end of one attempt to store a message.
@@ -62,10 +64,11 @@ enum SendAttempt {
 
 impl RedisBroker {
     pub(in crate::broker) async fn send(&self, message: &InboxMessage<'_>) -> Result<(), InboxSendError> {
-        let state = &self.handle.links.inbox_link();
+        let links = &self.handle.links;
+        let state = &links.inbox_link();
         check_message(message, state.dataset.payload_limits())?;
         let Ok(_permit) = state.inbox.sending.try_acquire() else { return Err(InboxSendError::Full) };
-        let outcome = send(state, &call(state, message)).await;
+        let outcome = send(links, &call(state, message)).await;
         state.inbox.note_outcome(&outcome);
         outcome
     }
@@ -99,8 +102,23 @@ fn call(state: &RedisState, message: &InboxMessage<'_>) -> Cmd {
 }
 
 /// Stores one message. Every attempt may be repeated, because the message has an id.
-async fn send(state: &RedisState, call: &Cmd) -> Result<(), InboxSendError> {
-    let deadline = Instant::now() + state.options.response_timeout;
+async fn send(links: &Links, call: &Cmd) -> Result<(), InboxSendError> {
+    let deadline = Instant::now() + links.process.options.response_timeout;
+    let mut routes = links.routes.subscribe();
+    loop {
+        let state = links.inbox_link();
+        let slot = state.duty_slots.inbox;
+        tokio::select! {
+            biased;
+            // The sender is in `links`, so the channel stays open.
+            _ = routes.wait_for(|routes| !Arc::ptr_eq(routes.of_slot(slot), &state)) => {}
+            outcome = send_over(&state, call, deadline) => return outcome,
+        }
+    }
+}
+
+/// Stores one message over one link.
+async fn send_over(state: &RedisState, call: &Cmd, deadline: Instant) -> Result<(), InboxSendError> {
     let mut rounds = Rounds::new(state, deadline, Retry::Allowed);
     loop {
         let attempt = match rounds.connection() {

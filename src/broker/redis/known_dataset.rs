@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::cluster::slot::Slot;
 use super::data_settings::DataSettings;
 use super::options::RedisOptions;
 use protocol::payload_limits::PayloadLimits;
@@ -43,6 +44,8 @@ struct Known {
     is_marked: bool,
     /// When it last tried to mark the data.
     last_attempt: Option<Instant>,
+    /// The index of the slot to mark next, where each slot has a marker.
+    next_slot: usize,
     /// Notes on the data as of the last successful mark.
     notes: Vec<String>,
     evictions: Evictions,
@@ -90,6 +93,19 @@ impl KnownDataset {
 
     pub(super) fn is_due(&self) -> bool {
         self.known.lock().last_attempt.is_none_or(|last_attempt| last_attempt.elapsed() >= MARK_INTERVAL)
+    }
+
+    /// The next of the link's slots to mark: as many as are due at this time, so that each slot is marked once in each
+    /// interval.
+    pub(super) fn next_slots(&self, slots: &[Slot], interval: Duration) -> Vec<Slot> {
+        let mut known = self.known.lock();
+        let elapsed =
+            known.last_attempt.map_or(interval, |last_attempt| last_attempt.elapsed().min(interval));
+        let part = elapsed.as_secs_f64() / interval.as_secs_f64().max(f64::MIN_POSITIVE);
+        let count = ((slots.len() as f64 * part).ceil() as usize).min(slots.len());
+        let first = known.next_slot;
+        known.next_slot = (first + count) % slots.len().max(1);
+        slots.iter().cycle().skip(first).take(count).copied().collect()
     }
 
     pub(super) fn set(&self, dataset: &Dataset) {
@@ -195,6 +211,18 @@ mod tests {
         assert!(notes[2].ends_with("because NOPERM"), "{notes:?}");
         known.set(&Dataset { settings: DataSettings::own(&options), eviction_policy: None, ..dataset });
         assert_eq!((known.notes(), known.payload_limits().max_bytes), (vec![], 65_536));
+    }
+
+    #[test]
+    fn each_slot_is_marked_once_in_an_interval() {
+        let known = KnownDataset::new(&RedisOptions::of_url("redis://localhost"));
+        let slots: Vec<_> = Slot::all().take(10).collect();
+        assert_eq!(known.next_slots(&slots, Duration::from_secs(3600)), slots, "none was marked before");
+        known.begin_mark();
+        let next = || known.next_slots(&slots, Duration::from_secs(3600));
+        let seen: Vec<_> = (0..11).flat_map(|_| next()).collect();
+        assert_eq!((&seen[..10], seen[10]), (&slots[..], slots[0]));
+        assert_eq!(known.next_slots(&[], Duration::from_secs(1)), vec![]);
     }
 
     #[test]

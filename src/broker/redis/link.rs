@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -39,10 +40,12 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
     let mut short_backoff = backoff.up_to_times(SHORT_WAITS);
     loop {
         // A panic ends the link like any other error, because no state of the link is used afterwards.
+        state.begin();
         let link = AssertUnwindSafe(run_link(&state)).catch_unwind();
         let LinkEnd { error, endpoint } = tokio::select! {
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
+            () = state.reassigned() => LinkEnd { error: LinkError::Moved, endpoint: None },
         };
         let before = disconnect(&state, error.clone());
         if matches!(error, LinkError::IsCluster { .. }) && state.fail_setup(&error) {
@@ -74,9 +77,15 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
 fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
     // First, so the hubs know of the loss before `health` reports it.
     state.link.lock().disconnected();
-    if state.duties().presence {
+    let duties = state.duties();
+    if duties.presence {
         rooms::disconnected(state);
     }
+    if duties.users {
+        state.are_users_missed.store(true, Ordering::Release);
+    }
+    // Another server may be the master now.
+    state.map_stale.notify_one();
     state.downtime.lost(Instant::now(), &state.metrics);
     state.disconnected(error)
 }
@@ -126,7 +135,11 @@ fn log_end(error: &LinkError, was_connected: bool, reported: &mut Reported, endp
 
 /// One link, from the attempt to its end.
 async fn run_link(state: &RedisState) -> LinkEnd {
-    let endpoint = match Endpoint::resolve(&state.options).await {
+    let found = match &state.node {
+        Some(node) => Endpoint::of_node(&state.options, node).await,
+        None => Endpoint::resolve(state).await,
+    };
+    let endpoint = match found {
         Ok(endpoint) => endpoint,
         Err(error) => return LinkEnd { error, endpoint: None },
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::cluster::slot::Slot;
 use super::not_run::NotRun;
 use crate::metrics::LinkLoss;
 use crate::settings::{format_duration, one_line};
@@ -36,6 +37,12 @@ pub(super) enum LinkError {
         /// The error of one of them.
         reason: String,
     },
+    /// No node of the cluster returned the map of its slots.
+    #[error("no node of the cluster knows its slots: {0}")]
+    NoSlotMap(String),
+    /// No master that works has the slot of the gateway's keys.
+    #[error("no master of the cluster has slot {0}")]
+    NoOwner(Slot),
     /// The server is a Redis replica. A link needs the master, because publishers use it.
     #[error("it is a Redis replica, not a master")]
     Demoted,
@@ -117,7 +124,7 @@ impl LinkError {
             Self::Connect(_) => LinkLoss::Connect,
             Self::ConnectTimeout(_) => LinkLoss::ConnectTimeout,
             Self::File { .. } => LinkLoss::File,
-            Self::NoMaster { .. } => LinkLoss::NoMaster,
+            Self::NoMaster { .. } | Self::NoSlotMap(_) | Self::NoOwner(_) => LinkLoss::NoMaster,
             Self::Demoted => LinkLoss::Demoted,
             Self::NotServing(_) => LinkLoss::NotServing,
             Self::Moved => LinkLoss::Moved,

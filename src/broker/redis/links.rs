@@ -1,17 +1,23 @@
-//! The links of a process, and which of them serves a channel or a key.
+//! The links of a process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::super::types::{Inbox, PublishOutcome, PublishRequest};
 use super::super::{BrokerCallId, Health, HistoryRequest, HubId, ReadId, Retry};
+use super::assignment::Assignment;
+use super::cluster::slot::{SLOTS, Slot};
 use super::link_error::LinkError;
-use super::options::RedisOptions;
+use super::link_gauges::ReadyWith;
+use super::options::{Layout, RedisOptions};
 use super::pages::PageReads;
 use super::presence::Presence;
 use super::process::ProcessState;
+use super::routes::{Routes, SlotOwners};
 use super::state::RedisState;
-use super::{link, publishing};
+use super::{link, publishing, shards};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -21,69 +27,85 @@ pub(super) struct Links {
     pub(super) process: Arc<ProcessState>,
     /// The pages of histories that are being read.
     pub(super) pages: PageReads,
-    link: Arc<RedisState>,
+    pub(super) routes: watch::Sender<Arc<Routes>>,
 }
 
 impl Links {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
+        let is_sharded = options.layout == Layout::Slots;
         let process = Arc::new(ProcessState::new(options, metrics));
-        let link = Arc::new(RedisState::new(Arc::clone(&process)));
-        let pages = PageReads::new(|inbox| link.link.lock().attach(inbox));
-        Self { process, pages, link }
+        let (id, shared) = process.router.add();
+        let assignment = if is_sharded { Assignment::none() } else { Assignment::all() };
+        let link = Arc::new(RedisState::new(Arc::clone(&process), (id, shared), None, assignment));
+        let routes = if is_sharded {
+            let failure = Some("the nodes of the cluster have not answered yet".to_owned());
+            let by_slot = vec![None; usize::from(SLOTS)];
+            Routes::sharded(Vec::new(), SlotOwners { by_slot, nobody: link, failure })
+        } else {
+            process.gauges.add(id);
+            process.router.assign(Box::new(move |_| Some(id)));
+            Routes::one(link)
+        };
+        let pages = PageReads::new(|inbox| process.router.attach(inbox));
+        Self { process, pages, routes: watch::Sender::new(Arc::new(routes)) }
+    }
+
+    /// Which link serves what, at this moment.
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.borrow())
     }
 
     /// The link of a channel.
-    pub(super) fn link_of(&self, _channel: &ChannelName) -> Arc<RedisState> {
-        Arc::clone(&self.link)
+    pub(super) fn link_of(&self, channel: &ChannelName) -> Arc<RedisState> {
+        Arc::clone(self.routes().of_channel(&self.process, channel.as_str()))
     }
 
     /// The link with the keys of presence.
     pub(super) fn presence_link(&self) -> Arc<RedisState> {
-        Arc::clone(&self.link)
+        self.of_slot(self.process.duty_slots.presence)
     }
 
     /// The link with the keys of control.
     pub(super) fn control_link(&self) -> Arc<RedisState> {
-        Arc::clone(&self.link)
+        self.of_slot(self.process.duty_slots.control)
     }
 
     /// The link with the inbox.
     pub(super) fn inbox_link(&self) -> Arc<RedisState> {
-        Arc::clone(&self.link)
+        self.of_slot(self.process.duty_slots.inbox)
     }
 
-    /// All links.
-    pub(super) fn all(&self) -> Vec<Arc<RedisState>> {
-        vec![Arc::clone(&self.link)]
+    fn of_slot(&self, slot: Slot) -> Arc<RedisState> {
+        Arc::clone(self.routes().of_slot(slot))
     }
 
     /// Adds a hub to every link, under the same id.
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.link.link.lock().attach(inbox)
+        self.process.router.attach(inbox)
     }
 
     pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
-        self.link.link.edit(|link| link.subscribe(hub, call, channels, verify));
+        self.process.router.subscribe(hub, call, channels, verify);
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        self.link.link.edit(|link| link.unsubscribe(hub, channels));
+        self.process.router.unsubscribe(hub, channels);
     }
 
     pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        self.link.link.edit(|link| link.read(hub, request));
+        self.process.router.read(hub, request);
     }
 
     pub(super) fn cancel(&self, hub: HubId, read: ReadId) {
-        self.link.link.lock().cancel(hub, read);
+        self.process.router.cancel(hub, read);
     }
 
     pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
-        self.link.link.read_presence(hub, read, channel);
+        self.process.router.read_presence(hub, read, channel);
     }
 
     pub(super) fn cancel_presence(&self, hub: HubId, read: ReadId) {
-        self.link.link.lock().cancel_presence(hub, read);
+        self.process.router.cancel_presence(hub, read);
     }
 
     /// How long this process may have missed commands and revocations; `None`: it misses none.
@@ -92,25 +114,47 @@ impl Links {
     }
 
     pub(super) fn health(&self) -> Health {
-        self.link.health()
+        let routes = self.routes();
+        if let Some(link) = routes.only() {
+            return link.health();
+        }
+        if *self.process.stopped.borrow() {
+            let reasons = vec!["redis: the broker is stopped".to_owned()];
+            return Health { is_ready: false, state: "stopped", reasons };
+        }
+        let Missing { state, reasons, ready } = Missing::find(&routes);
+        match self.process.options.ready_with {
+            _ if reasons.is_empty() => Health { is_ready: true, state: "ready", reasons },
+            ReadyWith::Any if ready > 0 => Health { is_ready: true, state: "ready", reasons: Vec::new() },
+            ReadyWith::All | ReadyWith::Any => Health { is_ready: false, state, reasons },
+        }
     }
 
-    /// Warnings for the operator that do not affect delivery.
+    /// Warnings for the operator that do not affect delivery, and with `ReadyWith::Any` the masters without a link.
     pub(super) fn notes(&self) -> Vec<String> {
-        let process = &self.process;
+        let (process, routes) = (&self.process, self.routes());
+        let mut notes = Vec::new();
+        if routes.only().is_none() && process.options.ready_with == ReadyWith::Any {
+            notes.extend(Missing::find(&routes).reasons);
+        }
+        for note in routes.links.iter().flat_map(|link| link.notes()) {
+            // Several masters often have the same problem.
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
         let inbox = process.inbox.notes(self.inbox_link().dataset.max_inbox_entries());
         let presence = process.presence.as_ref().and_then(Presence::note);
-        self.link.notes().into_iter().chain(process.control.note()).chain(inbox).chain(presence).collect()
-    }
-
-    /// Has the links keep connections for reading tokens.
-    pub(super) fn want_tokens(&self) {
-        self.link.tokens.is_wanted.send_replace(true);
+        notes.into_iter().chain(process.control.note()).chain(inbox).chain(presence).collect()
     }
 
     /// Keeps the links up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
     pub(super) async fn run(&self, backoff: Backoff, address: &str) {
-        link::run(Arc::clone(&self.link), backoff, address).await;
+        let only = self.routes().only().cloned();
+        match only {
+            Some(link) => link::run(link, backoff, address).await,
+            None => shards::run(self, backoff, address).await,
+        }
     }
 
     /// Publishes all requests, those of one channel in their order, and returns an outcome for each.
@@ -119,16 +163,55 @@ impl Links {
         requests: &[PublishRequest<'_>],
         retry: Retry,
     ) -> Vec<PublishOutcome> {
-        publishing::publish_all(&self.link, requests, retry).await
+        let only = self.routes().only().cloned();
+        match only {
+            Some(link) => publishing::publish_all(&link, requests, retry).await,
+            None => shards::publish_all(self, requests, retry).await,
+        }
     }
 
     /// All links are lost.
     pub(super) fn disconnected(&self, error: &LinkError) {
-        self.link.disconnected(error.clone());
+        for link in &self.routes().links {
+            link.disconnected(error.clone());
+        }
     }
 
     /// Tells all links to end.
     pub(super) fn stop(&self) {
-        self.link.stop();
+        self.process.stopped.send_replace(true);
+        let routes = self.routes();
+        routes.links.iter().chain(routes.nobody()).for_each(|link| link.stop());
+    }
+}
+
+/// What a process with several links misses.
+struct Missing {
+    /// The state of one of the links that are not ready.
+    state: &'static str,
+    reasons: Vec<String>,
+    /// How many links are ready.
+    ready: usize,
+}
+
+impl Missing {
+    fn find(routes: &Routes) -> Self {
+        let mut missing = Self { state: "connecting", reasons: Vec::new(), ready: 0 };
+        if let Some(failure) = routes.failure() {
+            missing.reasons.push(format!("redis: the slots of the cluster are not known: {failure}"));
+            return missing;
+        }
+        for health in routes.links.iter().map(|link| link.health()) {
+            missing.ready += usize::from(health.is_ready);
+            if !health.is_ready {
+                missing.state = health.state;
+                missing.reasons.extend(health.reasons);
+            }
+        }
+        match routes.unowned() {
+            0 => {}
+            unowned => missing.reasons.push(format!("redis: {unowned} slots of the cluster have no master")),
+        }
+        missing
     }
 }

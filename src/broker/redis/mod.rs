@@ -6,6 +6,8 @@
 //! - `not_run`: the answers by which Redis did not run a command, but may soon.
 //! - `access`: passwords and certificates.
 //! - `address`: the parts of `broker.url`.
+//! - `cluster/`: the slots of a Redis Cluster.
+//! - `names`: the names of keys and channels.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
@@ -17,8 +19,9 @@
 //! - `known_dataset`: the last known state of the data.
 //! - `presence`: the reports of this process, and its leases.
 //! - `inbox_state`: what this process knows of the inbox.
+//! - `link_gauges`: the gauges that describe all links together.
 //! - `process`: what a process has once, however many links it has.
-//! - `duties`: what a link does besides following its channels.
+//! - `assignment`: what a link serves: its slots and its duties.
 //! - `state`: the state of one link, shared by the link and its handles.
 //! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
@@ -35,9 +38,9 @@
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
 //! - `role`: checks that the server is a master.
+//! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
-//! - `subscriptions`: subscribes, and receives messages.
 //! - `receive`: passes messages to the core of the link.
 //! - `rights`: checks that Redis runs the commands that the gateway needs.
 //! - `reads`: reads histories for repairs and for clients.
@@ -45,7 +48,9 @@
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
-//! - `links`: the links of a process, and which of them serves a channel.
+//! - `routes`: which link serves a channel or a key.
+//! - `links`: the links of a process.
+//! - `shards`: publishes over several links; reads the map of the slots and keeps a link for each master.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
 //! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
@@ -53,6 +58,8 @@
 
 mod access;
 mod address;
+mod assignment;
+mod cluster;
 mod commands;
 mod connect;
 mod connected;
@@ -61,7 +68,6 @@ mod data_namespaces;
 mod data_settings;
 mod dataset;
 mod downtime;
-mod duties;
 mod function;
 mod history;
 mod inbox;
@@ -70,7 +76,9 @@ mod known_dataset;
 mod lease;
 mod link;
 mod link_error;
+mod link_gauges;
 mod links;
+mod names;
 mod not_run;
 mod online;
 mod options;
@@ -88,12 +96,14 @@ mod resend;
 mod rights;
 mod role;
 mod rooms;
+mod routes;
 mod sentinel;
 mod server_check;
+mod shards;
 mod signal_queue;
 mod signals;
 mod state;
-mod subscriptions;
+mod subscriber;
 mod thread_check;
 mod token_connection;
 mod tokens;
@@ -121,8 +131,10 @@ use protocol::signal::Signal;
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
+pub use link_gauges::ReadyWith;
 use links::Links;
-pub use options::RedisOptions;
+use names::Names;
+pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
@@ -313,6 +325,12 @@ impl RedisBroker {
 }
 
 /// Publishes a payload. Returns the number of connections that receive it: one for each replica.
-async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
-    redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
+/// Publishes on the channel with this name.
+async fn publish(
+    commands: &mut MultiplexedConnection,
+    names: Names<'_>,
+    name: &str,
+    payload: &str,
+) -> RedisResult<u64> {
+    redis::cmd(names.publish_command()).arg(name).arg(payload).query_async(commands).await
 }

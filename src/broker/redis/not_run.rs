@@ -35,11 +35,18 @@ const CODES: [(&str, NotRun); 8] = [
     ("ASK", NotRun::Moved),
 ];
 
+/// What a script gets for a key that another server has.
+const NON_LOCAL_KEY: &str = "attempted to access a non local key";
+
 impl NotRun {
     /// The answer of this error, if it is such an answer. A pipeline has an error for each command; one such answer
     /// among them is enough.
     pub(super) fn of(error: &RedisError) -> Option<Self> {
         match error.code() {
+            // A function fails so if a key of its slot has left this server. The functions read before they write.
+            Some(_) if error.detail().is_some_and(|detail| detail.contains(NON_LOCAL_KEY)) => {
+                Some(Self::TryAgain)
+            }
             Some(code) => Self::of_code(code),
             None => {
                 let answers = error.clone().into_server_errors()?;

@@ -121,7 +121,7 @@ async fn read_at(
 /// The command that reads on how many replicas each user has a session.
 fn counts_of<'a>(state: &RedisState, users: impl Iterator<Item = Option<&'a str>>) -> Cmd {
     let mut call = redis::cmd("HMGET");
-    call.arg(state.options.redis_channel("{presence}:online"));
+    call.arg(state.options.names().presence("online"));
     for user in users {
         // No user has an empty id.
         call.arg(user.unwrap_or_default());

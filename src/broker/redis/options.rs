@@ -10,12 +10,25 @@ use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
+use super::link_gauges::ReadyWith;
+use super::names::Names;
+
+/// How the keys are put into the slots of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// There is no cluster.
+    Plain,
+    /// The prefix is the hash tag of all keys, so they are in one slot.
+    OneSlot,
+    /// Each channel is in its own slot.
+    Slots,
+}
 
 /// The address of Redis, the credentials, the timeouts and the limits.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://`, `unix://` or `redis+sentinel://`; `rediss://` and `rediss+sentinel://` with TLS. Never logged,
-    /// because it may hold a password.
+    /// `redis://`, `unix://`, `redis+sentinel://` or `redis+cluster://`; `rediss://`, `rediss+sentinel://` and
+    /// `rediss+cluster://` with TLS. Never logged, because it may hold a password.
     pub url: String,
     /// The credentials at Redis. The settings allow either these or a user in the URL.
     pub credentials: Credentials,
@@ -23,7 +36,11 @@ pub struct RedisOptions {
     pub sentinel_credentials: Credentials,
     /// The certificates, for a URL with TLS.
     pub tls: TlsFiles,
-    /// The prefix of every channel and key, without the colon.
+    /// How the keys are put into the slots of a cluster.
+    pub layout: Layout,
+    /// With how many masters the process is ready. All, unless each channel is in its own slot.
+    pub ready_with: ReadyWith,
+    /// The prefix of every channel and key, without the colon. With [`Layout::OneSlot`] it is in braces.
     pub prefix: String,
     /// How long a connection may take, handshake included.
     pub connect_timeout: Duration,
@@ -91,14 +108,9 @@ impl RedisOptions {
         settings
     }
 
-    pub(super) fn redis_channel(&self, channel: &str) -> String {
-        format!("{}:{channel}", self.prefix)
-    }
-
-    /// The namespace of the channel at a key that [`redis_channel`](Self::redis_channel) returned.
-    pub(super) fn namespace_of<'a>(&self, key: &'a str) -> &'a str {
-        let channel = key.get(self.prefix.len() + 1..).unwrap_or_default();
-        channel.split(':').next().unwrap_or_default()
+    /// The names of keys and channels.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names { layout: self.layout, prefix: &self.prefix }
     }
 }
 
@@ -123,6 +135,8 @@ impl RedisOptions {
             credentials: Credentials::default(),
             sentinel_credentials: Credentials::default(),
             tls: TlsFiles::default(),
+            layout: Layout::Plain,
+            ready_with: ReadyWith::All,
             prefix: "gateway".into(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(2),
@@ -149,7 +163,7 @@ mod tests {
         let options = RedisOptions::of_url("redis://user:hunter2@redis.internal:6380/3");
         let address = options.address().unwrap();
         assert_eq!(address.to_string(), "redis.internal:6380");
-        let Address::Server(info) = address else { panic!("sentinels") };
+        let Address::Server(info) = address else { panic!("not one server") };
         assert_eq!(info.redis_settings().password(), Some("hunter2"));
         assert!(!format!("{options:?}").contains("hunter2"));
     }

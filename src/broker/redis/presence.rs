@@ -155,6 +155,6 @@ impl Presence {
 /// A call of a function on the key of the leases.
 pub(super) fn function_call(options: &RedisOptions, function: &str) -> Cmd {
     let mut call = redis::cmd("FCALL");
-    call.arg(function).arg(1).arg(options.redis_channel("{presence}:replicas"));
+    call.arg(function).arg(1).arg(options.names().presence("replicas"));
     call
 }

@@ -101,9 +101,9 @@ impl HealthProbe<'_> {
         let started = Instant::now();
         let (mut for_role, mut for_check, mut for_inbox) =
             (commands.clone(), commands.clone(), commands.clone());
-        let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
+        let (channel, payload) = (state.probe(), nonce.to_string());
         let (published, role, check, ()) = tokio::join!(
-            publish(commands, &channel, &payload),
+            publish(commands, state.options.names(), &channel, &payload),
             role.verify_master(state, &mut for_role),
             check.verify(state, &mut for_check),
             inbox::count_entries(state, &mut for_inbox),

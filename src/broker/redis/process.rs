@@ -2,12 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use super::super::link::{LinkLimits, LinkRouter};
+use super::assignment::DutySlots;
+use super::cluster::ClusterNodes;
 use super::control::ControlState;
+use super::dataset::StartedSlots;
 use super::inbox_state::InboxState;
 use super::link_error::LinkError;
-use super::options::RedisOptions;
+use super::link_gauges::LinkGauges;
+use super::options::{Layout, RedisOptions};
 use super::presence::Presence;
 use super::rejected::Rejected;
 use super::thread_check::ThreadCheck;
@@ -21,6 +26,11 @@ pub(super) const MAX_PUBLISHING: usize = 1024;
 pub(super) struct ProcessState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
+    pub(super) gauges: LinkGauges,
+    /// The links, and which of them owns a channel.
+    pub(super) router: LinkRouter,
+    /// What is known of the nodes, if Redis is a cluster.
+    pub(super) cluster: ClusterNodes,
     /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
     /// Whether it was logged that a server's role cannot be queried.
@@ -31,6 +41,18 @@ pub(super) struct ProcessState {
     pub(super) was_healthy: AtomicBool,
     /// Why the settings must be changed, if a link found so before any was healthy.
     setup_failure: watch::Sender<Option<String>>,
+    /// The slots of what the duties of links are about.
+    pub(super) duty_slots: DutySlots,
+    /// Notified when the map of the slots may be stale.
+    pub(super) map_stale: Notify,
+    /// Whether the broker was stopped.
+    pub(super) stopped: watch::Sender<bool>,
+    /// Whether writes to many users at once may have been missed, because no link received them.
+    pub(super) are_users_missed: AtomicBool,
+    /// Set once tokens are read; without them there are no connections for it.
+    pub(super) are_tokens_wanted: watch::Sender<bool>,
+    /// The slots for which this process has put its settings into force.
+    pub(super) started_slots: StartedSlots,
     /// Payloads to record on the stream of rejected payloads.
     pub(super) rejected: Rejected,
     /// `None`: presence is off.
@@ -48,11 +70,20 @@ impl ProcessState {
         let control = ControlState::default();
         Self {
             metrics: metrics.clone(),
+            router: LinkRouter::new(LinkLimits::of_payload(options.max_payload_bytes), metrics),
+            gauges: LinkGauges::new(options.ready_with, options.layout != Layout::Slots, metrics),
+            cluster: ClusterNodes::default(),
             publishing: Semaphore::new(MAX_PUBLISHING),
             is_unknown_role_logged: AtomicBool::new(false),
             is_unchecked_server_logged: AtomicBool::new(false),
             was_healthy: AtomicBool::new(false),
             setup_failure: watch::Sender::new(None),
+            duty_slots: DutySlots::new(options.names()),
+            map_stale: Notify::new(),
+            stopped: watch::Sender::new(false),
+            are_users_missed: AtomicBool::new(true),
+            are_tokens_wanted: watch::Sender::new(false),
+            started_slots: StartedSlots::default(),
             rejected: Rejected::new(metrics),
             presence: options.presence.clone().map(|options| Presence::new(options, &control.replica)),
             control,

@@ -3,7 +3,8 @@
 //! A publication is retried only if that cannot publish it twice: it has an idempotency key, it was certainly not sent,
 //! or Redis answered that it cannot run commands now.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::task::Poll;
 
 use futures_util::future::maybe_done;
@@ -16,7 +17,7 @@ use super::super::{PublishError, Retry};
 use super::commands::Commands;
 use super::resend::{Next, Rounds, connection_replaced};
 use super::state::RedisState;
-use super::{function, link_error, publish};
+use super::{function, link_error};
 use protocol::position::Position;
 
 /// The end of one attempt.
@@ -27,20 +28,49 @@ enum Attempt {
     Retry(PublishError),
     /// The same, but a retry does not need another connection.
     RetrySoon(PublishError),
+    /// The same, because another server has the slot.
+    Moved(PublishError),
     /// Redis does not have the function, which may have been flushed.
     FunctionMissing(PublishError),
 }
 
+/// The end of the publications of one call on one link.
+pub(super) struct LinkOutcome {
+    /// For each request its outcome, or the error of its latest attempt if it is to be sent again.
+    pub(super) outcomes: Vec<Result<PublishOutcome, PublishError>>,
+}
+
+/// When a link gives requests back, so that they can be sent over another link.
+pub(super) struct GiveBack<'a> {
+    /// Whether another server has the slot of a request, as this link's server says.
+    pub(super) if_moved: bool,
+    /// Returns when other links may serve the channels.
+    pub(super) rerouted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
+
 /// Publishes all requests in order and returns an outcome for each.
-///
-/// The requests of one call are sent on one connection in their order. Retries keep the order, because a broken
-/// connection has no unanswered request before an answered one.
 pub(super) async fn publish_all(
     state: &RedisState,
     requests: &[PublishRequest<'_>],
     retry: Retry,
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
+    let never = GiveBack { if_moved: false, rerouted: Box::pin(pending()) };
+    let LinkOutcome { outcomes } = publish(state, requests, retry, deadline, never).await;
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(Err)).collect()
+}
+
+/// Publishes all requests in order over one link.
+///
+/// The requests of one call are sent on one connection in their order. Retries keep the order, because a broken
+/// connection has no unanswered request before an answered one.
+pub(super) async fn publish(
+    state: &RedisState,
+    requests: &[PublishRequest<'_>],
+    retry: Retry,
+    deadline: Instant,
+    mut give_back: GiveBack<'_>,
+) -> LinkOutcome {
     let mut batch = PublicationBatch::new(state, requests);
     let mut rounds = Rounds::new(state, deadline, retry);
     loop {
@@ -49,11 +79,15 @@ pub(super) async fn publish_all(
             let pending: Vec<_> = batch.pending().collect();
             let attempts = pending.iter().map(|index| attempt(state, &commands, &requests[*index], deadline));
             let attempts = join_in_order(attempts).await;
-            let is_soon = attempts.iter().any(|attempt| matches!(attempt, Attempt::RetrySoon(_)));
+            let is_moved = attempts.iter().any(|attempt| matches!(attempt, Attempt::Moved(_)));
+            let is_soon = is_moved || attempts.iter().any(|attempt| matches!(attempt, Attempt::RetrySoon(_)));
             let needs_function = !rounds.is_function_loaded()
                 && attempts.iter().any(|attempt| matches!(attempt, Attempt::FunctionMissing(_)));
             for (index, attempt) in pending.into_iter().zip(attempts) {
                 batch.settle(index, attempt, rounds.is_function_loaded());
+            }
+            if is_moved && give_back.if_moved {
+                break;
             }
             next = match batch.next() {
                 Next::Connection if needs_function => Next::Function,
@@ -61,8 +95,14 @@ pub(super) async fn publish_all(
                 next => next,
             };
         }
-        if !rounds.prepare(next).await {
-            break;
+        tokio::select! {
+            biased;
+            () = &mut give_back.rerouted => break,
+            is_another = rounds.prepare(next) => {
+                if !is_another {
+                    break;
+                }
+            }
         }
     }
     batch.finish()
@@ -120,23 +160,24 @@ impl<'a> PublicationBatch<'a> {
             Attempt::Finished(outcome) => PendingPublication::Finished(outcome),
             Attempt::FunctionMissing(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
             // If an attempt may have published the message, that must stay the outcome.
-            Attempt::Retry(_) | Attempt::RetrySoon(_)
+            Attempt::Retry(_) | Attempt::RetrySoon(_) | Attempt::Moved(_)
                 if matches!(self.outcomes[index], PendingPublication::Pending(PublishError::Interrupted)) =>
             {
                 return;
             }
-            Attempt::Retry(error) | Attempt::RetrySoon(error) | Attempt::FunctionMissing(error) => {
-                PendingPublication::Pending(error)
-            }
+            Attempt::Retry(error)
+            | Attempt::RetrySoon(error)
+            | Attempt::Moved(error)
+            | Attempt::FunctionMissing(error) => PendingPublication::Pending(error),
         };
     }
 
-    fn finish(self) -> Vec<PublishOutcome> {
+    fn finish(self) -> LinkOutcome {
         let outcomes = self.outcomes.into_iter().map(|outcome| match outcome {
             PendingPublication::Pending(error) => Err(error),
-            PendingPublication::Finished(outcome) => outcome,
+            PendingPublication::Finished(outcome) => Ok(outcome),
         });
-        outcomes.collect()
+        LinkOutcome { outcomes: outcomes.collect() }
     }
 }
 
@@ -175,9 +216,10 @@ async fn send(
     request: &PublishRequest<'_>,
 ) -> Result<PublishOutcome, RedisError> {
     let mut connection = commands.connection();
-    let key = state.options.redis_channel(request.channel.as_str());
+    let key = state.options.names().channel(request.channel.as_str());
     let Some(idempotency_key) = request.durable else {
-        let replicas = publish(&mut connection, &key, request.message.get()).await?;
+        let replicas =
+            super::publish(&mut connection, state.options.names(), &key, request.message.get()).await?;
         return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");
@@ -214,7 +256,13 @@ fn classify(
         Attempt::Finished(Err(PublishError::KeyReused))
     } else if error.code().is_some() {
         let refused = PublishError::Refused(link_error::describe(error));
-        if state.is_not_run(error) { Attempt::RetrySoon(refused) } else { Attempt::Finished(Err(refused)) }
+        if state.is_moved(error) {
+            Attempt::Moved(refused)
+        } else if state.is_not_run(error) {
+            Attempt::RetrySoon(refused)
+        } else {
+            Attempt::Finished(Err(refused))
+        }
     } else {
         // The connection is still good after an answer of an unexpected type.
         if error.is_unrecoverable_error() {

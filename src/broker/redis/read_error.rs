@@ -12,7 +12,7 @@ use super::not_run::NotRun;
 const BUSY_CODES: [&str; 3] = ["OOM", "NOAUTH", "MISCONF"];
 
 /// Why a read failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum RedisReadError {
     /// The connection is lost, or the answer timed out. The data may be fine.
     Connection(RedisError),

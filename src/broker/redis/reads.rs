@@ -76,7 +76,7 @@ async fn read(
     let outcome = match work {
         HistoryWork::Tails(channels) => {
             let keys: Vec<_> =
-                channels.iter().map(|(channel, _)| options.redis_channel(channel.as_str())).collect();
+                channels.iter().map(|(channel, _)| options.names().channel(channel.as_str())).collect();
             let read = history::tails(&mut commands, options, &keys).await;
             let tails = match &read {
                 Ok(tails) => {

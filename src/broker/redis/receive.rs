@@ -3,8 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use redis::Msg;
-
+use super::names::Name;
 use super::rooms;
 use super::state::RedisState;
 use crate::metrics::{DropReason, Label as _, Metrics, SignalResult};
@@ -17,37 +16,41 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Parses messages and passes them to the core of the link.
 pub(super) struct PayloadReceiver<'a> {
     state: &'a RedisState,
-    /// The prefix with its colon.
-    prefix: String,
+    /// The name of the probe's channel.
+    probe: String,
     logged: Option<Instant>,
     unlogged: u64,
 }
 
 impl<'a> PayloadReceiver<'a> {
     pub(super) fn new(state: &'a RedisState) -> Self {
-        Self { state, prefix: state.options.redis_channel(""), logged: None, unlogged: 0 }
+        Self { state, probe: state.probe(), logged: None, unlogged: 0 }
     }
 
     /// Handles one message. Returns the nonce if it is a probe of this process.
-    pub(super) fn receive(&mut self, message: &Msg) -> Option<u64> {
-        let payload = message.get_payload_bytes();
-        let Some(channel) = message.get_channel_name().strip_prefix(&self.prefix) else {
-            self.count_unknown();
-            return None;
-        };
-        if channel == self.state.probe {
+    pub(super) fn receive(&mut self, name: &str, payload: &[u8]) -> Option<u64> {
+        if name == self.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
         }
-        if channel.starts_with(rooms::ROOMS) {
-            if rooms::receive(self.state, channel, payload).is_err() {
-                self.drop_payload(DropReason::Payload(PayloadError::NotJson), channel, payload);
+        let channel = match self.state.options.names().parse(name) {
+            Some(Name::Channel(channel)) => channel,
+            // Only the channels of rooms are subscribed.
+            Some(Name::Presence(name)) => {
+                if rooms::receive(self.state, name, payload).is_err() {
+                    let channel = format!("{{presence}}:{name}");
+                    self.drop_payload(DropReason::Payload(PayloadError::NotJson), &channel, payload);
+                }
+                return None;
             }
-            return None;
-        }
-        if channel == super::control::COMMANDS {
-            self.state.control.announce(payload);
-            return None;
-        }
+            Some(Name::Control(_)) => {
+                self.state.control.announce(payload);
+                return None;
+            }
+            None => {
+                self.count_unknown();
+                return None;
+            }
+        };
         let received = Some(Instant::now());
         let is_signal = SignalPayload::is_signal(payload) && channel != super::USERS;
         if !is_signal {
@@ -98,7 +101,7 @@ impl<'a> PayloadReceiver<'a> {
         for channel in users {
             // Most of the users have no session here, which is no error.
             let payload = Payload { position: None, message: message.clone(), received };
-            self.state.link.receive(channel.as_str(), payload);
+            self.state.router.receive(channel.as_str(), payload);
         }
         Ok(())
     }

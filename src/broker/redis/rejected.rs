@@ -13,9 +13,6 @@ use super::link_error::describe;
 use super::options::RedisOptions;
 use crate::metrics::{Metrics, RecordResult};
 
-/// The key of the stream, after the prefix. No session can subscribe to a channel of this name, because it has no
-/// namespace.
-const STREAM: &str = "rejected";
 /// The approximate number of payloads in the stream.
 const MAX_STREAM_ENTRIES: usize = 1000;
 /// How many bytes of a payload are recorded.
@@ -113,7 +110,7 @@ async fn write(
 ) -> Result<(), String> {
     let Some(mut commands) = commands else { return Err("the link is down".into()) };
     let mut add = redis::cmd("XADD");
-    add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(MAX_STREAM_ENTRIES).arg("*");
+    add.arg(options.names().rejected()).arg("MAXLEN").arg("~").arg(MAX_STREAM_ENTRIES).arg("*");
     add.arg("channel").arg(&record.channel).arg("reason").arg(record.reason);
     add.arg("bytes").arg(record.bytes).arg("payload").arg(&record.payload);
     let added: RedisResult<()> = add.exec_async(&mut commands).await;

@@ -14,7 +14,7 @@ use super::state::{LinkState, RedisState};
 
 /// The mean wait before something is sent again to a Redis that cannot run commands now. The wait varies, so what was
 /// refused together is not sent again together.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// What must happen before the next round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +90,11 @@ async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bo
     }
 }
 
-/// Returns once there is another connection.
+/// Returns once there is another connection, or the link has ended for good.
 pub(super) async fn connection_replaced(state: &RedisState, commands: &Commands) {
-    let is_another =
-        |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
+    let is_another = |link: &LinkState| {
+        link.is_stopped() || link.publishing().is_some_and(|found| !found.is_same_connection(commands))
+    };
     // The sender is in the state, so the channel stays open.
     let _ = state.watch().wait_for(is_another).await;
 }

@@ -13,7 +13,6 @@ use redis::{RedisError, RedisResult, Value};
 use tokio::time::sleep;
 
 use super::function;
-use super::options::RedisOptions;
 use super::state::RedisState;
 
 /// How often to check again while a command is missing.
@@ -100,7 +99,7 @@ impl MissingCommands {
 /// Checks the commands once, and at each interval while one is missing.
 pub(super) async fn run(state: &RedisState, commands: &MultiplexedConnection) -> Infallible {
     loop {
-        if let Ok(missing) = find_missing(&state.options, &state.probe, commands.clone()).await {
+        if let Ok(missing) = find_missing(state, commands.clone()).await {
             state.missing_commands.set(notes(&missing));
         }
         if state.missing_commands.notes().is_empty() {
@@ -110,14 +109,14 @@ pub(super) async fn run(state: &RedisState, commands: &MultiplexedConnection) ->
     }
 }
 
-/// Sends each command. `probe` is a channel, after the prefix, that no other program writes to.
+/// Sends each command.
 async fn find_missing(
-    options: &RedisOptions,
-    probe: &str,
+    state: &RedisState,
     mut commands: MultiplexedConnection,
 ) -> RedisResult<Vec<(&'static str, Missing, &'static [Use])>> {
-    let key = options.redis_channel(probe);
-    let has_inbox = options.history.inbox.is_used;
+    // No program writes to this key, and it is in a slot of this server.
+    let key = state.probe();
+    let has_inbox = state.options.history.inbox.is_used;
     let needed = KEYED.iter().filter(|(_, _, uses)| has_inbox || **uses != [Inbox]);
     let needed: Vec<_> = needed.map(|(name, arguments, uses)| (*name, *arguments, *uses)).collect();
     let mut pipeline = redis::pipe();

@@ -13,9 +13,9 @@ use super::presence::{Presence, function_call};
 use super::state::RedisState;
 use protocol::channel::ChannelName;
 
-/// The channel, after the prefix, of the changes of all rooms. No session can subscribe to it, because of its braces.
-/// With a colon and the name of a process, it is the channel of the rooms that this process reads.
-pub(super) const ROOMS: &str = "{presence}:rooms";
+/// The channel of the changes of all rooms, among the names of presence. With a colon and the name of a process, it is
+/// the channel of the rooms that this process reads.
+pub(super) const ROOMS: &str = "rooms";
 
 /// A change of a room, as the functions publish it.
 #[derive(Debug, Deserialize)]
@@ -46,7 +46,7 @@ pub(super) fn own_channels(state: &RedisState) -> Vec<String> {
     if !state.presence.as_ref().is_some_and(|presence| presence.options.has_rooms()) {
         return Vec::new();
     }
-    let changes = state.options.redis_channel(ROOMS);
+    let changes = state.options.names().presence(ROOMS);
     let reads = format!("{changes}:{}", state.control.replica);
     vec![changes, reads]
 }

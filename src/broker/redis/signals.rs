@@ -47,9 +47,10 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
 async fn publish_batch(state: &RedisState, mut connection: MultiplexedConnection, batch: &[Arc<Signal>]) {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors();
+    let names = state.options.names();
     for signal in batch {
-        let channel = state.options.redis_channel(signal.channel().as_str());
-        pipeline.cmd("PUBLISH").arg(channel).arg(SignalPayload::encode(signal));
+        let channel = names.channel(signal.channel().as_str());
+        pipeline.cmd(names.publish_command()).arg(channel).arg(SignalPayload::encode(signal));
     }
     let answers = timeout(state.options.response_timeout, pipeline.query_async(&mut connection)).await;
     let answers: Vec<RedisResult<u64>> = answers.unwrap_or_else(|_| Ok(Vec::new())).unwrap_or_default();

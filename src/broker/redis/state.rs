@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 
 use super::super::Health;
-use super::super::link::SharedLink;
+use super::super::link::{LinkId, SharedLink};
+use super::assignment::{Assignment, Duties};
+use super::cluster::NodeAddress;
+use super::cluster::slot::Slot;
 use super::commands::Commands;
 use super::downtime::Downtime;
-use super::duties::Duties;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::not_run::NotRun;
@@ -27,15 +30,19 @@ use protocol::channel::ChannelName;
 /// Shared by the link's thread and all handles. Dereferences to what all links of the process share.
 pub(super) struct RedisState {
     process: Arc<ProcessState>,
-    pub(super) link: SharedLink,
-    /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
-    /// namespace, and its name cannot be guessed.
-    pub(super) probe: String,
+    id: LinkId,
+    pub(super) link: Arc<SharedLink>,
+    /// The master of a cluster that this link is for; `None`: there is one link, which finds its server.
+    pub(super) node: Option<NodeAddress>,
+    /// What the link is to serve.
+    wanted: watch::Sender<Assignment>,
+    /// What the current connection serves.
+    assignment: Mutex<Assignment>,
+    /// The part of the probe's name that cannot be guessed.
+    probe: String,
     link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so the next probe runs at once.
     pub(super) probe_now: Notify,
-    /// Notified when Redis answers that another server has a slot, so the map of the slots is stale.
-    pub(super) moved: Notify,
     /// Whether this process has loaded or found the function library before.
     pub(super) is_function_settled: AtomicBool,
     /// Why Redis does not have the function for durable publishing, if it does not; `None`: not checked yet.
@@ -73,14 +80,22 @@ pub(super) enum LinkState {
 }
 
 impl RedisState {
-    pub(super) fn new(process: Arc<ProcessState>) -> Self {
+    /// A link that the router has added.
+    pub(super) fn new(
+        process: Arc<ProcessState>,
+        (id, link): (LinkId, Arc<SharedLink>),
+        node: Option<NodeAddress>,
+        assignment: Assignment,
+    ) -> Self {
         let (options, metrics) = (&process.options, &process.metrics);
         Self {
-            link: SharedLink::new(options.max_payload_bytes, metrics),
-            probe: format!("probe/{:032x}", rand::random::<u128>()),
+            link,
+            node,
+            wanted: watch::Sender::new(assignment.clone()),
+            assignment: Mutex::new(assignment),
+            probe: format!("{:032x}", rand::random::<u128>()),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
-            moved: Notify::new(),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
             dataset: KnownDataset::new(options),
@@ -92,12 +107,76 @@ impl RedisState {
             started: Instant::now(),
             probe_returned_ms: AtomicU64::new(0),
             process,
+            id,
         }
     }
 
-    /// What this link does besides following its channels.
+    pub(super) fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// What this link is to serve from now on. A connection that cannot go on with it ends.
+    pub(super) fn assign(&self, assignment: Assignment) {
+        {
+            let mut current = self.assignment.lock();
+            if current.can_become(&assignment) {
+                current.slots = Arc::clone(&assignment.slots);
+            }
+        }
+        self.wanted.send_if_modified(|wanted| {
+            let is_another = *wanted != assignment;
+            *wanted = assignment;
+            is_another
+        });
+    }
+
+    /// What this link is to serve.
+    pub(super) fn wanted(&self) -> Assignment {
+        self.wanted.borrow().clone()
+    }
+
+    /// A connection begins, with what the link is to serve.
+    pub(super) fn begin(&self) {
+        let wanted = self.wanted();
+        *self.assignment.lock() = wanted;
+    }
+
+    /// Returns once the connection cannot go on, because the link serves something else.
+    pub(super) async fn reassigned(&self) {
+        let is_another = |wanted: &Assignment| !self.assignment.lock().can_become(wanted);
+        // The sender is in `self`, so the channel stays open.
+        let _ = self.wanted.subscribe().wait_for(is_another).await;
+    }
+
+    /// Returns when the slots of the link have changed since the watch was made or last returned.
+    pub(super) fn watch_slots(&self) -> watch::Receiver<Assignment> {
+        self.wanted.subscribe()
+    }
+
+    /// What the current connection does besides following its channels.
     pub(super) fn duties(&self) -> Duties {
-        Duties::ALL
+        self.assignment.lock().duties
+    }
+
+    /// The slots of the link; none where the slots do not matter.
+    pub(super) fn slots(&self) -> Arc<[Slot]> {
+        Arc::clone(&self.assignment.lock().slots)
+    }
+
+    /// One of the slots of the current connection; `None` where the slots do not matter.
+    pub(super) fn home(&self) -> Option<Slot> {
+        self.assignment.lock().home
+    }
+
+    /// The name of the channel of this link's own probes. No session can subscribe to it, because it has no namespace,
+    /// and it cannot be guessed.
+    pub(super) fn probe(&self) -> String {
+        self.options.names().probe(&self.probe, self.home())
+    }
+
+    /// Names the server in messages.
+    pub(super) fn name(&self) -> String {
+        self.node.as_ref().map_or_else(|| "redis".to_owned(), |node| format!("redis at {node}"))
     }
 
     /// The connection for commands, while the link is up.
@@ -149,9 +228,14 @@ impl RedisState {
     /// which runs at once, ends the link if it is the slot of the checked keys.
     pub(super) fn note_not_run(&self, reason: NotRun) {
         if reason == NotRun::Moved {
-            self.moved.notify_one();
+            self.map_stale.notify_one();
             self.probe_now.notify_one();
         }
+    }
+
+    /// Whether another server has the slot of a command, which was not run.
+    pub(super) fn is_moved(&self, error: &RedisError) -> bool {
+        self.is_not_run(error) && NotRun::of(error) == Some(NotRun::Moved)
     }
 
     /// Records that a probe returned, whether or not all channels are subscribed.
@@ -178,7 +262,7 @@ impl RedisState {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.metrics.redis_link_up.set(1);
+        self.gauges.report(self.id, |link| link.is_ready = true);
         self.was_healthy.store(true, Ordering::Release);
         if self.duties().control {
             self.control.note_healthy();
@@ -193,7 +277,7 @@ impl RedisState {
 
     /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.metrics.redis_link_up.set(0);
+        self.gauges.report(self.id, |link| link.is_ready = false);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
@@ -209,7 +293,7 @@ impl RedisState {
 
     /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
-        self.metrics.history_available.set(function.is_ok().into());
+        self.gauges.report(self.id, |link| link.has_function = function.is_ok());
         let before = self.function.send_replace(Some(function.clone()));
         if before.as_ref() == Some(&function) {
             return;
@@ -218,6 +302,14 @@ impl RedisState {
             Ok(()) => log::info!("redis: durable publishing is available"),
             Err(reason) => log::warn!("redis: {}", unavailable(&reason)),
         }
+    }
+
+    /// Records whether the server may evict keys, and how many it has evicted, if that is known.
+    pub(super) fn note_evictions(&self, may_evict: bool, evicted_keys: Option<u64>) {
+        self.gauges.report(self.id, |link| {
+            link.may_evict = may_evict;
+            link.evicted_keys = evicted_keys.unwrap_or(link.evicted_keys);
+        });
     }
 
     /// Warnings about this link's server for the operator.
@@ -252,7 +344,7 @@ impl RedisState {
             LinkState::Down(error) => ("down", error.to_string()),
             LinkState::Stopped => ("stopped", "the broker is stopped".into()),
         };
-        Health { is_ready: false, state, reasons: vec![format!("redis: {reason}")] }
+        Health { is_ready: false, state, reasons: vec![format!("{}: {reason}", self.name())] }
     }
 
     /// Tells the link to end.

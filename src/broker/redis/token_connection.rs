@@ -5,8 +5,6 @@ use tokio::sync::{Notify, watch};
 
 /// The connection for tokens.
 pub(super) struct TokenConnection {
-    /// Set once tokens are read; without them there is no connection.
-    pub(super) is_wanted: watch::Sender<bool>,
     pub(super) current: watch::Sender<Option<MultiplexedConnection>>,
     /// Notified when a read finds the connection broken.
     pub(super) lost: Notify,
@@ -14,7 +12,7 @@ pub(super) struct TokenConnection {
 
 impl Default for TokenConnection {
     fn default() -> Self {
-        Self { is_wanted: watch::Sender::new(false), current: watch::Sender::new(None), lost: Notify::new() }
+        Self { current: watch::Sender::new(None), lost: Notify::new() }
     }
 }
 

@@ -1,19 +1,24 @@
 //! Reads the claims of opaque tokens, which the backend puts into Redis, on a connection of its own. So many clients
 //! that come back at once delay no probe and no publication.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::{RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::RedisBroker;
+use super::cluster::slot::Slot;
 use super::connect::Endpoint;
 use super::link_error::describe;
 use super::links::Links;
 use super::not_run::NotRun;
 use super::read_error::RedisReadError;
 use super::resend;
+use super::routes::Routes;
 use super::state::RedisState;
 use super::token_connection::Connected;
 use crate::auth::opaque::{CallError, IssuerAnswer, TokenIssuer, TokenQuery};
@@ -29,7 +34,7 @@ const CONNECTION_WAIT: Duration = Duration::from_millis(500);
 pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {
     let tokens = &state.tokens;
     // The sender is in `state`, so the channel stays open.
-    let _ = tokens.is_wanted.subscribe().wait_for(|is_wanted| *is_wanted).await;
+    let _ = state.are_tokens_wanted.subscribe().wait_for(|is_wanted| *is_wanted).await;
     #[allow(clippy::expect_used, reason = "both are constants")]
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
     loop {
@@ -52,7 +57,7 @@ pub struct RedisTokens(RedisBroker);
 impl RedisTokens {
     /// The tokens in the Redis of this broker.
     pub fn new(broker: RedisBroker) -> Self {
-        broker.handle.links.want_tokens();
+        broker.handle.links.process.are_tokens_wanted.send_replace(true);
         Self(broker)
     }
 }
@@ -63,7 +68,6 @@ impl TokenIssuer for RedisTokens {
     const NAME: &str = "redis";
     const READS_TEXT: bool = false;
 
-    /// A read whose connection breaks is repeated once: Redis closes idle connections if its settings say so.
     async fn ask(&self, tokens: Vec<TokenQuery>) -> Result<Vec<IssuerAnswer>, CallError> {
         self.0.handle.links.read_tokens(&tokens).await.map_err(|error| match error {
             RedisReadError::Connection(error) if error.is_timeout() => CallError::Timeout,
@@ -73,10 +77,45 @@ impl TokenIssuer for RedisTokens {
 }
 
 impl Links {
-    /// Reads the claims of tokens, in their order.
+    /// Reads the claims of tokens, in their order. Each token is on the server of its slot. The read is repeated if
+    /// slots have moved.
     async fn read_tokens(&self, tokens: &[TokenQuery]) -> Result<Vec<IssuerAnswer>, RedisReadError> {
-        let [state] = &self.all()[..] else { return Ok(Vec::new()) };
-        read_until_run(state, tokens).await
+        let mut changes = self.routes.subscribe();
+        loop {
+            let routes = Arc::clone(&changes.borrow_and_update());
+            if let Some(link) = routes.only() {
+                return read_until_run(link, tokens).await;
+            }
+            tokio::select! {
+                biased;
+                // The sender is in `self`, so the channel stays open.
+                _ = changes.changed() => {}
+                outcome = self.read_by_slot(&routes, tokens) => return outcome,
+            }
+        }
+    }
+
+    async fn read_by_slot(
+        &self,
+        routes: &Routes,
+        tokens: &[TokenQuery],
+    ) -> Result<Vec<IssuerAnswer>, RedisReadError> {
+        let names = self.process.options.names();
+        let mut by_link = BTreeMap::new();
+        for (index, token) in tokens.iter().enumerate() {
+            let link = routes.of_slot(Slot::of_key(&names.token(&token.hash)));
+            let (_, indexes, of_link) =
+                by_link.entry(link.id()).or_insert_with(|| (link, Vec::new(), Vec::new()));
+            indexes.push(index);
+            of_link.push(token.clone());
+        }
+        let reading = by_link.into_values().map(|(link, indexes, of_link)| async move {
+            let answers = read_until_run(link, &of_link).await?;
+            Ok::<_, RedisReadError>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
+        });
+        let mut answers: Vec<_> = try_join_all(reading).await?.into_iter().flatten().collect();
+        answers.sort_by_key(|(index, _)| *index);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 }
 
@@ -115,7 +154,7 @@ async fn read(state: &RedisState, tokens: &[TokenQuery]) -> Result<Vec<IssuerAns
     };
     let mut pipeline = redis::pipe();
     for token in tokens {
-        let key = state.options.redis_channel(&format!("token:{}", token.hash));
+        let key = state.options.names().token(&token.hash);
         pipeline.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
     }
     // Each command has a result of its own, so an error of the call is one of the connection or of all commands.

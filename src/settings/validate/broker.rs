@@ -1,21 +1,29 @@
 //! Checks `[broker]`: durations, sizes, the URL, and the keys that depend on the URL.
+//!
+//! - `url`: the URL itself
 
+mod url;
+
+use self::url::{BrokerUrl, Target};
 use super::{
     Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, check_count, check_duration, ensure, failures,
     refuse,
 };
-use crate::settings::{BrokerSettings, Settings, SettingsError};
+use crate::settings::{BrokerSettings, ReadyWithShards, Settings, SettingsError, Shards};
 
 impl Settings {
     pub(super) fn validate_broker(&self) -> Vec<SettingsError> {
         let broker = &self.broker;
         let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
-        let is_name = (1..=64).contains(&broker.prefix.len()) && broker.prefix.bytes().all(allowed);
+        let in_braces = broker.prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let name = in_braces.unwrap_or(&broker.prefix);
+        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(allowed);
         let checks = failures([
             ensure(
                 is_name,
                 "broker.prefix",
-                "must be 1 to 64 printable ASCII characters without spaces and braces",
+                "must be 1 to 64 printable ASCII characters without spaces and braces; only the whole prefix may be in \
+                 braces",
             ),
             ensure(
                 !broker.prefix.contains(':'),
@@ -36,7 +44,7 @@ impl Settings {
                 "must be at least broker.max_payload_bytes",
             ),
         ]);
-        [check_address(broker), checks, check_durations(broker)].concat()
+        [check_address(broker), checks, check_shards(broker), check_durations(broker)].concat()
     }
 }
 
@@ -50,6 +58,27 @@ fn check_address(broker: &BrokerSettings) -> Vec<SettingsError> {
         ]),
         Err(error) => vec![error],
     }
+}
+
+fn check_shards(broker: &BrokerSettings) -> Vec<SettingsError> {
+    let is_sharded = broker.shards == Shards::Slots;
+    failures([
+        ensure(
+            !is_sharded || broker.is_cluster(),
+            "broker.shards",
+            "must be \"one\" unless broker.url begins with redis+cluster:// or rediss+cluster://",
+        ),
+        ensure(
+            !is_sharded || !broker.has_tagged_prefix(),
+            "broker.prefix",
+            "must not be in braces if broker.shards is \"slots\": they would put all channels into one slot",
+        ),
+        ensure(
+            is_sharded || broker.ready_with_shards == ReadyWithShards::All,
+            "broker.ready_with_shards",
+            "must be \"all\" unless broker.shards is \"slots\"",
+        ),
+    ])
 }
 
 fn check_durations(broker: &BrokerSettings) -> Vec<SettingsError> {
@@ -74,85 +103,6 @@ fn check_durations(broker: &BrokerSettings) -> Vec<SettingsError> {
     ])
 }
 
-/// The properties of the URL that other settings depend on. The broker parses the URL in full.
-struct BrokerUrl {
-    is_redis: bool,
-    is_sentinel: bool,
-    is_tls: bool,
-    has_credentials: bool,
-}
-
-impl BrokerUrl {
-    /// The errors do not repeat the URL, because it may contain a password.
-    fn parse(url: &str) -> Result<Self, SettingsError> {
-        let bad = |reason: &str| super::refusal("broker.url", reason);
-        if url == "memory:" {
-            return Ok(Self { is_redis: false, is_sentinel: false, is_tls: false, has_credentials: false });
-        }
-        let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        if !["redis", "rediss", "unix", "redis+unix", "redis+sentinel", "rediss+sentinel"].contains(&scheme) {
-            return Err(bad(
-                "must be memory:, or begin with redis://, rediss://, unix://, redis+sentinel:// or \
-                            rediss+sentinel://",
-            ));
-        }
-        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(bad("must not contain whitespace"));
-        }
-        let is_sentinel = scheme.ends_with("+sentinel");
-        let is_tls = scheme.starts_with("rediss");
-        if scheme.ends_with("unix") {
-            if !rest.starts_with('/') || rest == "/" {
-                return Err(bad(
-                    "must contain the absolute path of a socket, such as unix:///run/redis/redis.sock",
-                ));
-            }
-            let query = rest.split_once('?').map_or("", |(_, query)| query);
-            let mut names = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name);
-            let has_credentials = names.any(|name| matches!(name, "user" | "pass"));
-            let databases = query.split('&').filter_map(|pair| pair.strip_prefix("db="));
-            if !databases.into_iter().all(is_database) {
-                return Err(bad(BAD_DATABASE));
-            }
-            return Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials });
-        }
-        let (credentials, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
-        let is_named = |host: &str| host.split([':', '?', '#']).next().is_some_and(|name| !name.is_empty());
-        if !hosts.split(',').all(is_named) {
-            return Err(bad("must contain a host, such as redis://127.0.0.1:6379"));
-        }
-        if !hosts.split(',').all(has_good_port) {
-            return Err(bad("must have a port between 1 and 65535, such as redis://127.0.0.1:6379"));
-        }
-        if is_sentinel && path.split(['/', '?', '#']).next().is_none_or(str::is_empty) {
-            return Err(bad(
-                "must contain the name of the master, such as redis+sentinel://host:26379/mymaster",
-            ));
-        }
-        let path = path.split(['?', '#']).next().unwrap_or_default();
-        let database = if is_sentinel { path.split_once('/').map_or("", |(_, db)| db) } else { path };
-        if !database.is_empty() && !is_database(database) {
-            return Err(bad(BAD_DATABASE));
-        }
-        Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials: !credentials.is_empty() })
-    }
-}
-
-const BAD_DATABASE: &str =
-    "must have a database number or nothing after the slash, such as redis://host:6379/3";
-
-fn is_database(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
-}
-
-/// A host without a port is valid. The colons in `[::1]` do not separate a port.
-fn has_good_port(host: &str) -> bool {
-    let host = host.split(['?', '#']).next().unwrap_or_default();
-    let end = host.rsplit(']').next().unwrap_or_default();
-    end.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
-}
-
 fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
     let keys = [
         ("broker.username", broker.username.is_some()),
@@ -160,7 +110,7 @@ fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
         ("broker.password_file", broker.password_file.is_some()),
     ];
     if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given).copied() {
-        if !url.is_redis {
+        if url.target == Target::Memory {
             return refuse(key, "must not be set if broker.url is memory:, which has no users");
         }
         if url.has_credentials {
@@ -180,7 +130,7 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
         ("broker.sentinel_password_file", broker.sentinel_password_file.is_some()),
     ];
     match keys.iter().find(|(_, is_given)| *is_given).copied() {
-        Some((key, _)) if !url.is_sentinel => refuse(
+        Some((key, _)) if url.target != Target::Sentinels => refuse(
             key,
             "must not be set unless broker.url begins with redis+sentinel:// or rediss+sentinel://",
         ),
@@ -211,9 +161,10 @@ fn check_tls(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
     ];
     let [_, (cert_key, has_cert), (key_key, has_key)] = files;
     match files.iter().find(|(_, is_given)| *is_given).copied() {
-        Some((key, _)) if !url.is_tls => {
-            refuse(key, "must not be set unless broker.url begins with rediss:// or rediss+sentinel://")
-        }
+        Some((key, _)) if !url.is_tls => refuse(
+            key,
+            "must not be set unless broker.url begins with rediss://, rediss+sentinel:// or rediss+cluster://",
+        ),
         _ if has_cert && !has_key => refuse(cert_key, "needs broker.tls_key_file"),
         _ if has_key && !has_cert => refuse(key_key, "needs broker.tls_cert_file"),
         _ => Ok(()),

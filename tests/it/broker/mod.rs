@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
+use emagine_gateway::broker::redis::{Credentials, Layout, ReadyWith, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HistoryOptions, HubEvent, HubId, Inbox, InboxFull, PublishError};
 use emagine_gateway::metrics::{DropReason, LinkLoss, Metrics};
 use protocol::channel::ChannelName;
@@ -110,6 +110,8 @@ pub(crate) fn options(url: &str) -> RedisOptions {
         credentials: Credentials::default(),
         sentinel_credentials: Credentials::default(),
         tls: TlsFiles::default(),
+        layout: Layout::Plain,
+        ready_with: ReadyWith::All,
         prefix: "gateway".into(),
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
+use emagine_gateway::broker::redis::{Credentials, Layout, ReadyWith, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{
     Broker, ControlAnswer, ControlCommand, ControlError, ControlHandler, ControlOutcome, HistoryOptions,
     PresenceOptions,
@@ -147,6 +147,8 @@ fn options(url: &str, has_presence: bool) -> RedisOptions {
         credentials: Credentials::default(),
         sentinel_credentials: Credentials::default(),
         tls: TlsFiles::default(),
+        layout: Layout::Plain,
+        ready_with: ReadyWith::All,
         prefix: "gateway".into(),
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),

@@ -126,6 +126,7 @@ impl Plan {
         ClientOptions {
             user: USER.to_owned(),
             channels: CHANNELS.map(str::to_owned).into(),
+            plain: Vec::new(),
             subscribes_late: self.subscribes_late,
             seed: client as u64,
         }

@@ -187,6 +187,38 @@ fn every_refusal_has_a_reason_and_writes_nothing() {
 }
 
 #[test]
+fn functions_accept_braces_around_the_whole_prefix_only() {
+    let mut redis = Prepared::start();
+    let session = "0123456789abcdef0123456789abcdef";
+    for (prefix, is_good) in [
+        ("{gateway}", true),
+        ("{gateway", false),
+        ("gateway}", false),
+        ("{}", false),
+        ("{gate}way", false),
+        ("{{gateway}}", false),
+        ("", false),
+    ] {
+        let mut call = |function: &str, key: &str, arguments: &[&str]| {
+            let mut call = cmd("FCALL");
+            call.arg(function).arg(1).arg(format!("{prefix}:{key}")).arg(arguments);
+            let answer = call.query::<redis::Value>(&mut redis.backend);
+            let is_accepted = answer.is_ok();
+            assert_eq!(is_accepted, is_good, "{function} {prefix}: {answer:?}");
+        };
+        call("gateway_publish", "all", &["1"]);
+        call("gateway_publish", "user:42", &["1", "key"]);
+        call("gateway_control", "{control}:commands", &[r#"{"disconnect":{"user":"42"}}"#]);
+        call("gateway_answer", "{control}:answers:1-1", &["replica", "1"]);
+        call("gateway_channel", "{presence}:replicas", &["room:1"]);
+        call("gateway_send", "inbox", &["42", session, "room:1", "id", "1"]);
+    }
+    let keys: Vec<String> = redis.run("KEYS *user*");
+    assert_eq!(keys.len(), 2, "the history and the receipt: {keys:?}");
+    assert!(keys.iter().all(|key| key.starts_with("{gateway}:")), "{keys:?}");
+}
+
+#[test]
 fn the_function_accepts_exactly_the_deliverable_messages() {
     let mut redis = Prepared::start();
     let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();

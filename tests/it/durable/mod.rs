@@ -20,7 +20,7 @@ mod rights;
 
 use std::time::Duration;
 
-use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
+use emagine_gateway::broker::redis::{Credentials, Layout, ReadyWith, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HistoryOptions, PublishError};
 use emagine_gateway::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -120,6 +120,8 @@ fn options(url: &str) -> RedisOptions {
         sentinel_credentials: Credentials::default(),
         tls: TlsFiles::default(),
         history_check_interval: Duration::from_secs(30),
+        layout: Layout::Plain,
+        ready_with: ReadyWith::All,
         prefix: "gateway".into(),
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_secs(5),

@@ -26,10 +26,10 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// Issues a certificate for a server or a client at 127.0.0.1.
+    /// Issues a certificate for a server or a client at 127.0.0.1 or localhost.
     pub(crate) fn issue(&self) -> Certificate {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Certificate { certificate, key: key.serialize_pem() }
     }

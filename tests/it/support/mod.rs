@@ -2,6 +2,8 @@
 
 pub(crate) mod certificates;
 pub(crate) mod client;
+#[allow(dead_code, reason = "the tests over a cluster use it")]
+pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod deadline;
 pub(crate) mod fault_proxy;

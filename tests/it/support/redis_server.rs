@@ -22,6 +22,9 @@ pub(crate) const LOADING_SLOWLY: [&str; 6] = [
     "500",
 ];
 
+/// The distance from the port of a cluster's node to the port of its bus.
+pub(crate) const BUS_OFFSET: u16 = 10_000;
+
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A `redis-server` on a free port, in its own directory, without persistence. Killed on drop.
@@ -86,16 +89,31 @@ impl RedisServer {
     /// Prepares a server without starting it; its port is already known.
     pub(crate) fn reserve(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
-        let password = arguments
-            .iter()
-            .position(|argument| argument == "--requirepass")
-            .map(|at| arguments[at + 1].clone());
+        let password = password_of(&arguments);
         Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
     }
 
     /// Changes the further arguments of `redis-server` from the next start on.
     pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|&argument| argument.into()).collect();
+    }
+
+    /// Prepares a node of a cluster. With `tls`, it also accepts TLS with the certificate and the authority in PEM.
+    /// Returns the TLS port.
+    pub(crate) fn reserve_node(arguments: &[&str], tls: Option<(&Certificate, &str)>) -> (Self, Option<u16>) {
+        let (mut server, tls_port) = match tls {
+            None => (Self::reserve(arguments), None),
+            Some((certificate, authority)) => {
+                let (mut server, port) = Self::reserve_tls(certificate, authority, "no");
+                server.arguments.extend(arguments.iter().map(|&argument| argument.into()));
+                server.arguments.extend(["--tls-cluster", "yes"].map(str::to_owned));
+                server.password = password_of(&server.arguments);
+                (server, Some(port))
+            }
+        };
+        server.port = free_node_port();
+        server.arguments.extend(["--cluster-port".to_owned(), (server.port + BUS_OFFSET).to_string()]);
+        (server, tls_port)
     }
 
     /// Makes the server read `redis.conf` in its directory, followed by the argument `mode`.
@@ -129,6 +147,11 @@ impl RedisServer {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
     }
 
+    /// The password of the default user.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     /// Opens a blocking connection for the test itself.
     pub(crate) fn client(&self) -> redis::Connection {
         self.try_client().unwrap()
@@ -151,8 +174,19 @@ impl RedisServer {
 
     /// Starts or restarts the server on its port and waits until it answers.
     pub(crate) fn restart(&mut self) {
+        self.launch();
+        self.wait_up();
+    }
+
+    /// Starts or restarts the server without waiting for it.
+    pub(crate) fn launch(&mut self) {
         self.kill();
         self.child = Some(self.spawn());
+    }
+
+    /// Waits until the server answers.
+    #[track_caller]
+    pub(crate) fn wait_up(&self) {
         eventually(START_DEADLINE, || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
             redis::cmd("PING").exec(&mut self.try_client().ok()?).ok()
@@ -161,7 +195,7 @@ impl RedisServer {
 
     /// Starts the server with [`LOADING_SLOWLY`], and waits until it answers that it is loading its data.
     pub(crate) fn start_loading(&mut self) {
-        self.child = Some(self.spawn());
+        self.launch();
         eventually(START_DEADLINE, || {
             let answer = redis::cmd("PING").exec(&mut self.try_client().ok()?);
             answer.is_err_and(|error| error.code() == Some("LOADING")).then_some(())
@@ -173,6 +207,11 @@ impl RedisServer {
         let mut client = self.client();
         redis::cmd("CONFIG").arg("SET").arg("key-load-delay").arg(0).exec(&mut client).unwrap();
         eventually(START_DEADLINE, || redis::cmd("PING").exec(&mut client).ok());
+    }
+
+    /// Whether the server has been started and not killed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Freezes the server: its sockets stay open and it answers nothing.
@@ -215,6 +254,18 @@ impl RedisServer {
 fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
+}
+
+/// Finds a port like [`free_port`] for a node of a cluster, whose bus listens [`BUS_OFFSET`] above it.
+fn free_node_port() -> u16 {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let are_free = |port: &u16| is_free(*port) && is_free(*port + BUS_OFFSET);
+    std::iter::repeat_with(|| rand::random_range(10_000..22_000)).find(are_free).unwrap()
+}
+
+fn password_of(arguments: &[String]) -> Option<String> {
+    let at = arguments.iter().position(|argument| argument == "--requirepass")?;
+    Some(arguments[at + 1].clone())
 }
 
 impl Drop for RedisServer {

@@ -29,6 +29,8 @@ pub(crate) struct ClientOptions {
     pub(crate) user: String,
     /// The channels to follow, including the user's own.
     pub(crate) channels: Vec<String>,
+    /// Those of the channels whose messages are plain: they have no position.
+    pub(crate) plain: Vec<String>,
     /// Whether it subscribes to channels other than its own with op 4 after Ready, one after the other.
     pub(crate) subscribes_late: bool,
     /// The seed of the pauses before reconnecting.
@@ -103,6 +105,11 @@ impl ResumingClient {
         let mut records = records.lock().unwrap().clone();
         records.values_mut().for_each(|record| record.session = 0);
         Self::start_with(*address, options.clone(), records)
+    }
+
+    /// Whether it follows a channel.
+    pub(crate) fn follows(&self, channel: &str) -> bool {
+        self.shared.options.channels.iter().any(|own| own == channel)
     }
 
     /// The events of a channel so far.

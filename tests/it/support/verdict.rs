@@ -13,6 +13,16 @@ pub(crate) enum Heard {
     NotRecovered,
 }
 
+impl Heard {
+    /// The number, if this is a message.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match *self {
+            Self::Number(number) => Some(number),
+            Self::Gap | Self::NotRecovered => None,
+        }
+    }
+}
+
 /// A violation of the delivery guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breach {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::LinkCore;
+use super::{LinkChannel, LinkCore};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 
@@ -20,6 +20,23 @@ impl LinkCore {
         }
         self.gaps_announced = Some((now, Some(self.connection)));
         self.notify_gap(name, GapReason::LinkLost, None);
+    }
+
+    /// Plain messages of this namespace may be missing that another link carries. Announces it on the channels whose own
+    /// link would announce its loss. While this link is down, its next connection announces it.
+    pub(crate) fn plain_messages_lost(&mut self, namespace: &str, now: Instant) {
+        if !self.is_up {
+            return;
+        }
+        self.connection = self.next_number();
+        let may_miss = |channel: &&LinkChannel| {
+            channel.name.namespace() == namespace
+                && !channel.hubs.is_empty()
+                && channel.follower.may_miss_plain()
+        };
+        let mut names: Vec<_> = self.channels.values().filter(may_miss).map(|one| one.name.clone()).collect();
+        names.sort_unstable();
+        names.iter().for_each(|name| self.announce_link_gap(name, now));
     }
 
     /// When the gaps of the current connection may be announced; `None`: now.

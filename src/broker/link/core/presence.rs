@@ -14,8 +14,8 @@ pub(super) type PresenceQueries = BTreeMap<(ReadId, HubId), ChannelName>;
 /// One read of a user's presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PresenceQuery {
-    hub: HubId,
-    read: ReadId,
+    pub(super) hub: HubId,
+    pub(super) read: ReadId,
     /// The channel `online:<user>`.
     pub(crate) channel: ChannelName,
 }

@@ -3,6 +3,7 @@
 use super::super::count_channel;
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
+use super::moves::ReleasedChannel;
 use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{BrokerCallId, Cut, HubEvent, HubId, SubscribeAck};
 use protocol::channel::ChannelName;
@@ -16,7 +17,7 @@ pub(crate) struct SubscriptionBatch {
 }
 
 /// A call of `subscribe` that is not answered yet.
-pub(super) struct PendingAck {
+pub(in crate::broker::link) struct PendingAck {
     hub: HubId,
     call: BrokerCallId,
     /// Whether the answer waits until the channel has been compared with its history.
@@ -67,13 +68,19 @@ impl LinkCore {
 
     /// Adds `hub` to the channel's hubs.
     fn want(&mut self, hub: HubId, channel: &ChannelName) {
-        if !self.channels.contains_key(channel) {
+        if self.channels.get(channel).is_some_and(|found| found.was_released) {
+            // The link still unsubscribes from the channel that it released.
+            let follower = Follower::new(self.next_number());
+            self.adopt_channel(ReleasedChannel::new(channel.clone(), follower));
+        } else if !self.channels.contains_key(channel) {
             let follower = Follower::new(self.next_number());
             let new = LinkChannel {
                 name: channel.clone(),
                 hubs: HubSet::none(),
                 subscription: LinkSubscription::None,
                 is_dirty: false,
+                is_batch_stale: false,
+                was_released: false,
                 follower,
             };
             self.channels.insert(channel.clone(), new);
@@ -123,7 +130,7 @@ impl LinkCore {
         }
     }
 
-    fn remove(&mut self, channel: &ChannelName) {
+    pub(super) fn remove(&mut self, channel: &ChannelName) {
         self.refused.remove(channel);
         if let Some(found) = self.channels.remove(channel) {
             self.ring_budget_bytes += found.follower.ring_bytes();
@@ -140,11 +147,11 @@ impl LinkCore {
             channel.is_dirty = false;
             match (channel.subscription, channel.hubs.is_empty()) {
                 (LinkSubscription::Subscribed, true) => {
-                    channel.subscription = LinkSubscription::Unsubscribing;
+                    (channel.subscription, channel.is_batch_stale) = (LinkSubscription::Unsubscribing, false);
                     batch.unsubscribe.push(name);
                 }
                 (LinkSubscription::None, false) => {
-                    channel.subscription = LinkSubscription::Subscribing;
+                    (channel.subscription, channel.is_batch_stale) = (LinkSubscription::Subscribing, false);
                     self.refused.remove(&name);
                     batch.subscribe.push(name);
                 }
@@ -187,6 +194,9 @@ impl LinkCore {
             channel.subscription = LinkSubscription::Subscribed;
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
+            } else if channel.is_batch_stale {
+                channel.subscription = LinkSubscription::None;
+                self.mark_dirty(&name);
             } else if let Follower::Repairing(repair) = &channel.follower {
                 // The tail shows whether the link missed messages.
                 self.repairs.tails.push_back((name.clone(), repair.number()));
@@ -198,6 +208,9 @@ impl LinkCore {
             channel.subscription = LinkSubscription::None;
             if channel.hubs.is_empty() {
                 self.remove(&name);
+            } else if channel.is_batch_stale {
+                // The channel came back with its cursor. Its follower waits for the next subscription already.
+                self.mark_dirty(&name);
             } else {
                 // A hub subscribed again while the link unsubscribed, so the channel starts over.
                 self.ring_budget_bytes += channel.follower.ring_bytes();

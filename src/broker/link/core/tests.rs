@@ -1,6 +1,7 @@
 //! Drives a link core as its tasks do: with batches, reads and messages.
 //!
 //! - `gap_intervals`: how often gaps of plain messages are announced.
+//! - `moves`: channels that leave for another link, or come from one.
 //! - `presence`: reads of users' presence for hubs.
 //! - `properties`: random steps, checked against a model.
 //! - `repairs`: reads of histories, for repairs and for clients.
@@ -21,15 +22,24 @@ use crate::metrics::{Label as _, RecoveryResult};
 use protocol::history::{Entry, Page, Tail};
 
 mod gap_intervals;
+mod moves;
 mod presence;
 mod properties;
 mod repairs;
 mod subscriptions;
 
+impl LinkCore {
+    /// Adds a hub, to this link only.
+    fn attach(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.hubs.attach(Arc::clone(&inbox));
+        self.add_hub(inbox)
+    }
+}
+
 /// Records the events of a hub.
 #[derive(Default)]
-struct EventRecorder {
-    events: Mutex<Vec<HubEvent>>,
+pub(in crate::broker::link) struct EventRecorder {
+    pub(in crate::broker::link) events: Mutex<Vec<HubEvent>>,
     is_full: AtomicBool,
 }
 
@@ -46,29 +56,30 @@ impl Inbox for EventRecorder {
 /// The server's clock in these tests, and the epoch of its histories.
 const NOW_MS: u64 = 9;
 /// `payload_bytes` is longer than any message here, so the first page of a repair has two entries.
-const LIMITS: LinkLimits = LinkLimits { payload_bytes: 1 << 19, ring_bytes: 1 << 20 };
+pub(in crate::broker::link) const LIMITS: LinkLimits =
+    LinkLimits { payload_bytes: 1 << 19, ring_bytes: 1 << 20 };
 
-fn at(offset: u64) -> Position {
+pub(in crate::broker::link) fn at(offset: u64) -> Position {
     Position { epoch: NOW_MS, offset }
 }
 
-fn name(name: &str) -> ChannelName {
+pub(in crate::broker::link) fn name(name: &str) -> ChannelName {
     ChannelName::parse(name).unwrap()
 }
 
-fn names<const N: usize>(names: [&str; N]) -> Vec<ChannelName> {
+pub(in crate::broker::link) fn names<const N: usize>(names: [&str; N]) -> Vec<ChannelName> {
     names.iter().map(|text| name(text)).collect()
 }
 
-fn payload(position: Option<Position>) -> Payload {
+pub(in crate::broker::link) fn payload(position: Option<Position>) -> Payload {
     let text = position.map_or_else(|| "0".to_owned(), |position| format!("@{position} 0"));
     Payload::parse(text.as_bytes(), 100).unwrap()
 }
 
 /// The number of messages in each history of a server. The histories are whole, or they cannot be read.
 #[derive(Debug, Default, Clone)]
-struct Histories {
-    messages: BTreeMap<ChannelName, u64>,
+pub(in crate::broker::link) struct Histories {
+    pub(in crate::broker::link) messages: BTreeMap<ChannelName, u64>,
     is_unreadable: bool,
 }
 
@@ -93,6 +104,42 @@ impl Histories {
     }
 }
 
+impl Histories {
+    /// Answers a read of a core.
+    fn answer(&self, core: &mut LinkCore, work: HistoryWork, now: Instant) {
+        match work {
+            HistoryWork::Tails(channels) => {
+                let tail = |(channel, _): &(ChannelName, u64)| match self.is_unreadable {
+                    true => Err(ReadErrorKind::Unreadable),
+                    false => Ok(TailRead { tail: self.tail(channel), now_ms: NOW_MS, whole_since_ms: 0 }),
+                };
+                let tails = channels.iter().map(tail).collect();
+                core.on_stream_tails(channels, tails, now);
+            }
+            HistoryWork::Page(work) => {
+                let page = match self.is_unreadable {
+                    true => Err(ReadErrorKind::Unreadable),
+                    false => Ok(self.page(&work.channel, work.range, work.max_entries)),
+                };
+                core.on_page(work, page, now);
+            }
+        }
+    }
+
+    /// Performs all pending work of a core.
+    pub(in crate::broker::link) fn run(&self, core: &mut LinkCore, now: Instant) {
+        loop {
+            if let Some(batch) = core.next_batch(512) {
+                core.confirmed(batch);
+            } else if let Some(work) = core.next_read() {
+                self.answer(core, work, now);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
 /// A core with hubs, a server and a clock.
 struct Link {
     core: LinkCore,
@@ -112,7 +159,8 @@ impl Link {
 
     fn with_hubs(hubs: usize, limits: LinkLimits) -> Self {
         let metrics = Metrics::default();
-        let core = LinkCore::new(limits, &metrics);
+        let attached = Arc::new(AttachedHubs::default());
+        let core = LinkCore::new(limits, attached, &metrics);
         let server = Histories::default();
         let mut link = Self { core, metrics, inboxes: Vec::new(), server, now: Instant::now() };
         for _ in 0..hubs {
@@ -164,23 +212,7 @@ impl Link {
     }
 
     fn answer(&mut self, work: HistoryWork, server: &Histories) {
-        match work {
-            HistoryWork::Tails(channels) => {
-                let tail = |(channel, _): &(ChannelName, u64)| match server.is_unreadable {
-                    true => Err(ReadErrorKind::Unreadable),
-                    false => Ok(TailRead { tail: server.tail(channel), now_ms: NOW_MS, whole_since_ms: 0 }),
-                };
-                let tails = channels.iter().map(tail).collect();
-                self.core.on_stream_tails(channels, tails, self.now);
-            }
-            HistoryWork::Page(work) => {
-                let page = match server.is_unreadable {
-                    true => Err(ReadErrorKind::Unreadable),
-                    false => Ok(server.page(&work.channel, work.range, work.max_entries)),
-                };
-                self.core.on_page(work, page, self.now);
-            }
-        }
+        server.answer(&mut self.core, work, self.now);
     }
 
     /// Performs all pending work of the link's tasks.
@@ -223,7 +255,7 @@ impl Link {
     }
 }
 
-fn event_lines(event: &HubEvent) -> Vec<String> {
+pub(in crate::broker::link) fn event_lines(event: &HubEvent) -> Vec<String> {
     match event {
         HubEvent::Signal(signal) => vec![format!("{} signal {}", signal.channel(), signal.signal())],
         HubEvent::Publication(publication) => vec![match publication.position() {

@@ -91,11 +91,15 @@ impl Repair {
     /// Whether the loss of the link needs a gap. A channel with only durable messages missed none if its history is
     /// proven to be complete; a channel with plain messages may have missed some.
     pub(crate) fn needs_gap(&self) -> bool {
-        let may_miss_plain = match self.cursor {
+        self.link_was_lost && self.may_miss_plain()
+    }
+
+    /// Whether the channel may have plain messages.
+    pub(super) fn may_miss_plain(&self) -> bool {
+        match self.cursor {
             Some(cursor) => self.retained.has_plain || !cursor.has_history(),
             None => self.was_untracked,
-        };
-        self.link_was_lost && may_miss_plain
+        }
     }
 
     pub(super) fn on_stream_tail(&mut self, read: TailRead, progress: &mut RepairProgress) {

@@ -59,9 +59,14 @@ async fn send(
     command: &ControlCommand,
 ) -> RedisResult<(String, Awaited)> {
     // Before the command: a replica that begins in between does not have to answer.
-    let Processes { all, now_ms } = processes::read(&links.presence_link()).await?;
+    let presence = links.presence_link();
+    let Processes { all, now_ms } = match processes::read(&presence).await {
+        // Another server has the leases. A command must not wait for it.
+        Err(_) if presence.id() != state.id() => Processes { all: Vec::new(), now_ms: 0 },
+        outcome => outcome?,
+    };
     let mut call = redis::cmd("FCALL");
-    call.arg("gateway_control").arg(1).arg(state.options.redis_channel(COMMANDS));
+    call.arg("gateway_control").arg(1).arg(state.options.names().control(COMMANDS));
     call.arg(command.to_text()).arg("count");
     let (id, receivers): (String, usize) = function::call(state, &mut connection, &call).await?;
     Ok((id, Awaited::new(&all, now_ms, &state.control.replica, receivers)))

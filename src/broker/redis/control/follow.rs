@@ -271,7 +271,7 @@ impl CommandFollower<'_> {
         let (mut from, mut skipped) = (now, 0);
         loop {
             let mut range = redis::cmd("ZRANGEBYSCORE");
-            range.arg(self.key("{control}:revoked")).arg(from).arg("+inf").arg("WITHSCORES");
+            range.arg(self.key("revoked")).arg(from).arg("+inf").arg("WITHSCORES");
             range.arg("LIMIT").arg(skipped).arg(REVOCATIONS_PAGE);
             let page: Vec<(Vec<u8>, f64)> = self.query(&range).await?;
             let count = page.len();
@@ -290,7 +290,7 @@ impl CommandFollower<'_> {
     }
 
     fn key(&self, name: &str) -> String {
-        self.state.options.redis_channel(name)
+        self.state.options.names().control(name)
     }
 
     async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, FollowError> {

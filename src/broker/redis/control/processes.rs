@@ -22,7 +22,7 @@ pub(super) async fn read(state: &RedisState) -> RedisResult<Processes> {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut commands).await?;
     let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
     let mut range = redis::cmd("ZRANGEBYSCORE");
-    range.arg(state.options.redis_channel("{presence}:processes"));
+    range.arg(state.options.names().presence("processes"));
     range.arg(now_ms.saturating_sub(LOST_FOR_MS)).arg("+inf").arg("WITHSCORES");
     let all: Vec<(String, f64)> = range.query_async(&mut commands).await?;
     Ok(Processes { all: all.into_iter().map(|(name, lapses)| (name, lapses as u64)).collect(), now_ms })

@@ -10,7 +10,7 @@ use super::super::super::control::StreamId;
 use super::queued::QueuedCommand;
 
 /// The key of the stream of questions after the prefix.
-pub(super) const QUESTIONS: &str = "{control}:questions";
+pub(super) const QUESTIONS: &str = "questions";
 /// The payload that announces a question.
 pub(super) const ANNOUNCEMENT: &[u8] = b"question";
 /// A question is answered within this time or not at all. The admin port waits for as long.

@@ -39,7 +39,11 @@ impl Redis {
         let commands = connect(&options.url).await;
         let mut redis = Self { child, _folder: folder, options, commands };
         let mut load = redis::cmd("FUNCTION");
-        load.arg("LOAD").arg(function::CODE).exec_async(&mut redis.commands).await.unwrap();
+        load.arg("LOAD")
+            .arg(function::code(redis.options.layout))
+            .exec_async(&mut redis.commands)
+            .await
+            .unwrap();
         redis
     }
 
@@ -56,7 +60,7 @@ impl Redis {
 
     async fn call_mark(&mut self, is_first: bool) -> Dataset {
         let answer = mark_command(&self.options, is_first).query_async(&mut self.commands).await.unwrap();
-        parse_mark_answer(answer, evicted_keys(&self.options, &mut self.commands).await).unwrap()
+        parse_mark_answer(answer, evicted_keys("gateway:dataset", &mut self.commands).await).unwrap()
     }
 
     pub(in super::super) async fn run(&mut self, command: &str) {

@@ -16,6 +16,9 @@ fn broker_urls_and_prefixes_are_checked() {
         "redis+sentinel://h/main",
         "redis+sentinel://u:p@h:1,[::1]:2,i/main/3",
         "rediss+sentinel://h:1/main",
+        "redis+cluster://h",
+        "redis+cluster://u:p@h:1,[::1]:2,i",
+        "rediss+cluster://h:1",
     ] {
         assert!(development(&[("broker.url", good)]).is_ok(), "{good}");
     }
@@ -50,10 +53,19 @@ fn broker_urls_and_prefixes_are_checked() {
         "redis+sentinel://h:99999/main",
         "redis+sentinel://h:1/main/x",
         "redis+sentinel://h:1,i:0/main",
+        "redis+cluster://",
+        "redis+cluster://h:1,,i",
+        "redis+cluster://h:1,i:0",
+        "redis+cluster://h/0",
+        "redis+cluster://h/",
+        "redis+cluster://h?x=1",
     ] {
         assert_refused(development(&[("broker.url", bad)]), &["broker.url", "must"]);
     }
-    for bad in ["", "a b", "a{b", "a}b", "é", "a\nb", &"a".repeat(65)] {
+    assert!(development(&[("broker.prefix", "{gateway}")]).is_ok());
+    for bad in
+        ["", "a b", "a{b", "a}b", "é", "a\nb", &"a".repeat(65), "{}", "{a", "a}", "{a}b", "{a:b}", "{{a}}"]
+    {
         assert_refused(development(&[("broker.prefix", bad)]), &["broker.prefix"]);
     }
     for bad in ["gateway:user", ":", "a:"] {
@@ -61,6 +73,31 @@ fn broker_urls_and_prefixes_are_checked() {
             development(&[("broker.prefix", bad)]),
             &["broker.prefix", "must not contain a colon"],
         );
+    }
+}
+
+#[test]
+fn shards_need_a_cluster_and_a_prefix_without_braces() {
+    let cluster = ("broker.url", "rediss+cluster://h:1,i:1");
+    let sharded = ("broker.shards", "slots");
+    let any = ("broker.ready_with_shards", "any");
+    for (settings, prefix) in [
+        (&[("broker.shards", "one")][..], "gateway"),
+        (&[cluster], "{gateway}"),
+        (&[cluster, ("broker.prefix", "{staging}")], "{staging}"),
+        (&[cluster, sharded, any], "gateway"),
+        (&[("broker.url", "redis://h"), ("broker.prefix", "{staging}")], "{staging}"),
+    ] {
+        assert_eq!(development(settings).unwrap().broker.redis_prefix(), prefix);
+    }
+    for (settings, parts) in [
+        (&[("broker.url", "redis://h"), sharded][..], ["broker.shards", "redis+cluster://"]),
+        (&[sharded], ["broker.shards", "redis+cluster://"]),
+        (&[cluster, sharded, ("broker.prefix", "{a}")], ["broker.prefix", "slots"]),
+        (&[cluster, any], ["broker.ready_with_shards", "slots"]),
+        (&[cluster, ("broker.shards", "two")], ["broker.shards", "invalid"]),
+    ] {
+        assert_refused(development(settings), &parts);
     }
 }
 
@@ -85,6 +122,10 @@ fn a_redis_password_is_set_in_one_place() {
         ),
         (&[("broker.url", "redis://:hunter2@h"), ("broker.password", "x")], ["broker.password", "one"]),
         (&[("broker.url", "redis://me@h"), ("broker.password_file", "/f")], ["broker.password_file", "one"]),
+        (
+            &[("broker.url", "redis+cluster://me@h,i"), ("broker.password_file", "/f")],
+            ["broker.password_file", "one"],
+        ),
         (&[("broker.url", "unix:///s?pass=hunter2"), ("broker.password", "x")], ["broker.password", "one"]),
         (&[("broker.password", "hunter2")], ["broker.password", "memory:"]),
         (

@@ -239,16 +239,17 @@ impl<'a> Session<'a> {
     }
 
     fn message(&mut self, channel: &str, message: &Value, position: Option<String>) {
-        let (Some(number), Some(position)) = (message["n"].as_u64(), position) else {
+        let is_plain = self.client.options.plain.iter().any(|plain| plain == channel);
+        let Some(number) = message["n"].as_u64().filter(|_| position.is_none() == is_plain) else {
             return self.client.record_violation(format!(
-                "a message on {channel} is not numbered or not durable: {message}"
+                "a message on {channel} is not numbered, or has a position where it should not: {message}"
             ));
         };
         let mut is_early = false;
         self.update(channel, |record| {
-            is_early = record.is_recovering;
+            is_early = record.is_recovering && !is_plain;
             record.heard.push(Heard::Number(number));
-            record.position = Some(position);
+            record.position = position.or_else(|| record.position.take());
         });
         if is_early {
             self.client.record_violation(format!("{number} arrived on {channel} while it was recovering"));

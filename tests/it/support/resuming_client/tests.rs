@@ -17,7 +17,8 @@ const ROOM: &str = "public:room";
 fn start(subscribes_late: bool) -> (TcpListener, ResumingClient) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let channels = [OWN, ROOM].map(str::to_owned).into();
-    let options = ClientOptions { user: "42".to_owned(), channels, subscribes_late, seed: 1 };
+    let options =
+        ClientOptions { user: "42".to_owned(), channels, plain: Vec::new(), subscribes_late, seed: 1 };
     let client = ResumingClient::start(listener.local_addr().unwrap(), options);
     (listener, client)
 }

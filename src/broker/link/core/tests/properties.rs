@@ -33,6 +33,15 @@ enum LinkStep {
     Publish(usize),
     LinkUp,
     LinkDown,
+    /// Channels leave the link and come back. The server ends their subscriptions if `ends`.
+    Move {
+        rooms: BTreeSet<usize>,
+        ends: bool,
+    },
+    /// The server ends the subscription to a channel.
+    EndSubscription(usize),
+    /// The map was read.
+    Retry,
 }
 
 fn step() -> impl Strategy<Value = LinkStep> {
@@ -49,6 +58,9 @@ fn step() -> impl Strategy<Value = LinkStep> {
         8 => (0..5usize).prop_map(LinkStep::Publish),
         2 => Just(LinkStep::LinkUp),
         1 => Just(LinkStep::LinkDown),
+        2 => (some(), any::<bool>()).prop_map(|(rooms, ends)| LinkStep::Move { rooms, ends }),
+        1 => (0..5usize).prop_map(LinkStep::EndSubscription),
+        1 => Just(LinkStep::Retry),
     ]
 }
 
@@ -70,6 +82,8 @@ struct LinkModel {
     /// The channels that the server sends.
     subscribed: BTreeSet<ChannelName>,
     batch: Option<(SubscriptionBatch, bool)>,
+    /// The channels that have moved, or whose subscription the server has ended.
+    moved: BTreeSet<ChannelName>,
     reads: VecDeque<(HistoryWork, Histories)>,
 }
 
@@ -86,6 +100,7 @@ impl LinkModel {
             unanswered: BTreeSet::new(),
             subscribed: BTreeSet::new(),
             batch: None,
+            moved: BTreeSet::new(),
             reads: VecDeque::new(),
         }
     }
@@ -130,6 +145,23 @@ impl LinkModel {
                 self.reads.clear();
                 self.link.core.disconnected();
             }
+            LinkStep::Move { rooms: numbers, ends } => {
+                let rooms = rooms(&numbers);
+                let released = self.link.core.release(|room| rooms.contains(room));
+                if ends {
+                    self.subscribed.retain(|room| !rooms.contains(room));
+                }
+                self.moved.extend(rooms);
+                self.link.core.adopt(released);
+            }
+            LinkStep::EndSubscription(number) => {
+                let room = name(&format!("user:{number}"));
+                if self.subscribed.remove(&room) {
+                    self.link.core.unsubscribed_by_server(std::slice::from_ref(&room));
+                    self.moved.insert(room);
+                }
+            }
+            LinkStep::Retry => self.link.core.retry_unsubscribed(),
             LinkStep::StartBatch { .. } | LinkStep::LinkUp | LinkStep::LinkDown => {}
         }
     }
@@ -146,8 +178,9 @@ impl LinkModel {
     fn start_batch(&mut self, max: usize, is_early: bool) {
         let Some(batch) = self.link.core.next_batch(max) else { return };
         assert!(batch.subscribe.len() + batch.unsubscribe.len() <= max);
-        assert!(batch.subscribe.iter().all(|room| !self.subscribed.contains(room)));
-        assert!(batch.unsubscribe.iter().all(|room| self.subscribed.contains(room)));
+        let is_moved = |room: &ChannelName| self.moved.contains(room);
+        assert!(batch.subscribe.iter().all(|room| !self.subscribed.contains(room) || is_moved(room)));
+        assert!(batch.unsubscribe.iter().all(|room| self.subscribed.contains(room) || is_moved(room)));
         if is_early {
             self.apply_batch(&batch);
         }
@@ -233,6 +266,7 @@ impl LinkModel {
     fn settle(&mut self) {
         self.apply(LinkStep::LinkUp);
         self.finish_batch();
+        self.apply(LinkStep::Retry);
         while let Some((work, snapshot)) = self.reads.pop_front() {
             self.link.answer(work, &snapshot);
         }

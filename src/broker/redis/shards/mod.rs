@@ -1,0 +1,47 @@
+//! Several links: one for each master of a cluster whose slots have the channels.
+//!
+//! - `map_reader`: when to read the map of the slots.
+//! - `apply`: makes the links follow the map.
+//! - `publish`: publishes each request over the link of its channel.
+
+mod apply;
+mod map_reader;
+mod publish;
+
+pub(super) use publish::publish_all;
+
+use std::sync::Arc;
+
+use tokio::task::{JoinSet, LocalSet};
+
+use super::link;
+use super::links::Links;
+use crate::backoff::Backoff;
+use map_reader::MapReader;
+
+/// Keeps a link to each master until the broker is stopped. `address` names the cluster in messages.
+pub(super) async fn run(links: &Links, backoff: Backoff, address: &str) {
+    LocalSet::new().run_until(follow(links, backoff, address)).await;
+}
+
+async fn follow(links: &Links, backoff: Backoff, address: &str) {
+    let mut running = JoinSet::new();
+    let mut reader = MapReader::new(links, backoff.clone(), address);
+    let mut stopped = links.process.stopped.subscribe();
+    loop {
+        tokio::select! {
+            map = reader.next() => {
+                for started in apply::apply(links, &map) {
+                    let (backoff, name) = (backoff.clone(), started.name());
+                    running.spawn_local(async move { link::run(Arc::clone(&started), backoff, &name).await });
+                }
+            }
+            Some(_) = running.join_next() => {}
+            // The sender is in the process' state, so the channel stays open.
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+        }
+    }
+    // A map may have been applied while the broker was stopped.
+    links.stop();
+    while running.join_next().await.is_some() {}
+}

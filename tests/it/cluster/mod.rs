@@ -1,0 +1,7 @@
+//! The gateway over a real Redis Cluster.
+//!
+//! - `exact_counts`: numbered messages while the cluster changes and fails
+//! - `one_slot`: all features with `broker.shards = "one"`
+
+mod exact_counts;
+mod one_slot;
