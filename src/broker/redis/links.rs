@@ -23,14 +23,14 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 /// The links of a process.
-pub(super) struct Links {
+pub(super) struct RedisLinks {
     pub(super) process: Arc<ProcessState>,
     /// The pages of histories that are being read.
     pub(super) pages: PageReads,
     pub(super) routes: watch::Sender<Arc<Routes>>,
 }
 
-impl Links {
+impl RedisLinks {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         let is_sharded = options.layout == Layout::Slots;
         let process = Arc::new(ProcessState::new(options, metrics));

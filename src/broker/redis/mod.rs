@@ -101,10 +101,10 @@ mod rooms;
 mod routes;
 mod sentinel;
 mod server_check;
-mod shards;
-mod signal_queue;
 #[cfg(test)]
 mod sharded_tests;
+mod shards;
+mod signal_queue;
 mod signals;
 mod state;
 mod subscriber;
@@ -136,7 +136,7 @@ pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
 pub use link_gauges::ReadyWith;
-use links::Links;
+use links::RedisLinks;
 use names::Names;
 pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
@@ -156,7 +156,7 @@ pub struct RedisBroker {
 
 /// Stops the links when the last handle is dropped.
 struct Handle {
-    links: Arc<Links>,
+    links: Arc<RedisLinks>,
 }
 
 impl Drop for Handle {
@@ -174,7 +174,7 @@ impl RedisBroker {
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let links = Arc::new(Links::new(options, metrics));
+        let links = Arc::new(RedisLinks::new(options, metrics));
         let shared = Arc::clone(&links);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(|| {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::super::types::{PublishOutcome, PublishRequest};
 use super::super::super::{PublishError, Retry};
-use super::super::links::Links;
+use super::super::links::RedisLinks;
 use super::super::publishing::{GiveBack, LinkOutcome, publish};
 use super::super::resend::RETRY_DELAY;
 use super::super::routes::Routes;
@@ -17,7 +17,7 @@ use super::super::routes::Routes;
 ///
 /// A request is sent again over another link if its slot has moved: the server that answered so has not run it.
 pub(in super::super) async fn publish_all(
-    links: &Links,
+    links: &RedisLinks,
     requests: &[PublishRequest<'_>],
     retry: Retry,
 ) -> Vec<PublishOutcome> {
@@ -59,7 +59,7 @@ pub(in super::super) async fn publish_all(
 /// Sends the requests with these indexes, each over the link of its channel. Returns for each index its outcome, or the
 /// error of its latest attempt if it is to be sent again; and whether slots have moved.
 async fn send(
-    links: &Links,
+    links: &RedisLinks,
     routes: &Arc<Routes>,
     requests: &[PublishRequest<'_>],
     to_send: &[usize],
