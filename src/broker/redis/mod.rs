@@ -37,11 +37,13 @@
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
+//! - `master_watch`: asks them again while a link is up.
 //! - `role`: checks that the server is a master.
 //! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
 //! - `receive`: passes messages to the core of the link.
+//! - `rights`: checks that Redis runs the commands that the gateway needs.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
 //! - `probe`: checks that publications arrive.
@@ -77,6 +79,7 @@ mod link;
 mod link_error;
 mod link_gauges;
 mod links;
+mod master_watch;
 mod names;
 mod not_run;
 mod online;
@@ -92,6 +95,7 @@ mod receive;
 mod refused;
 mod rejected;
 mod resend;
+mod rights;
 mod role;
 mod rooms;
 mod routes;
@@ -99,6 +103,8 @@ mod sentinel;
 mod server_check;
 mod shards;
 mod signal_queue;
+#[cfg(test)]
+mod sharded_tests;
 mod signals;
 mod state;
 mod subscriber;

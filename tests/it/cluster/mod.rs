@@ -2,7 +2,7 @@
 //!
 //! - `exact_counts`: numbered messages while the cluster changes and fails
 //! - `one_slot`: all features with `broker.shards = "one"`
-//! - `slots`: everything, with each channel in its own slot
+//! - `slots`: all features with `broker.shards = "slots"`
 
 mod exact_counts;
 mod one_slot;
