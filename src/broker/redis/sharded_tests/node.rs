@@ -85,6 +85,12 @@ impl Node {
         load.arg("LOAD").arg("REPLACE").arg(code).exec_async(&mut self.commands).await.unwrap();
     }
 
+    /// Removes all data and what the library remembers.
+    pub(super) async fn renew(&mut self) {
+        self.run::<()>("FLUSHALL").await.unwrap();
+        self.load(function::code(Layout::Slots)).await;
+    }
+
     async fn take_slots(&mut self, first: u16, last: u16) {
         self.run::<()>(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).await.unwrap();
     }
