@@ -24,7 +24,8 @@ impl Redis {
     pub(in super::super) async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
+        let program = std::env::var_os("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(program)
             .args(["--bind", "127.0.0.1", "--save", "", "--port"])
             .arg(port.to_string())
             .current_dir(folder.path())
