@@ -8,7 +8,7 @@ use redis::{IntoConnectionInfo as _, cmd};
 use tempfile::TempDir;
 
 use super::super::connect;
-use super::{FENCE, Kind, names, next, run};
+use super::{FENCE, SubscribeKind, names, next, run};
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -70,7 +70,7 @@ impl Drop for ClusterNode {
 async fn sharded_channels_of_many_slots_are_followed_until_their_slot_leaves() {
     let node = ClusterNode::start();
     let info = node.url().as_str().into_connection_info().unwrap();
-    let channels = (Kind::Sharded, FENCE);
+    let channels = (SubscribeKind::Sharded, FENCE);
     let (mut subscriptions, mut messages) =
         connect(&info, None, channels, Duration::from_secs(2)).await.unwrap();
 
