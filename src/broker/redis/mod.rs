@@ -43,6 +43,7 @@
 //! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
 //! - `receive`: passes messages to the core of the link.
+//! - `rights`: checks that Redis runs the commands that the gateway needs.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
 //! - `probe`: checks that publications arrive.
@@ -94,6 +95,7 @@ mod receive;
 mod refused;
 mod rejected;
 mod resend;
+mod rights;
 mod role;
 mod rooms;
 mod routes;
@@ -101,6 +103,8 @@ mod sentinel;
 mod server_check;
 mod shards;
 mod signal_queue;
+#[cfg(test)]
+mod sharded_tests;
 mod signals;
 mod state;
 mod subscriber;

@@ -30,7 +30,7 @@ pub(super) async fn find_master(
         answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
     let mut answers: FuturesUnordered<_> = queries.collect();
-    let mut votes = Votes::default();
+    let mut votes = MasterVotes::default();
     while let Some(answer) = answers.next().await {
         votes.count(answer);
         if votes.is_settled(sentinels.sentinels.len()) {
@@ -65,12 +65,12 @@ pub(super) async fn ask(
 
 /// The answers of the sentinels so far.
 #[derive(Default)]
-struct Votes {
+struct MasterVotes {
     counts: Vec<(MasterAddress, usize)>,
     failure: Option<LinkError>,
 }
 
-impl Votes {
+impl MasterVotes {
     fn count(&mut self, answer: Result<MasterAddress, LinkError>) {
         match answer {
             Ok(address) => match self.counts.iter_mut().find(|(known, _)| *known == address) {
@@ -105,8 +105,8 @@ impl Votes {
 mod tests {
     use super::*;
 
-    fn votes(answers: &[Option<u16>]) -> Votes {
-        let mut votes = Votes::default();
+    fn votes(answers: &[Option<u16>]) -> MasterVotes {
+        let mut votes = MasterVotes::default();
         for answer in answers {
             votes.count(answer.map(|port| ("a".to_owned(), port)).ok_or(LinkError::Closed));
         }
