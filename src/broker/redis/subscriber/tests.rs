@@ -13,6 +13,7 @@ use super::buffer::ReadBuffer;
 use super::{ChannelRefusal, Confirmed, Messages, SubscribeKind, SubscriberEvent, Subscriptions, split};
 
 mod cluster_node;
+mod logins;
 mod streams;
 
 /// The channel of the probe.

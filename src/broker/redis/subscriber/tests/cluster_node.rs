@@ -28,7 +28,9 @@ impl ClusterNode {
             port.into_iter().find(|port| free(*port).is_some() && free(port + 10_000).is_some()).unwrap();
         let dir = TempDir::new().unwrap();
         let arguments = ["--cluster-enabled", "yes", "--save", "", "--bind", "127.0.0.1", "--port"];
-        let mut command = Command::new("redis-server");
+        // As the integration tests do.
+        let program = std::env::var("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+        let mut command = Command::new(program);
         command.args(arguments).arg(port.to_string()).current_dir(dir.path());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let node = Self { child, port, _dir: dir };
