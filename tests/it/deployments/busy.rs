@@ -36,7 +36,7 @@ fn status(gateway: &TestGateway, (path, body): (&str, Option<&str>)) -> (u16, St
 #[test]
 fn every_call_waits_for_a_busy_redis() {
     let redis = RedisServer::start_with(&["--busy-reply-threshold", "1"]);
-    let settings = [("presence.enabled", "true"), ("broker.probe_interval", "10s")];
+    let settings = [("presence.enabled", "true"), ("broker.probe_interval", "9s")];
     let plan = settings.into_iter().fold(plan(&redis.url()), |plan, (key, value)| plan.with(key, value));
     let gateway = plan.with("broker.response_timeout", "5s").spawn();
     gateway.wait_ready();
