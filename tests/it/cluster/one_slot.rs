@@ -142,11 +142,11 @@ fn everything_works_in_one_slot_with_the_documented_rights() {
     client.send_text(r#"{"op":16,"id":"c1","channel":"room:7","message":18}"#);
     assert_eq!(next_of(&mut client, 17), json!({"op": 17, "id": "c1"}));
     assert_eq!(run::<usize>(&mut backend, "inbox", "XLEN KEY"), 1);
-    assert_eq!(gateway.get("/v1/inbox").json()["entries"].as_array().map(Vec::len), Some(1));
+    assert_eq!(gateway.get("/v1/inbox").json()["messages"].as_array().map(Vec::len), Some(1));
     let other = log_in(&gateway, &mut backend, "43");
     let mut sender = client_of(&gateway, &other);
     sender.send_text(r#"{"op":18,"channel":"room:7","signal":19}"#);
-    next_of(&mut client, 19);
+    assert_eq!(next_of(&mut client, 18)["signal"], 19);
 
     // A payload that is no message.
     run::<()>(&mut backend, "room:7", "PUBLISH KEY nonsense");

@@ -125,7 +125,8 @@ impl Run {
     /// Waits until each backend has sent this many more numbers to each of its channels.
     #[track_caller]
     pub(super) fn publish(&self, more: u64) {
-        self.publishers().for_each(|publisher| publisher.wait_more(more));
+        let aims: Vec<_> = self.publishers().map(|publisher| (publisher, publisher.sent() + more)).collect();
+        aims.into_iter().for_each(|(publisher, aim)| publisher.wait_sent(aim));
     }
 
     /// Sets the number of Redis replicas that a durable message must be on.
@@ -169,6 +170,7 @@ impl Run {
             hold(Duration::from_millis(50));
         };
         print(&judgement.summary());
+        self.watches.iter().for_each(|watch| print(&watch.describe(self.started)));
         assert!(judgement.is_good(), "{}\n{}", self.report.join("\n"), judgement.describe(&self));
         self.assert_no_link_left();
     }
