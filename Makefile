@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console conformance lint fuzz bench measure compare-instructions check audit compose-test clean
+.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench measure compare-instructions check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pict
 	@scripts/setup rust node chromium
 	cargo build --locked --bin emagine-gateway
 	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
+
+test-engines: ## run the tests of Redis on Redis 8 and Valkey too, as far as Debian's packages are in reach
+	@scripts/setup rust redis
+	@scripts/engines fetch
+	@scripts/engines test
 
 conformance: ## run the 517 Autobahn cases for RFC 6455 and RFC 7692 against the socket layer
 	@scripts/setup rust python

@@ -27,6 +27,16 @@ pub(crate) fn client_config(
     }
 }
 
+/// The certificate with its chain, and its key, of two PEM files.
+///
+/// # Errors
+/// One of them is not PEM.
+pub(crate) fn identity_in(certificate: &[u8], key: &[u8]) -> Result<Identity, rustls::Error> {
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>();
+    let invalid = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
+    Ok((chain.map_err(invalid)?, PrivateKeyDer::from_pem_slice(key).map_err(invalid)?))
+}
+
 /// The authorities in `pem`; `None`: it has none, or one that is not valid.
 pub(crate) fn roots_in(pem: &[u8]) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();

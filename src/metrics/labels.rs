@@ -298,6 +298,8 @@ labels! {
         NoMaster = "no_master",
         /// The server is a Redis replica, not a master.
         Demoted = "demoted",
+        /// The sentinels name another master.
+        MasterMoved = "master_moved",
         /// The server does not run commands now, such as while it is loading its data.
         NotServing = "not_serving",
         /// Another server of the Redis Cluster has the slot.

@@ -149,7 +149,8 @@ impl Replica {
     pub(super) fn check_histories(&mut self) {
         self.link.lock().retry_refused();
         self.may_subscribe = true;
-        self.link.lock().subscribed().iter().for_each(|channel| self.link.lock().verify(channel));
+        let subscribed = self.link.lock().subscribed();
+        subscribed.iter().for_each(|channel| self.link.lock().verify(channel));
         self.may_read = true;
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -132,15 +132,16 @@ fn sources_of<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn monitoring_is_optional_and_ports_bind_to_loopback() {
+fn profiles_are_optional_and_ports_bind_to_loopback() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
         let is_monitoring = ["prometheus", "grafana"].contains(&name.as_str());
-        assert_eq!(
-            texts(&service["profiles"]),
-            if is_monitoring { vec!["monitoring"] } else { vec![] },
-            "{name}"
-        );
+        let profiles = match &**name {
+            _ if is_monitoring => vec!["monitoring"],
+            _ if name.starts_with("cluster-") => vec!["cluster"],
+            _ => vec![],
+        };
+        assert_eq!(texts(&service["profiles"]), profiles, "{name}");
         for port in texts(&service["ports"]) {
             let address = if is_monitoring { "127.0.0.1:" } else { "${GATEWAY_HTTP_BIND:-127.0.0.1}:" };
             assert!(port.starts_with(address), "{name}: {port}");
@@ -175,6 +176,34 @@ fn every_container_is_sandboxed_and_has_limits() {
     }
     for name in ["redis", "haproxy"] {
         assert!(compose["services"][name]["healthcheck"]["test"].is_array(), "{name}");
+    }
+}
+
+/// The nodes of the Redis Cluster, their folders, and the script that makes a cluster of them.
+#[test]
+fn the_cluster_profile_names_the_same_nodes_everywhere() {
+    let compose = yaml("docker-compose.yml");
+    let services = compose["services"].as_object().unwrap();
+    let init = services["cluster-init"]["environment"]["CLUSTER_NODES"].as_str().unwrap();
+    let nodes: Vec<_> = init.split(' ').collect();
+    assert_eq!(nodes.len(), 6, "{init}");
+    mounted_file(&compose, "cluster-init", "/cluster-init");
+    let folders = fs::read_to_string(root().join("deploy/compose/init")).unwrap();
+    for node in &nodes {
+        assert_eq!(services[*node]["hostname"], **node);
+        mounted_file(&compose, node, "/usr/local/etc/redis/redis.conf");
+        mounted_file(&compose, node, "/usr/local/etc/redis/cluster.conf");
+        let number = node.strip_prefix("cluster-").unwrap();
+        assert!(folders.contains(&format!(" {number}")), "init makes no folder for {node}");
+    }
+    let settings = fs::read_to_string(root().join("deploy/compose/cluster.env")).unwrap();
+    let url = settings.lines().find_map(|line| line.strip_prefix("GATEWAY_BROKER_URL=")).unwrap();
+    let seeds = url.strip_prefix("redis+cluster://").unwrap().split(',');
+    assert!(seeds.map(|seed| seed.strip_suffix(":6379").unwrap()).eq(nodes[..3].iter().copied()), "{url}");
+    for variable in settings.lines().filter(|line| line.starts_with("GATEWAY_")) {
+        let name = variable.split('=').next().unwrap();
+        let gateway = services["gateway"]["environment"].to_string();
+        assert!(gateway.contains(&format!("${{{name}:-")), "the gateway does not read {name}");
     }
 }
 
@@ -294,7 +323,7 @@ fn compose_overrides_match_the_compose_file() {
     }
     let pinned = yaml("deploy/compose/pinned-images.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
-        let is_ours = !service["build"].is_null() || !service["profiles"].is_null();
+        let is_ours = !service["build"].is_null() || service["profiles"] == json!(["monitoring"]);
         let image = pinned["services"][name]["image"].as_str();
         let tag = image.map(|image| image.split_once("@${").unwrap().0);
         assert!(is_ours || tag == service["image"].as_str(), "{name}: {image:?}");

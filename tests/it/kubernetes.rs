@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::snippets;
 use crate::support::process::run_in;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/gateway.yaml");
+const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/redis-cluster.yaml");
 
 fn all() -> Vec<Value> {
-    let text = fs::read_to_string(FILE).unwrap();
+    resources_of(FILE)
+}
+
+fn resources_of(file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
     text.split("\n---\n").skip(1).map(|resource| serde_saphyr::from_str(resource).unwrap()).collect()
 }
 
@@ -34,7 +40,7 @@ fn seconds(setting: &Value) -> u64 {
 fn every_resource_matches_the_kubernetes_schemas() {
     snippets::set_up();
     let validate = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/kubernetes-validate");
-    let output = Command::new(validate).args(["--strict", FILE]).output().unwrap();
+    let output = Command::new(validate).args(["--strict", FILE, CLUSTER]).output().unwrap();
     let output_text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{output_text}");
     for resource in [
@@ -46,6 +52,11 @@ fn every_resource_matches_the_kubernetes_schemas() {
         "poddisruptionbudget/gateway",
         "horizontalpodautoscaler/gateway",
         "networkpolicy/gateway",
+        "service/redis-cluster",
+        "statefulset/redis-cluster",
+        "job/redis-cluster-init",
+        "poddisruptionbudget/redis-cluster",
+        "networkpolicy/redis-cluster",
     ] {
         assert!(
             output_text.contains(&format!("passed for resource {resource} ")),
@@ -119,8 +130,32 @@ fn a_changed_setting_restarts_the_pods() {
 }
 
 #[test]
-fn the_manifest_contains_no_secret() {
-    assert!(all().iter().all(|resource| resource["kind"] != "Secret"));
+fn the_manifests_contain_no_secret() {
+    let resources = [all(), resources_of(CLUSTER)].concat();
+    assert!(resources.iter().all(|resource| resource["kind"] != "Secret"));
+}
+
+#[test]
+fn the_redis_cluster_has_its_nodes_and_files() {
+    let resources = resources_of(CLUSTER);
+    let of_kind = |kind: &str| resources.iter().find(|resource| resource["kind"] == kind).unwrap();
+    let (service, set, job) = (of_kind("Service"), of_kind("StatefulSet"), of_kind("Job"));
+    assert_eq!(
+        (&service["metadata"]["name"], &set["spec"]["serviceName"]),
+        (&json!("redis-cluster"), &json!("redis-cluster"))
+    );
+    let nodes: Vec<_> = (0..set["spec"]["replicas"].as_u64().unwrap())
+        .map(|number| format!("redis-cluster-{number}.redis-cluster"))
+        .collect();
+    let init = &job["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(init["env"][0], json!({"name": "CLUSTER_NODES", "value": nodes.join(" ")}));
+    let text = fs::read_to_string(CLUSTER).unwrap();
+    assert!(text.contains(&format!("redis+cluster://{}", nodes[..3].join(","))), "the URL of the seeds");
+    for file in ["redis.conf", "cluster.conf", "cluster-init", "redis-cli"] {
+        let path = format!("deploy/redis/{file}");
+        assert!(text.contains(&format!("--from-file={path}")), "{file}");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{file}");
+    }
 }
 
 #[test]

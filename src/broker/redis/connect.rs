@@ -15,6 +15,7 @@ use super::cluster::{NodeAddress, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
+use super::master_watch::MasterWatch;
 use super::options::{Layout, RedisOptions};
 use super::process::{MAX_PUBLISHING, ProcessState};
 use super::role::RoleQuery;
@@ -28,6 +29,8 @@ pub(super) struct Endpoint {
     pub(super) client: Client,
     /// The certificates for the subscriber; `None`: no TLS.
     tls: Option<Arc<ClientConfig>>,
+    /// Only where sentinels name the server.
+    watch: Option<MasterWatch>,
 }
 
 /// The connections of a link.
@@ -51,9 +54,15 @@ impl Endpoint {
         let options = &process.options;
         let OpenedAddress { address, certificates, tls } = open(options).await?;
         let (certificates, bound) = (certificates.as_ref(), options.connect_timeout);
+        let mut watch = None;
         let info = match address {
             Address::Server(info) => info,
-            Address::Master(sentinels) => sentinel::find_master(&sentinels, certificates, bound).await?,
+            Address::Master(sentinels) => {
+                let master = sentinel::find_master(&sentinels, certificates, bound).await?;
+                let info = sentinels.master_at(master.0.clone(), master.1);
+                watch = Some(MasterWatch::new(sentinels, certificates.cloned(), master));
+                info
+            }
             Address::Cluster(seeds) => {
                 let slot = Slot::of_key(&options.names().users());
                 let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
@@ -61,14 +70,22 @@ impl Endpoint {
                 at_node(&seeds, owner)?
             }
         };
-        Ok(Self { client: open_client(info, certificates)?, tls })
+        Ok(Self { client: open_client(info, certificates)?, tls, watch })
     }
 
     /// The endpoint of a node of a cluster. Each link calls this again, because files may have changed.
     pub(super) async fn of_node(options: &RedisOptions, node: &NodeAddress) -> Result<Self, LinkError> {
         let OpenedAddress { address, certificates, tls } = open(options).await?;
         let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
-        Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls })
+        Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls, watch: None })
+    }
+
+    /// Returns when the sentinels name another server. Never returns without sentinels.
+    pub(super) async fn until_moved(&self, options: &RedisOptions) -> LinkError {
+        match &self.watch {
+            Some(watch) => watch.until_moved(options).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The address, for messages.

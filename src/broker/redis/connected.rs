@@ -39,6 +39,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
         error = probe.run() => error,
+        error = endpoint.until_moved(&state.options) => error,
         // These never end a link.
         never = reads::run(state, endpoint) => match never {},
         never = tokens::run(state, endpoint) => match never {},
@@ -107,7 +108,8 @@ async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
         Ok(answer) => answer,
         Err(_) => return error,
     };
-    // Redis 8 counts the connections that it closed at this limit, so a zero excludes it. Older versions have no count.
+    // Redis 8 and Valkey 8 count the connections that they closed at this limit, so a zero excludes it. Older versions
+    // have no count.
     let counted = |text: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));

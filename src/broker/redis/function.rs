@@ -121,7 +121,8 @@ async fn try_load(
         };
         write_settings(commands, options).await;
         match load.arg(code).exec_async(commands).await {
-            Err(error) if is_name_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
+            // Most likely another gateway has loaded it since `find_library`. The error has no code of its own.
+            Err(error) if error.code() == Some("ERR") && attempt < MAX_ATTEMPTS => attempt += 1,
             outcome => return outcome.map(|()| true),
         }
     }
@@ -182,7 +183,7 @@ pub(super) async fn call<T: FromRedisValue>(
 
 /// Whether Redis does not have the library.
 pub(super) fn is_missing(error: &RedisError) -> bool {
-    has_detail(error, "Function not found")
+    has_detail(error, "function not found")
 }
 
 /// Whether Redis does not support functions.
@@ -195,12 +196,9 @@ pub(super) fn is_key_reused(error: &RedisError) -> bool {
     has_detail(error, "this idempotency key was used with another message")
 }
 
-fn is_name_taken(error: &RedisError) -> bool {
-    has_detail(error, "already exists")
-}
-
+/// Whether a server's answer has this text, in lower case. Only for errors that have no code of their own.
 fn has_detail(error: &RedisError, text: &str) -> bool {
-    error.code().is_some() && error.detail().is_some_and(|detail| detail.contains(text))
+    error.code().is_some() && error.detail().is_some_and(|detail| detail.to_lowercase().contains(text))
 }
 
 /// Why durable publishing is unavailable, in plain English.

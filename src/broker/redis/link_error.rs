@@ -46,6 +46,9 @@ pub(super) enum LinkError {
     /// The server is a Redis replica. A link needs the master, because publishers use it.
     #[error("it is a Redis replica, not a master")]
     Demoted,
+    /// The sentinels name another master than that of the link. The old one may still answer as a master.
+    #[error("the sentinels name another master: {0}")]
+    MasterMoved(String),
     /// The server does not run commands on the gateway's keys now.
     #[error("{0}")]
     NotServing(NotRun),
@@ -126,6 +129,7 @@ impl LinkError {
             Self::File { .. } => LinkLoss::File,
             Self::NoMaster { .. } | Self::NoSlotMap(_) | Self::NoOwner(_) => LinkLoss::NoMaster,
             Self::Demoted => LinkLoss::Demoted,
+            Self::MasterMoved(_) => LinkLoss::MasterMoved,
             Self::NotServing(_) => LinkLoss::NotServing,
             Self::Moved => LinkLoss::Moved,
             Self::IsCluster { .. } => LinkLoss::IsCluster,
@@ -146,7 +150,7 @@ impl LinkError {
 
     /// Whether the next attempt may soon succeed without an operator, so its wait is short.
     pub(super) const fn passes_soon(&self) -> bool {
-        matches!(self, Self::NotServing(_) | Self::Moved)
+        matches!(self, Self::MasterMoved(_) | Self::NotServing(_) | Self::Moved)
     }
 }
 

@@ -37,11 +37,13 @@
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
+//! - `master_watch`: asks them again while a link is up.
 //! - `role`: checks that the server is a master.
 //! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
 //! - `receive`: passes messages to the core of the link.
+//! - `rights`: checks that Redis runs the commands that the gateway needs.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
 //! - `probe`: checks that publications arrive.
@@ -77,6 +79,7 @@ mod link;
 mod link_error;
 mod link_gauges;
 mod links;
+mod master_watch;
 mod names;
 mod not_run;
 mod online;
@@ -92,11 +95,14 @@ mod receive;
 mod refused;
 mod rejected;
 mod resend;
+mod rights;
 mod role;
 mod rooms;
 mod routes;
 mod sentinel;
 mod server_check;
+#[cfg(test)]
+mod sharded_tests;
 mod shards;
 mod signal_queue;
 mod signals;
@@ -130,7 +136,7 @@ pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
 pub use link_gauges::ReadyWith;
-use links::Links;
+use links::RedisLinks;
 use names::Names;
 pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
@@ -150,7 +156,7 @@ pub struct RedisBroker {
 
 /// Stops the links when the last handle is dropped.
 struct Handle {
-    links: Arc<Links>,
+    links: Arc<RedisLinks>,
 }
 
 impl Drop for Handle {
@@ -168,7 +174,7 @@ impl RedisBroker {
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let links = Arc::new(Links::new(options, metrics));
+        let links = Arc::new(RedisLinks::new(options, metrics));
         let shared = Arc::clone(&links);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(|| {

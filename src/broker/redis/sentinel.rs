@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
 use tokio::time::{Instant, timeout_at};
 
@@ -11,7 +12,7 @@ use super::address::{Sentinels, open_client};
 use super::link_error::LinkError;
 
 /// The host and port of a master.
-type MasterAddress = (String, u16);
+pub(super) type MasterAddress = (String, u16);
 
 /// Queries all sentinels at once, for at most `bound`, and uses the answer of the majority.
 ///
@@ -21,49 +22,55 @@ pub(super) async fn find_master(
     sentinels: &Sentinels,
     certificates: Option<&TlsCertificates>,
     bound: Duration,
-) -> Result<ConnectionInfo, LinkError> {
+) -> Result<MasterAddress, LinkError> {
     let deadline = Instant::now() + bound;
     let queries = sentinels.sentinels.iter().map(|sentinel| async move {
-        let answer = timeout_at(deadline, query(sentinel, &sentinels.name, certificates)).await;
+        let asking = async { ask(&mut connect(sentinel, certificates).await?, &sentinels.name).await };
+        let answer = timeout_at(deadline, asking).await;
         answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
     let mut answers: FuturesUnordered<_> = queries.collect();
-    let mut votes = Votes::default();
+    let mut votes = MasterVotes::default();
     while let Some(answer) = answers.next().await {
         votes.count(answer);
         if votes.is_settled(sentinels.sentinels.len()) {
             break;
         }
     }
-    let (host, port) = votes.result(&sentinels.name)?;
-    Ok(sentinels.master_at(host, port))
+    votes.result(&sentinels.name)
 }
 
-async fn query(
+/// Connects to a sentinel. Without a bound: the caller has a deadline for the whole query.
+pub(super) async fn connect(
     sentinel: &ConnectionInfo,
-    name: &str,
     certificates: Option<&TlsCertificates>,
-) -> Result<MasterAddress, LinkError> {
-    // The caller has a deadline for the whole query.
+) -> Result<MultiplexedConnection, LinkError> {
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let client = open_client(sentinel.clone(), certificates)?;
     let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut connection = connecting.map_err(|error| LinkError::of_connect(&error))?;
+    connecting.map_err(|error| LinkError::of_connect(&error))
+}
+
+/// Asks a sentinel for the address of the master with this name. Without a bound, as [`connect`].
+pub(super) async fn ask(
+    connection: &mut MultiplexedConnection,
+    name: &str,
+) -> Result<MasterAddress, LinkError> {
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     let answer: Option<MasterAddress> =
-        command.query_async(&mut connection).await.map_err(|error| LinkError::of_connect(&error))?;
+        command.query_async(connection).await.map_err(|error| LinkError::of_connect(&error))?;
     answer.ok_or_else(|| LinkError::Refused("it does not know this master".into()))
 }
 
 /// The answers of the sentinels so far.
 #[derive(Default)]
-struct Votes {
+struct MasterVotes {
     counts: Vec<(MasterAddress, usize)>,
     failure: Option<LinkError>,
 }
 
-impl Votes {
+impl MasterVotes {
     fn count(&mut self, answer: Result<MasterAddress, LinkError>) {
         match answer {
             Ok(address) => match self.counts.iter_mut().find(|(known, _)| *known == address) {
@@ -98,8 +105,8 @@ impl Votes {
 mod tests {
     use super::*;
 
-    fn votes(answers: &[Option<u16>]) -> Votes {
-        let mut votes = Votes::default();
+    fn votes(answers: &[Option<u16>]) -> MasterVotes {
+        let mut votes = MasterVotes::default();
         for answer in answers {
             votes.count(answer.map(|port| ("a".to_owned(), port)).ok_or(LinkError::Closed));
         }

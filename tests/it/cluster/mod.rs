@@ -1,7 +1,9 @@
 //! The gateway over a real Redis Cluster.
 //!
 //! - `exact_counts`: numbered messages while the cluster changes and fails
-//! - `slots`: everything, with each channel in its own slot
+//! - `one_slot`: all features with `broker.shards = "one"`
+//! - `slots`: all features with `broker.shards = "slots"`
 
 mod exact_counts;
+mod one_slot;
 mod slots;

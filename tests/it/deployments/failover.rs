@@ -40,6 +40,23 @@ fn an_ordered_failover_is_followed() {
 }
 
 #[test]
+fn a_minority_of_sentinels_does_not_end_a_link() {
+    let mut watched = Watched::start(3, "");
+    let gateway = over(&watched).variable("RUST_LOG", "debug").with("broker.probe_interval", "50ms").spawn();
+    gateway.wait_ready();
+    // The first sentinel names the replica, and the others are away.
+    let (mut sentinel, port) = (watched.sentinels[0].client(), watched.servers[1].port());
+    watched.sentinels[1..].iter_mut().for_each(RedisServer::kill);
+    cmd("SENTINEL").arg("REMOVE").arg(MASTER).exec(&mut sentinel).unwrap();
+    cmd("SENTINEL").arg("MONITOR").arg(MASTER).arg("127.0.0.1").arg(port).arg(2).exec(&mut sentinel).unwrap();
+    let unanswered = "a sentinel did not name the master: cannot connect: connection refused";
+    let before = lines(&gateway, unanswered);
+    eventually(FAILOVER_TIMEOUT, || (lines(&gateway, unanswered) >= before + 10).then_some(()));
+    assert_delivers(&gateway, &mut watched.servers[0].client());
+    assert_eq!(lines(&gateway, "link lost"), 0);
+}
+
+#[test]
 fn a_dead_master_is_replaced_despite_a_frozen_sentinel() {
     let mut watched = Watched::start(3, "");
     let gateway = over(&watched).spawn();

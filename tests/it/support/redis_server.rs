@@ -1,5 +1,7 @@
 //! Runs a real Redis for one test.
 
+use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -11,10 +13,24 @@ use tempfile::TempDir;
 use super::certificates::{Authority, Certificate};
 use super::deadline::eventually;
 
+/// Arguments with which a server loads its data so slowly that only [`RedisServer::finish_loading`] ends it, and with
+/// which `DEBUG POPULATE` adds keys.
+pub(crate) const LOADING_SLOWLY: [&str; 6] = [
+    "--enable-debug-command",
+    "yes",
+    "--loading-process-events-interval-bytes",
+    "1024",
+    "--key-load-delay",
+    "500",
+];
+
 /// The distance from the port of a cluster's node to the port of its bus.
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The absolute path of the program to start instead of the `redis-server` in the `PATH`. `scripts/engines` sets it.
+const PROGRAM: &str = "GATEWAY_TEST_REDIS_SERVER";
 
 /// A `redis-server` on a free port, in its own directory, without persistence. Killed on drop.
 pub(crate) struct RedisServer {
@@ -80,6 +96,11 @@ impl RedisServer {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let password = password_of(&arguments);
         Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
+    }
+
+    /// Changes the further arguments of `redis-server` from the next start on.
+    pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&argument| argument.into()).collect();
     }
 
     /// Prepares a node of a cluster. With `tls`, it also accepts TLS with the certificate and the authority in PEM.
@@ -177,6 +198,22 @@ impl RedisServer {
         });
     }
 
+    /// Starts the server with [`LOADING_SLOWLY`], and waits until it answers that it is loading its data.
+    pub(crate) fn start_loading(&mut self) {
+        self.launch();
+        eventually(START_DEADLINE, || {
+            let answer = redis::cmd("PING").exec(&mut self.try_client().ok()?);
+            answer.is_err_and(|error| error.code() == Some("LOADING")).then_some(())
+        });
+    }
+
+    /// Lets a server that [loads its data](Self::start_loading) do so at once, and waits until it has.
+    pub(crate) fn finish_loading(&self) {
+        let mut client = self.client();
+        redis::cmd("CONFIG").arg("SET").arg("key-load-delay").arg(0).exec(&mut client).unwrap();
+        eventually(START_DEADLINE, || redis::cmd("PING").exec(&mut client).ok());
+    }
+
     /// Whether the server has been started and not killed.
     pub(crate) fn is_running(&self) -> bool {
         self.child.is_some()
@@ -199,7 +236,8 @@ impl RedisServer {
 
     fn spawn(&self) -> Child {
         let port = self.port.to_string();
-        let spawned = Command::new("redis-server")
+        let program = env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("redis-server"));
+        let spawned = Command::new(&program)
             .args(self.mode.map(|_| "redis.conf"))
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.arguments)
@@ -212,7 +250,7 @@ impl RedisServer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 panic!("these tests need redis-server: `apt-get install redis-server` (`make test` does it)")
             }
-            Err(error) => panic!("redis-server did not start: {error}"),
+            Err(error) => panic!("{} did not start: {error}", program.display()),
         }
     }
 }

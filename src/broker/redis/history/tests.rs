@@ -24,7 +24,8 @@ impl Redis {
     pub(in super::super) async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
+        let program = std::env::var_os("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(program)
             .args(["--bind", "127.0.0.1", "--save", "", "--port"])
             .arg(port.to_string())
             .current_dir(folder.path())
@@ -221,8 +222,11 @@ async fn a_failed_read_distinguishes_data_server_and_connection() {
 
     redis.be_busy().await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, RedisReadError::Busy(reason) if reason.contains("BUSY")), "{error:?}");
-    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(RedisReadError::Busy(_))));
+    assert!(matches!(&error, RedisReadError::NotRun(_, reason) if reason.contains("BUSY")), "{error:?}");
+    assert!(matches!(
+        tails(&mut redis.commands, &redis.options, &keys).await,
+        Err(RedisReadError::NotRun(..))
+    ));
     redis.run("SCRIPT KILL").await;
 
     redis.child.kill().unwrap();
