@@ -13,6 +13,7 @@
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that the Redis user may not subscribe to.
+//! - `missing_commands`: the notes about commands that Redis does not run.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `signal_queue`: the signals that wait for Redis.
 //! - `data_settings`: the settings that all replicas share.
@@ -80,6 +81,7 @@ mod link_error;
 mod link_gauges;
 mod links;
 mod master_watch;
+mod missing_commands;
 mod names;
 mod not_run;
 mod online;

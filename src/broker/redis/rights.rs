@@ -7,7 +7,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 use tokio::time::sleep;
@@ -71,29 +70,6 @@ const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 enum Missing {
     Forbidden,
     Unknown,
-}
-
-/// The notes about missing commands of one link.
-#[derive(Debug, Default)]
-pub(super) struct MissingCommands(Mutex<Vec<String>>);
-
-impl MissingCommands {
-    pub(super) fn notes(&self) -> Vec<String> {
-        self.0.lock().clone()
-    }
-
-    /// Replaces the notes, and logs each change.
-    fn set(&self, notes: Vec<String>) {
-        let mut known = self.0.lock();
-        if *known == notes {
-            return;
-        }
-        match &notes[..] {
-            [] => log::info!("redis: no command is missing any more"),
-            notes => notes.iter().for_each(|note| log::warn!("redis: {note}")),
-        }
-        *known = notes;
-    }
 }
 
 /// Checks the commands once, and at each interval while one is missing.
