@@ -5,3 +5,4 @@ mod marks;
 mod moves;
 mod node;
 mod subscriber;
+mod subscriptions;

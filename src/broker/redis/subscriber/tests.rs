@@ -1,4 +1,4 @@
-//! The subscriber against a scripted server, and against a real one with sharded channels.
+//! The subscriber against a scripted server. Its sharded channels at real nodes: `sharded_tests/subscriptions.rs`.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -12,7 +12,6 @@ use super::super::link_error::LinkError;
 use super::buffer::ReadBuffer;
 use super::{ChannelRefusal, Confirmed, Messages, SubscribeKind, SubscriberEvent, Subscriptions, split};
 
-mod cluster_node;
 mod logins;
 mod streams;
 
