@@ -101,10 +101,10 @@ mod rooms;
 mod routes;
 mod sentinel;
 mod server_check;
-mod shards;
-mod signal_queue;
 #[cfg(test)]
 mod sharded_tests;
+mod shards;
+mod signal_queue;
 mod signals;
 mod state;
 mod subscriber;
