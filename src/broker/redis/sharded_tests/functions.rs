@@ -16,6 +16,7 @@ async fn all_functions_serve_a_sharded_cluster() {
     sharded_subscribers_receive_durable_messages(&mut node).await;
     one_call_publishes_on_channels_of_one_slot_only(&mut node).await;
     push_is_refused_with_its_reason(&mut node).await;
+    the_documented_rights_suffice(&mut node).await;
     presence_publishes_in_its_own_slot(&mut node).await;
     control_and_the_inbox_each_have_one_slot(&mut node).await;
 }
@@ -79,6 +80,37 @@ async fn push_is_refused_with_its_reason(node: &mut Node) {
     assert!(error.to_string().contains("push needs broker.shards = \"one\""), "{error}");
     let keys = node.keys().await;
     assert!(keys.iter().all(|key| key.starts_with("gateway:{presence}:")), "{keys:?}");
+}
+
+async fn the_documented_rights_suffice(node: &mut Node) {
+    node.renew().await;
+    let rules = backend_of_page();
+    let set_rules = |rules: &str| format!("ACL SETUSER rooms reset {rules}");
+    node.run::<()>(&set_rules(&rules)).await.unwrap();
+    let client =
+        redis::Client::open(format!("redis://rooms:change-this-password@127.0.0.1:{}", node.port)).unwrap();
+    let mut backend = client.get_multiplexed_async_connection().await.unwrap();
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_publish").arg(1).arg("gateway:room:1").arg("1").arg("key");
+    let first: String = call.query_async(&mut backend).await.unwrap();
+    assert_eq!(call.query_async::<String>(&mut backend).await.unwrap(), first);
+    redis::cmd("SPUBLISH").arg("gateway:room:1").arg("1").exec_async(&mut backend).await.unwrap();
+    let keys = node.keys().await;
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_publish").arg(1).arg("gateway:room:2").arg("1");
+    for lacking in ["-spublish", "-get"] {
+        node.run::<()>(&set_rules(&format!("{rules} {lacking}"))).await.unwrap();
+        let error = call.query_async::<String>(&mut backend).await.unwrap_err();
+        assert!(error.to_string().contains("may not run"), "{lacking}: {error}");
+    }
+    assert_eq!(node.keys().await, keys, "nothing is written");
+}
+
+/// The rules of the backend for some channels in docs/cluster.md.
+fn backend_of_page() -> String {
+    let page = include_str!("../../../../docs/cluster.md");
+    let command = page.split("ACL SETUSER rooms ").nth(1).unwrap().split("\n```").next().unwrap();
+    command.replace(['\'', '\\', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn presence_publishes_in_its_own_slot(node: &mut Node) {
