@@ -71,7 +71,7 @@ impl LinkCore {
     }
 
     fn release_channel(&mut self, name: &ChannelName) -> Option<ReleasedChannel> {
-        let channel = self.channels.get_mut(name).filter(|channel| !channel.hubs.is_empty())?;
+        let channel = self.channels.get_mut(name)?;
         let hubs = std::mem::replace(&mut channel.hubs, HubSet::none());
         channel.was_released = true;
         // An entry stays until the link has unsubscribed. A message that still arrives there reaches no hub.
@@ -91,7 +91,7 @@ impl LinkCore {
             LinkSubscription::None | LinkSubscription::Subscribing | LinkSubscription::Unsubscribing => {}
         }
         let acks = self.acks.remove(name).unwrap_or_default();
-        Some(ReleasedChannel { name: name.clone(), hubs, follower, acks })
+        (!hubs.is_empty()).then(|| ReleasedChannel { name: name.clone(), hubs, follower, acks })
     }
 
     /// Takes over what other links have released. The channels are subscribed and repaired from their cursors on, and the

@@ -244,6 +244,14 @@ impl Repair {
                 match cursor.step(position) {
                     CursorStep::Next => {}
                     CursorStep::Past => continue,
+                    // No history has this message, and it is older than a history that was lost: it is late, and may have been
+                    // delivered before. The gap covers it if not.
+                    CursorStep::Hole
+                        if is_covered && is_older && position.epoch < self.retained.left_epoch =>
+                    {
+                        progress.outputs.push(FollowerOutput::LOST);
+                        continue;
+                    }
                     // The history was read after this message arrived, and lacks the messages before it.
                     CursorStep::Hole if is_covered => {
                         progress.outputs.push(FollowerOutput::LOST);

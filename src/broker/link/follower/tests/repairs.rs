@@ -272,6 +272,18 @@ fn late_messages_of_an_expired_history_are_not_repeated() {
     assert_eq!(channel.receive(Some("5002-1")), Arrival::Deliver);
 }
 
+/// Found by the simulation (seeds 158289 and 1473496): a message of the first of two removed histories came late.
+#[test]
+fn a_late_message_older_than_a_lost_history_is_not_delivered() {
+    let mut channel = FollowedChannel::at("2000-1");
+    channel.lose_link();
+    channel.answer_tail(None);
+    channel.take_outputs();
+    assert_eq!(channel.receive(Some("1000-4")), Arrival::Hole);
+    channel.answer_page(&[], "5001-0");
+    assert_eq!(channel.outputs, ["history_lost"]);
+}
+
 #[test]
 fn positions_chosen_by_a_publisher_need_no_history() {
     let mut channel = FollowedChannel::new();
