@@ -22,7 +22,7 @@ use super::role::RoleQuery;
 use super::sentinel;
 use super::server_check::{ServerCheck, first_error};
 use super::state::RedisState;
-use super::subscriber::{self, Kind, Messages, Subscriptions};
+use super::subscriber::{self, Messages, SubscribeKind, Subscriptions};
 
 /// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {
@@ -121,7 +121,7 @@ impl Endpoint {
         fence: &str,
     ) -> RedisResult<(Subscriptions, Messages)> {
         let info = self.client.get_connection_info();
-        let kind = if options.names().is_sharded() { Kind::Sharded } else { Kind::Plain };
+        let kind = if options.names().is_sharded() { SubscribeKind::Sharded } else { SubscribeKind::Plain };
         subscriber::connect(info, self.tls.as_ref(), (kind, fence), options.response_timeout).await
     }
 

@@ -9,6 +9,13 @@ use crate::support::redis_server::RedisServer;
 
 const CLUSTER: [&str; 2] = ["--cluster-enabled", "yes"];
 
+/// Starts a server whose port allows it to be a node of a cluster.
+fn start(arguments: &[&str]) -> RedisServer {
+    let (mut node, _) = RedisServer::reserve_node(arguments, None);
+    node.restart();
+    node
+}
+
 /// Gives a node all slots, and waits until it serves them.
 fn assign_slots(node: &RedisServer) {
     let mut client = node.client();
@@ -26,7 +33,7 @@ fn sentence(node: &RedisServer) -> String {
 
 #[test]
 fn a_plain_url_of_a_cluster_ends_the_process_at_its_start() {
-    let node = RedisServer::start_with(&[&CLUSTER[..], &["--requirepass", "hunter2"]].concat());
+    let node = start(&[&CLUSTER[..], &["--requirepass", "hunter2"]].concat());
     assign_slots(&node);
     let url = format!("broker.url={}", node.url_with("hunter2"));
     let ports = ["--set", "server.public_addr=127.0.0.1:0", "--set", "server.admin_addr=127.0.0.1:0"];
@@ -38,7 +45,7 @@ fn a_plain_url_of_a_cluster_ends_the_process_at_its_start() {
 
 #[test]
 fn a_cluster_that_replaces_the_server_later_is_a_link_error() {
-    let mut redis = RedisServer::start();
+    let mut redis = start(&[]);
     let mut gateway = plan(&redis.url()).spawn();
     gateway.wait_ready();
     redis.set_arguments(&CLUSTER);
@@ -55,7 +62,7 @@ fn a_cluster_that_replaces_the_server_later_is_a_link_error() {
 
 #[test]
 fn a_cluster_node_without_slots_is_waited_for() {
-    let node = RedisServer::start_with(&CLUSTER);
+    let node = start(&CLUSTER);
     let mut gateway = plan(&node.url()).spawn();
     gateway.wait_not_ready("the Redis Cluster does not serve this slot (CLUSTERDOWN)");
     // Only now do the keys show that they are in several slots.

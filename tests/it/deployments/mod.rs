@@ -1,6 +1,7 @@
 //! The gateway with the Redis setups of real deployments.
 //!
 //! - `acl`: users, passwords and permissions
+//! - `busy`: a server that does not run commands for a moment
 //! - `cluster_url`: a plain URL that leads to a Redis Cluster
 //! - `failover`: sentinels and failovers
 //! - `half_open`: servers that stop answering, or answer in the wrong role
@@ -11,6 +12,7 @@
 //! - `unix_socket`: Unix sockets
 
 pub(crate) mod acl;
+mod busy;
 mod cluster_url;
 mod control_acl;
 mod failover;

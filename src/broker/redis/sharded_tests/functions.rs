@@ -8,9 +8,20 @@ use super::subscriber::ShardedSubscriber;
 
 const REPLICAS: &str = "gateway:{presence}:replicas";
 
+/// One node for all, because a node serves only two seconds after its start.
 #[tokio::test]
-async fn lua_and_rust_agree_on_every_slot() {
+async fn all_functions_serve_a_sharded_cluster() {
     let mut node = Node::start().await;
+    lua_and_rust_agree_on_every_slot(&mut node).await;
+    sharded_subscribers_receive_durable_messages(&mut node).await;
+    one_call_publishes_on_channels_of_one_slot_only(&mut node).await;
+    push_is_refused_with_its_reason(&mut node).await;
+    presence_publishes_in_its_own_slot(&mut node).await;
+    control_and_the_inbox_each_have_one_slot(&mut node).await;
+}
+
+async fn lua_and_rust_agree_on_every_slot(node: &mut Node) {
+    node.renew().await;
     let more = "
         redis.register_function('gateway_tags', function() local tags = {} for slot = 0, 16383 do
             tags[slot + 1] = slots.tag(slot) end return tags end)
@@ -33,9 +44,8 @@ async fn lua_and_rust_agree_on_every_slot() {
     }
 }
 
-#[tokio::test]
-async fn sharded_subscribers_receive_durable_messages() {
-    let mut node = Node::start().await;
+async fn sharded_subscribers_receive_durable_messages(node: &mut Node) {
+    node.renew().await;
     let mut user = ShardedSubscriber::subscribe(node.port, "gateway:user:7");
     let first: String = node.publish(&["user:7"], &["1", "key"]).await.unwrap();
     assert_eq!(user.next(), format!("@{first} 1"));
@@ -47,9 +57,8 @@ async fn sharded_subscribers_receive_durable_messages() {
     assert_eq!(node.keys().await, keys);
 }
 
-#[tokio::test]
-async fn one_call_publishes_on_channels_of_one_slot_only() {
-    let mut node = Node::start().await;
+async fn one_call_publishes_on_channels_of_one_slot_only(node: &mut Node) {
+    node.renew().await;
     let slot = node.names().slot_of("room:0");
     let is_beside = |number: &u32| node.names().slot_of(&format!("room:{number}")) == slot;
     let beside = format!("room:{}", (1..).find(is_beside).unwrap());
@@ -63,9 +72,8 @@ async fn one_call_publishes_on_channels_of_one_slot_only() {
     assert_eq!(positions.len(), 2, "a prefix in braces has all its channels in one slot");
 }
 
-#[tokio::test]
-async fn push_is_refused_with_its_reason() {
-    let mut node = Node::start().await;
+async fn push_is_refused_with_its_reason(node: &mut Node) {
+    node.renew().await;
     node.run::<()>("FCALL gateway_beat 1 gateway:{presence}:replicas p-1 5000 enter").await.unwrap();
     let error = node.publish::<String>(&["user:7"], &["1", "", "push"]).await.unwrap_err();
     assert!(error.to_string().contains("push needs broker.shards = \"one\""), "{error}");
@@ -73,9 +81,8 @@ async fn push_is_refused_with_its_reason() {
     assert!(keys.iter().all(|key| key.starts_with("gateway:{presence}:")), "{keys:?}");
 }
 
-#[tokio::test]
-async fn presence_publishes_in_its_own_slot() {
-    let mut node = Node::start().await;
+async fn presence_publishes_in_its_own_slot(node: &mut Node) {
+    node.renew().await;
     let mut online = ShardedSubscriber::subscribe(node.port, &node.names().channel("online:7"));
     let mut rooms = ShardedSubscriber::subscribe(node.port, &node.names().presence("rooms"));
     let enter = node.call::<Vec<String>>("gateway_beat", REPLICAS, &["p-1", "5000", "enter"]).await.unwrap();
@@ -91,9 +98,8 @@ async fn presence_publishes_in_its_own_slot() {
     assert_eq!(online.next(), format!("@{position} 1"));
 }
 
-#[tokio::test]
-async fn control_and_the_inbox_each_have_one_slot() {
-    let mut node = Node::start().await;
+async fn control_and_the_inbox_each_have_one_slot(node: &mut Node) {
+    node.renew().await;
     let commands = node.names().control("commands");
     let mut announcements = ShardedSubscriber::subscribe(node.port, &commands);
     let revoke = ["{\"revoke\":{\"user\":\"7\"}}", "count"];

@@ -36,8 +36,14 @@ impl Node {
 }
 
 #[tokio::test]
-async fn each_slot_is_whole_since_it_was_marked() {
+async fn each_slot_has_its_own_marker_and_settings() {
     let mut node = Node::start().await;
+    each_slot_is_whole_since_it_was_marked(&mut node).await;
+    all_slots_are_marked_in_batches(&mut node).await;
+}
+
+async fn each_slot_is_whole_since_it_was_marked(node: &mut Node) {
+    node.renew().await;
     let channels = ["room:1", "room:2", "online:7"];
     let slots = node.slots_of(&channels);
     assert_eq!(node.whole_since(&channels).await, [u64::MAX; 3]);
@@ -78,9 +84,8 @@ async fn a_started_process_puts_its_settings_into_force_in_each_slot() {
     assert_eq!(node.whole_since(&["room:1"]).await, [u64::MAX]);
 }
 
-#[tokio::test]
-async fn all_slots_are_marked_in_batches() {
-    let mut node = Node::start().await;
+async fn all_slots_are_marked_in_batches(node: &mut Node) {
+    node.renew().await;
     let all: Vec<_> = Slot::all().collect();
     for batch in all.chunks(256) {
         node.mark(batch, true).await.unwrap();

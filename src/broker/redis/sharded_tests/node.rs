@@ -55,7 +55,7 @@ impl Node {
         let (listener, bus) = (free(), free());
         let (port, bus_port) = (listener.local_addr().unwrap().port(), bus.local_addr().unwrap().port());
         drop((listener, bus));
-        let child = Command::new(std::env::var("GATEWAY_TEST_REDIS_SERVER").unwrap_or("redis-server".into()))
+        let child = Command::new(std::env::var("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()))
             .args(["--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes", "--port"])
             .args([&port.to_string(), "--cluster-port", &bus_port.to_string()])
             .current_dir(folder.path())
@@ -83,6 +83,12 @@ impl Node {
     pub(super) async fn load(&mut self, code: &str) {
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD").arg("REPLACE").arg(code).exec_async(&mut self.commands).await.unwrap();
+    }
+
+    /// Removes all data and what the library remembers.
+    pub(super) async fn renew(&mut self) {
+        self.run::<()>("FLUSHALL").await.unwrap();
+        self.load(function::code(Layout::Slots)).await;
     }
 
     async fn take_slots(&mut self, first: u16, last: u16) {

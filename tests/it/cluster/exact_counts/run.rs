@@ -116,7 +116,8 @@ impl Run {
         let whole = Instant::now();
         self.gateways.iter().for_each(TestGateway::wait_ready);
         self.calm_since = Instant::now();
-        let line = format!("{fault:?}: {:?}, then ready after {:?}", whole - began, self.calm_since - whole);
+        let (at, lasted, ready) = (began - self.started, whole - began, self.calm_since - whole);
+        let line = format!("{fault:?}: at {at:?} for {lasted:?}, then ready after {ready:?}");
         print(&line);
         self.report.push(line);
         self.publish(20);
@@ -205,9 +206,10 @@ fn gateway(step: Step, cluster: &TestCluster) -> TestGateway {
     TestGateway::with("broker.url", &cluster.url())
         .with("broker.shards", step.setting())
         .with("broker.probe_interval", "100ms")
-        .with("broker.probe_timeout", "1s")
-        .with("broker.connect_timeout", "1s")
-        .with("broker.response_timeout", "1s")
+        // A busy machine may stall for longer than a second.
+        .with("broker.probe_timeout", "10s")
+        .with("broker.connect_timeout", "2s")
+        .with("broker.response_timeout", "2s")
         .with("broker.min_reconnect_delay", "10ms")
         .with("broker.max_reconnect_delay", "100ms")
         .with("broker.history_check_interval", "1s")
