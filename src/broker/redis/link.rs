@@ -43,6 +43,7 @@ pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &
         state.begin();
         let link = AssertUnwindSafe(run_link(&state)).catch_unwind();
         let LinkEnd { error, endpoint } = tokio::select! {
+            biased;
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
             () = state.reassigned() => LinkEnd { error: LinkError::Moved, endpoint: None },

@@ -10,8 +10,6 @@ mod publish;
 
 pub(super) use publish::publish_all;
 
-use std::sync::Arc;
-
 use tokio::task::{JoinSet, LocalSet};
 
 use super::link;
@@ -32,8 +30,9 @@ async fn follow(links: &RedisLinks, backoff: Backoff, address: &str) {
         tokio::select! {
             map = reader.next() => {
                 for started in apply::apply(links, &map) {
-                    let (backoff, name) = (backoff.clone(), started.name());
-                    running.spawn_local(async move { link::run(Arc::clone(&started), backoff, &name).await });
+                    let backoff = backoff.clone();
+                    let node = started.node.as_ref().map_or_else(|| address.to_owned(), ToString::to_string);
+                    running.spawn_local(async move { link::run(started, backoff, &node).await });
                 }
             }
             Some(_) = running.join_next() => {}
