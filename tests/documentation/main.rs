@@ -67,6 +67,7 @@ fn delivery_faults_and_their_tests_match() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests/it/delivery"), &mut sources);
+    collect(&root.join("tests/it/cluster/exact_counts"), &mut sources);
     let text = fs::read_to_string(root.join("docs/faults.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
     let named: BTreeSet<&str> = rows

@@ -349,3 +349,16 @@ fn a_signal_also_stops_gateway_baseline_and_redis() {
         }
     }
 }
+
+#[test]
+fn a_cluster_is_compared_with_one_server() {
+    for further in [&[][..], &["--durable"]] {
+        let report = report("unicast", &[&["--redis-cluster", "2", "--rate", "100"], further].concat());
+        assert_eq!(report["published_by"], "a Redis Cluster");
+        for server in [&report["gateway"], &report["baseline"]] {
+            assert_exact(server);
+            assert!(figure(server, "publications_per_cpu_second") > 0.0);
+        }
+        assert!(report["ratio_to_baseline"]["publications_per_cpu_second"].is_number(), "{report}");
+    }
+}
