@@ -55,13 +55,15 @@ impl Node {
         let (listener, bus) = (free(), free());
         let (port, bus_port) = (listener.local_addr().unwrap().port(), bus.local_addr().unwrap().port());
         drop((listener, bus));
-        let child = Command::new(std::env::var("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()))
-            .args(["--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes", "--port"])
-            .args([&port.to_string(), "--cluster-port", &bus_port.to_string()])
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = Command::new(
+            std::env::var("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()),
+        )
+        .args(["--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes", "--port"])
+        .args([&port.to_string(), "--cluster-port", &bus_port.to_string()])
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
         let presence = PresenceOptions {
             grace: Duration::from_secs(5),
             max_edges: 100,
