@@ -252,7 +252,10 @@ async fn apply_batch(
         match refusals.next_if(|(refused, _)| refused == name) {
             None => subscribed.push(channel),
             Some((_, ChannelRefusal::NoPermission(_))) => refused.push(channel),
-            Some((_, ChannelRefusal::Moved { .. })) if state.node.is_some() => moved.push(channel),
+            Some((_, ChannelRefusal::Moved { slot, to, .. })) if state.node.is_some() => {
+                state.redirects.note(slot, to, Instant::now());
+                moved.push(channel);
+            }
             // The only link finds the server again.
             Some((_, other @ ChannelRefusal::Moved { .. })) => return Err(other.into_error()),
         }

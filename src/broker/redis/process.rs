@@ -15,6 +15,7 @@ use super::link_gauges::LinkGauges;
 use super::options::{Layout, RedisOptions};
 use super::presence::Presence;
 use super::rejected::Rejected;
+use super::shards::Redirects;
 use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 
@@ -43,6 +44,8 @@ pub(super) struct ProcessState {
     setup_failure: watch::Sender<Option<String>>,
     /// The slots of what the duties of links are about.
     pub(super) duty_slots: DutySlots,
+    /// Slots that have moved, as far as the map of the slots does not know it yet.
+    pub(super) redirects: Redirects,
     /// Notified when the map of the slots may be stale.
     pub(super) map_stale: Notify,
     /// Whether the broker was stopped.
@@ -79,6 +82,7 @@ impl ProcessState {
             was_healthy: AtomicBool::new(false),
             setup_failure: watch::Sender::new(None),
             duty_slots: DutySlots::new(options.names()),
+            redirects: Redirects::default(),
             map_stale: Notify::new(),
             stopped: watch::Sender::new(false),
             are_users_missed: AtomicBool::new(true),

@@ -218,6 +218,10 @@ impl RedisState {
     /// Whether Redis did not run a command, but may run it soon.
     pub(super) fn is_not_run(&self, error: &RedisError) -> bool {
         let reason = NotRun::of(error);
+        if let (Some("MOVED"), Some((to, slot)), Some(_)) = (error.code(), error.redirect_node(), &self.node)
+        {
+            self.redirects.note(slot, to.to_owned(), Instant::now());
+        }
         if let Some(reason) = reason {
             self.note_not_run(reason);
         }

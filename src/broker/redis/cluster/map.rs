@@ -59,7 +59,12 @@ impl SlotMap {
     }
 
     /// Gives a master slots. Later calls for the same slots are in force.
-    pub(super) fn assign(&mut self, id: &str, address: NodeAddress, slots: impl Iterator<Item = Slot>) {
+    pub(in super::super) fn assign(
+        &mut self,
+        id: &str,
+        address: NodeAddress,
+        slots: impl Iterator<Item = Slot>,
+    ) {
         let mut slots = slots.peekable();
         if slots.peek().is_none() {
             return;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::assignment::Assignment;
 use super::super::cluster::slot::Slot;
@@ -18,8 +19,9 @@ use super::super::state::RedisState;
 pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     let (process, before) = (&links.process, links.routes());
     let mut slots = BTreeMap::<&NodeAddress, Vec<Slot>>::new();
+    let ahead = process.redirects.ahead_of(map, Instant::now());
     for slot in Slot::all() {
-        if let Some(owner) = map.owner(slot) {
+        if let Some(owner) = ahead.get(&slot).copied().or_else(|| map.owner(slot)) {
             slots.entry(owner).or_default().push(slot);
         }
     }
