@@ -148,7 +148,7 @@ impl TestCluster {
     /// The slots that a node owns.
     pub(crate) fn slots_of(&self, node: usize) -> Vec<u16> {
         let view = View::of(self.server(node)).expect("the node runs");
-        (0..SLOTS).filter(|slot| view.owner(*slot) == Some(&self.nodes[node].id)).collect()
+        view.slots_of(&self.nodes[node].id)
     }
 
     /// The running Redis replicas of a node.

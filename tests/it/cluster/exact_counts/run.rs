@@ -206,10 +206,10 @@ fn gateway(step: Step, cluster: &TestCluster) -> TestGateway {
     TestGateway::with("broker.url", &cluster.url())
         .with("broker.shards", step.setting())
         .with("broker.probe_interval", "100ms")
-        // A busy machine may stall for longer than a second.
+        // A busy machine may stall for seconds.
         .with("broker.probe_timeout", "10s")
-        .with("broker.connect_timeout", "2s")
-        .with("broker.response_timeout", "2s")
+        .with("broker.connect_timeout", "5s")
+        .with("broker.response_timeout", "5s")
         .with("broker.min_reconnect_delay", "10ms")
         .with("broker.max_reconnect_delay", "100ms")
         .with("broker.history_check_interval", "1s")

@@ -54,6 +54,12 @@ impl View {
         self.nodes.iter().find(owns).map(|seen| &*seen.id)
     }
 
+    /// The slots of a node.
+    pub(super) fn slots_of(&self, id: &str) -> Vec<u16> {
+        let seen = self.nodes.iter().find(|seen| seen.id == id);
+        seen.into_iter().flat_map(|seen| &seen.slots).flat_map(|(first, last)| *first..=*last).collect()
+    }
+
     /// The id of the master that the answering node is a Redis replica of.
     pub(super) fn own_master(&self) -> Option<&String> {
         self.nodes.iter().find(|seen| seen.has("myself"))?.master.as_ref()
