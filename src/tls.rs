@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// A certificate with its chain, and its key.
-pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(crate) type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// A configuration that trusts `roots` and presents `identity`, if there is one.
 ///
@@ -15,7 +15,7 @@ pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 /// The build supports no version of TLS, or the key does not belong to the certificate.
 pub(crate) fn client_config(
     roots: RootCertStore,
-    identity: Option<Identity>,
+    identity: Option<ClientCertificate>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -25,6 +25,16 @@ pub(crate) fn client_config(
         Some((chain, key)) => builder.with_client_auth_cert(chain, key),
         None => Ok(builder.with_no_client_auth()),
     }
+}
+
+/// The certificate with its chain, and its key, of two PEM files.
+///
+/// # Errors
+/// One of them is not PEM.
+pub(crate) fn identity_in(certificate: &[u8], key: &[u8]) -> Result<ClientCertificate, rustls::Error> {
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>();
+    let invalid = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
+    Ok((chain.map_err(invalid)?, PrivateKeyDer::from_pem_slice(key).map_err(invalid)?))
 }
 
 /// The authorities in `pem`; `None`: it has none, or one that is not valid.

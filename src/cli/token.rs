@@ -63,7 +63,9 @@ fn log_in(
     let (prefix, hash) = (settings.broker.redis_prefix(), TokenHash::of(&token));
     let seconds = ttl.unwrap_or(DEFAULT_TTL).as_secs();
     let claims = claims.to_string().replace('\'', "'\\''");
-    print_error(&format!("log the user in: redis-cli SET {prefix}:token:{hash} '{claims}' EX {seconds}"));
+    // In a cluster, only `-c` makes redis-cli go to the node with the key.
+    let redis_cli = if settings.broker.is_cluster() { "redis-cli -c" } else { "redis-cli" };
+    print_error(&format!("log the user in: {redis_cli} SET {prefix}:token:{hash} '{claims}' EX {seconds}"));
     print(&token)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::cluster::{Address, Cluster};
 use super::plan::PlantedBug;
-use super::redis::Server;
 use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadErrorKind, SubscriptionBatch};
 use crate::broker::newest::EntryRange;
 use protocol::channel::ChannelName;
@@ -22,16 +22,21 @@ pub(super) struct SimulatedConnection {
     pub(super) batch: Option<(SubscriptionBatch, BatchStep)>,
     /// The channels of the batch that the server refused.
     pub(super) refused: Vec<ChannelName>,
+    /// The channels of the batch whose slots the server does not own.
+    pub(super) redirected: Vec<ChannelName>,
     pub(super) reads: Vec<PendingRead>,
 }
 
 pub(super) enum Push {
     Message(ChannelName, Rc<str>),
+    /// The slot of the channel left, which ends the subscription.
+    Unsubscribed(ChannelName),
     Confirmed,
 }
 
 pub(super) enum Delivered {
     Message(ChannelName, Rc<str>),
+    Unsubscribed(ChannelName),
     /// A marker in the queue: all earlier messages were handled. An unsubscription waits for it.
     Drained,
 }
@@ -70,21 +75,33 @@ impl PendingRead {
         }
     }
 
-    /// Executes the command, or the next part of a pipeline, on the server.
+    /// Executes the command, or the next part of a pipeline, on the server. A server redirects the commands for slots that
+    /// it does not serve; returns whether it did.
     pub(super) fn execute(
         &mut self,
-        server: &mut Server,
-        failure: Option<ReadErrorKind>,
+        cluster: &mut Cluster,
+        address: Address,
+        mut failure: Option<ReadErrorKind>,
         planted_bug: PlantedBug,
-    ) {
+    ) -> bool {
+        let channel = match self {
+            Self::Tails { channels, tails, .. } => channels.get(tails.len()).map(|(channel, _)| channel),
+            Self::Page { work, .. } => Some(&work.channel),
+        };
+        let is_redirected = channel.is_some_and(|channel| !cluster.serves(address, channel));
+        if is_redirected {
+            failure = Some(ReadErrorKind::Transient);
+        }
+        let server = cluster.server(address);
         match self {
             Self::Tails { now_ms: now_ms @ None, .. } => *now_ms = Some(server.clock_ms),
             Self::Tails { channels, tails, .. } if tails.len() < channels.len() => {
                 let tail = server.tail(&channels[tails.len()].0);
                 tails.push(failure.map_or(Ok(tail), Err));
             }
-            Self::Tails { whole_since_ms, .. } => {
-                *whole_since_ms = Some(if failure.is_some() { u64::MAX } else { server.whole_since_ms() });
+            Self::Tails { channels, whole_since_ms, .. } => {
+                let whole_since = channels.iter().map(|(channel, _)| server.whole_since_ms(channel)).max();
+                *whole_since_ms = Some(whole_since.filter(|_| failure.is_none()).unwrap_or(u64::MAX));
             }
             Self::Page { work, answer } => {
                 let PageWork { reader, channel, range, max_entries } = work;
@@ -105,6 +122,7 @@ impl PendingRead {
                 *answer = Some(failure.map_or(Ok(page), Err));
             }
         }
+        is_redirected
     }
 
     pub(super) fn is_executed(&self) -> bool {

@@ -8,16 +8,19 @@
 //! number of runs. With both variables, the runs start at that seed.
 //!
 //! - `run`: one run. `plan`: its parameters, drawn from the seed by `rng`. `faults`: injected faults.
-//! - `sessions`, `client`: sessions and their clients. `replica`, `hub`, `connection`, `redis`: the server side.
+//! - `sessions`, `client`: sessions and their clients. `replica`, `link`, `hub`, `connection`: the server side.
+//! - `redis`, `cluster`: the masters of Redis, and which of them owns each channel.
 //! - `record`: all publications. `checker`: compares them with the messages of a client.
 //! - `sends`, `inbox`: messages for the inbox. `reports`: compares the users that a hub reports with its sessions.
 
 mod checker;
 mod client;
+mod cluster;
 mod connection;
 mod faults;
 mod hub;
 mod inbox;
+mod link;
 mod plan;
 mod record;
 mod redis;
@@ -70,6 +73,11 @@ fn nothing_comes_twice_out_of_order_or_goes_missing_silently() {
 #[test]
 fn checker_finds_a_skipped_repair() {
     assert_found(PlantedBug::SkippedRepair, &["never came", "is missing before"]);
+}
+
+#[test]
+fn checker_finds_a_move_that_forgets_the_cursor() {
+    assert_found(PlantedBug::ForgottenCursor, &["never came", "is missing before"]);
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub(super) enum PlantedBug {
     None,
     /// Replicas skip the history that may contain missing messages.
     SkippedRepair,
+    /// A channel that moves to another link begins at the tail of its history.
+    ForgottenCursor,
     /// Subscriptions go live before their clients are notified.
     EarlyGoLive,
     /// A full inbox drops publications without a gap.
@@ -76,6 +78,14 @@ pub(super) enum Fault {
     Delete,
     ClockForward,
     ClockBack,
+    /// A slot begins to migrate: its keys move, and later its subscriptions.
+    SlotMigrates,
+    /// A slot moves, or ends its migration.
+    SlotMoves,
+    /// A master fails, and a master with another address takes its slots.
+    MasterReplaced,
+    /// The replicas read the map, and may get an old one.
+    MapRead,
 }
 
 /// The parameters of one run.
@@ -84,6 +94,10 @@ pub(super) struct SimulationPlan {
     /// Redis loses nothing and no buffer overflows, so no client may get a gap.
     pub(super) is_calm: bool,
     pub(super) replicas: usize,
+    /// Whether Redis is a cluster, so that slots move.
+    pub(super) is_cluster: bool,
+    /// The number of masters in the beginning.
+    pub(super) masters: usize,
     pub(super) hubs: usize,
     pub(super) clients: usize,
     pub(super) kinds: [ChannelKind; 4],
@@ -137,6 +151,8 @@ impl SimulationPlan {
         };
         let mut plan = Self {
             is_calm,
+            is_cluster: false,
+            masters: 1,
             replicas: rng.between(1, 2) as usize,
             hubs: rng.between(1, 2) as usize,
             clients: rng.between(1, 3) as usize,
@@ -164,6 +180,22 @@ impl SimulationPlan {
             plan.add_faults(rng);
         }
         plan
+    }
+
+    /// Makes some runs those of a cluster. `rng` is not the one of the other parameters, so that they stay as they are.
+    pub(super) fn draw_cluster(&mut self, rng: &mut SimulationRng) {
+        self.is_cluster = rng.percent(40);
+        if self.is_cluster {
+            self.masters = rng.between(1, 4) as usize;
+            let faults = [
+                Fault::SlotMigrates,
+                Fault::SlotMoves,
+                Fault::SlotMoves,
+                Fault::MasterReplaced,
+                Fault::MapRead,
+            ];
+            self.faults.extend(faults.into_iter().filter(|_| rng.percent(70)));
+        }
     }
 
     fn add_faults(&mut self, rng: &mut SimulationRng) {

@@ -13,6 +13,9 @@ use protocol::publication::Publication;
 
 /// One server.
 pub(super) struct Server {
+    address: usize,
+    /// Whether the server is the master of its data.
+    pub(super) is_alive: bool,
     /// The server's clock, in Unix milliseconds.
     pub(super) clock_ms: u64,
     data: RedisData,
@@ -22,20 +25,22 @@ pub(super) struct Server {
     /// The maximum number of messages in a history.
     history_size: usize,
     ttl_ms: u64,
-    /// The channels to which replicas may not subscribe.
-    pub(super) forbidden: BTreeSet<ChannelName>,
+    /// The number of publications at the last save.
+    pub(super) saved_at: u64,
 }
 
 #[derive(Clone, Default)]
-struct RedisData {
+pub(super) struct RedisData {
     streams: BTreeMap<ChannelName, Stream>,
     inbox: SimulatedInbox,
-    /// The time since which no data was lost.
-    marker_ms: Option<u64>,
+    /// The time since which no data of a channel's slot was lost.
+    markers_ms: BTreeMap<ChannelName, u64>,
 }
 
 #[derive(Clone)]
-struct Stream {
+pub(super) struct Stream {
+    /// The server that appended the last entry.
+    writer: usize,
     entries: VecDeque<Stored>,
     last: Position,
     expires_ms: u64,
@@ -57,10 +62,46 @@ struct PublishFunction {
 }
 
 impl Server {
-    pub(super) fn new(clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
+    pub(super) fn new(address: usize, clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
         let (data, saved, function) =
             (RedisData::default(), RedisData::default(), PublishFunction::default());
-        Self { clock_ms, data, saved, function, history_size, ttl_ms, forbidden: BTreeSet::new() }
+        let (is_alive, saved_at) = (true, 0);
+        Self { address, is_alive, clock_ms, data, saved, function, history_size, ttl_ms, saved_at }
+    }
+
+    /// Another master, without data.
+    pub(super) fn empty(&self, address: usize) -> Self {
+        Self::new(address, self.clock_ms, self.history_size, self.ttl_ms)
+    }
+
+    /// Takes a slot out: its stream, its marker, and the last epoch that may have been used in it.
+    pub(super) fn take_slot(&mut self, channel: &ChannelName) -> (Option<Stream>, Option<u64>, u64) {
+        let (streams, markers_ms) = (&mut self.data.streams, &mut self.data.markers_ms);
+        (streams.remove(channel), markers_ms.remove(channel), self.function.last_epoch)
+    }
+
+    /// Takes over a slot. The clocks of masters agree, so no epoch of a removed stream is used again.
+    pub(super) fn put_slot(
+        &mut self,
+        channel: &ChannelName,
+        stream: Option<Stream>,
+        marker_ms: Option<u64>,
+        last_epoch: u64,
+    ) {
+        self.data.streams.extend(stream.map(|stream| (channel.clone(), stream)));
+        self.data.markers_ms.extend(marker_ms.map(|marker_ms| (channel.clone(), marker_ms)));
+        self.function.on_slot(channel, last_epoch);
+    }
+
+    /// The data of a replica that is promoted, and the number of publications that it has.
+    pub(super) fn replicated(&self, loses_end: bool) -> (RedisData, Option<u64>) {
+        if loses_end { (self.saved.clone(), Some(self.saved_at)) } else { (self.data.clone(), None) }
+    }
+
+    /// A replica is promoted.
+    pub(super) fn become_master(&mut self, data: RedisData, saved_at: Option<u64>) {
+        (self.saved, self.data) = (data.clone(), data);
+        self.saved_at = saved_at.unwrap_or(self.saved_at);
     }
 
     pub(super) fn inbox(&mut self) -> &mut SimulatedInbox {
@@ -81,10 +122,15 @@ impl Server {
         let now = self.clock_ms;
         let function = &mut self.function;
         let incarnation = *function.incarnation.get_or_insert_with(|| now.max(function.last_epoch + 1));
-        let last = self.data.streams.get(channel).map(|stream| stream.last);
+        let stream = self.data.streams.get(channel);
+        let (last, writer) = (stream.map(|stream| stream.last), stream.map(|stream| stream.writer));
         let (position, after) = match last {
             None => (function.start_epoch(channel, now), None),
-            Some(last) if (incarnation..=function.last_epoch).contains(&last.epoch) => {
+            // Another master may have lost later messages of the epoch.
+            Some(last)
+                if writer == Some(self.address)
+                    && (incarnation..=function.last_epoch).contains(&last.epoch) =>
+            {
                 (Position { epoch: last.epoch, offset: last.offset + 1 }, None)
             }
             Some(last) => (function.start_epoch(channel, now.max(last.epoch + 1)), Some(last)),
@@ -93,12 +139,13 @@ impl Server {
         let publication = Publication::decode(channel.clone(), payload.as_bytes(), 100).unwrap();
         let stored = Stored { position, after, publication: Arc::new(publication) };
         let stream = self.data.streams.entry(channel.clone()).or_insert_with(|| Stream {
+            writer: self.address,
             entries: VecDeque::new(),
             last: position,
             expires_ms: 0,
         });
         stream.entries.push_back(stored);
-        stream.last = position;
+        (stream.last, stream.writer) = (position, self.address);
         stream.expires_ms = now + self.ttl_ms;
         while stream.entries.len() > self.history_size {
             stream.entries.pop_front();
@@ -135,23 +182,25 @@ impl Server {
             EntryRange::After(_) => entries.truncate(max),
             EntryRange::UpTo(_) => drop(entries.drain(..entries.len().saturating_sub(max))),
         }
-        Page { entries, tail, whole_since_ms: self.whole_since_ms() }
+        Page { entries, tail, whole_since_ms: self.whole_since_ms(channel) }
     }
 
     /// The time since which no history can have been created and lost undetected.
-    pub(super) fn whole_since_ms(&self) -> u64 {
-        let marker_ms = self.data.marker_ms.unwrap_or(u64::MAX);
+    pub(super) fn whole_since_ms(&self, channel: &ChannelName) -> u64 {
+        let marker_ms = self.data.markers_ms.get(channel).copied().unwrap_or(u64::MAX);
         marker_ms.max(self.clock_ms.saturating_sub(self.ttl_ms))
     }
 
     /// `gateway_mark`.
-    pub(super) fn mark(&mut self) {
-        self.data.marker_ms.get_or_insert(self.clock_ms + 1);
+    pub(super) fn mark(&mut self, channels: &[ChannelName]) {
+        for channel in channels {
+            self.data.markers_ms.entry(channel.clone()).or_insert(self.clock_ms + 1);
+        }
     }
 
     /// Saves the data to disk, or replicates it to the next master.
-    pub(super) fn save(&mut self) {
-        self.saved = self.data.clone();
+    pub(super) fn save(&mut self, published: u64) {
+        (self.saved, self.saved_at) = (self.data.clone(), published);
     }
 
     /// Restarts with all data.
@@ -183,6 +232,15 @@ impl Server {
 }
 
 impl PublishFunction {
+    /// A slot came from another master, which may have used epochs up to `last_epoch`.
+    fn on_slot(&mut self, channel: &ChannelName, last_epoch: u64) {
+        if last_epoch > self.last_epoch {
+            self.last_epoch = last_epoch;
+            self.begun.clear();
+        }
+        self.begun.insert(channel.clone());
+    }
+
     /// Starts a new epoch of a channel; returns its first position.
     fn start_epoch(&mut self, channel: &ChannelName, not_before: u64) -> Position {
         if not_before > self.last_epoch {

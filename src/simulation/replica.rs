@@ -1,16 +1,17 @@
-//! One replica: the cores of its link and hubs. Every `await` of the production drivers is a separate step here.
+//! One replica: its links, and the cores of its hubs.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::connection::{BatchStep, Delivered, PendingRead, Push, SimulatedConnection};
+use super::cluster::{Address, Cluster, SlotMap};
 use super::hub::SimulatedHub;
+use super::link::{LinkStep, SimulatedLink};
 use super::plan::{PlantedBug, SimulationPlan};
-use super::redis::Server;
 use super::reports::namespaces;
 use crate::broker::LocalReport;
-use crate::broker::link::{LinkLimits, LinkRouter, PageReader, ReadErrorKind, SharedLink, TailRead};
+use crate::broker::link::{LinkId, LinkLimits, LinkRouter, ReadErrorKind};
 use crate::hub::core::{HubAction, HubRules};
 use crate::hub::inbox::Mailbox as _;
 use crate::hub::messages::{HubInput, SessionEvent};
@@ -18,20 +19,13 @@ use crate::hub::registry::SessionKey;
 use crate::metrics::Metrics;
 use protocol::SessionId;
 use protocol::channel::ChannelName;
-use protocol::publication::Payload;
 use protocol::signal::Signal;
-use protocol::signal_payload::SignalPayload;
-
-/// The maximum number of channels in a batch.
-const MAX_BATCH: usize = 2;
 
 pub(super) struct Replica {
     router: LinkRouter,
-    link: Arc<SharedLink>,
-    connection: Option<SimulatedConnection>,
-    /// Whether the link may have a batch; `TakeBatch` finds out.
-    may_subscribe: bool,
-    may_read: bool,
+    /// One link for each master that owns slots in `map`.
+    links: Vec<SimulatedLink>,
+    map: SlotMap,
     pub(super) hubs: Vec<SimulatedHub>,
     /// Signals that the hubs have sent and the server has not published.
     signals: Vec<Arc<Signal>>,
@@ -41,24 +35,10 @@ pub(super) struct Replica {
 /// The next event on a replica.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ReplicaStep {
-    /// The link connects.
-    Connect,
-    /// The link takes its next batch of subscriptions.
-    TakeBatch,
-    /// The link takes its next read.
-    TakeRead,
-    /// The server executes a subscription or an unsubscription.
-    ChangeSubscriptions,
-    /// The server executes a reading command, or a part of it.
-    Execute(usize),
-    /// The answer of a reading command arrives.
-    Answer(usize),
-    /// The next push of the server arrives.
-    ReceivePush,
-    /// The link handles a received message.
-    ReceiveMessage,
-    /// A deadline of the link passes.
-    LinkDeadline,
+    /// An event of a link.
+    Link(usize, LinkStep),
+    /// The replica reads the map.
+    ReadMap,
     /// A hub handles its next input.
     Hub(usize),
     /// A hub writes the next part of a fan-out.
@@ -71,11 +51,9 @@ pub(super) enum ReplicaStep {
 pub(super) type SessionEvents = Vec<(SessionId, SessionEvent)>;
 
 impl Replica {
-    pub(super) fn new(plan: &Rc<SimulationPlan>, metrics: &Metrics) -> Self {
+    pub(super) fn new(plan: &Rc<SimulationPlan>, cluster: &Cluster, metrics: &Metrics) -> Self {
         let limits = LinkLimits { payload_bytes: plan.payload_bytes, ring_bytes: plan.ring_bytes };
         let router = LinkRouter::new(limits, metrics);
-        let (id, link) = router.add();
-        router.assign(Box::new(move |_| Some(id)));
         let rules = HubRules {
             recovery: plan.recovery,
             answer_timeout: plan.answer_timeout,
@@ -85,83 +63,103 @@ impl Replica {
             namespaces: Arc::new(namespaces()),
         };
         let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&router, rules.clone(), plan, metrics)).collect();
-        let signals = Vec::new();
-        let plan = Rc::clone(plan);
-        Self { router, link, connection: None, may_subscribe: false, may_read: false, hubs, signals, plan }
+        let (links, map, signals) = (Vec::new(), SlotMap::new(), Vec::new());
+        let mut replica = Self { router, links, map, hubs, signals, plan: Rc::clone(plan) };
+        replica.apply_map(cluster.map(0).clone());
+        replica
     }
 
-    /// The server publishes a message to its subscribers.
-    pub(super) fn publish(&mut self, channel: &ChannelName, payload: &Rc<str>) {
-        if let Some(connection) = self.connection.as_mut().filter(|one| one.subscribed.contains(channel)) {
-            connection.pushes.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
+    /// Applies a map: links come and go, and channels move.
+    pub(super) fn apply_map(&mut self, map: SlotMap) {
+        let moved: Vec<_> =
+            map.keys().filter(|name| map.get(*name) != self.map.get(*name)).cloned().collect();
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.links)
+            .into_iter()
+            .partition(|link| map.values().all(|at| *at != link.address));
+        gone.iter().for_each(|link| self.router.remove(link.id));
+        self.links = kept;
+        for address in map.values() {
+            if self.links.iter().all(|link| link.address != *address) {
+                self.links.push(SimulatedLink::new(*address, self.router.add(), &self.plan));
+            }
+        }
+        let is_forgotten = self.plan.planted_bug == PlantedBug::ForgottenCursor && !self.map.is_empty();
+        if is_forgotten {
+            self.hubs.iter().for_each(|hub| self.router.unsubscribe(hub.id, &moved));
+        }
+        let id_of: BTreeMap<Address, LinkId> =
+            self.links.iter().map(|link| (link.address, link.id)).collect();
+        let owner_of: BTreeMap<String, LinkId> =
+            map.iter().map(|(name, address)| (name.to_string(), id_of[address])).collect();
+        self.router.assign(Box::new(move |channel| owner_of.get(channel).copied()));
+        if is_forgotten {
+            self.hubs.iter().for_each(|hub| self.router.subscribe(hub.id, 0, moved.clone(), false));
+        }
+        self.map = map;
+        for link in &mut self.links {
+            link.is_map_stale = false;
+            link.wake();
         }
     }
 
-    /// Whether the replica is connected to the server.
+    /// A master publishes a message to its subscribers.
+    pub(super) fn publish(&mut self, address: Address, channel: &ChannelName, payload: &Rc<str>) {
+        self.links_at(address).for_each(|link| link.publish(channel, payload));
+    }
+
+    fn links_at(&mut self, address: Address) -> impl Iterator<Item = &mut SimulatedLink> {
+        self.links.iter_mut().filter(move |link| link.address == address)
+    }
+
+    /// Whether the replica is connected to a master.
     pub(super) fn is_connected(&self) -> bool {
-        self.connection.is_some()
+        self.links.iter().any(SimulatedLink::is_connected)
     }
 
     /// The signals that the replica publishes; none while it is not connected.
     pub(super) fn take_signals(&mut self) -> Vec<Arc<Signal>> {
         let signals = std::mem::take(&mut self.signals);
-        if self.connection.is_some() { signals } else { Vec::new() }
+        if self.is_connected() { signals } else { Vec::new() }
     }
 
-    /// Whether the replica is subscribed to a channel on the server.
-    pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.subscribed.contains(channel))
+    /// A master ends the subscriptions to a channel, because its slot has left.
+    pub(super) fn end_subscription(&mut self, address: Address, channel: &ChannelName) {
+        self.links_at(address).for_each(|link| link.end_subscription(channel));
     }
 
-    /// Drops the next push if it is a message.
+    /// Drops the next push of each master if it is a message.
     pub(super) fn drop_next_message(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        if let Some(Push::Message(..)) = connection.pushes.front() {
-            connection.pushes.pop_front();
-        }
+        self.links.iter_mut().for_each(SimulatedLink::drop_next_message);
     }
 
-    /// Closes all connections; unread pushes and answers are lost.
-    pub(super) fn cut(&mut self, now: Instant) {
-        let Some(connection) = self.connection.take() else { return };
-        if self.plan.planted_bug == PlantedBug::AbandonedReads {
-            for read in connection.reads {
-                if let PendingRead::Page { work, .. } = read
-                    && matches!(work.reader, PageReader::Client(_))
-                {
-                    self.link.lock().on_page(work, Err(ReadErrorKind::Unreadable), now);
-                }
-            }
-        }
-        self.link.lock().disconnected();
+    /// Closes all connections to a master.
+    pub(super) fn cut(&mut self, address: Address, now: Instant) {
+        self.links_at(address).for_each(|link| link.cut(now));
     }
 
-    /// Closes the connection that reads histories; the link repeats the reads.
+    /// Closes the connections that are subscribed to a channel.
+    pub(super) fn cut_subscribers(&mut self, channel: &ChannelName, now: Instant) {
+        self.links.iter_mut().filter(|link| link.is_subscribed(channel)).for_each(|link| link.cut(now));
+    }
+
+    /// Closes the connections that read histories.
     pub(super) fn cut_reads(&mut self, now: Instant) {
-        let reads = self.connection.as_mut().map(|connection| std::mem::take(&mut connection.reads));
-        reads
-            .into_iter()
-            .flatten()
-            .for_each(|read| self.apply_answer(read, Some(ReadErrorKind::Transient), now));
+        self.links.iter_mut().for_each(|link| link.cut_reads(now));
     }
 
     /// Compares all channels with their histories and retries refused channels.
     pub(super) fn check_histories(&mut self) {
-        self.link.lock().retry_refused();
-        self.may_subscribe = true;
-        self.link.lock().subscribed().iter().for_each(|channel| self.link.lock().verify(channel));
-        self.may_read = true;
+        self.links.iter_mut().for_each(SimulatedLink::check_histories);
     }
 
-    /// The earliest deadline of the link or a hub.
+    /// The earliest deadline of a link or a hub.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let hubs = self.hubs.iter().filter_map(|hub| hub.core.next_deadline());
-        let link = self.link.lock().next_deadline().filter(|_| self.connection.is_some());
-        hubs.chain(link).min()
+        hubs.chain(self.links.iter().filter_map(SimulatedLink::next_deadline)).min()
     }
 
     /// Appends all steps that are possible now.
-    pub(super) fn steps(&self, now: Instant, steps: &mut Vec<ReplicaStep>) {
+    pub(super) fn steps(&self, now: Instant, cluster: &Cluster, steps: &mut Vec<ReplicaStep>) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         for (index, hub) in self.hubs.iter().enumerate() {
             if !hub.mailbox.is_empty() {
@@ -174,29 +172,11 @@ impl Replica {
                 steps.push(ReplicaStep::HubDeadline(index));
             }
         }
-        let Some(connection) = &self.connection else { return steps.push(ReplicaStep::Connect) };
-        if is_due(self.link.lock().next_deadline()) {
-            steps.push(ReplicaStep::LinkDeadline);
+        for (index, link) in self.links.iter().enumerate() {
+            link.steps(now, cluster, |step| steps.push(ReplicaStep::Link(index, step)));
         }
-        match &connection.batch {
-            None if self.may_subscribe => steps.push(ReplicaStep::TakeBatch),
-            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => {
-                steps.push(ReplicaStep::ChangeSubscriptions)
-            }
-            None | Some(_) => {}
-        }
-        if self.may_read {
-            steps.push(ReplicaStep::TakeRead);
-        }
-        for (index, read) in connection.reads.iter().enumerate() {
-            let is_executed = read.is_executed();
-            steps.push(if is_executed { ReplicaStep::Answer(index) } else { ReplicaStep::Execute(index) });
-        }
-        if !connection.pushes.is_empty() {
-            steps.push(ReplicaStep::ReceivePush);
-        }
-        if !connection.received.is_empty() {
-            steps.push(ReplicaStep::ReceiveMessage);
+        if self.plan.is_cluster && self.links.iter().any(|link| link.is_map_stale || !link.is_connected()) {
+            steps.push(ReplicaStep::ReadMap);
         }
     }
 
@@ -204,42 +184,23 @@ impl Replica {
     pub(super) fn perform_step(
         &mut self,
         step: ReplicaStep,
-        server: &mut Server,
+        cluster: &mut Cluster,
         now: Instant,
         failure: Option<ReadErrorKind>,
     ) -> SessionEvents {
         match step {
-            ReplicaStep::Connect => {
-                self.connection = Some(SimulatedConnection::default());
-                server.mark();
-                self.link.lock().connected();
-                (self.may_subscribe, self.may_read) = (true, true);
+            ReplicaStep::Link(index, step) => {
+                self.links[index].perform_step(step, cluster, now, failure);
+                SessionEvents::new()
             }
-            ReplicaStep::TakeBatch => self.take_batch(),
-            ReplicaStep::TakeRead => self.take_read(),
-            ReplicaStep::ChangeSubscriptions => self.change_subscriptions(server),
-            ReplicaStep::Execute(index) => self.execute(index, server, failure),
-            ReplicaStep::Answer(index) => {
-                let Some(connection) = &mut self.connection else { return SessionEvents::new() };
-                let read = connection.reads.remove(index);
-                self.apply_answer(read, None, now);
-            }
-            ReplicaStep::ReceivePush => self.receive_push(),
-            ReplicaStep::ReceiveMessage => self.receive_message(),
-            ReplicaStep::LinkDeadline => {
-                self.link.lock().deadline_passed(now);
-                self.may_read = true;
-            }
+            ReplicaStep::ReadMap => SessionEvents::new(),
             ReplicaStep::Hub(hub) => {
                 let input = self.hubs[hub].mailbox.pop();
-                return input.map(|input| self.handle_hub_input(hub, input, now)).unwrap_or_default();
+                input.map(|input| self.handle_hub_input(hub, input, now)).unwrap_or_default()
             }
-            ReplicaStep::Fanout(hub) => return self.handle_hub_input(hub, HubInput::WriteTurn, now),
-            ReplicaStep::HubDeadline(hub) => {
-                return self.handle_hub_input(hub, HubInput::DeadlinePassed, now);
-            }
+            ReplicaStep::Fanout(hub) => self.handle_hub_input(hub, HubInput::WriteTurn, now),
+            ReplicaStep::HubDeadline(hub) => self.handle_hub_input(hub, HubInput::DeadlinePassed, now),
         }
-        SessionEvents::new()
     }
 
     fn handle_hub_input(&mut self, index: usize, input: HubInput, now: Instant) -> SessionEvents {
@@ -280,115 +241,8 @@ impl Replica {
                 HubAction::CancelPresence(read) => self.router.cancel_presence(hub.id, read),
             }
         }
-        (self.may_subscribe, self.may_read) = (true, true);
+        self.links.iter_mut().for_each(SimulatedLink::wake);
         events
-    }
-
-    fn take_batch(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let batch = self.link.lock().next_batch(MAX_BATCH);
-        self.may_subscribe = batch.is_some();
-        connection.batch = batch.map(|batch| (batch, BatchStep::Subscribe));
-    }
-
-    fn take_read(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let work = self.link.lock().next_read();
-        self.may_read = work.is_some();
-        connection.reads.extend(work.map(PendingRead::new));
-    }
-
-    fn change_subscriptions(&mut self, server: &Server) {
-        let Some(connection) = &mut self.connection else { return };
-        let Some((batch, step)) = &mut connection.batch else { return };
-        match step {
-            BatchStep::Subscribe => {
-                let is_forbidden = |channel: &ChannelName| server.forbidden.contains(channel);
-                let channels = std::mem::take(&mut batch.subscribe);
-                (connection.refused, batch.subscribe) = channels.into_iter().partition(is_forbidden);
-                connection.subscribed.extend(batch.subscribe.iter().cloned());
-                *step = BatchStep::Subscribing;
-            }
-            _ => {
-                batch.unsubscribe.iter().for_each(|channel| {
-                    connection.subscribed.remove(channel);
-                });
-                *step = BatchStep::Unsubscribing;
-            }
-        }
-        connection.pushes.push_back(Push::Confirmed);
-    }
-
-    fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadErrorKind>) {
-        let Some(connection) = &mut self.connection else { return };
-        connection.reads[index].execute(server, failure, self.plan.planted_bug);
-    }
-
-    fn apply_answer(&mut self, read: PendingRead, failure: Option<ReadErrorKind>, now: Instant) {
-        match read {
-            PendingRead::Tails { channels, now_ms, tails, whole_since_ms } => {
-                let tails = match (failure, now_ms, whole_since_ms) {
-                    (None, Some(now_ms), Some(whole_since_ms)) => {
-                        let read = |tail| TailRead { tail, now_ms, whole_since_ms };
-                        tails.into_iter().map(|tail| tail.map(read)).collect()
-                    }
-                    _ => vec![Err(failure.unwrap_or(ReadErrorKind::Transient)); channels.len()],
-                };
-                self.link.lock().on_stream_tails(channels, tails, now);
-            }
-            PendingRead::Page { work, answer } => {
-                let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadErrorKind::Transient)), Err);
-                self.link.lock().on_page(work, outcome, now);
-            }
-        }
-        self.may_read = true;
-    }
-
-    /// redis-rs reports confirmations at once but queues messages. An unsubscription waits until they are handled.
-    fn receive_push(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        match connection.pushes.pop_front() {
-            Some(Push::Message(channel, payload)) => {
-                connection.received.push_back(Delivered::Message(channel, payload));
-            }
-            Some(Push::Confirmed) => match &mut connection.batch {
-                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Delivered::Drained),
-                Some((batch, step)) if !batch.unsubscribe.is_empty() => *step = BatchStep::Unsubscribe,
-                _ => self.confirmed(),
-            },
-            None => {}
-        }
-    }
-
-    fn confirmed(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let (batch, refused) = (connection.batch.take(), std::mem::take(&mut connection.refused));
-        if let Some((batch, _)) = batch {
-            self.link.lock().confirmed(batch);
-            if self.plan.planted_bug != PlantedBug::ForgottenRefusal {
-                self.link.lock().refused(refused);
-            }
-        }
-        (self.may_subscribe, self.may_read) = (true, true);
-    }
-
-    fn receive_message(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        match connection.received.pop_front() {
-            Some(Delivered::Message(channel, payload)) => {
-                let payload = payload.as_bytes();
-                if SignalPayload::is_signal(payload) {
-                    self.link
-                        .lock()
-                        .receive_signal(channel.as_str(), SignalPayload::parse(payload, 9).unwrap());
-                    return;
-                }
-                self.link.lock().receive(channel.as_str(), Payload::parse(payload, 1_000).unwrap());
-                self.may_read = true;
-            }
-            Some(Delivered::Drained) => self.confirmed(),
-            None => {}
-        }
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::checker::Expectations;
 use super::client::SimulatedClient;
+use super::cluster::Cluster;
 use super::inbox::SentMessage;
+use super::link::LinkStep;
 use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
 use super::record::{ChannelRecord, RecordedPublication, Retention};
-use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
 use super::rng::SimulationRng;
 use crate::broker::link::ReadErrorKind;
@@ -36,11 +37,9 @@ pub(super) struct SimulationRun {
     pub(super) rules: Arc<Rules>,
     pub(super) now: Instant,
     pub(super) unix_ms: u64,
-    pub(super) server: Server,
+    pub(super) cluster: Cluster,
     /// The number of publications; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
-    /// The number of publications at the last save of Redis.
-    pub(super) saved: u64,
     pub(super) records: Vec<ChannelRecord>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<SimulatedClient>,
@@ -75,7 +74,10 @@ impl SimulationStep {
     /// The actor that performs the step.
     fn actor(self) -> usize {
         match self {
-            Self::Replica(replica, ReplicaStep::ReceivePush | ReplicaStep::ReceiveMessage) => replica,
+            Self::Replica(
+                replica,
+                ReplicaStep::Link(_, LinkStep::ReceivePush | LinkStep::ReceiveMessage),
+            ) => replica,
             Self::Replica(
                 replica,
                 ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
@@ -107,7 +109,9 @@ impl SimulationRun {
         is_traced: bool,
     ) -> Self {
         let mut rng = SimulationRng::new(seed);
-        let plan = Rc::new(SimulationPlan::draw(&mut rng, planted_bug));
+        let mut plan = SimulationPlan::draw(&mut rng, planted_bug);
+        plan.draw_cluster(&mut SimulationRng::new(!seed));
+        let plan = Rc::new(plan);
         let expectations = Expectations {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             reports_plain_loss: !plan.may(Fault::MessageLost),
@@ -125,9 +129,8 @@ impl SimulationRun {
             rules: Arc::clone(rules),
             now: Instant::now(),
             unix_ms: UNIX_START_MS,
-            server: Server::new(UNIX_START_MS, plan.history_size, plan.ttl_ms),
+            cluster: Cluster::new(&plan, UNIX_START_MS),
             published: Rc::default(),
-            saved: 0,
             records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
             replicas: Vec::new(),
             clients: (0..plan.clients).map(|_| SimulatedClient::new(NAMES.len(), plan.last)).collect(),
@@ -141,7 +144,8 @@ impl SimulationRun {
             plan,
         };
         trace!(run, "{:?}", run.plan);
-        run.replicas = (0..run.plan.replicas).map(|_| Replica::new(&run.plan, &run.metrics)).collect();
+        let replica = |_| Replica::new(&run.plan, &run.cluster, &run.metrics);
+        run.replicas = (0..run.plan.replicas).map(replica).collect();
         run
     }
 
@@ -158,7 +162,8 @@ impl SimulationRun {
             self.disturb()?;
         }
         self.is_settling = true;
-        self.server.forbidden.clear();
+        self.cluster.forbidden.clear();
+        self.finish_migrations();
         self.settle()?;
         self.replicas.iter_mut().for_each(Replica::check_histories);
         self.settle()?;
@@ -218,12 +223,12 @@ impl SimulationRun {
         if !self.late_calls.is_empty() {
             steps.push(SimulationStep::ExecuteLateCall);
         }
-        if self.is_settling && !self.server.inbox().is_empty() {
+        if self.is_settling && !self.cluster.inbox().is_empty() {
             steps.push(SimulationStep::ProcessEntry);
         }
         let mut replica_steps = Vec::with_capacity(8);
         for (index, replica) in self.replicas.iter().enumerate() {
-            replica.steps(self.now, &mut replica_steps);
+            replica.steps(self.now, &self.cluster, &mut replica_steps);
             steps.extend(replica_steps.drain(..).map(|step| SimulationStep::Replica(index, step)));
         }
         for (index, client) in self.clients.iter().enumerate() {
@@ -252,8 +257,12 @@ impl SimulationRun {
         trace!(self, "{step:?}");
         match step {
             SimulationStep::Replica(replica, step) => {
+                if let ReplicaStep::ReadMap = step {
+                    self.read_map(replica);
+                    return Ok(());
+                }
                 let failure = self.read_failure();
-                let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
+                let events = self.replicas[replica].perform_step(step, &mut self.cluster, self.now, failure);
                 self.deliver_events(events);
                 self.publish_signals(replica);
                 return self.check_reports(replica);
@@ -288,7 +297,7 @@ impl SimulationRun {
         };
         self.now += Duration::from_millis(passed);
         self.unix_ms += passed;
-        self.server.clock_ms += passed;
+        self.cluster.change_clocks(|clock_ms| clock_ms + passed);
     }
 
     pub(super) fn is_settling(&self) -> bool {
@@ -326,9 +335,9 @@ impl SimulationRun {
                 let replica = self.rng.below(self.replicas.len());
                 self.replicas[replica].check_histories();
                 // The gateway also marks the dataset with each check.
-                self.server.mark();
+                self.cluster.mark_all();
             }
-            16 => self.save(),
+            16 => self.cluster.save(self.published.get()),
             _ => {
                 let fault = self.rng.pick(&self.plan.faults);
                 self.inject_fault(fault);
@@ -341,15 +350,16 @@ impl SimulationRun {
         let number = self.published.get() + 1;
         self.published.set(number);
         let record = &mut self.records[channel];
-        let position = is_durable.then(|| self.server.append(&record.name, number));
+        let position = is_durable.then(|| self.cluster.append(&record.name, number));
         record.published.push(RecordedPublication { number, position, retention: Retention::Kept });
         let payload: Rc<str> = match position {
             Some(position) => format!("@{position} {number}").into(),
             None => number.to_string().into(),
         };
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
-        let record = &self.records[channel];
-        self.replicas.iter_mut().for_each(|replica| replica.publish(&record.name, &payload));
+        let name = &self.records[channel].name;
+        let address = if is_durable { self.cluster.history_at(name) } else { self.cluster.owner(name) };
+        self.replicas.iter_mut().for_each(|replica| replica.publish(address, name, &payload));
         if number.is_multiple_of(2) {
             self.send_signal(number / 2);
         }

@@ -100,7 +100,7 @@ impl SimulationRun {
 
     fn store(&mut self, message: SentMessage) -> Result<(), InboxSendError> {
         let checks_receipts = self.plan.planted_bug != PlantedBug::ForgottenReceipt;
-        self.server.inbox().store(message, self.plan.inbox_size, checks_receipts)
+        self.cluster.inbox().store(message, self.plan.inbox_size, checks_receipts)
     }
 
     /// A session handles the outcome of its call, as its actor does.
@@ -121,7 +121,7 @@ impl SimulationRun {
 
     /// The backend processes the oldest entry and deletes it.
     pub(super) fn process_entry(&mut self) {
-        self.processed.extend(self.server.inbox().entries.pop_front());
+        self.processed.extend(self.cluster.inbox().entries.pop_front());
     }
 
     /// Each message of each client was processed once, in its order. Redis may have lost data.

@@ -165,7 +165,8 @@ impl SimulationRun {
                 payload = payload.replacen(&signal.session().to_string(), &SessionId(0).to_string(), 1);
             }
             let payload = payload.into();
-            self.replicas.iter_mut().for_each(|replica| replica.publish(signal.channel(), &payload));
+            let address = self.cluster.owner(signal.channel());
+            self.replicas.iter_mut().for_each(|replica| replica.publish(address, signal.channel(), &payload));
         }
     }
 

@@ -69,7 +69,9 @@ fn settings_work_before_and_after_the_command_name() {
 
 #[test]
 fn check_prints_a_valid_settings_file() {
-    let checked = run(&set(&["session.heartbeat_interval=7s"])
+    let cluster =
+        ["broker.url=rediss+cluster://h:1,i", "broker.shards=slots", "broker.ready_with_shards=any"];
+    let checked = run(&set(&[&cluster[..], &["session.heartbeat_interval=7s"]].concat())
         .into_iter()
         .chain(["check".to_owned()])
         .collect::<Vec<_>>());
@@ -102,6 +104,8 @@ fn a_wrong_setting_exits_with_78_before_binding_a_port() {
         (&["broker.url=redis://127.0.0.1:99999"], "broker"),
         (&["broker.url=redis+sentinel://127.0.0.1:26379"], "broker.url"),
         (&["broker.url=redis+sentinel://127.0.0.1:26379/main/x"], "broker"),
+        (&["broker.url=redis+cluster://127.0.0.1:7000/0"], "broker.url"),
+        (&["broker.url=redis://127.0.0.1:7000", "broker.shards=slots"], "broker.shards"),
         (&["broker.url=unix://redis.sock"], "broker.url"),
         (&["broker.url=redis://h", "broker.username=me"], "broker.username"),
         (&["broker.url=redis://:a@h", "broker.password=b"], "broker.password"),

@@ -107,6 +107,13 @@ pub struct BenchArgs {
     /// Start a redis-server for the gateway
     #[arg(long, conflicts_with = "running")]
     pub(crate) redis: bool,
+    /// Start a Redis Cluster of this number of masters for the gateway, and compare it with one Redis server: the result
+    /// of the same scenario over one server takes the place of the baseline (fanout and unicast)
+    #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis", "baseline", "sweep"])]
+    pub(crate) redis_cluster: Option<usize>,
+    /// Publish durable messages (fanout and unicast)
+    #[arg(long)]
+    pub(crate) durable: bool,
     /// Use the gateway that runs at server.public_addr and server.admin_addr instead of starting one
     #[arg(long)]
     pub(crate) running: bool,
@@ -220,6 +227,12 @@ impl BenchArgs {
             || self.in_flight.is_none();
         let is_signal = scenario == Scenario::Signal;
         let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
+        let has_publisher = matches!(scenario, Scenario::Fanout | Scenario::Unicast);
+        let has_cluster = self.redis_cluster.is_none_or(|masters| has_publisher && is_count(masters, 1, 16));
+        let has_durable = !self.durable
+            || has_publisher
+                && !self.baseline
+                && (self.redis || self.running || self.redis_cluster.is_some());
         for (holds, sentence) in [
             (is_count(self.sockets, 1, 1_000_000), "--sockets must be 1 to 1000000"),
             (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400"),
@@ -234,6 +247,11 @@ impl BenchArgs {
             (has_share, "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed"),
             (has_channels, "--channels must be 1 to 90 times --sockets, with fanout"),
             (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600"),
+            (has_cluster, "--redis-cluster must be 1 to 16, with fanout or unicast"),
+            (
+                has_durable,
+                "--durable needs fanout or unicast, with --redis, --redis-cluster or --running and without --baseline",
+            ),
             (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),
             (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
         ] {

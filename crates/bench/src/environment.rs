@@ -94,6 +94,7 @@ impl Environment {
         &self,
         arguments: &BenchArgs,
         secret: Option<&str>,
+        is_cluster: bool,
     ) -> Vec<(String, String)> {
         let mut wanted = vec![("channels.public_namespaces", NAMESPACE)];
         if let Some(secret) = secret {
@@ -112,6 +113,9 @@ impl Environment {
                 ("session.sends_per_minute", "1000000"),
                 ("inbox.max_entries", "10000000"),
             ]);
+        }
+        if is_cluster {
+            wanted.push(("broker.shards", "slots"));
         }
         if arguments.deflate {
             wanted.push(("server.compression", "true"));

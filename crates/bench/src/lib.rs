@@ -4,7 +4,7 @@
 //! # Layout
 //!
 //! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
-//! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `publisher`: publishing.
+//! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `redis_cluster`, `publisher`: publishing.
 //!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
 //! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
@@ -31,6 +31,7 @@ mod process;
 mod progress;
 mod publisher;
 mod redis;
+mod redis_cluster;
 mod report;
 mod run;
 mod scenario;
@@ -79,21 +80,40 @@ fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, 
     check_limit(environment, arguments)?;
     let redis = own_redis(environment, arguments)?;
     // The baseline runs first, with colder caches of the kernel than the gateway.
-    let baseline = match arguments.baseline {
-        true => Some(measure(environment, arguments, None, Target::baseline()?)?),
-        false => None,
+    let baseline = match arguments.redis_cluster {
+        Some(_) => Some(measure_gateway(environment, arguments, Some(&OwnRedis::start()?))?.outcome),
+        None if arguments.baseline => Some(measure(environment, arguments, None, Target::baseline()?)?),
+        None => None,
     };
+    let Measured { tokens, transport, outcome } = measure_gateway(environment, arguments, redis.as_ref())?;
+    Ok(Report { arguments: arguments.clone(), tokens, transport, gateway: outcome, baseline })
+}
+
+/// The result of a gateway.
+struct Measured {
+    tokens: TokenKind,
+    transport: &'static str,
+    outcome: BenchOutcome,
+}
+
+/// Measures the running gateway, or one that it starts for this Redis.
+fn measure_gateway(
+    environment: &Environment,
+    arguments: &BenchArgs,
+    redis: Option<&OwnRedis>,
+) -> Result<Measured, BenchError> {
     let secret = environment.generate_secret(arguments);
     let target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
-        let variables = environment.gateway_variables(arguments, secret.as_deref());
-        Target::start(environment, redis.as_ref(), variables)?
+        let is_cluster = redis.is_some_and(OwnRedis::is_cluster);
+        let variables = environment.gateway_variables(arguments, secret.as_deref(), is_cluster);
+        Target::start(environment, redis, variables)?
     };
     let transport = target.publisher.transport();
-    let gateway = measure(environment, arguments, secret.as_deref(), target)?;
+    let outcome = measure(environment, arguments, secret.as_deref(), target)?;
     let tokens = if secret.is_some() { TokenKind::Jwt } else { environment.tokens };
-    Ok(Report { arguments: arguments.clone(), tokens, transport, gateway, baseline })
+    Ok(Measured { tokens, transport, outcome })
 }
 
 /// Measures one target. Tokens are signed with `secret`, or with the secret of the settings.
@@ -165,13 +185,17 @@ fn check_limit(environment: &Environment, arguments: &BenchArgs) -> Result<(), B
     Ok(())
 }
 
-/// Starts a Redis if requested.
+/// Starts a Redis or a cluster if requested.
 fn own_redis(environment: &Environment, arguments: &BenchArgs) -> Result<Option<OwnRedis>, BenchError> {
-    match environment.broker {
-        _ if !arguments.redis => Ok(None),
-        BrokerAddress::Memory => OwnRedis::start().map(Some),
-        _ => Err(BenchError::Arguments(
-            "--redis starts a Redis, but broker.url names one: use only one of the two".to_owned(),
-        )),
+    match (arguments.redis_cluster, arguments.redis, &environment.broker) {
+        (None, false, _) => Ok(None),
+        (Some(masters), _, BrokerAddress::Memory) => OwnRedis::start_cluster(masters).map(Some),
+        (None, true, BrokerAddress::Memory) => OwnRedis::start().map(Some),
+        (cluster, ..) => {
+            let option = if cluster.is_some() { "--redis-cluster" } else { "--redis" };
+            Err(BenchError::Arguments(format!(
+                "{option} starts a Redis, but broker.url names one: use only one of the two"
+            )))
+        }
     }
 }

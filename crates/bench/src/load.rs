@@ -72,7 +72,11 @@ impl ScenarioRun<'_> {
             self.outcome.compare("capacity_per_second", "maximum rate found, messages per second", capacity);
             load.rate = Some((capacity * share).max(0.1));
         }
-        self.publish(load, recipients)?.record(&mut self.outcome);
+        let published = self.publish(load, recipients)?;
+        if self.arguments.redis_cluster.is_some() {
+            published.record_busiest(&mut self.outcome);
+        }
+        published.record(&mut self.outcome);
         Ok(())
     }
 
@@ -98,7 +102,7 @@ impl ScenarioRun<'_> {
         let add = |run: &mut Self, at_us: u64| {
             let (recipients, load) = message(publications);
             let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
-            run.target.publisher.add(&recipients, &message, false);
+            run.target.publisher.add(&recipients, &message, run.arguments.durable);
             publications += 1;
             expected += recipients.members.len() as u64;
             delivered + expected
@@ -212,6 +216,22 @@ impl ScenarioRun<'_> {
 }
 
 impl PublishReport {
+    /// Records what the busiest Redis server can carry: the capacity of all of them together.
+    fn record_busiest(&self, outcome: &mut BenchOutcome) {
+        let cpu = self.used.busiest_redis();
+        let publications = self.publications as f64;
+        outcome.compare(
+            "publications_per_cpu_second",
+            "publications per CPU second of the busiest Redis",
+            publications / cpu,
+        );
+        outcome.plain(
+            "busiest_redis_cpu_us_per_publication",
+            "CPU of the busiest Redis per publication, µs",
+            cpu * 1e6 / publications,
+        );
+    }
+
     /// Records the figures of every scenario with deliveries.
     pub(crate) fn record(self, outcome: &mut BenchOutcome) {
         let Self { publications, expected, deliveries, latencies, used } = self;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::redis::command;
-use crate::{BenchError, RedisAddress};
+use crate::{BenchError, RedisAddress, redis_cluster};
 
 /// After a longer pause, the admin port may have closed the connection.
 const RECONNECT: Duration = Duration::from_secs(2);
@@ -29,26 +29,42 @@ pub(crate) struct Recipients {
 enum Transport {
     /// `PUBLISH`, or `FCALL gateway_publish` when durable; with the prefix of the channels.
     Redis(String),
+    /// The same with `SPUBLISH`, at the owner of the channel's slot.
+    Cluster(String),
     /// `POST /v1/publish`: the address, and the head of each request up to its content.
     Admin(SocketAddr, String),
     /// An order to the baseline.
     Baseline,
 }
 
-/// A connection for publishing.
+/// The connections for publishing: one, or one for each master of a cluster.
 pub(crate) struct Publisher {
     transport: Transport,
-    out: Box<dyn Write + Send>,
-    batch: Vec<u8>,
+    lanes: Vec<Lane>,
     refused: Arc<Mutex<Option<String>>>,
     /// The time of the last write.
     flushed: Option<Instant>,
 }
 
+/// A connection and its next batch.
+struct Lane {
+    out: Box<dyn Write + Send>,
+    batch: Vec<u8>,
+}
+
 impl Publisher {
-    pub(crate) fn redis(address: &RedisAddress, prefix: &str) -> Result<Self, BenchError> {
-        let mut publisher = Self::new(Transport::Redis(prefix.to_owned()), io::sink());
-        publisher.open(address.connect()?)?;
+    /// Publishes to one server, or to the masters of a cluster in the order of their slots.
+    pub(crate) fn redis(
+        addresses: &[RedisAddress],
+        is_cluster: bool,
+        prefix: &str,
+    ) -> Result<Self, BenchError> {
+        let kind = if is_cluster { Transport::Cluster } else { Transport::Redis };
+        let mut publisher = Self::new(kind(prefix.to_owned()), io::sink());
+        publisher.lanes = addresses.iter().map(|_| Lane::new(io::sink())).collect();
+        for (lane, address) in addresses.iter().enumerate() {
+            publisher.open(lane, address.connect()?)?;
+        }
         Ok(publisher)
     }
 
@@ -65,14 +81,14 @@ impl Publisher {
     }
 
     fn new(transport: Transport, out: impl Write + Send + 'static) -> Self {
-        Self { transport, out: Box::new(out), batch: Vec::new(), refused: Arc::default(), flushed: None }
+        Self { transport, lanes: vec![Lane::new(out)], refused: Arc::default(), flushed: None }
     }
 
-    /// Publishes on this connection from now on. A thread reads the responses and keeps the first error: a Redis
+    /// Publishes on this connection of a lane from now on. A thread reads the responses and keeps the first error: a Redis
     /// error, or a status other than 200.
-    fn open(&mut self, stream: TcpStream) -> Result<(), BenchError> {
+    fn open(&mut self, lane: usize, stream: TcpStream) -> Result<(), BenchError> {
         stream.set_nodelay(true)?;
-        self.out = Box::new(stream.try_clone()?);
+        self.lanes[lane].out = Box::new(stream.try_clone()?);
         let refused = Arc::clone(&self.refused);
         let is_error = |line: &str| match line.strip_prefix("HTTP/1.1 ") {
             Some(status) => !status.starts_with("200"),
@@ -94,16 +110,21 @@ impl Publisher {
         match &self.transport {
             Transport::Redis(prefix) => {
                 let key = format!("{prefix}:{channel}");
-                self.batch.extend(match is_durable {
-                    true => command(&["FCALL", "gateway_publish", "1", &key, message]),
-                    false => command(&["PUBLISH", &key, message]),
-                });
+                let words = if is_durable { durable(&key, message) } else { plain("PUBLISH", &key, message) };
+                self.lanes[0].batch.extend(words);
+            }
+            Transport::Cluster(prefix) => {
+                let key = format!("{prefix}:{channel}");
+                let words =
+                    if is_durable { durable(&key, message) } else { plain("SPUBLISH", &key, message) };
+                let lane = redis_cluster::owner(&key, self.lanes.len());
+                self.lanes[lane].batch.extend(words);
             }
             Transport::Admin(_, head) => {
                 let body =
                     format!(r#"{{"channel":{},"durable":{is_durable},"message":{message}}}"#, json!(channel));
                 let request = format!("{head}{}\r\n\r\n{body}", body.len());
-                self.batch.extend(request.as_bytes());
+                self.lanes[0].batch.extend(request.as_bytes());
             }
             Transport::Baseline => {
                 // Lost clients may still have slots, so "all" covers every slot.
@@ -115,7 +136,7 @@ impl Publisher {
 
     /// Adds a frame for these slots of the baseline to the next batch.
     pub(crate) fn add_order(&mut self, slots: Range<usize>, frame: &str) {
-        self.batch.extend(format!("{} {} {frame}\n", slots.start, slots.end).as_bytes());
+        self.lanes[0].batch.extend(format!("{} {} {frame}\n", slots.start, slots.end).as_bytes());
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
@@ -124,15 +145,13 @@ impl Publisher {
             && self.flushed.is_none_or(|flushed| flushed.elapsed() > RECONNECT)
         {
             let stream = TcpStream::connect(address);
-            self.open(stream.map_err(|error| BenchError::Server(format!("{address}: {error}")))?)?;
+            self.open(0, stream.map_err(|error| BenchError::Server(format!("{address}: {error}")))?)?;
         }
         self.flushed = Some(Instant::now());
-        self.out
-            .write_all(&self.batch)
-            .and_then(|()| self.out.flush())
-            .map_err(|error| BenchError::Run(format!("publishing: {error}")))?;
-        self.batch.clear();
-        Ok(())
+        self.lanes
+            .iter_mut()
+            .try_for_each(Lane::flush)
+            .map_err(|error| BenchError::Run(format!("publishing: {error}")))
     }
 
     /// Fails if a publication was refused.
@@ -147,8 +166,31 @@ impl Publisher {
     pub(crate) fn transport(&self) -> &'static str {
         match self.transport {
             Transport::Redis(_) => "Redis",
+            Transport::Cluster(_) => "a Redis Cluster",
             Transport::Admin(..) => "the admin port",
             Transport::Baseline => "a pipe",
         }
     }
+}
+
+impl Lane {
+    fn new(out: impl Write + Send + 'static) -> Self {
+        Self { out: Box::new(out), batch: Vec::new() }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.batch.is_empty() {
+            self.out.write_all(&self.batch)?;
+            self.batch.clear();
+        }
+        self.out.flush()
+    }
+}
+
+fn durable(key: &str, message: &str) -> Vec<u8> {
+    command(&["FCALL", "gateway_publish", "1", key, message])
+}
+
+fn plain(name: &str, key: &str, message: &str) -> Vec<u8> {
+    command(&[name, key, message])
 }

@@ -1,4 +1,4 @@
-//! Redis: a server started by the load generator, raw commands, and the CPU and memory that Redis reports.
+//! Redis: servers started by the load generator, raw commands, and the CPU and memory that Redis reports.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -6,13 +6,25 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::children::ChildProcess;
+use crate::redis_cluster::NodeFolder;
 use crate::{BenchError, RedisAddress};
 
 /// The maximum time until Redis starts or answers.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The Redis that the generator started: one server, or the masters of a cluster. Ended when dropped.
+pub(crate) struct OwnRedis {
+    pub(crate) _servers: Vec<OwnServer>,
+    /// The folder of a cluster, deleted after its servers have ended.
+    pub(crate) folder: Option<NodeFolder>,
+    /// One server, or the masters in the order of their slots.
+    pub(crate) addresses: Vec<RedisAddress>,
+    /// The value of `broker.url`.
+    pub(crate) url: String,
+}
 
 /// A `redis-server` on a free port, without persistence. Ended when dropped.
-pub(crate) struct OwnRedis {
+pub(crate) struct OwnServer {
     _child: ChildProcess,
     pub(crate) address: RedisAddress,
 }
@@ -20,11 +32,26 @@ pub(crate) struct OwnRedis {
 impl OwnRedis {
     /// Starts a server and waits until it accepts connections.
     pub(crate) fn start() -> Result<Self, BenchError> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let server = OwnServer::start(&[])?;
+        let url = format!("redis://{}:{}", server.address.host, server.address.port);
+        Ok(Self { addresses: vec![server.address.clone()], _servers: vec![server], folder: None, url })
+    }
+
+    /// Whether the servers are a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.folder.is_some()
+    }
+}
+
+impl OwnServer {
+    /// Starts a server with further arguments, and waits until it accepts connections.
+    pub(crate) fn start(arguments: &[&str]) -> Result<Self, BenchError> {
+        let port = free_port()?;
         let mut command = Command::new("redis-server");
         command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
             .args(["--dir", &std::env::temp_dir().display().to_string()])
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let (child, _) = ChildProcess::start(&mut command).map_err(|error| {
@@ -46,11 +73,14 @@ impl OwnRedis {
         let address = RedisAddress { host: Ipv4Addr::LOCALHOST.to_string(), port, login: Vec::new() };
         Ok(Self { _child: child, address })
     }
+}
 
-    /// The value of `broker.url`.
-    pub(crate) fn url(&self) -> String {
-        format!("redis://{}:{}", self.address.host, self.address.port)
-    }
+/// A free port. A node of a cluster also listens 10 000 above its port, so the port must leave room for that.
+fn free_port() -> io::Result<u16> {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let drawn = std::iter::repeat_with(|| rand::random_range(10_000..22_000)).take(1_000);
+    let found = drawn.into_iter().find(|port| is_free(*port) && is_free(*port + 10_000));
+    found.ok_or_else(|| io::Error::other("no port is free"))
 }
 
 impl RedisAddress {

@@ -35,8 +35,13 @@ impl Report {
     }
 
     fn outcomes(&self) -> impl Iterator<Item = (&'static str, &BenchOutcome)> {
-        let baseline = self.baseline.iter().map(|baseline| ("baseline", baseline));
-        std::iter::once(("gateway", &self.gateway)).chain(baseline)
+        let [gateway, other] = if self.arguments.redis_cluster.is_some() {
+            ["cluster", "one server"]
+        } else {
+            ["gateway", "baseline"]
+        };
+        let baseline = self.baseline.iter().map(move |baseline| (other, baseline));
+        std::iter::once((gateway, &self.gateway)).chain(baseline)
     }
 
     /// One sentence for each reason to doubt the results.
@@ -64,7 +69,10 @@ impl Report {
 
     /// The table with warnings.
     fn table(&self) -> String {
-        let head = ["", "gateway", "baseline", "ratio"].map(str::to_owned);
+        let head = match self.arguments.redis_cluster {
+            Some(masters) => ["", &format!("{masters} masters"), "1 server", "ratio"].map(str::to_owned),
+            None => ["", "gateway", "baseline", "ratio"].map(str::to_owned),
+        };
         let mut rows = vec![head[..if self.baseline.is_some() { 4 } else { 2 }].to_vec()];
         for figure in &self.gateway.figures {
             rows.push([vec![figure.label.clone()], self.cells(figure).to_vec()].concat());
@@ -116,6 +124,8 @@ impl Report {
                 "capacity_share": arguments.capacity_share,
                 "threads": arguments.threads,
                 "deflate": arguments.deflate,
+                "durable": arguments.durable,
+                "redis_cluster": arguments.redis_cluster,
             },
             "published_by": self.transport,
             "tokens": self.tokens.name(),

@@ -33,35 +33,55 @@ pub(crate) struct Usage {
     pub(crate) seconds: f64,
     /// Resources of the target's process.
     pub(crate) process: ResourceUsage,
-    /// CPU of Redis, in seconds.
+    /// CPU of Redis, in seconds, of all servers together.
     pub(crate) redis_cpu: f64,
+    /// CPU of each Redis server, in seconds.
+    redis_nodes: Vec<f64>,
     /// Memory of Redis, in bytes.
     pub(crate) redis_memory: f64,
     /// CPU of each thread of the generator, in seconds.
     threads: Vec<f64>,
 }
 
+impl Usage {
+    /// CPU of the busiest Redis server, in seconds.
+    pub(crate) fn busiest_redis(&self) -> f64 {
+        self.redis_nodes.iter().copied().fold(f64::NAN, f64::max)
+    }
+}
+
+fn differences(now: &[f64], before: &[f64]) -> Vec<f64> {
+    now.iter().zip(before).map(|(now, then)| now - then).collect()
+}
+
 impl ScenarioRun<'_> {
     /// The resources used since the start.
     pub(crate) fn usage(&self) -> Usage {
-        let [redis_cpu, redis_memory] = self.target.redis_usage();
+        let redis = self.target.redis_usage();
+        let redis_nodes: Vec<f64> = redis.iter().map(|[cpu, _]| *cpu).collect();
+        let (redis_cpu, redis_memory) = if redis.is_empty() {
+            (f64::NAN, f64::NAN)
+        } else {
+            (redis_nodes.iter().sum(), redis.iter().map(|[_, memory]| memory).sum())
+        };
         let threads = self.clients.thread_ids().chain(process::this_thread());
         let threads = threads.map(|id| process::thread_cpu(id).unwrap_or(f64::NAN)).collect();
         let (seconds, process) = (self.started_at.elapsed().as_secs_f64(), self.target.process_usage());
-        Usage { seconds, process, redis_cpu, redis_memory, threads }
+        Usage { seconds, process, redis_cpu, redis_nodes, redis_memory, threads }
     }
 
     /// The resources used since an earlier sample; records the load of the generator's threads.
     pub(crate) fn used_since(&mut self, before: &Usage) -> Usage {
         let now = self.usage();
         let seconds = now.seconds - before.seconds;
-        let threads: Vec<_> = now.threads.iter().zip(&before.threads).map(|(now, then)| now - then).collect();
+        let threads = differences(&now.threads, &before.threads);
         let busy = threads.iter().map(|cpu| cpu / seconds);
         self.outcome.busiest = busy.fold(self.outcome.busiest, f64::max);
         Usage {
             seconds,
             process: now.process.since(before.process),
             redis_cpu: now.redis_cpu - before.redis_cpu,
+            redis_nodes: differences(&now.redis_nodes, &before.redis_nodes),
             redis_memory: now.redis_memory - before.redis_memory,
             threads,
         }

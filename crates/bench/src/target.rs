@@ -20,7 +20,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) is_baseline: bool,
     pub(crate) publisher: Publisher,
-    redis: Option<RedisAddress>,
+    /// The servers: none, one, or the masters of a cluster.
+    redis: Vec<RedisAddress>,
     /// The prefix of the gateway's keys in Redis.
     prefix: String,
     admin: Option<SocketAddr>,
@@ -40,7 +41,7 @@ impl Target {
         command
             .arg("run")
             .args(&environment.run_arguments)
-            .args(redis.iter().flat_map(|redis| ["--broker-url".to_owned(), redis.url()]))
+            .args(redis.iter().flat_map(|redis| ["--broker-url".to_owned(), redis.url.clone()]))
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .envs(variables)
             // `read_ports` reads the ports from the log.
@@ -51,8 +52,9 @@ impl Target {
             .stderr(Stdio::piped());
         let (child, (.., log)) = ChildProcess::start(&mut command)?;
         let ports = read_ports(log)?;
-        let redis = redis.map(|redis| redis.address.clone());
-        let target = Self::gateway(environment, redis, ports, Some(child.0))?;
+        let is_cluster = redis.is_some_and(OwnRedis::is_cluster);
+        let redis = redis.map(|redis| &*redis.addresses).unwrap_or_default();
+        let target = Self::gateway(environment, redis, ports, Some(child.0), is_cluster)?;
         Ok(Self { _child: Some(child), ..target })
     }
 
@@ -63,7 +65,7 @@ impl Target {
         {
             return Err(BenchError::Server(format!("process {process} does not exist on this machine")));
         }
-        Self::gateway(environment, None, (environment.public_addr, environment.admin_addr), process)
+        Self::gateway(environment, &[], (environment.public_addr, environment.admin_addr), process, false)
     }
 
     pub(crate) fn baseline() -> Result<Self, BenchError> {
@@ -72,7 +74,7 @@ impl Target {
             address,
             is_baseline: true,
             publisher: Publisher::baseline(orders),
-            redis: None,
+            redis: Vec::new(),
             prefix: String::new(),
             admin: None,
             process: Some(child.0),
@@ -82,18 +84,20 @@ impl Target {
 
     fn gateway(
         environment: &Environment,
-        own_redis: Option<RedisAddress>,
+        own_redis: &[RedisAddress],
         (address, admin): (SocketAddr, SocketAddr),
         process: Option<u32>,
+        is_cluster: bool,
     ) -> Result<Self, BenchError> {
         wait_until_ready(admin)?;
-        let redis = own_redis.or_else(|| match &environment.broker {
-            BrokerAddress::Redis(redis) => Some(redis.clone()),
-            BrokerAddress::Memory | BrokerAddress::OtherRedis => None,
-        });
-        let publisher = match &redis {
-            Some(redis) => Publisher::redis(redis, &environment.prefix)?,
-            None => Publisher::admin(admin, environment.admin_key.as_deref()),
+        let redis = match &environment.broker {
+            BrokerAddress::Redis(redis) => vec![redis.clone()],
+            BrokerAddress::Memory | BrokerAddress::OtherRedis => own_redis.to_vec(),
+        };
+        let publisher = if redis.is_empty() {
+            Publisher::admin(admin, environment.admin_key.as_deref())
+        } else {
+            Publisher::redis(&redis, is_cluster, &environment.prefix)?
         };
         Ok(Self {
             address,
@@ -110,7 +114,7 @@ impl Target {
     /// Starts a worker of the inbox, if there is a Redis.
     pub(crate) fn start_inbox_worker(&self) -> Result<Option<InboxWorker>, BenchError> {
         let start = |redis| InboxWorker::start(redis, format!("{}:inbox", self.prefix));
-        self.redis.as_ref().map(start).transpose()
+        self.redis.first().map(start).transpose()
     }
 
     /// The resources of the target's process; NaN if unknown or on another machine.
@@ -118,9 +122,9 @@ impl Target {
         self.process.and_then(ResourceUsage::of).unwrap_or(ResourceUsage::UNKNOWN)
     }
 
-    /// The resources of its Redis, see [`RedisAddress::usage`].
-    pub(crate) fn redis_usage(&self) -> [f64; 2] {
-        self.redis.as_ref().and_then(RedisAddress::usage).unwrap_or([f64::NAN; 2])
+    /// The resources of each of its Redis servers, see [`RedisAddress::usage`].
+    pub(crate) fn redis_usage(&self) -> Vec<[f64; 2]> {
+        self.redis.iter().map(|redis| redis.usage().unwrap_or([f64::NAN; 2])).collect()
     }
 
     /// The value of a metric of the gateway; 0 if the page has no such sample, NaN without a page.

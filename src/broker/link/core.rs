@@ -52,6 +52,9 @@ struct LinkChannel {
     /// Whether the channel came back from another link, or the server ended its subscription, while a batch with it was
     /// in flight. The confirmation of that batch is then no proof of a subscription.
     is_batch_stale: bool,
+    /// Whether the server may have a subscription on which the link does not count. If no hub wants the channel, the link
+    /// unsubscribes.
+    may_be_subscribed: bool,
     /// Whether the channel left for another link, and the entry only waits until the link has unsubscribed.
     was_released: bool,
     follower: Follower,
@@ -179,7 +182,7 @@ impl LinkCore {
         for channel in self.channels.values_mut() {
             self.numbers += 1;
             (channel.subscription, channel.is_dirty) = (LinkSubscription::None, false);
-            channel.is_batch_stale = false;
+            (channel.is_batch_stale, channel.may_be_subscribed) = (false, false);
             channel.follower.link_lost(self.numbers);
         }
         self.repairing = self.channels.len();

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::link_error::LinkError;
-use crate::settings::{Secret, check_is_file, read_bytes};
+use crate::settings::{Secret, check_is_file, one_line, read_bytes};
 use crate::tls;
 
 /// The most bytes of a PEM file. A longer one is the wrong file: all authorities of a system take a quarter of this.
@@ -79,29 +79,27 @@ impl TlsFiles {
         };
         Ok(TlsCertificates { client_tls, root_cert })
     }
-}
 
-/// The configuration of the subscriber's connection. redis-rs makes its own of the same certificates.
-pub(super) fn client_config(certificates: &TlsCertificates) -> Result<Arc<ClientConfig>, LinkError> {
-    let unusable = |reason: &str| LinkError::Connect(reason.to_owned());
-    let roots = match &certificates.root_cert {
-        Some(pem) => tls::roots_in(pem)
-            .ok_or_else(|| unusable("broker.tls_ca_file holds no certificate of an authority"))?,
-        None => {
-            tls::roots_of_system().ok_or_else(|| unusable("this system has no certificate authorities"))?
-        }
-    };
-    let identity = match &certificates.client_tls {
-        Some(ClientTlsConfig { client_cert, client_key }) => {
-            let chain = CertificateDer::pem_slice_iter(client_cert).collect::<Result<_, _>>();
-            let key = PrivateKeyDer::from_pem_slice(client_key);
-            chain
-                .and_then(|chain| Ok(Some((chain, key?))))
-                .map_err(|_| unusable("a certificate is not PEM"))?
-        }
-        None => None,
-    };
-    tls::client_config(roots, identity).map(Arc::new).map_err(|error| unusable(&error.to_string()))
+    /// The configuration of the subscriber's connection, with what [`read`](Self::read) returned. redis-rs makes its
+    /// own.
+    pub(super) fn client_config(&self, read: &TlsCertificates) -> Result<Arc<ClientConfig>, LinkError> {
+        let roots = match (&self.ca, &read.root_cert) {
+            (Some(path), Some(pem)) => tls::roots_in(pem).ok_or_else(|| {
+                unusable("broker.tls_ca_file", path, "it holds no valid certificate of an authority")
+            })?,
+            _ => tls::roots_of_system()
+                .ok_or_else(|| LinkError::Connect("this system has no certificate authorities".into()))?,
+        };
+        let config = match (&self.key, &read.client_tls) {
+            (Some(path), Some(ClientTlsConfig { client_cert, client_key })) => {
+                tls::identity_in(client_cert, client_key)
+                    .and_then(|identity| tls::client_config(roots, Some(identity)))
+                    .map_err(|error| unusable("broker.tls_key_file", path, one_line(error)))?
+            }
+            _ => tls::client_config(roots, None).map_err(|error| LinkError::Connect(one_line(error)))?,
+        };
+        Ok(Arc::new(config))
+    }
 }
 
 fn read_certificates(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {

@@ -9,7 +9,7 @@ use redis::{
 use rustls::ClientConfig;
 
 use super::super::BrokerSetupError;
-use super::access::{Credentials, TlsFiles, client_config};
+use super::access::{Credentials, TlsFiles};
 use super::link_error::LinkError;
 
 /// The port of a sentinel if the URL names none.
@@ -92,8 +92,8 @@ impl Address {
         };
         let is_tls = certified.is_some_and(is_tls);
         let certificates = if is_tls { Some(tls.read()?) } else { None };
-        let tls = certificates.as_ref().map(client_config).transpose()?;
-        Ok(OpenedAddress { address, certificates, tls })
+        let config = certificates.as_ref().map(|read| tls.client_config(read)).transpose()?;
+        Ok(OpenedAddress { address, certificates, tls: config })
     }
 }
 

@@ -22,7 +22,7 @@ use super::role::RoleQuery;
 use super::sentinel;
 use super::server_check::{ServerCheck, first_error};
 use super::state::RedisState;
-use super::subscriber::{self, Kind, Messages, Subscriptions};
+use super::subscriber::{self, Messages, SubscribeKind, Subscriptions};
 
 /// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {
@@ -54,18 +54,20 @@ impl Endpoint {
         let options = &process.options;
         let OpenedAddress { address, certificates, tls } = open(options).await?;
         let (certificates, bound) = (certificates.as_ref(), options.connect_timeout);
-        let (info, watch) = match address {
-            Address::Server(info) => (info, None),
+        let mut watch = None;
+        let info = match address {
+            Address::Server(info) => info,
             Address::Master(sentinels) => {
                 let master = sentinel::find_master(&sentinels, certificates, bound).await?;
                 let info = sentinels.master_at(master.0.clone(), master.1);
-                (info, Some(MasterWatch::new(sentinels, certificates.cloned(), master)))
+                watch = Some(MasterWatch::new(sentinels, certificates.cloned(), master));
+                info
             }
             Address::Cluster(seeds) => {
                 let slot = Slot::of_key(&options.names().users());
                 let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
                 let owner = map.owner(slot).ok_or(LinkError::NoOwner(slot))?;
-                (at_node(&seeds, owner)?, None)
+                at_node(&seeds, owner)?
             }
         };
         Ok(Self { client: open_client(info, certificates)?, tls, watch })
@@ -119,7 +121,7 @@ impl Endpoint {
         fence: &str,
     ) -> RedisResult<(Subscriptions, Messages)> {
         let info = self.client.get_connection_info();
-        let kind = if options.names().is_sharded() { Kind::Sharded } else { Kind::Plain };
+        let kind = if options.names().is_sharded() { SubscribeKind::Sharded } else { SubscribeKind::Plain };
         subscriber::connect(info, self.tls.as_ref(), (kind, fence), options.response_timeout).await
     }
 

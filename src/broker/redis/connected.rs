@@ -17,7 +17,7 @@ use super::names::Name;
 use super::probe::HealthProbe;
 use super::receive::PayloadReceiver;
 use super::state::RedisState;
-use super::subscriber::{Confirmed, Event, Messages, Refusal, Subscriptions};
+use super::subscriber::{ChannelRefusal, Confirmed, Messages, SubscriberEvent, Subscriptions};
 use super::{control, dataset, function, lease, online, reads, rooms, signals, tokens};
 use protocol::channel::ChannelName;
 
@@ -67,12 +67,12 @@ async fn receive(state: &RedisState, mut messages: Messages, nonce_sender: watch
     let mut receiver = PayloadReceiver::new(state);
     loop {
         match messages.next().await {
-            Ok(Event::Message { channel, payload }) => {
+            Ok(SubscriberEvent::Message { channel, payload }) => {
                 if let Some(nonce) = receiver.receive(channel, payload) {
                     nonce_sender.send_replace(nonce);
                 }
             }
-            Ok(Event::SlotLeft { channel }) => {
+            Ok(SubscriberEvent::SlotLeft { channel }) => {
                 if let Err(error) = slot_left(state, channel) {
                     return error;
                 }
@@ -251,10 +251,10 @@ async fn apply_batch(
     for (channel, name) in subscribe.into_iter().zip(&names) {
         match refusals.next_if(|(refused, _)| refused == name) {
             None => subscribed.push(channel),
-            Some((_, Refusal::NoPermission(_))) => refused.push(channel),
-            Some((_, Refusal::Moved { .. })) if state.node.is_some() => moved.push(channel),
+            Some((_, ChannelRefusal::NoPermission(_))) => refused.push(channel),
+            Some((_, ChannelRefusal::Moved { .. })) if state.node.is_some() => moved.push(channel),
             // The only link finds the server again.
-            Some((_, other @ Refusal::Moved { .. })) => return Err(other.into_error()),
+            Some((_, other @ ChannelRefusal::Moved { .. })) => return Err(other.into_error()),
         }
     }
     subscriptions.unsubscribe(&redis_channels(state, &unsubscribe)).await?;

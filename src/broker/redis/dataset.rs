@@ -24,6 +24,8 @@ use super::read_error::RedisReadError;
 use super::state::RedisState;
 
 pub(super) use slots::StartedSlots;
+#[cfg(test)]
+pub(super) use slots::mark_command as mark_slots_command;
 
 /// The call of `gateway_mark`, which writes the marker and the settings if they are missing, and renews the marker if
 /// necessary. With `is_first`, which is set until the call has succeeded once in this process, the process' own

@@ -23,11 +23,11 @@
 -- - gateway_control.lua: gateway_control, which sends a command to every replica, and the answers. Backends call it.
 -- - gateway_inbox.lua: gateway_send, which puts a client's message into the inbox. Only gateways call it.
 --
--- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
+-- All prefixes of one Redis share this library. The prefix of a key ends before its first colon. The whole prefix may be
+-- in braces, `{gateway}:user:42`: then all keys of the prefix share one slot of a cluster.
 --
--- In a Redis Cluster, a prefix with a hash tag (`{gateway}`) has all its keys in one slot. The channels of any other
--- prefix are spread over the slots. Such a prefix has its settings once for each slot, at `<prefix>:settings:{<tag>}`, and
--- messages are published with SPUBLISH.
+-- In a cluster, the channels of any other prefix are spread over the slots. Such a prefix has its settings once for each
+-- slot, at `<prefix>:settings:{<tag>}`, and messages are published with SPUBLISH.
 --
 -- Redis does not undo the writes of a function that fails. So everything that can fail is checked before the first
 -- write.
@@ -52,8 +52,8 @@ local DEFAULTS = {
   inbox_max_entries = 100000,
 }
 
--- A prefix of 64 bytes, a colon and a channel name of 255 bytes.
-local MAX_KEY_BYTES = 320
+-- A prefix of 64 bytes in braces, a colon and a channel name of 255 bytes.
+local MAX_KEY_BYTES = 322
 local MAX_IDEMPOTENCY_KEY_BYTES = 255
 -- One call blocks Redis until it has processed all its channels.
 local MAX_CHANNELS = 1000
@@ -78,6 +78,15 @@ local begun, begun_count = {}, 0
 local MAX_BEGUN = 1000
 -- The replication id, which changes when the server becomes a master, and when it was last checked.
 local replication_id, checked_ms = nil, 0
+
+-- The prefix of a key, and what follows its colon; nil if the key has no prefix.
+local function split_key(key)
+  local prefix, rest = string.match(key, '^([!-9;-z|~]+):(.+)$')
+  if prefix then
+    return prefix, rest
+  end
+  return string.match(key, '^({[!-9;-z|~]+}):(.+)$')
+end
 
 local function refuse(text)
   return redis.error_reply('ERR gateway: ' .. text)
@@ -224,27 +233,17 @@ end
 -- The prefix and the namespace of a channel's key, `<prefix>:all` or `<prefix>:<namespace>:<name>`; nil for any other
 -- key.
 local function prefix_of(key)
-  if #key > MAX_KEY_BYTES then
+  local prefix, channel = split_key(key)
+  if not prefix or #key > MAX_KEY_BYTES then
     return nil
-  elseif not string.find(key, '[^!-z|~]') then
-    local prefix, namespace = string.match(key, '^([^:]+):([^:]+):.')
-    if prefix then
-      return prefix, namespace
-    end
-    return string.match(key, '^([^:]+):(all)$')
+  elseif slots.are_used_by(key) then
+    -- Presence publishes on these channels in its own slot.
+    channel = string.match(channel, '^{presence}:(online:.+)$') or channel
   end
-  -- Only a prefix may have braces, and then around all of it.
-  local prefix, rest = string.match(key, '^({[!-9;-z|~]+}):([!-z|~]+)$')
-  if prefix then
-    local namespace = string.match(rest, '^([^:]+):.') or string.match(rest, '^all$')
-    return namespace and prefix, namespace
+  local namespace = channel == 'all' and channel or string.match(channel, '^([^:]+):.')
+  if namespace and not string.find(channel, '[^!-z|~]') then
+    return prefix, namespace
   end
-  -- In a sharded cluster, presence publishes on `online:<user>` in its own slot.
-  prefix = string.match(key, '^([!-9;-z|~]+):{presence}:online:[!-z|~]+$')
-  if prefix and slots.are_used_by(prefix) then
-    return prefix, 'online'
-  end
-  return nil
 end
 
 -- The settings in force for a namespace. `online` takes nothing from `default`. Older gateways write no namespaces.

@@ -244,8 +244,8 @@ end
 --
 -- Sends a command to every replica. Returns its id; with `count` also the number of replicas that received it at once.
 local function control(keys, args)
-  local prefix = #keys == 1 and string.match(keys[1], '^({?[!-9;-z|~]+}?):{control}:commands$')
-  if not prefix or #args < 1 or #args > 2 or (args[2] and args[2] ~= 'count') then
+  local prefix, key = split_key(keys[1] or '')
+  if #keys ~= 1 or key ~= '{control}:commands' or #args < 1 or #args > 2 or (args[2] and args[2] ~= 'count') then
     return refuse('expected the key <prefix>:{control}:commands and a command')
   end
   local commands, revoked, questions = keys[1], prefix .. ':{control}:revoked', prefix .. ':{control}:questions'
@@ -285,7 +285,8 @@ end
 -- The answer of one replica to a command.
 local function answer_command(keys, args)
   local key, detail = keys[1], args[3]
-  if #keys ~= 1 or not string.find(key, '^{?[!-9;-z|~]+}?:{control}:answers:%d+%-%d+$') or #args < 2 or #args > 3 then
+  local _, answers = split_key(key or '')
+  if #keys ~= 1 or not string.find(answers or '', '^{control}:answers:%d+%-%d+$') or #args < 2 or #args > 3 then
     return refuse('expected the key <prefix>:{control}:answers:<id>, a replica, a number and perhaps JSON')
   elseif #args[1] > 64 or not string.find(args[2], '^%d+$') or detail and #detail > MAX_DETAIL_BYTES then
     return refuse('this is not an answer')

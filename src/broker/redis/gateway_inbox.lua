@@ -30,7 +30,7 @@ do
   local function find_bad_argument(keys, args)
     if #keys ~= 1 or #args ~= 5 then
       return 'expected the key of the inbox, a user, a session, a channel, an id and a message'
-    elseif #keys[1] > MAX_KEY_BYTES or not string.find(keys[1], '^{?[^:{}]+}?:inbox$') then
+    elseif #keys[1] > MAX_KEY_BYTES or select(2, split_key(keys[1])) ~= 'inbox' then
       return 'the key must be <prefix>:inbox'
     elseif not is_name(args[1], 250) then
       return 'the user is not valid'

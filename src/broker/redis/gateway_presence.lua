@@ -55,8 +55,8 @@ local function presence_of(keys)
   if known then
     return known
   end
-  local prefix = #keys == 1 and string.match(keys[1], '^({?[!-9;-z|~]+}?):{presence}:replicas$')
-  if not prefix then
+  local prefix, key = split_key(keys[1] or '')
+  if #keys ~= 1 or key ~= '{presence}:replicas' then
     return nil
   end
   if deployment_count >= MAX_DEPLOYMENTS then

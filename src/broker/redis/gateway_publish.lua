@@ -93,8 +93,8 @@ local function publish(keys, args)
 
   -- The braces put the key into the slot of the first channel, and no channel can have this name.
   local receipt = idempotency_key and keys[1] .. ':once:{' .. keys[1] .. '}:' .. idempotency_key
-  -- While a slot is being moved, neither server has all receipts. Push reads keys that may be away.
-  local move = (receipt or wants_push) and slots.find_move(keys[1])
+  -- Without the receipt, the message may have been published at the other server. Push also reads keys that may be there.
+  local move = (receipt or wants_push) and slots.find_move(keys[1], not wants_push and receipt)
   if move then
     return move
   end

@@ -12,58 +12,60 @@ do
     0x88d4, 0x808a, 0x9007, 0x9efb, 0x19a2, 0x0c93, 0x1184, 0x8eed, 0x1efb, 0x8022, 0x89c4, 0x82aa, 0x9447, 0x967b,
   }
 
-  -- The changes of the high and of the low byte of a CRC-16/XMODEM, by the next byte. Two tables are faster than shifts.
-  -- They can only be computed inside a call.
-  local HIGH, LOW = nil, nil
+  -- Small tables for what every publication computes. A cache of keys would be slower: Lua's garbage collection visits each
+  -- entry again and again. They can only be filled inside a call.
+  local HIGH, LOW, LOW_BITS, HIGH_BITS, CHARACTERS = nil, {}, {}, {}, {}
 
-  local function compute_tables()
-    HIGH, LOW = {}, {}
+  -- The changes of a tag for 7 bits of a slot, of which the first is `first_bit`.
+  local function changes_of(bits, first_bit)
+    local mask = 0
+    for at = 0, 6 do
+      if bit.band(bits, bit.lshift(1, at)) ~= 0 then
+        mask = bit.bxor(mask, TAG_BASIS[first_bit + at + 1])
+      end
+    end
+    return mask
+  end
+
+  local function fill_tables()
+    HIGH = {}
     for byte = 0, 255 do
+      -- The changes of both bytes of a CRC-16/XMODEM by the next byte.
       local crc = byte * 256
       for _ = 1, 8 do
         crc = crc < 0x8000 and crc * 2 or bit.bxor(crc * 2 - 0x10000, 0x1021)
       end
       HIGH[byte], LOW[byte] = math.floor(crc / 256), crc % 256
+      CHARACTERS[byte] = string.char(0x40 + byte % 16, 0x40 + math.floor(byte / 16))
+    end
+    for bits = 0, 127 do
+      LOW_BITS[bits], HIGH_BITS[bits] = changes_of(bits, 0), changes_of(bits, 7)
     end
   end
 
-  -- The slot of a text without a hash tag.
-  local function slot_of(text)
+  -- Four characters that are in this slot.
+  function slots.tag(slot)
     if not HIGH then
-      compute_tables()
+      fill_tables()
     end
+    local bits = bit.bxor(slot, TAG_BASE)
+    local mask = bit.bxor(LOW_BITS[bits % 128], HIGH_BITS[(bits - bits % 128) / 128])
+    return CHARACTERS[mask % 256] .. CHARACTERS[(mask - mask % 256) / 256]
+  end
+
+  -- The slot of a key.
+  function slots.of(key)
+    if not HIGH then
+      fill_tables()
+    end
+    -- The hash tag: the text between the first brace and the next closing one, if it is not empty.
+    local text = string.match(key, '^[^{]*{([^}]+)}') or key
     local bxor, byte, high, low = bit.bxor, string.byte, 0, 0
     for at = 1, #text do
       local index = bxor(high, byte(text, at))
       high, low = bxor(low, HIGH[index]), LOW[index]
     end
     return (high * 256 + low) % COUNT
-  end
-
-  -- Four characters that are in this slot.
-  function slots.tag(slot)
-    local bits, mask = bit.bxor(slot, TAG_BASE), 0
-    for at = 1, #TAG_BASIS do
-      if bit.band(bits, bit.lshift(1, at - 1)) ~= 0 then
-        mask = bit.bxor(mask, TAG_BASIS[at])
-      end
-    end
-    local characters = {}
-    for at = 0, 3 do
-      characters[at + 1] = 0x40 + bit.band(bit.rshift(mask, 4 * at), 15)
-    end
-    return string.char(unpack(characters))
-  end
-
-  -- The tags of slots, and the settings' keys of keys, because computing one takes several microseconds.
-  local tags, settings_keys, settings_key_count = {}, {}, 0
-  local MAX_SETTINGS_KEYS = 10000
-
-  -- The slot of a key.
-  function slots.of(key)
-    -- The hash tag: the text between the first brace and the next closing one, if it is not empty.
-    local tag = string.match(key, '^[^{]*{([^}]+)}')
-    return slot_of(tag or key)
   end
 
   local BRACE = 123
@@ -84,36 +86,19 @@ do
     if not slots.are_used_by(prefix) then
       return prefix .. ':settings'
     end
-    local known = settings_keys[key]
-    if known then
-      return known
-    end
-    local slot = slots.of(key)
-    local tag = tags[slot] or slots.tag(slot)
-    tags[slot] = tag
-    if settings_key_count >= MAX_SETTINGS_KEYS then
-      settings_keys, settings_key_count = {}, 0
-    end
-    local found = prefix .. ':settings:{' .. tag .. '}'
-    settings_keys[key], settings_key_count = found, settings_key_count + 1
-    return found
+    return prefix .. ':settings:{' .. slots.tag(slots.of(key)) .. '}'
   end
 
-  -- Two keys in the slot of `key` that never exist. One that does would have to be a receipt.
-  local function absent_keys(key)
-    local beginning = key .. ':absent:{' .. key .. '}:'
-    return beginning .. '1', beginning .. '2'
-  end
-
-  -- An error while the slot of `key` is being moved to another server. Some of its keys are not here then, and a command
-  -- on one of those fails in the middle of a function. Redis refuses such a command with two missing keys at both servers.
-  function slots.find_move(key)
+  -- An error while the slot of `key` is being moved to another server, unless both keys are here. Other keys may not be
+  -- here then, and a command on a missing one fails in the middle of a function. Redis refuses one command on a key that
+  -- is here and one that is not, at both servers. `other`: a key in the same slot; by default one that never exists.
+  function slots.find_move(key, other)
     if not CLUSTER then
       return nil
     end
-    local first, second = absent_keys(key)
-    local found = redis.pcall('EXISTS', first, second)
-    if type(found) ~= 'table' or not redis.acl_check_cmd('EXISTS', first, second) then
+    other = other or key .. ':absent:{' .. key .. '}'
+    local found = redis.pcall('EXISTS', key, other)
+    if type(found) ~= 'table' or not redis.acl_check_cmd('EXISTS', key, other) then
       return nil
     end
     return redis.error_reply('TRYAGAIN gateway: the slot of ' .. key .. ' is being moved')

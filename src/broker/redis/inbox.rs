@@ -16,7 +16,7 @@ use super::super::inbox::{
 use super::super::page_size::PageSize;
 use super::commands::Commands;
 use super::link_error::describe;
-use super::links::Links;
+use super::links::RedisLinks;
 use super::resend::{self, Next, QueryError, Rounds, connection_replaced};
 use super::state::RedisState;
 use super::{RedisBroker, function};
@@ -102,7 +102,7 @@ fn call(state: &RedisState, message: &InboxMessage<'_>) -> Cmd {
 }
 
 /// Stores one message. Every attempt may be repeated, because the message has an id.
-async fn send(links: &Links, call: &Cmd) -> Result<(), InboxSendError> {
+async fn send(links: &RedisLinks, call: &Cmd) -> Result<(), InboxSendError> {
     let deadline = Instant::now() + links.process.options.response_timeout;
     let mut routes = links.routes.subscribe();
     loop {

@@ -77,6 +77,7 @@ pub(super) async fn run(state: &RedisState) -> Infallible {
                 if !std::mem::replace(&mut is_logged, true) {
                     log::warn!("redis: presence is not reported: {reason}; retrying every 5s");
                 }
+                presence.set_refusal(Some(reason));
                 sleep(with_jitter(RETRY_INTERVAL)).await;
                 // Most likely all replicas were refused, as when the memory of Redis is full. Then all leases have lapsed,
                 // and the others try again later by up to this time.
@@ -121,6 +122,8 @@ impl Lease<'_> {
             if now >= next_beat {
                 next_beat = now + BEAT_INTERVAL;
                 let found = self.beat("renew").await?;
+                // Reports under this lease were not refused either, because that ends it.
+                self.presence.set_refusal(None);
                 if now >= self.quiet_until {
                     (lapsed, may_settle) = (found, true);
                 }

@@ -150,7 +150,7 @@ impl LinkError {
 
     /// Whether the next attempt may soon succeed without an operator, so its wait is short.
     pub(super) const fn passes_soon(&self) -> bool {
-        matches!(self, Self::MasterMoved(_) | Self::NotServing(_) | Self::Moved)
+        matches!(self, Self::MasterMoved(_) | Self::NotServing(_) | Self::Moved | Self::NoOwner(_))
     }
 }
 

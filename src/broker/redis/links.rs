@@ -13,6 +13,7 @@ use super::link_error::LinkError;
 use super::link_gauges::ReadyWith;
 use super::options::{Layout, RedisOptions};
 use super::pages::PageReads;
+use super::presence::Presence;
 use super::process::ProcessState;
 use super::routes::{Routes, SlotOwners};
 use super::state::RedisState;
@@ -22,14 +23,14 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 /// The links of a process.
-pub(super) struct Links {
+pub(super) struct RedisLinks {
     pub(super) process: Arc<ProcessState>,
     /// The pages of histories that are being read.
     pub(super) pages: PageReads,
     pub(super) routes: watch::Sender<Arc<Routes>>,
 }
 
-impl Links {
+impl RedisLinks {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         let is_sharded = options.layout == Layout::Slots;
         let process = Arc::new(ProcessState::new(options, metrics));
@@ -143,7 +144,8 @@ impl Links {
             }
         }
         let inbox = process.inbox.notes(self.inbox_link().dataset.max_inbox_entries());
-        notes.into_iter().chain(process.control.note()).chain(inbox).collect()
+        let presence = process.presence.as_ref().and_then(Presence::note);
+        notes.into_iter().chain(process.control.note()).chain(inbox).chain(presence).collect()
     }
 
     /// Keeps the links up until the broker is stopped. `address` names Redis in messages while no endpoint is known.

@@ -43,6 +43,7 @@
 //! - `server_check`: checks that the server serves the gateway's keys.
 //! - `connect`: makes the connections of a link.
 //! - `receive`: passes messages to the core of the link.
+//! - `rights`: checks that Redis runs the commands that the gateway needs.
 //! - `reads`: reads histories for repairs and for clients.
 //! - `tokens`: reads the claims of opaque tokens, on the connection in `token_connection`.
 //! - `probe`: checks that publications arrive.
@@ -94,11 +95,14 @@ mod receive;
 mod refused;
 mod rejected;
 mod resend;
+mod rights;
 mod role;
 mod rooms;
 mod routes;
 mod sentinel;
 mod server_check;
+#[cfg(test)]
+mod sharded_tests;
 mod shards;
 mod signal_queue;
 mod signals;
@@ -132,7 +136,7 @@ pub use access::{Credentials, TlsFiles};
 use control::ControlState;
 use link_error::LinkError;
 pub use link_gauges::ReadyWith;
-use links::Links;
+use links::RedisLinks;
 use names::Names;
 pub use options::{Layout, RedisOptions};
 pub use tokens::RedisTokens;
@@ -152,7 +156,7 @@ pub struct RedisBroker {
 
 /// Stops the links when the last handle is dropped.
 struct Handle {
-    links: Arc<Links>,
+    links: Arc<RedisLinks>,
 }
 
 impl Drop for Handle {
@@ -170,7 +174,7 @@ impl RedisBroker {
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let links = Arc::new(Links::new(options, metrics));
+        let links = Arc::new(RedisLinks::new(options, metrics));
         let shared = Arc::clone(&links);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(|| {

@@ -16,7 +16,7 @@ use super::super::{
     HistoryPageRequest, HistoryRange, HistoryReadError, HistoryRequest, HubEvent, HubId, InboxFull,
     NotRecovered, ReadId, Recovered, RecoveryLimits,
 };
-use super::links::Links;
+use super::links::RedisLinks;
 
 type PageOutcome = Result<Recovered, HistoryReadError>;
 
@@ -32,7 +32,7 @@ struct WaitingPages(Mutex<HashMap<ReadId, oneshot::Sender<PageOutcome>>>);
 
 /// Cancels the read of a page whose caller has gone.
 struct PageRead<'a> {
-    links: &'a Links,
+    links: &'a RedisLinks,
     read: ReadId,
 }
 
@@ -45,7 +45,7 @@ impl PageReads {
     }
 
     /// Reads a page within `response_timeout`. `links` are those to which these reads were added.
-    pub(super) async fn read(&self, links: &Links, request: HistoryPageRequest) -> PageOutcome {
+    pub(super) async fn read(&self, links: &RedisLinks, request: HistoryPageRequest) -> PageOutcome {
         if !links.link_of(&request.channel).link.lock().is_up() {
             return Err(HistoryReadError::Unavailable);
         }

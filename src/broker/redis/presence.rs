@@ -28,6 +28,8 @@ pub(super) struct Presence {
     pub(super) leases: Mutex<Leases>,
     /// Whether this process is to give up its lease, or has done so.
     pub(super) ending: watch::Sender<Ending>,
+    /// Why Redis refuses the reports, if it does.
+    refusal: Mutex<Option<String>>,
 }
 
 /// How far this process has given up its lease.
@@ -61,10 +63,21 @@ impl Presence {
             rooms_changed: Notify::new(),
             leases: Mutex::new(leases),
             ending: watch::Sender::new(Ending::No),
+            refusal: Mutex::default(),
             options,
         };
         presence.end_lease();
         presence
+    }
+
+    /// Records why Redis refuses the reports, or that it does not.
+    pub(super) fn set_refusal(&self, reason: Option<String>) {
+        *self.refusal.lock() = reason;
+    }
+
+    /// The note for the operator.
+    pub(super) fn note(&self) -> Option<String> {
+        self.refusal.lock().as_ref().map(|reason| format!("presence is not reported: {reason}"))
     }
 
     /// Asks the task of the lease to give it up, and waits until it has.

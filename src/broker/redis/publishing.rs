@@ -38,6 +38,8 @@ enum Attempt {
 pub(super) struct LinkOutcome {
     /// For each request its outcome, or the error of its latest attempt if it is to be sent again.
     pub(super) outcomes: Vec<Result<PublishOutcome, PublishError>>,
+    /// Whether the server said that another one has the slot of a request.
+    pub(super) is_moved: bool,
 }
 
 /// When a link gives requests back, so that they can be sent over another link.
@@ -56,7 +58,7 @@ pub(super) async fn publish_all(
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
     let never = GiveBack { if_moved: false, rerouted: Box::pin(pending()) };
-    let LinkOutcome { outcomes } = publish(state, requests, retry, deadline, never).await;
+    let LinkOutcome { outcomes, .. } = publish(state, requests, retry, deadline, never).await;
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(Err)).collect()
 }
 
@@ -87,7 +89,7 @@ pub(super) async fn publish(
                 batch.settle(index, attempt, rounds.is_function_loaded());
             }
             if is_moved && give_back.if_moved {
-                break;
+                return batch.finish(true);
             }
             next = match batch.next() {
                 Next::Connection if needs_function => Next::Function,
@@ -105,7 +107,7 @@ pub(super) async fn publish(
             }
         }
     }
-    batch.finish()
+    batch.finish(false)
 }
 
 /// The publications of one call.
@@ -172,12 +174,12 @@ impl<'a> PublicationBatch<'a> {
         };
     }
 
-    fn finish(self) -> LinkOutcome {
+    fn finish(self, is_moved: bool) -> LinkOutcome {
         let outcomes = self.outcomes.into_iter().map(|outcome| match outcome {
             PendingPublication::Pending(error) => Err(error),
             PendingPublication::Finished(outcome) => Ok(outcome),
         });
-        LinkOutcome { outcomes: outcomes.collect() }
+        LinkOutcome { outcomes: outcomes.collect(), is_moved }
     }
 }
 

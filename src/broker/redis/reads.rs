@@ -13,6 +13,7 @@ use super::super::link::{HistoryWork, PageReader, PageWork, ReadErrorKind};
 use super::connect::Endpoint;
 use super::history;
 use super::read_error::RedisReadError;
+use super::rights;
 use super::state::RedisState;
 use crate::backoff::Backoff;
 
@@ -26,7 +27,11 @@ pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
     loop {
         match endpoint.connect_commands(&state.options).await {
-            Ok(commands) => read_until_lost(state, &commands, &mut backoff).await,
+            // On this connection, which no probe and no publication needs.
+            Ok(commands) => tokio::select! {
+                () = read_until_lost(state, &commands, &mut backoff) => {}
+                never = rights::run(state, &commands) => match never {},
+            },
             Err(error) => log::debug!("redis: no connection for reading histories: {error}"),
         }
         sleep(backoff.next(&mut rand::rng())).await;

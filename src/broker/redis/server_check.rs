@@ -1,7 +1,7 @@
 //! Checks that the server serves the gateway's keys.
 //!
 //! A server that loads its data answers `SUBSCRIBE`, `PUBLISH`, `TIME` and `ROLE`, and a node of a Redis Cluster answers
-//! `PUBLISH` whoever has the slot. So a link can look healthy while no history can be read.
+//! `PUBLISH` also for slots of other nodes. So a link can look healthy while no history can be read.
 
 use std::sync::atomic::Ordering;
 

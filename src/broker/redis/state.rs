@@ -22,6 +22,7 @@ use super::link_error::LinkError;
 use super::not_run::NotRun;
 use super::process::ProcessState;
 use super::refused::RefusedChannels;
+use super::rights::MissingCommands;
 use super::signal_queue::SignalQueue;
 use super::token_connection::TokenConnection;
 use protocol::channel::ChannelName;
@@ -50,6 +51,7 @@ pub(super) struct RedisState {
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
+    pub(super) missing_commands: MissingCommands,
     /// Signals of this process' sessions that are to be published.
     pub(super) signals: SignalQueue,
     pub(super) tokens: TokenConnection,
@@ -99,6 +101,7 @@ impl RedisState {
             dataset: KnownDataset::new(options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
+            missing_commands: MissingCommands::default(),
             signals: SignalQueue::new(metrics),
             tokens: TokenConnection::default(),
             started: Instant::now(),
@@ -314,7 +317,8 @@ impl RedisState {
         let function = self.function.borrow().clone();
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
         let refused = self.refused.recent(Instant::now());
-        unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
+        let notes = unavailable.into_iter().chain(self.dataset.notes()).chain(refused);
+        notes.chain(self.missing_commands.notes()).collect()
     }
 
     /// Notes channels that the Redis user may not subscribe to.

@@ -14,7 +14,7 @@ use super::RedisBroker;
 use super::cluster::slot::Slot;
 use super::connect::Endpoint;
 use super::link_error::describe;
-use super::links::Links;
+use super::links::RedisLinks;
 use super::not_run::NotRun;
 use super::read_error::RedisReadError;
 use super::resend;
@@ -76,7 +76,7 @@ impl TokenIssuer for RedisTokens {
     }
 }
 
-impl Links {
+impl RedisLinks {
     /// Reads the claims of tokens, in their order. Each token is on the server of its slot. The read is repeated if
     /// slots have moved.
     async fn read_tokens(&self, tokens: &[TokenQuery]) -> Result<Vec<IssuerAnswer>, RedisReadError> {

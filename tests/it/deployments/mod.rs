@@ -1,16 +1,24 @@
 //! The gateway with the Redis setups of real deployments.
 //!
 //! - `acl`: users, passwords and permissions
+//! - `busy`: a server that does not run commands for a moment
+//! - `cluster_url`: a plain URL that leads to a Redis Cluster
 //! - `failover`: sentinels and failovers
 //! - `half_open`: servers that stop answering, or answer in the wrong role
+//! - `loading`: servers that load their data
+//! - `missing_commands`: servers that do not run all commands
 //! - `presence_acl`: the permissions that presence needs
 //! - `tls`: certificates
 //! - `unix_socket`: Unix sockets
 
 pub(crate) mod acl;
+mod busy;
+mod cluster_url;
 mod control_acl;
 mod failover;
 mod half_open;
+mod loading;
+mod missing_commands;
 mod presence_acl;
 mod tls;
 mod unix_socket;

@@ -140,7 +140,10 @@ fn without_the_rights_only_presence_fails() {
     assert_delivers(&gateway, &mut client);
     gateway.wait_for_log("presence is not reported");
     assert_eq!(gateway.metric("presence_lease"), 0);
+    let notes = || gateway.get("/readyz").json()["notes"].to_string();
+    assert!(notes().contains("presence is not reported: "), "{}", notes());
     assert_eq!(gateway.get("/v1/users/42").json()["error"]["code"], "broker_refused");
     set_user(&mut client, &user_of_page(PRESENCE_PAGE, "gateway"));
     eventually_eq(BURIAL, &1, || gateway.metric("presence_lease"));
+    eventually_eq(BURIAL, &"null".to_owned(), notes);
 }

@@ -13,6 +13,17 @@ use tempfile::TempDir;
 use super::certificates::{Authority, Certificate};
 use super::deadline::eventually;
 
+/// Arguments with which a server loads its data so slowly that only [`RedisServer::finish_loading`] ends it, and with
+/// which `DEBUG POPULATE` adds keys.
+pub(crate) const LOADING_SLOWLY: [&str; 6] = [
+    "--enable-debug-command",
+    "yes",
+    "--loading-process-events-interval-bytes",
+    "1024",
+    "--key-load-delay",
+    "500",
+];
+
 /// The distance from the port of a cluster's node to the port of its bus.
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
@@ -85,6 +96,11 @@ impl RedisServer {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let password = password_of(&arguments);
         Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
+    }
+
+    /// Changes the further arguments of `redis-server` from the next start on.
+    pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&argument| argument.into()).collect();
     }
 
     /// Prepares a node of a cluster. With `tls`, it also accepts TLS with the certificate and the authority in PEM.
@@ -180,6 +196,22 @@ impl RedisServer {
             TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
             redis::cmd("PING").exec(&mut self.try_client().ok()?).ok()
         });
+    }
+
+    /// Starts the server with [`LOADING_SLOWLY`], and waits until it answers that it is loading its data.
+    pub(crate) fn start_loading(&mut self) {
+        self.launch();
+        eventually(START_DEADLINE, || {
+            let answer = redis::cmd("PING").exec(&mut self.try_client().ok()?);
+            answer.is_err_and(|error| error.code() == Some("LOADING")).then_some(())
+        });
+    }
+
+    /// Lets a server that [loads its data](Self::start_loading) do so at once, and waits until it has.
+    pub(crate) fn finish_loading(&self) {
+        let mut client = self.client();
+        redis::cmd("CONFIG").arg("SET").arg("key-load-delay").arg(0).exec(&mut client).unwrap();
+        eventually(START_DEADLINE, || redis::cmd("PING").exec(&mut client).ok());
     }
 
     /// Whether the server has been started and not killed.

@@ -124,6 +124,9 @@ impl LinkCore {
         if !is_in_flight {
             subscription = LinkSubscription::None;
         }
+        let may_be_subscribed = left
+            .as_ref()
+            .is_some_and(|left| left.may_be_subscribed || left.subscription == LinkSubscription::Subscribed);
         let is_dirty = left.is_some_and(|left| left.is_dirty);
         let channel = LinkChannel {
             name: name.clone(),
@@ -131,6 +134,7 @@ impl LinkCore {
             subscription,
             is_dirty,
             is_batch_stale: is_in_flight,
+            may_be_subscribed,
             was_released: false,
             follower,
         };
@@ -169,6 +173,7 @@ impl LinkCore {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
         (channel.subscription, channel.is_batch_stale) = (LinkSubscription::None, false);
+        channel.may_be_subscribed = false;
         if channel.hubs.is_empty() {
             if !channel.is_dirty {
                 self.remove(name);

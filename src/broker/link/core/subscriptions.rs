@@ -24,6 +24,14 @@ pub(in crate::broker::link) struct PendingAck {
     needs_verification: bool,
 }
 
+impl LinkChannel {
+    /// The channel is in the next batch.
+    const fn begin_batch(&mut self, subscription: LinkSubscription) {
+        self.subscription = subscription;
+        (self.is_batch_stale, self.may_be_subscribed) = (false, false);
+    }
+}
+
 impl LinkCore {
     /// Subscribes `hub` to these channels. A channel whose position is known is answered at once, any other channel
     /// once the link is subscribed to it. With `verify`, each channel is compared with its history first.
@@ -80,6 +88,7 @@ impl LinkCore {
                 subscription: LinkSubscription::None,
                 is_dirty: false,
                 is_batch_stale: false,
+                may_be_subscribed: false,
                 was_released: false,
                 follower,
             };
@@ -145,18 +154,22 @@ impl LinkCore {
             let Some(name) = self.dirty.pop_front() else { break };
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.is_dirty = false;
+            let is_subscribed = match channel.subscription {
+                LinkSubscription::None => channel.may_be_subscribed,
+                other => other == LinkSubscription::Subscribed,
+            };
             match (channel.subscription, channel.hubs.is_empty()) {
-                (LinkSubscription::Subscribed, true) => {
-                    (channel.subscription, channel.is_batch_stale) = (LinkSubscription::Unsubscribing, false);
+                (LinkSubscription::None | LinkSubscription::Subscribed, true) if is_subscribed => {
+                    channel.begin_batch(LinkSubscription::Unsubscribing);
                     batch.unsubscribe.push(name);
                 }
                 (LinkSubscription::None, false) => {
-                    (channel.subscription, channel.is_batch_stale) = (LinkSubscription::Subscribing, false);
+                    channel.begin_batch(LinkSubscription::Subscribing);
                     self.refused.remove(&name);
                     batch.subscribe.push(name);
                 }
                 (LinkSubscription::None, true) => self.remove(&name),
-                (LinkSubscription::Subscribed, false)
+                (LinkSubscription::Subscribed, _)
                 | (LinkSubscription::Subscribing | LinkSubscription::Unsubscribing, _) => {}
             }
         }
@@ -195,7 +208,7 @@ impl LinkCore {
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
             } else if channel.is_batch_stale {
-                channel.subscription = LinkSubscription::None;
+                (channel.subscription, channel.may_be_subscribed) = (LinkSubscription::None, true);
                 self.mark_dirty(&name);
             } else if let Follower::Repairing(repair) = &channel.follower {
                 // The tail shows whether the link missed messages.

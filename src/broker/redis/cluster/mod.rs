@@ -8,7 +8,6 @@
 mod map;
 mod nodes;
 mod shards;
-#[allow(dead_code, reason = "the sharded layout uses the rest")]
 pub(super) mod slot;
 
 pub(super) use self::map::{NodeAddress, SlotMap};

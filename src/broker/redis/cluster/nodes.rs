@@ -50,7 +50,9 @@ impl ClusterNodes {
         let nodes = self.nodes(seeds);
         let queries = nodes.iter().map(|node| async move {
             let answer = timeout_at(deadline, query(node, certificates)).await;
-            answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
+            answer.unwrap_or(Err(LinkError::ConnectTimeout(bound))).inspect_err(|error| {
+                log::debug!("redis at {}: no map of the slots: {error}", node.addr());
+            })
         });
         let mut answers: FuturesUnordered<_> = queries.collect();
         let (mut votes, mut failure) = (Votes::default(), None);

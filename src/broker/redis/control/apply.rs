@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::super::ControlAnswer;
 use super::super::link_error::describe;
-use super::super::links::Links;
+use super::super::links::RedisLinks;
 use super::super::state::RedisState;
 use super::super::{MultiplexedConnection, function};
 use super::answers_key;
@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Applies the commands that were read, one after the other.
-pub(in super::super) async fn run(links: &Links) -> Infallible {
+pub(in super::super) async fn run(links: &RedisLinks) -> Infallible {
     let process = &links.process;
     let mut queued = process.control.queued.lock().await;
     loop {
@@ -52,7 +52,7 @@ pub(in super::super) async fn run(links: &Links) -> Infallible {
 }
 
 /// Sends an answer until Redis has it or refuses it. Sending it twice changes nothing.
-async fn send(links: &Links, id: &str, answer: &ControlAnswer) {
+async fn send(links: &RedisLinks, id: &str, answer: &ControlAnswer) {
     let process = &links.process;
     let mut call = redis::cmd("FCALL");
     call.arg("gateway_answer").arg(1).arg(answers_key(&process.options, id));
@@ -74,7 +74,7 @@ async fn send(links: &Links, id: &str, answer: &ControlAnswer) {
 }
 
 /// Waits for a connection.
-async fn connection(links: &Links) -> (Arc<RedisState>, MultiplexedConnection) {
+async fn connection(links: &RedisLinks) -> (Arc<RedisState>, MultiplexedConnection) {
     loop {
         let state = links.control_link();
         let commands = state.watch().borrow().publishing();

@@ -12,7 +12,7 @@ use super::super::super::control::{Awaited, StreamId};
 use super::super::super::{ControlAnswer, ControlCommand, ControlError, ControlOutcome};
 use super::super::function;
 use super::super::link_error::describe;
-use super::super::links::Links;
+use super::super::links::RedisLinks;
 use super::super::resend::{self, QueryError};
 use super::super::state::RedisState;
 use super::processes::{self, Processes};
@@ -28,7 +28,7 @@ const PAGE: usize = 16;
 
 /// Sends a command, and waits until `deadline` for the answers.
 pub(in super::super) async fn issue(
-    links: &Links,
+    links: &RedisLinks,
     command: &ControlCommand,
     deadline: Duration,
 ) -> Result<ControlOutcome, ControlError> {
@@ -53,7 +53,7 @@ pub(in super::super) async fn issue(
 
 /// Sends a command. Returns its id, and the replicas that must answer it.
 async fn send(
-    links: &Links,
+    links: &RedisLinks,
     state: &RedisState,
     mut connection: MultiplexedConnection,
     command: &ControlCommand,
@@ -85,7 +85,7 @@ fn classify(error: &RedisError) -> ControlError {
 
 /// Waits for the answers to one command.
 struct Waiting<'a> {
-    links: &'a Links,
+    links: &'a RedisLinks,
     id: String,
     awaited: Awaited,
     answers: BTreeMap<String, ControlAnswer>,

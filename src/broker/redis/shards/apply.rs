@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::assignment::Assignment;
 use super::super::cluster::slot::Slot;
 use super::super::cluster::{NodeAddress, SlotMap};
-use super::super::links::Links;
+use super::super::links::RedisLinks;
 use super::super::names::Names;
 use super::super::process::ProcessState;
 use super::super::routes::{Routes, SlotOwners};
@@ -15,7 +15,7 @@ use super::super::state::RedisState;
 /// Applies a map. Returns the new links, which are to be run.
 ///
 /// A link ends when its master has no slots any more. A master that gets slots again has a new link.
-pub(super) fn apply(links: &Links, map: &SlotMap) -> Vec<Arc<RedisState>> {
+pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     let (process, before) = (&links.process, links.routes());
     let mut slots = BTreeMap::<&NodeAddress, Vec<Slot>>::new();
     for slot in Slot::all() {
@@ -40,7 +40,7 @@ pub(super) fn apply(links: &Links, map: &SlotMap) -> Vec<Arc<RedisState>> {
     for (index, slots) in slots.values().enumerate() {
         slots.iter().for_each(|slot| by_slot[slot.index()] = Some(index));
     }
-    // Links without slots give up their duties before other links take them.
+    // RedisLinks without slots give up their duties before other links take them.
     ended.iter().for_each(|link| link.assign(Assignment::none()));
     assign(process, &current, slots.into_values());
     process.gauges.set_whole(by_slot.iter().all(Option::is_some));
@@ -59,7 +59,7 @@ pub(super) fn apply(links: &Links, map: &SlotMap) -> Vec<Arc<RedisState>> {
 }
 
 /// Notes why there is no map, if there never was one.
-pub(super) fn note_failure(links: &Links, failure: &str) {
+pub(super) fn note_failure(links: &RedisLinks, failure: &str) {
     let before = links.routes();
     if let (Some(_), Some(nobody)) = (before.failure(), before.nobody().cloned()) {
         let by_slot = vec![None; Slot::all().count()];

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::super::cluster::SlotMap;
 use super::super::connect::read_slot_map;
-use super::super::links::Links;
+use super::super::links::RedisLinks;
 use crate::backoff::Backoff;
 
 /// At most one read in this time. One loss can make many channels ask for a read.
@@ -17,7 +17,7 @@ const REPAIR_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Reads the map. There is at most one read at a time.
 pub(super) struct MapReader<'a> {
-    links: &'a Links,
+    links: &'a RedisLinks,
     backoff: Backoff,
     /// Names the cluster in messages.
     address: &'a str,
@@ -30,7 +30,7 @@ pub(super) struct MapReader<'a> {
 }
 
 impl<'a> MapReader<'a> {
-    pub(super) fn new(links: &'a Links, backoff: Backoff, address: &'a str) -> Self {
+    pub(super) fn new(links: &'a RedisLinks, backoff: Backoff, address: &'a str) -> Self {
         Self { links, backoff, address, started: None, is_interrupted: false, logged: None }
     }
 

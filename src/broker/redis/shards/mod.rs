@@ -15,16 +15,16 @@ use std::sync::Arc;
 use tokio::task::{JoinSet, LocalSet};
 
 use super::link;
-use super::links::Links;
+use super::links::RedisLinks;
 use crate::backoff::Backoff;
 use map_reader::MapReader;
 
 /// Keeps a link to each master until the broker is stopped. `address` names the cluster in messages.
-pub(super) async fn run(links: &Links, backoff: Backoff, address: &str) {
+pub(super) async fn run(links: &RedisLinks, backoff: Backoff, address: &str) {
     LocalSet::new().run_until(follow(links, backoff, address)).await;
 }
 
-async fn follow(links: &Links, backoff: Backoff, address: &str) {
+async fn follow(links: &RedisLinks, backoff: Backoff, address: &str) {
     let mut running = JoinSet::new();
     let mut reader = MapReader::new(links, backoff.clone(), address);
     let mut stopped = links.process.stopped.subscribe();

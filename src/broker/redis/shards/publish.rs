@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::super::types::{PublishOutcome, PublishRequest};
 use super::super::super::{PublishError, Retry};
-use super::super::links::Links;
+use super::super::links::RedisLinks;
 use super::super::publishing::{GiveBack, LinkOutcome, publish};
 use super::super::resend::RETRY_DELAY;
 use super::super::routes::Routes;
@@ -17,7 +17,7 @@ use super::super::routes::Routes;
 ///
 /// A request is sent again over another link if its slot has moved: the server that answered so has not run it.
 pub(in super::super) async fn publish_all(
-    links: &Links,
+    links: &RedisLinks,
     requests: &[PublishRequest<'_>],
     retry: Retry,
 ) -> Vec<PublishOutcome> {
@@ -28,14 +28,17 @@ pub(in super::super) async fn publish_all(
     loop {
         let routes = Arc::clone(&changes.borrow_and_update());
         let to_send: Vec<_> = (0..requests.len()).filter(|index| outcomes[*index].is_err()).collect();
-        for (index, outcome) in send(links, &routes, requests, &to_send, retry, deadline).await {
+        let (sent, is_moved) = send(links, &routes, requests, &to_send, retry, deadline).await;
+        for (index, outcome) in sent {
             // An attempt that may have published the message stays the outcome.
             if outcome.is_ok() || !matches!(outcomes[index], Err(PublishError::Interrupted)) {
                 outcomes[index] = outcome;
             }
         }
         let is_done = outcomes.iter().all(Result::is_ok);
-        if is_done || retry == Retry::Never || *links.process.stopped.borrow() {
+        // A request that was not run may be sent again, also without `Retry::Allowed`.
+        let is_last = retry == Retry::Never && !is_moved;
+        if is_done || is_last || *links.process.stopped.borrow() {
             break;
         }
         // A slot that is being moved has the same link for a while, and answers soon.
@@ -54,15 +57,15 @@ pub(in super::super) async fn publish_all(
 }
 
 /// Sends the requests with these indexes, each over the link of its channel. Returns for each index its outcome, or the
-/// error of its latest attempt if it is to be sent again.
+/// error of its latest attempt if it is to be sent again; and whether slots have moved.
 async fn send(
-    links: &Links,
+    links: &RedisLinks,
     routes: &Arc<Routes>,
     requests: &[PublishRequest<'_>],
     to_send: &[usize],
     retry: Retry,
     deadline: Instant,
-) -> Vec<(usize, Result<PublishOutcome, PublishError>)> {
+) -> (Vec<(usize, Result<PublishOutcome, PublishError>)>, bool) {
     let mut by_link = BTreeMap::new();
     for &index in to_send {
         let link = routes.of_channel(&links.process, requests[index].channel.as_str());
@@ -76,8 +79,10 @@ async fn send(
             let _ = changes.wait_for(|other| !Arc::ptr_eq(other, routes)).await;
         };
         let give_back = GiveBack { if_moved: true, rerouted: Box::pin(rerouted) };
-        let LinkOutcome { outcomes } = publish(link, &of_link, retry, deadline, give_back).await;
-        indexes.into_iter().zip(outcomes).collect::<Vec<_>>()
+        let LinkOutcome { outcomes, is_moved } = publish(link, &of_link, retry, deadline, give_back).await;
+        (indexes.into_iter().zip(outcomes).collect::<Vec<_>>(), is_moved)
     });
-    join_all(sending).await.into_iter().flatten().collect()
+    let sent = join_all(sending).await;
+    let is_moved = sent.iter().any(|(_, is_moved)| *is_moved);
+    (sent.into_iter().flat_map(|(outcomes, _)| outcomes).collect(), is_moved)
 }

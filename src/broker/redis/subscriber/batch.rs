@@ -14,13 +14,13 @@ use tokio::sync::oneshot;
 
 use super::super::link_error::LinkError;
 use super::frame::Change;
-use super::refusal::Refusal;
+use super::refusal::ChannelRefusal;
 
 /// What the server did with a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Confirmed {
     /// The channels that were refused, in the order of the batch. All others are subscribed.
-    pub(in super::super) refused: Vec<(String, Refusal)>,
+    pub(in super::super) refused: Vec<(String, ChannelRefusal)>,
 }
 
 /// The batch that waits for answers; at most one.
@@ -94,14 +94,14 @@ impl PendingBatch {
     /// # Errors
     /// The error is not about a channel of the batch, or it ends the link.
     pub(super) fn failed(&mut self, error: &str) -> Result<(), LinkError> {
-        let refusal = Refusal::of_answer(error)?;
+        let refusal = ChannelRefusal::of_answer(error)?;
         let Some(batch) = &mut self.0 else { return Err(refusal.into_error()) };
         let command = batch.next_command();
         match (batch.change, refusal) {
             (_, refusal) if command.is_empty() => return Err(refusal.into_error()),
-            (Change::Unsubscribed, Refusal::NoPermission(error)) => return Err(error),
+            (Change::Unsubscribed, ChannelRefusal::NoPermission(error)) => return Err(error),
             // The channel's slot has left, and with it the subscription.
-            (Change::Unsubscribed, Refusal::Moved { .. }) => {}
+            (Change::Unsubscribed, ChannelRefusal::Moved { .. }) => {}
             (Change::Subscribed, refusal) => {
                 let channels = batch.channels[command.clone()].iter();
                 batch.confirmed.refused.extend(channels.map(|channel| (channel.clone(), refusal.clone())));

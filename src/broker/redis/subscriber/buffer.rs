@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::frame::{Frame, InvalidFrame, parse};
+use super::frame::{InvalidFrame, RespFrame, parse};
 
 /// The size of the buffer while no message is longer.
 const SIZE: usize = 64 * 1024;
@@ -24,7 +24,7 @@ impl ReadBuffer {
     }
 
     /// Takes the next frame; `None`: more bytes are needed. Its ranges are valid until the next read.
-    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, InvalidFrame> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<RespFrame>, InvalidFrame> {
         let parsed = parse(&self.bytes[..self.end], self.start)?;
         Ok(parsed.map(|(frame, end)| {
             self.start = end;

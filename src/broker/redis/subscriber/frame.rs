@@ -10,7 +10,7 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// One frame. The ranges are indices into the parsed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(super) enum RespFrame {
     /// A message on a channel (`message`, `smessage`).
     Message { channel: Range<usize>, payload: Range<usize> },
     /// A channel was subscribed or unsubscribed. The server also sends `sunsubscribe` unasked.
@@ -36,7 +36,7 @@ pub(super) struct InvalidFrame;
 ///
 /// # Errors
 /// There is no valid frame at `start`.
-pub(super) fn parse(bytes: &[u8], start: usize) -> Result<Option<(Frame, usize)>, InvalidFrame> {
+pub(super) fn parse(bytes: &[u8], start: usize) -> Result<Option<(RespFrame, usize)>, InvalidFrame> {
     let mut cursor = Cursor { bytes, at: start };
     match cursor.frame() {
         Ok(frame) => Ok(Some((frame, cursor.at))),
@@ -57,31 +57,31 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    fn frame(&mut self) -> Result<Frame, Stop> {
+    fn frame(&mut self) -> Result<RespFrame, Stop> {
         match self.byte()? {
             b'*' => self.array(),
-            b'-' => Ok(Frame::Error(self.line()?)),
-            b'+' => self.line().map(|_| Frame::Status),
+            b'-' => Ok(RespFrame::Error(self.line()?)),
+            b'+' => self.line().map(|_| RespFrame::Status),
             _ => Err(Stop::Invalid),
         }
     }
 
     /// Every array has three items: a kind, a channel, and a payload or a count.
-    fn array(&mut self) -> Result<Frame, Stop> {
+    fn array(&mut self) -> Result<RespFrame, Stop> {
         if self.number()? != 3 {
             return Err(Stop::Invalid);
         }
         let kind = self.string()?;
         let channel = self.string()?;
         let change = match &self.bytes[kind] {
-            b"message" | b"smessage" => return Ok(Frame::Message { channel, payload: self.string()? }),
+            b"message" | b"smessage" => return Ok(RespFrame::Message { channel, payload: self.string()? }),
             b"subscribe" | b"ssubscribe" => Change::Subscribed,
             b"unsubscribe" | b"sunsubscribe" => Change::Unsubscribed,
             _ => return Err(Stop::Invalid),
         };
         self.expect(b':')?;
         self.number()?;
-        Ok(Frame::Changed { change, channel })
+        Ok(RespFrame::Changed { change, channel })
     }
 
     /// `$`, a length, and as many bytes.

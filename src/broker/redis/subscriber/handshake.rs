@@ -7,13 +7,13 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::buffer::ReadBuffer;
 use super::command::encode;
-use super::frame::Frame;
+use super::frame::RespFrame;
 use super::refusal::server_error;
-use super::transport::Transport;
+use super::transport::ServerStream;
 
 /// Logs in, selects the database, and names the client, in one round trip.
 pub(super) async fn log_in(
-    transport: &mut Transport,
+    transport: &mut ServerStream,
     buffer: &mut ReadBuffer,
     login: &RedisConnectionInfo,
 ) -> RedisResult<()> {
@@ -28,7 +28,7 @@ pub(super) async fn log_in(
 
 /// Sends the commands and reads their answers. Returns the error that answered `AUTH`.
 async fn attempt(
-    transport: &mut Transport,
+    transport: &mut ServerStream,
     buffer: &mut ReadBuffer,
     login: &RedisConnectionInfo,
     username: Option<&str>,
@@ -67,14 +67,14 @@ async fn attempt(
 }
 
 /// Reads the next answer. The outer error is that of the connection.
-async fn answer(transport: &mut Transport, buffer: &mut ReadBuffer) -> RedisResult<RedisResult<()>> {
+async fn answer(transport: &mut ServerStream, buffer: &mut ReadBuffer) -> RedisResult<RedisResult<()>> {
     loop {
         match buffer.next_frame() {
-            Ok(Some(Frame::Status)) => return Ok(Ok(())),
-            Ok(Some(Frame::Error(error))) => {
+            Ok(Some(RespFrame::Status)) => return Ok(Ok(())),
+            Ok(Some(RespFrame::Error(error))) => {
                 return Ok(Err(server_error(&String::from_utf8_lossy(buffer.bytes(error)))));
             }
-            Ok(Some(Frame::Message { .. } | Frame::Changed { .. })) | Err(_) => {
+            Ok(Some(RespFrame::Message { .. } | RespFrame::Changed { .. })) | Err(_) => {
                 return Err(RedisError::from((ErrorKind::Parse, "not an answer of Redis")));
             }
             Ok(None) if buffer.read(transport).await? == 0 => {

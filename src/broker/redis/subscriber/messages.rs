@@ -9,15 +9,15 @@ use tokio::task::yield_now;
 use super::super::link_error::LinkError;
 use super::batch::{Origin, PendingBatch};
 use super::buffer::ReadBuffer;
-use super::frame::Frame;
-use super::transport::Transport;
+use super::frame::RespFrame;
+use super::transport::ServerStream;
 
 /// After this many bytes, the other activities of the link's thread get a turn.
 const MAX_BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// What the server sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) enum Event<'a> {
+pub(in super::super) enum SubscriberEvent<'a> {
     /// A message on a subscribed channel.
     Message {
         /// The channel, with its prefix.
@@ -33,7 +33,7 @@ pub(in super::super) enum Event<'a> {
 
 /// The receiving part of a subscriber's connection.
 pub(in super::super) struct Messages {
-    reader: ReadHalf<Transport>,
+    reader: ReadHalf<ServerStream>,
     buffer: ReadBuffer,
     batch: Arc<Mutex<PendingBatch>>,
     /// Bytes read since the last yield.
@@ -42,7 +42,7 @@ pub(in super::super) struct Messages {
 
 impl Messages {
     pub(super) fn new(
-        reader: ReadHalf<Transport>,
+        reader: ReadHalf<ServerStream>,
         buffer: ReadBuffer,
         batch: Arc<Mutex<PendingBatch>>,
     ) -> Self {
@@ -57,29 +57,29 @@ impl Messages {
     ///
     /// # Errors
     /// The connection ended, or the server sent an error that ends the link.
-    pub(in super::super) async fn next(&mut self) -> Result<Event<'_>, LinkError> {
+    pub(in super::super) async fn next(&mut self) -> Result<SubscriberEvent<'_>, LinkError> {
         loop {
             match self.buffer.next_frame().map_err(|_| LinkError::Closed)? {
                 None => self.read().await?,
-                Some(Frame::Message { channel, payload }) => {
+                Some(RespFrame::Message { channel, payload }) => {
                     let (channel, payload) = (self.buffer.channel(channel), self.buffer.bytes(payload));
-                    return Ok(Event::Message { channel, payload });
+                    return Ok(SubscriberEvent::Message { channel, payload });
                 }
-                Some(Frame::Changed { change, channel }) => {
+                Some(RespFrame::Changed { change, channel }) => {
                     let origin = self.batch.lock().changed(change, self.buffer.channel(channel.clone()));
                     match origin {
                         Origin::Batch => {}
                         Origin::Server => {
-                            return Ok(Event::SlotLeft { channel: self.buffer.channel(channel) });
+                            return Ok(SubscriberEvent::SlotLeft { channel: self.buffer.channel(channel) });
                         }
                         Origin::Unknown => return Err(LinkError::Closed),
                     }
                 }
-                Some(Frame::Error(error)) => {
+                Some(RespFrame::Error(error)) => {
                     let error = String::from_utf8_lossy(self.buffer.bytes(error));
                     self.batch.lock().failed(&error)?;
                 }
-                Some(Frame::Status) => return Err(LinkError::Closed),
+                Some(RespFrame::Status) => return Err(LinkError::Closed),
             }
         }
     }

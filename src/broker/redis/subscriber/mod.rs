@@ -35,19 +35,19 @@ use redis::{ConnectionInfo, RedisResult};
 use rustls::ClientConfig;
 
 use buffer::ReadBuffer;
-use transport::Transport;
+use transport::ServerStream;
 
 pub(super) use batch::Confirmed;
-pub(super) use messages::{Event, Messages};
-pub(super) use refusal::Refusal;
-pub(super) use subscriptions::{Kind, Subscriptions};
+pub(super) use messages::{Messages, SubscriberEvent};
+pub(super) use refusal::ChannelRefusal;
+pub(super) use subscriptions::{SubscribeKind, Subscriptions};
 
 /// Connects and logs in. `tls` is needed for an address with TLS; `fence` is the channel of the probe, with its prefix.
 /// The caller bounds the time.
 pub(super) async fn connect(
     info: &ConnectionInfo,
     tls: Option<&Arc<ClientConfig>>,
-    channels: (Kind, &str),
+    channels: (SubscribeKind, &str),
     response_timeout: Duration,
 ) -> RedisResult<(Subscriptions, Messages)> {
     let (mut transport, mut buffer) = (transport::connect(info, tls).await?, ReadBuffer::new());
@@ -56,9 +56,9 @@ pub(super) async fn connect(
 }
 
 fn split(
-    transport: Transport,
+    transport: ServerStream,
     buffer: ReadBuffer,
-    channels: (Kind, &str),
+    channels: (SubscribeKind, &str),
     response_timeout: Duration,
 ) -> (Subscriptions, Messages) {
     let (reader, writer) = tokio::io::split(transport);

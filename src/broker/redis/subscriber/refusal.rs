@@ -6,7 +6,7 @@ use super::super::link_error::LinkError;
 
 /// Why the server refused one channel. The connection is still good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Refusal {
+pub(in super::super) enum ChannelRefusal {
     /// The Redis user may not subscribe to the channel (NOPERM).
     NoPermission(LinkError),
     /// Another server owns the channel's slot (MOVED).
@@ -20,7 +20,7 @@ pub(in super::super) enum Refusal {
     },
 }
 
-impl Refusal {
+impl ChannelRefusal {
     /// The refusal that an error answer means.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::super::link_error::LinkError;
 use super::batch::{Confirmed, PendingBatch};
 use super::command::encode;
 use super::frame::Change;
-use super::transport::Transport;
+use super::transport::ServerStream;
 use crate::timeout::timeout_awake;
 
 /// Commands are written in parts of about this size.
@@ -20,19 +20,18 @@ const PART_BYTES: usize = 64 * 1024;
 
 /// How channels are subscribed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Kind {
+pub(in super::super) enum SubscribeKind {
     /// `SUBSCRIBE`: any server of a cluster has every message of `PUBLISH`.
     Plain,
     /// `SSUBSCRIBE`: the owner of the channel's slot has the messages of `SPUBLISH`.
-    #[allow(dead_code, reason = "sharded links follow")]
     Sharded,
 }
 
 /// The sending part of a subscriber's connection. After an error the connection is of no use.
 pub(in super::super) struct Subscriptions {
-    writer: WriteHalf<Transport>,
+    writer: WriteHalf<ServerStream>,
     batch: Arc<Mutex<PendingBatch>>,
-    kind: Kind,
+    kind: SubscribeKind,
     /// The channel of the probe, with its prefix.
     fence: Arc<str>,
     response_timeout: Duration,
@@ -40,9 +39,9 @@ pub(in super::super) struct Subscriptions {
 
 impl Subscriptions {
     pub(super) fn new(
-        writer: WriteHalf<Transport>,
+        writer: WriteHalf<ServerStream>,
         batch: Arc<Mutex<PendingBatch>>,
-        (kind, fence): (Kind, &str),
+        (kind, fence): (SubscribeKind, &str),
         response_timeout: Duration,
     ) -> Self {
         Self { writer, batch, kind, fence: fence.into(), response_timeout }
@@ -122,7 +121,7 @@ impl Subscriptions {
     }
 }
 
-impl Kind {
+impl SubscribeKind {
     /// The most channels of one command. The channels of a sharded command must share a slot, even at one server.
     const fn width(self) -> usize {
         match self {

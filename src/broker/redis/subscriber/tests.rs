@@ -10,9 +10,10 @@ use tokio::time::timeout;
 
 use super::super::link_error::LinkError;
 use super::buffer::ReadBuffer;
-use super::{Confirmed, Event, Kind, Messages, Refusal, Subscriptions, split};
+use super::{ChannelRefusal, Confirmed, Messages, SubscribeKind, SubscriberEvent, Subscriptions, split};
 
 mod cluster_node;
+mod logins;
 mod streams;
 
 /// The channel of the probe.
@@ -20,7 +21,7 @@ const FENCE: &str = "gateway:probe/1";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A subscriber, and the server's end of its connection, which holds at most `capacity` bytes in each direction.
-fn connection(kind: Kind, capacity: usize) -> (Subscriptions, Messages, DuplexStream) {
+fn connection(kind: SubscribeKind, capacity: usize) -> (Subscriptions, Messages, DuplexStream) {
     let (client, server) = duplex(capacity);
     let (subscriptions, messages) =
         split(Box::new(client), ReadBuffer::new(), (kind, FENCE), Duration::from_secs(2));
@@ -55,8 +56,10 @@ async fn read_commands(server: &mut DuplexStream, count: usize) -> String {
 /// The next event in a form that can be kept.
 async fn next(messages: &mut Messages) -> Result<String, LinkError> {
     Ok(match timeout(DEADLINE, messages.next()).await.unwrap()? {
-        Event::Message { channel, payload } => format!("{channel} {}", String::from_utf8_lossy(payload)),
-        Event::SlotLeft { channel } => format!("{channel} has left"),
+        SubscriberEvent::Message { channel, payload } => {
+            format!("{channel} {}", String::from_utf8_lossy(payload))
+        }
+        SubscriberEvent::SlotLeft { channel } => format!("{channel} has left"),
     })
 }
 
@@ -82,13 +85,14 @@ async fn run<T>(
 /// Found by the simulation (seed 66196): the last messages of one subscription counted as the first ones of the next.
 #[tokio::test]
 async fn an_unsubscription_ends_after_its_last_message_is_handled() {
-    for (kind, answer) in [(Kind::Plain, "unsubscribe"), (Kind::Sharded, "sunsubscribe")] {
+    for (kind, answer) in [(SubscribeKind::Plain, "unsubscribe"), (SubscribeKind::Sharded, "sunsubscribe")] {
         for waits_first in [true, false] {
             let (mut subscriptions, mut messages, mut server) = connection(kind, 1 << 20);
             // More than the runtime reads in one poll of a task.
             let sent: String =
                 (0..5_000).map(|number| message("gateway:room:0", &number.to_string())).collect();
-            let fence = if kind == Kind::Plain { String::new() } else { change("ssubscribe", FENCE) };
+            let fence =
+                if kind == SubscribeKind::Plain { String::new() } else { change("ssubscribe", FENCE) };
             let all = [sent, change(answer, "gateway:room:0"), fence].concat();
             let script = async {
                 read_commands(&mut server, 1).await;
@@ -126,7 +130,7 @@ async fn an_unsubscription_ends_after_its_last_message_is_handled() {
 
 #[tokio::test]
 async fn only_refused_channels_of_a_batch_are_not_subscribed() {
-    let (mut subscriptions, mut messages, mut server) = connection(Kind::Plain, 1 << 20);
+    let (mut subscriptions, mut messages, mut server) = connection(SubscribeKind::Plain, 1 << 20);
     let channels = names(512);
     let script = async {
         let first = read_commands(&mut server, 1).await;
@@ -147,12 +151,12 @@ async fn only_refused_channels_of_a_batch_are_not_subscribed() {
     let confirmed = run(&mut messages, call).await.unwrap();
     let refused: Vec<_> = confirmed.refused.iter().map(|(channel, _)| channel.as_str()).collect();
     assert_eq!(refused, ["gateway:room:7", "gateway:room:300", "gateway:room:511"]);
-    assert!(confirmed.refused.iter().all(|(_, refusal)| matches!(refusal, Refusal::NoPermission(_))));
+    assert!(confirmed.refused.iter().all(|(_, refusal)| matches!(refusal, ChannelRefusal::NoPermission(_))));
 }
 
 #[tokio::test]
 async fn a_user_without_any_right_to_subscribe_ends_the_link() {
-    let (mut subscriptions, mut messages, mut server) = connection(Kind::Plain, 1 << 20);
+    let (mut subscriptions, mut messages, mut server) = connection(SubscribeKind::Plain, 1 << 20);
     // For the command, for its channel alone, and for the fence.
     let refusal = b"-NOPERM No permissions to access a channel\r\n";
     server.write_all(&refusal.repeat(3)).await.unwrap();
@@ -162,7 +166,7 @@ async fn a_user_without_any_right_to_subscribe_ends_the_link() {
 
 #[tokio::test]
 async fn a_channel_of_another_server_is_refused_with_its_owner() {
-    let (mut subscriptions, mut messages, mut server) = connection(Kind::Sharded, 1 << 20);
+    let (mut subscriptions, mut messages, mut server) = connection(SubscribeKind::Sharded, 1 << 20);
     let channels = names(3);
     let answers = [
         change("ssubscribe", &channels[0]),
@@ -172,7 +176,7 @@ async fn a_channel_of_another_server_is_refused_with_its_owner() {
     ];
     server.write_all(answers.concat().as_bytes()).await.unwrap();
     let confirmed = run(&mut messages, subscriptions.subscribe(&channels)).await.unwrap();
-    let [(channel, Refusal::Moved { slot: 1234, to, .. })] = &confirmed.refused[..] else {
+    let [(channel, ChannelRefusal::Moved { slot: 1234, to, .. })] = &confirmed.refused[..] else {
         panic!("{confirmed:?}")
     };
     assert_eq!((channel.as_str(), to.as_str()), ("gateway:room:1", "10.0.0.7:6380"));
@@ -181,7 +185,7 @@ async fn a_channel_of_another_server_is_refused_with_its_owner() {
 /// The push for a channel of the batch came before the answer, which is an error then.
 #[tokio::test]
 async fn a_slot_that_leaves_during_an_unsubscription_does_not_confuse_answers() {
-    let (mut subscriptions, mut messages, mut server) = connection(Kind::Sharded, 1 << 20);
+    let (mut subscriptions, mut messages, mut server) = connection(SubscribeKind::Sharded, 1 << 20);
     let channels = names(3);
     let answers = [
         change("sunsubscribe", &channels[1]),
@@ -200,7 +204,7 @@ async fn a_slot_that_leaves_during_an_unsubscription_does_not_confuse_answers() 
 
 #[tokio::test]
 async fn an_unasked_unsubscription_is_an_event_in_its_order() {
-    let (_subscriptions, mut messages, mut server) = connection(Kind::Sharded, 1 << 20);
+    let (_subscriptions, mut messages, mut server) = connection(SubscribeKind::Sharded, 1 << 20);
     let sent = [message("a", "1"), change("sunsubscribe", "a"), message("b", "2")];
     server.write_all(sent.concat().replace("$7\r\nmessage", "$8\r\nsmessage").as_bytes()).await.unwrap();
     for expected in ["a 1", "a has left", "b 2"] {
@@ -211,7 +215,7 @@ async fn an_unasked_unsubscription_is_an_event_in_its_order() {
 /// Neither side reads while it writes more than the other side's buffer holds.
 #[tokio::test]
 async fn commands_and_their_answers_do_not_wait_for_each_other() {
-    let (mut subscriptions, mut messages, mut server) = connection(Kind::Sharded, 256);
+    let (mut subscriptions, mut messages, mut server) = connection(SubscribeKind::Sharded, 256);
     let channels = names(512);
     let script = async {
         let mut commands = String::new();
@@ -239,7 +243,7 @@ async fn commands_and_their_answers_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_server_that_closes_in_a_batch_ends_the_link() {
-    let (mut subscriptions, mut messages, mut server) = connection(Kind::Plain, 1 << 20);
+    let (mut subscriptions, mut messages, mut server) = connection(SubscribeKind::Plain, 1 << 20);
     server.write_all(change("subscribe", "gateway:room:0").as_bytes()).await.unwrap();
     drop(server);
     let outcome = run(&mut messages, subscriptions.subscribe(&names(3))).await;
@@ -248,7 +252,7 @@ async fn a_server_that_closes_in_a_batch_ends_the_link() {
 
 #[tokio::test]
 async fn an_error_between_batches_ends_the_link_with_its_reason() {
-    let (_subscriptions, mut messages, mut server) = connection(Kind::Plain, 1 << 20);
+    let (_subscriptions, mut messages, mut server) = connection(SubscribeKind::Plain, 1 << 20);
     server.write_all(b"-NOAUTH Authentication required.\r\n").await.unwrap();
     let error = next(&mut messages).await.unwrap_err();
     assert_eq!(error, LinkError::Access("NOAUTH Authentication required.".into()));
@@ -259,7 +263,7 @@ async fn a_batch_without_answers_ends_at_its_deadline() {
     let (client, server) = duplex(256);
     let bound = Duration::from_millis(50);
     let (mut subscriptions, mut messages) =
-        split(Box::new(client), ReadBuffer::new(), (Kind::Plain, FENCE), bound);
+        split(Box::new(client), ReadBuffer::new(), (SubscribeKind::Plain, FENCE), bound);
     let outcome = run(&mut messages, subscriptions.subscribe(&names(512))).await;
     assert_eq!(outcome, Err(LinkError::SubscribeTimeout(bound)));
     drop(server);

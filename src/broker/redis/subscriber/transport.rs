@@ -15,15 +15,18 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 /// A connection to the server.
-pub(super) type Transport = Box<dyn Stream + Send>;
+pub(super) type ServerStream = Box<dyn ByteStream + Send>;
 
 /// Reads and writes.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
 
 /// Connects. A host name with several addresses is tried at all of them at once, as redis-rs does it.
-pub(super) async fn connect(info: &ConnectionInfo, tls: Option<&Arc<ClientConfig>>) -> io::Result<Transport> {
+pub(super) async fn connect(
+    info: &ConnectionInfo,
+    tls: Option<&Arc<ClientConfig>>,
+) -> io::Result<ServerStream> {
     let settings = info.tcp_settings();
     match info.addr() {
         ConnectionAddr::Tcp(host, port) => {

@@ -8,8 +8,10 @@ use super::run::Run;
 use crate::support::cluster::SLOTS;
 use crate::support::fault_proxy::hold;
 
-/// How long a fault lasts that the cluster does not mend by itself: longer than the gateways take to notice it.
-const LASTS: Duration = Duration::from_secs(2);
+/// How long nodes stay forgotten: longer than the gateways may take to notice it, so that readiness is checked.
+const FORGOTTEN: Duration = Duration::from_secs(4);
+/// How long the cluster is down.
+const DOWN: Duration = Duration::from_secs(1);
 
 /// A change or a failure of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,19 +64,22 @@ impl Fault {
             Self::Forget => {
                 let owner = run.cluster.owner(slot);
                 run.cluster.forget(owner);
-                hold(LASTS);
+                hold(FORGOTTEN);
                 run.cluster.meet(owner);
             }
             Self::ClusterDown => {
                 // The last slot has no channel in either step.
                 run.cluster.take_down(SLOTS - 1);
-                hold(LASTS);
+                hold(DOWN);
                 run.cluster.bring_up();
             }
             Self::AddAndRemoveMaster => {
+                // The added master has no Redis replica, so no number may wait for one.
+                run.set_copies(0);
                 let added = run.cluster.add_master(&slots);
                 run.publish(50);
                 run.cluster.remove_master(added);
+                run.set_copies(1);
             }
             Self::KillOwner => kill_owner(run, slot),
         }

@@ -97,6 +97,10 @@ impl Judgement {
         let heard = run.clients[at].heard(channel);
         let acknowledged = run.plain.acknowledged(channel);
         let numbers: Vec<u64> = acknowledged.iter().map(|one| one.number).collect();
+        // A number whose answer was lost may still be on its way when the next one is sent.
+        let is_ordered =
+            |heard: &Heard| heard.number().is_none_or(|number| numbers.binary_search(&number).is_ok());
+        let heard: Vec<Heard> = heard.into_iter().filter(is_ordered).collect();
         let counts = count(&numbers, &heard);
         add(&mut self.plain, counts);
         if counts.doubled + counts.disordered > 0 {

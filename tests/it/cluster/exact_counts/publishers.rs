@@ -91,11 +91,15 @@ impl Publisher {
         self.shared.progress.lock().unwrap().copies = copies;
     }
 
-    /// Waits until `more` further numbers are sent to every channel.
+    /// The highest number sent to every channel.
+    pub(super) fn sent(&self) -> u64 {
+        self.shared.progress.lock().unwrap().number
+    }
+
+    /// Waits until this number is sent to every channel.
     #[track_caller]
-    pub(super) fn wait_more(&self, more: u64) {
-        let aim = self.shared.progress.lock().unwrap().number + more;
-        self.wait(|progress| progress.number >= aim);
+    pub(super) fn wait_sent(&self, number: u64) {
+        self.wait(|progress| progress.number >= number);
     }
 
     /// Stops publishing and waits until no publication is pending.
@@ -120,12 +124,13 @@ impl Publisher {
             .changed
             .wait_timeout_while(progress, AGREEMENT_TIMEOUT, |progress| !done(progress))
             .unwrap();
+        let (number, last_error) = (progress.number, progress.last_error.clone());
+        // A panic with the lock would poison it for the publisher's thread.
+        drop(progress);
+        let channels = &self.shared.channels;
         assert!(
             !waited.timed_out(),
-            "a publisher on {:?} has been at number {}; its last error: {:?}",
-            self.shared.channels,
-            progress.number,
-            progress.last_error
+            "the publisher on {channels:?} is still at number {number}; its last error: {last_error:?}"
         );
     }
 }

@@ -116,7 +116,8 @@ impl Run {
         let whole = Instant::now();
         self.gateways.iter().for_each(TestGateway::wait_ready);
         self.calm_since = Instant::now();
-        let line = format!("{fault:?}: {:?}, then ready after {:?}", whole - began, self.calm_since - whole);
+        let (at, lasted, ready) = (began - self.started, whole - began, self.calm_since - whole);
+        let line = format!("{fault:?}: at {at:?} for {lasted:?}, then ready after {ready:?}");
         print(&line);
         self.report.push(line);
         self.publish(20);
@@ -125,7 +126,8 @@ impl Run {
     /// Waits until each backend has sent this many more numbers to each of its channels.
     #[track_caller]
     pub(super) fn publish(&self, more: u64) {
-        self.publishers().for_each(|publisher| publisher.wait_more(more));
+        let aims: Vec<_> = self.publishers().map(|publisher| (publisher, publisher.sent() + more)).collect();
+        aims.into_iter().for_each(|(publisher, aim)| publisher.wait_sent(aim));
     }
 
     /// Sets the number of Redis replicas that a durable message must be on.
@@ -169,6 +171,7 @@ impl Run {
             hold(Duration::from_millis(50));
         };
         print(&judgement.summary());
+        self.watches.iter().for_each(|watch| print(&watch.describe(self.started)));
         assert!(judgement.is_good(), "{}\n{}", self.report.join("\n"), judgement.describe(&self));
         self.assert_no_link_left();
     }
@@ -203,9 +206,10 @@ fn gateway(step: Step, cluster: &TestCluster) -> TestGateway {
     TestGateway::with("broker.url", &cluster.url())
         .with("broker.shards", step.setting())
         .with("broker.probe_interval", "100ms")
-        .with("broker.probe_timeout", "1s")
-        .with("broker.connect_timeout", "1s")
-        .with("broker.response_timeout", "1s")
+        // A busy machine may stall for longer than a second.
+        .with("broker.probe_timeout", "10s")
+        .with("broker.connect_timeout", "2s")
+        .with("broker.response_timeout", "2s")
         .with("broker.min_reconnect_delay", "10ms")
         .with("broker.max_reconnect_delay", "100ms")
         .with("broker.history_check_interval", "1s")

@@ -13,7 +13,7 @@ fn word(text: &str) -> Value {
 fn node(description: &str) -> Value {
     let mut values = Vec::new();
     for field in description.split(' ') {
-        let (name, value) = field.split_once('=').unwrap_or((field.trim_end_matches('!'), ""));
+        let (name, value) = field.split_once('=').unwrap_or_else(|| (field.trim_end_matches('!'), ""));
         values.push(word(name));
         values.push(match value.parse() {
             Ok(number) => Value::Int(number),
@@ -32,7 +32,8 @@ fn shard(slots: &[i64], nodes: &[&str]) -> Value {
 
 fn owners(answer: &[Value], asked: Asked<'_>, slots: &[u16]) -> Vec<String> {
     let map = parse(&Value::Array(answer.to_vec()), asked).unwrap();
-    let owner = |slot: &u16| map.owner(Slot::new(*slot).unwrap()).map_or("none".into(), ToString::to_string);
+    let owner =
+        |slot: &u16| map.owner(Slot::new(*slot).unwrap()).map_or_else(|| "none".into(), ToString::to_string);
     slots.iter().map(owner).collect()
 }
 

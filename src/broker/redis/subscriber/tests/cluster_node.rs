@@ -8,7 +8,7 @@ use redis::{IntoConnectionInfo as _, cmd};
 use tempfile::TempDir;
 
 use super::super::connect;
-use super::{FENCE, Kind, names, next, run};
+use super::{FENCE, SubscribeKind, names, next, run};
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -28,7 +28,9 @@ impl ClusterNode {
             port.into_iter().find(|port| free(*port).is_some() && free(port + 10_000).is_some()).unwrap();
         let dir = TempDir::new().unwrap();
         let arguments = ["--cluster-enabled", "yes", "--save", "", "--bind", "127.0.0.1", "--port"];
-        let mut command = Command::new("redis-server");
+        // As the integration tests do.
+        let program = std::env::var("GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+        let mut command = Command::new(program);
         command.args(arguments).arg(port.to_string()).current_dir(dir.path());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let node = Self { child, port, _dir: dir };
@@ -70,7 +72,7 @@ impl Drop for ClusterNode {
 async fn sharded_channels_of_many_slots_are_followed_until_their_slot_leaves() {
     let node = ClusterNode::start();
     let info = node.url().as_str().into_connection_info().unwrap();
-    let channels = (Kind::Sharded, FENCE);
+    let channels = (SubscribeKind::Sharded, FENCE);
     let (mut subscriptions, mut messages) =
         connect(&info, None, channels, Duration::from_secs(2)).await.unwrap();
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::buffer::ReadBuffer;
-use super::super::frame::{Change, Frame, InvalidFrame, parse};
+use super::super::frame::{Change, InvalidFrame, RespFrame, parse};
 use super::{change, message};
 
 /// A frame with its parts instead of their ranges.
@@ -15,13 +15,15 @@ enum Owned {
     Status,
 }
 
-fn owned(buffer: &ReadBuffer, frame: Frame) -> Owned {
+fn owned(buffer: &ReadBuffer, frame: RespFrame) -> Owned {
     let text = |range| buffer.channel(range).to_owned();
     match frame {
-        Frame::Message { channel, payload } => Owned::Message(text(channel), buffer.bytes(payload).into()),
-        Frame::Changed { change, channel } => Owned::Changed(change, text(channel)),
-        Frame::Error(error) => Owned::Error(text(error)),
-        Frame::Status => Owned::Status,
+        RespFrame::Message { channel, payload } => {
+            Owned::Message(text(channel), buffer.bytes(payload).into())
+        }
+        RespFrame::Changed { change, channel } => Owned::Changed(change, text(channel)),
+        RespFrame::Error(error) => Owned::Error(text(error)),
+        RespFrame::Status => Owned::Status,
     }
 }
 
@@ -112,6 +114,6 @@ async fn the_buffer_shrinks_after_a_long_message() {
     }
     assert!(buffer.size() > 1 << 20);
     buffer.read(&mut &b"+OK\r\n"[..]).await.unwrap();
-    assert_eq!(buffer.next_frame(), Ok(Some(Frame::Status)));
+    assert_eq!(buffer.next_frame(), Ok(Some(RespFrame::Status)));
     assert_eq!(buffer.size(), ReadBuffer::new().size());
 }
