@@ -68,7 +68,7 @@ impl Fault {
                 run.cluster.meet(owner);
             }
             Self::ClusterDown => {
-                // The last slot has no channel in either step.
+                // The last slot has no channel in either layout.
                 run.cluster.take_down(SLOTS - 1);
                 hold(DOWN);
                 run.cluster.bring_up();

@@ -110,8 +110,8 @@ impl ClusterClient {
         if copies > 0 {
             // WAIT covers the writes of this connection only, and a repeated command may have written nothing.
             cmd("SET").arg(beside(key)).arg(1).exec(connection)?;
-            let patience_ms = ANSWER_TIMEOUT.as_millis() / 2;
-            let made: u32 = cmd("WAIT").arg(copies).arg(patience_ms).query(connection)?;
+            let timeout_ms = ANSWER_TIMEOUT.as_millis() / 2;
+            let made: u32 = cmd("WAIT").arg(copies).arg(timeout_ms).query(connection)?;
             if made < copies {
                 return Err((ErrorKind::Io, "too few copies").into());
             }
