@@ -103,7 +103,7 @@ impl Run {
             calm_since: now,
             report,
         };
-        run.publish(20);
+        run.publish(10);
         run
     }
 
@@ -120,7 +120,7 @@ impl Run {
         let line = format!("{fault:?}: at {at:?} for {lasted:?}, then ready after {ready:?}");
         print(&line);
         self.report.push(line);
-        self.publish(20);
+        self.publish(10);
     }
 
     /// Waits until each backend has sent this many more numbers to each of its channels.
@@ -159,7 +159,7 @@ impl Run {
     /// Stops publishing and checks the records of all clients.
     #[track_caller]
     pub(super) fn finish(mut self) {
-        self.publish(20);
+        self.publish(10);
         self.calm.push((self.calm_since, Instant::now()));
         self.publishers().for_each(Publisher::pause);
         let end = Instant::now() + GAP_TIMEOUT;
