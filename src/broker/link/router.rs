@@ -38,13 +38,13 @@ pub(crate) type OwnerOf = Box<dyn Fn(&str) -> Option<LinkId> + Send + Sync>;
 
 /// The links of a process.
 pub(crate) struct LinkRouter {
-    links: RwLock<Links>,
+    links: RwLock<LinkTable>,
     hubs: Arc<AttachedHubs>,
     limits: LinkLimits,
     metrics: Metrics,
 }
 
-struct Links {
+struct LinkTable {
     owner_of: OwnerOf,
     /// Holds the channels that no link owns. Never connected.
     unassigned: Arc<SharedLink>,
@@ -58,7 +58,8 @@ impl LinkRouter {
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
         let hubs = Arc::new(AttachedHubs::default());
         let unassigned = Arc::new(SharedLink::new(limits, Arc::clone(&hubs), metrics));
-        let links = Links { owner_of: Box::new(|_| None), unassigned, by_id: BTreeMap::new(), last_id: 0 };
+        let links =
+            LinkTable { owner_of: Box::new(|_| None), unassigned, by_id: BTreeMap::new(), last_id: 0 };
         Self { links: RwLock::new(links), hubs, limits, metrics: metrics.clone() }
     }
 
@@ -192,7 +193,7 @@ impl LinkRouter {
     }
 }
 
-impl Links {
+impl LinkTable {
     /// All links, the unassigned one first.
     fn all(&self) -> impl Iterator<Item = (Option<LinkId>, &Arc<SharedLink>)> {
         let assigned = self.by_id.iter().map(|(id, link)| (Some(*id), link));
