@@ -20,7 +20,6 @@ use crate::broker::{BrokerCallId, HistoryRequest, HubId, Inbox, ReadId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
-use protocol::signal_payload::SignalPayload;
 
 /// Identifies a link. No id is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +51,6 @@ struct LinkTable {
     last_id: u32,
 }
 
-#[allow(dead_code, reason = "the links of a cluster will call it")]
 impl LinkRouter {
     /// A router without links: every channel is unassigned.
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
@@ -116,26 +114,6 @@ impl LinkRouter {
         }
     }
 
-    /// The link of a channel. The channel may move as soon as the call returns, so this is for questions only.
-    pub(crate) fn link_of(&self, channel: &str) -> Arc<SharedLink> {
-        Arc::clone(self.links.read().of(channel))
-    }
-
-    /// All links, without the unassigned one.
-    pub(crate) fn all(&self) -> Vec<(LinkId, Arc<SharedLink>)> {
-        self.links.read().by_id.iter().map(|(id, link)| (*id, Arc::clone(link))).collect()
-    }
-
-    /// How many wanted channels no link owns.
-    pub(crate) fn unassigned(&self) -> usize {
-        self.links.read().unassigned.lock().wanted()
-    }
-
-    /// Whether any link is up.
-    pub(crate) fn is_up(&self) -> bool {
-        self.hubs.is_up()
-    }
-
     /// Subscribes a hub to channels, each in its link.
     pub(crate) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         let links = self.links.read();
@@ -176,11 +154,6 @@ impl LinkRouter {
     /// Handles a payload that arrived for a channel on any link. Returns whether the channel has an entry.
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         self.links.read().of(channel).receive(channel, payload)
-    }
-
-    /// Handles a signal that arrived for a channel on any link. Returns whether the channel has an entry.
-    pub(crate) fn receive_signal(&self, channel: &str, payload: SignalPayload) -> bool {
-        self.links.read().of(channel).receive_signal(channel, payload)
     }
 
     /// Plain messages of a namespace that `except` carries for all links may be missing. Call it once `except` carries them
