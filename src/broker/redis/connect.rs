@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use super::address::{Address, OpenedAddress, at_endpoint, open_client};
 use super::cluster::slot::Slot;
-use super::cluster::{NodeAddress, SlotMap};
+use super::cluster::{NodeAddress, OwnerWatch, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
-use super::master_watch::MasterWatch;
+use super::master_watch::{MasterWatch, Watched};
 use super::options::{Layout, RedisOptions};
 use super::process::{MAX_PUBLISHING, ProcessState};
 use super::role::RoleQuery;
@@ -29,7 +29,8 @@ pub(super) struct Endpoint {
     pub(super) client: Client,
     /// The certificates for the subscriber; `None`: no TLS.
     tls: Option<Arc<ClientConfig>>,
-    /// Only where sentinels name the server.
+    /// Only where sentinels name the server, or a cluster does for the only link. Several links follow the map of the
+    /// slots.
     watch: Option<MasterWatch>,
 }
 
@@ -60,17 +61,21 @@ impl Endpoint {
             Address::Master(sentinels) => {
                 let master = sentinel::find_master(&sentinels, certificates, bound).await?;
                 let info = sentinels.master_at(master.0.clone(), master.1);
-                watch = Some(MasterWatch::new(sentinels, certificates.cloned(), master));
+                watch = Some(Watched::Sentinels(sentinels, master));
                 info
             }
             Address::Cluster(seeds) => {
                 let slot = Slot::of_key(&options.names().users());
                 let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
                 let owner = map.owner(slot).ok_or(LinkError::NoOwner(slot))?;
-                at_node(&seeds, owner)?
+                let info = at_node(&seeds, owner)?;
+                watch = OwnerWatch::new(seeds, slot, &map).map(Watched::Cluster);
+                info
             }
         };
-        Ok(Self { client: open_client(info, certificates)?, tls, watch })
+        let client = open_client(info, certificates)?;
+        let watch = watch.map(|watched| MasterWatch { certificates: certificates.cloned(), watched });
+        Ok(Self { client, tls, watch })
     }
 
     /// The endpoint of a node of a cluster. Each link calls this again, because files may have changed.
@@ -80,10 +85,10 @@ impl Endpoint {
         Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls, watch: None })
     }
 
-    /// Returns when the sentinels name another server. Never returns without sentinels.
-    pub(super) async fn until_moved(&self, options: &RedisOptions) -> LinkError {
+    /// Returns when the sentinels, or the nodes of a cluster, no longer name this server. Never returns without them.
+    pub(super) async fn until_moved(&self, process: &ProcessState) -> LinkError {
         match &self.watch {
-            Some(watch) => watch.until_moved(options).await,
+            Some(watch) => watch.until_moved(process).await,
             None => std::future::pending().await,
         }
     }
