@@ -9,13 +9,13 @@ use rustls::ClientConfig;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, OpenedAddress, at_endpoint, open_client};
+use super::address::{Address, OpenedAddress, at_endpoint, connect_for_query, open_client};
 use super::cluster::slot::Slot;
 use super::cluster::{NodeAddress, OwnerWatch, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
-use super::master_watch::{MasterWatch, Watched};
+use super::master_watch::MasterWatch;
 use super::options::{Layout, RedisOptions};
 use super::process::{MAX_PUBLISHING, ProcessState};
 use super::role::RoleQuery;
@@ -61,7 +61,7 @@ impl Endpoint {
             Address::Master(sentinels) => {
                 let master = sentinel::find_master(&sentinels, certificates, bound).await?;
                 let info = sentinels.master_at(master.0.clone(), master.1);
-                watch = Some(Watched::Sentinels(sentinels, master));
+                watch = Some(MasterWatch::Sentinels(sentinels, master));
                 info
             }
             Address::Cluster(seeds) => {
@@ -69,13 +69,11 @@ impl Endpoint {
                 let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
                 let owner = map.owner(slot).ok_or(LinkError::NoOwner(slot))?;
                 let info = at_node(&seeds, owner)?;
-                watch = OwnerWatch::new(seeds, slot, &map).map(Watched::Cluster);
+                watch = OwnerWatch::new(seeds, slot, &map).map(MasterWatch::Cluster);
                 info
             }
         };
-        let client = open_client(info, certificates)?;
-        let watch = watch.map(|watched| MasterWatch { certificates: certificates.cloned(), watched });
-        Ok(Self { client, tls, watch })
+        Ok(Self { client: open_client(info, certificates)?, tls, watch })
     }
 
     /// The endpoint of a node of a cluster. Each link calls this again, because files may have changed.
@@ -170,6 +168,22 @@ pub(super) async fn read_slot_map(process: &ProcessState) -> Result<Arc<SlotMap>
     let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
     let bound = process.options.connect_timeout;
     process.cluster.read(&seeds, certificates.as_ref(), Slot::all(), bound).await
+}
+
+/// Connects to a sentinel or to a node of a cluster with the current content of the files, which may have changed since
+/// the link began. Without a bound: the caller has one.
+pub(super) async fn connect_to_ask(
+    options: &RedisOptions,
+    server: &ConnectionInfo,
+) -> Result<MultiplexedConnection, LinkError> {
+    let OpenedAddress { address, certificates, .. } = open(options).await?;
+    let login = match &address {
+        Address::Server(info) => Some(info),
+        Address::Master(sentinels) => sentinels.sentinels.first(),
+        Address::Cluster(seeds) => seeds.first(),
+    };
+    let login = login.unwrap_or(server).redis_settings().clone();
+    connect_for_query(&server.clone().set_redis_settings(login), certificates.as_ref()).await
 }
 
 /// The address with the current content of the files.

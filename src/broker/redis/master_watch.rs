@@ -4,18 +4,23 @@
 //! A master that was replaced may answer as a master for a while, and a master that the other nodes of its cluster have
 //! forgotten does so for ever. Publishers use the new master or other nodes, so a link to such a master looks healthy
 //! and receives only its own probes.
+//!
+//! Where there is a link to each master of a cluster, the same queries tell when the map of the slots is stale.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use redis::ConnectionInfo;
 use redis::aio::MultiplexedConnection;
-use redis::{ConnectionInfo, TlsCertificates};
 use tokio::time::{sleep, timeout};
 
-use super::address::{Sentinels, connect_for_query};
-use super::cluster::OwnerWatch;
+use super::address::{Address, Sentinels};
+use super::cluster::{OwnerWatch, ask_for_map};
+use super::connect::connect_to_ask;
 use super::link_error::LinkError;
+use super::options::RedisOptions;
 use super::process::ProcessState;
 use super::sentinel::{MasterAddress, ask};
 
@@ -25,13 +30,7 @@ const MAX_INTERVAL: Duration = Duration::from_millis(500);
 const MIN_SPACING: Duration = Duration::from_millis(25);
 
 /// The servers that name the master of a link, and the master that they named.
-pub(super) struct MasterWatch {
-    pub(super) certificates: Option<TlsCertificates>,
-    pub(super) watched: Watched,
-}
-
-/// Which servers are asked.
-pub(super) enum Watched {
+pub(super) enum MasterWatch {
     Sentinels(Sentinels, MasterAddress),
     Cluster(OwnerWatch),
 }
@@ -40,14 +39,9 @@ impl MasterWatch {
     /// Returns when more than half of the servers name the same other master, or those of a cluster none. Servers that
     /// do not answer, or a minority that disagrees, do not end a link.
     pub(super) async fn until_moved(&self, process: &ProcessState) -> LinkError {
-        let options = &process.options;
-        let pace = Pace {
-            certificates: self.certificates.as_ref(),
-            interval: options.probe_interval.min(MAX_INTERVAL),
-            bound: options.connect_timeout,
-        };
-        match &self.watched {
-            Watched::Sentinels(sentinels, master) => {
+        let pace = Pace::new(&process.options);
+        match self {
+            Self::Sentinels(sentinels, master) => {
                 let servers = || sentinels.sentinels.clone();
                 let ask = async |_: &ConnectionInfo, connection: &mut MultiplexedConnection| {
                     ask(connection, &sentinels.name).await
@@ -58,18 +52,34 @@ impl MasterWatch {
                 };
                 pace.ask_until(servers, ask, decide).await
             }
-            Watched::Cluster(watch) => {
+            Self::Cluster(watch) => {
                 let servers = || process.cluster.nodes(&watch.seeds);
                 let decide = |answers: &[Option<&_>]| watch.decide(&process.cluster, answers);
-                pace.ask_until(servers, OwnerWatch::ask, decide).await
+                pace.ask_until(servers, ask_for_map, decide).await
             }
         }
     }
 }
 
+/// Notes that the map of the slots is stale when more than half of the nodes of a cluster name other owners than it.
+/// Never ends.
+pub(super) async fn watch_map(process: &ProcessState) -> Infallible {
+    if let Ok(Address::Cluster(seeds)) = process.options.address() {
+        let servers = || process.cluster.nodes(&seeds);
+        let decide = |answers: &[Option<&_>]| {
+            if process.cluster.is_stale(answers) {
+                process.map_stale.notify_one();
+            }
+            None
+        };
+        Pace::new(&process.options).ask_until(servers, ask_for_map, decide).await;
+    }
+    std::future::pending().await
+}
+
 /// How servers are asked.
 struct Pace<'a> {
-    certificates: Option<&'a TlsCertificates>,
+    options: &'a RedisOptions,
     /// The time between two queries of a server.
     interval: Duration,
     /// The longest time of a query.
@@ -89,7 +99,12 @@ struct QueryEnd<A> {
     answer: Option<A>,
 }
 
-impl Pace<'_> {
+impl<'a> Pace<'a> {
+    fn new(options: &'a RedisOptions) -> Self {
+        let interval = options.probe_interval.min(MAX_INTERVAL);
+        Self { options, interval, bound: options.connect_timeout }
+    }
+
     /// Asks the servers again and again, until their last answers end the link. Each server has queries of its own, so a
     /// frozen one delays no other.
     async fn ask_until<A: PartialEq>(
@@ -143,7 +158,7 @@ impl Pace<'_> {
         let asking = async {
             let mut connection = match connection {
                 Some(connection) => connection,
-                None => connect_for_query(&server, self.certificates).await?,
+                None => connect_to_ask(self.options, &server).await?,
             };
             let answer = ask(&server, &mut connection).await?;
             Ok::<_, LinkError>((connection, answer))

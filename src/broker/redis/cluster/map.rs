@@ -111,6 +111,11 @@ pub(super) struct Votes {
 }
 
 impl Votes {
+    /// The answers of nodes; `None`: a node did not answer.
+    pub(super) fn of(answers: &[Option<&SlotMap>]) -> Self {
+        Self { answers: answers.iter().copied().flatten().cloned().collect() }
+    }
+
     pub(super) fn count(&mut self, answer: SlotMap) {
         self.answers.push(answer);
     }
@@ -156,12 +161,6 @@ impl Votes {
     fn address_of(&self, id: &NodeId, before: &SlotMap) -> Option<NodeAddress> {
         let known = self.answers.iter().filter_map(|answer| answer.address_of(id));
         most_frequent(known, before.address_of(id)).map(|(address, _)| address.clone())
-    }
-}
-
-impl FromIterator<SlotMap> for Votes {
-    fn from_iter<I: IntoIterator<Item = SlotMap>>(answers: I) -> Self {
-        Self { answers: answers.into_iter().collect() }
     }
 }
 

@@ -13,5 +13,5 @@ mod shards;
 pub(super) mod slot;
 
 pub(super) use self::map::{NodeAddress, SlotMap};
-pub(super) use self::nodes::ClusterNodes;
+pub(super) use self::nodes::{ClusterNodes, ask_for_map};
 pub(super) use self::owner_watch::OwnerWatch;

@@ -72,6 +72,13 @@ impl ClusterNodes {
         Ok(self.keep(votes.result(&self.map())))
     }
 
+    /// Whether more than half of the nodes agree about all slots, and not with the last map. `None`: a node did not
+    /// answer.
+    pub(in super::super) fn is_stale(&self, answers: &[Option<&SlotMap>]) -> bool {
+        let (votes, map) = (Votes::of(answers), self.map());
+        votes.is_settled(answers.len(), Slot::all()) && votes.result(&map) != *map
+    }
+
     /// The nodes to ask: the seeds, and the masters that are no seeds.
     pub(in super::super) fn nodes(&self, seeds: &[ConnectionInfo]) -> Vec<ConnectionInfo> {
         let mut nodes = seeds.to_vec();
@@ -123,11 +130,11 @@ fn endpoint(node: &ConnectionInfo) -> Option<(&str, u16)> {
 
 async fn query(node: &ConnectionInfo, certificates: Option<&TlsCertificates>) -> Result<SlotMap, LinkError> {
     // The caller has a deadline for the whole query.
-    ask(node, &mut connect_for_query(node, certificates).await?).await
+    ask_for_map(node, &mut connect_for_query(node, certificates).await?).await
 }
 
 /// Asks a node for its map. Without a bound.
-pub(super) async fn ask(
+pub(in super::super) async fn ask_for_map(
     node: &ConnectionInfo,
     connection: &mut MultiplexedConnection,
 ) -> Result<SlotMap, LinkError> {
@@ -218,6 +225,29 @@ mod tests {
             let started = Instant::now();
             assert_eq!(owner(&read(&ClusterNodes::default(), ports).await.unwrap()), "127.0.0.1:7");
             assert_eq!(started.elapsed() >= Duration::from_millis(500), is_late, "{ports:?}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_stale_when_most_nodes_name_other_owners() {
+        let map = |master: &str, slots: u16| {
+            let mut map = SlotMap::default();
+            let address = NodeAddress { host: master.into(), port: 7 };
+            map.assign(master, address, Slot::all().take(slots.into()));
+            map
+        };
+        let cluster = ClusterNodes::default();
+        let (known, other, part) = (map("a", 16_384), map("b", 16_384), map("a", 9));
+        cluster.keep(known.clone());
+        for (answers, is_stale) in [
+            ([Some(&known), Some(&known), Some(&other)], false),
+            ([Some(&known), None, Some(&other)], false),
+            ([None, None, Some(&other)], false),
+            ([Some(&other), None, Some(&other)], true),
+            // The nodes have forgotten the owner of most slots.
+            ([Some(&known), Some(&part), Some(&part)], true),
+        ] {
+            assert_eq!(cluster.is_stale(&answers), is_stale, "{answers:?}");
         }
     }
 

@@ -1,11 +1,10 @@
 //! Watches whether the nodes of a cluster still name the master of a link.
 
 use redis::ConnectionInfo;
-use redis::aio::MultiplexedConnection;
 
 use super::super::link_error::LinkError;
 use super::map::{NodeId, SlotMap, Votes};
-use super::nodes::{ClusterNodes, ask};
+use super::nodes::ClusterNodes;
 use super::slot::Slot;
 
 /// The master of a link, and the nodes to ask about it.
@@ -22,14 +21,6 @@ impl OwnerWatch {
         Some(Self { seeds, slot, master: map.owner_id(slot)?.clone() })
     }
 
-    /// The map of one node.
-    pub(in super::super) async fn ask(
-        node: &ConnectionInfo,
-        connection: &mut MultiplexedConnection,
-    ) -> Result<SlotMap, LinkError> {
-        ask(node, connection).await
-    }
-
     /// Why the link ends, by the last answers of all nodes. Keeps the map that more than half of them agree about, so
     /// that masters added later are asked as well.
     pub(in super::super) fn decide(
@@ -37,7 +28,7 @@ impl OwnerWatch {
         cluster: &ClusterNodes,
         answers: &[Option<&SlotMap>],
     ) -> Option<LinkError> {
-        let votes: Votes = answers.iter().flatten().map(|&map| map.clone()).collect();
+        let votes = Votes::of(answers);
         let owner = votes.owner_of_majority(answers.len(), self.slot)?;
         let end = match owner {
             Some(owner) if *owner == self.master => None,
