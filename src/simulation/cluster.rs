@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inbox::SimulatedInbox;
 use super::plan::SimulationPlan;
 use super::redis::Server;
-use super::run::NAMES;
 use protocol::channel::ChannelName;
 use protocol::position::Position;
 
@@ -36,14 +35,14 @@ struct Slot {
 }
 
 impl Cluster {
-    pub(super) fn new(plan: &SimulationPlan, clock_ms: u64) -> Self {
+    pub(super) fn new(plan: &SimulationPlan, clock_ms: u64, names: &[&str]) -> Self {
         let servers: Vec<_> = (0..plan.masters)
             .map(|address| Server::new(address, clock_ms, plan.history_size, plan.ttl_ms))
             .collect();
         let slot = |(index, name): (usize, &&str)| {
             (ChannelName::parse(name).unwrap(), Slot { owner: index % servers.len(), target: None })
         };
-        let slots = NAMES.iter().enumerate().map(slot).collect();
+        let slots = names.iter().enumerate().map(slot).collect();
         let mut cluster = Self { servers, slots, maps: Vec::new(), inbox_at: 0, forbidden: BTreeSet::new() };
         cluster.note_map();
         cluster

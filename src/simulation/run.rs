@@ -129,7 +129,7 @@ impl SimulationRun {
             rules: Arc::clone(rules),
             now: Instant::now(),
             unix_ms: UNIX_START_MS,
-            cluster: Cluster::new(&plan, UNIX_START_MS),
+            cluster: Cluster::new(&plan, UNIX_START_MS, &NAMES),
             published: Rc::default(),
             records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
             replicas: Vec::new(),
