@@ -129,7 +129,8 @@ pub struct Counters {
     pub admin_requests: Family<AdminRequest, Counter>,
     /// 1 while the link to the broker is subscribed and healthy, else 0.
     pub redis_link_up: Gauge,
-    /// The links to Redis that there are to be: one, or one for each master of a cluster with shards.
+    /// The links to Redis that there are to be: one, or one for each master of a cluster with shards, and one more while
+    /// slots have no master.
     pub redis_links: Gauge,
     /// The links to Redis that are subscribed and healthy.
     pub redis_links_ready: Gauge,

@@ -120,8 +120,10 @@ impl Counters {
             admin_requests: all
                 .register_new("admin_requests", "Requests to the admin port, by route and status"),
             redis_link_up: all.register_new("redis_link_up", "1 while the broker's link is healthy"),
-            redis_links: all
-                .register_new("redis_links", "Links to Redis: one, or one for each master with shards"),
+            redis_links: all.register_new(
+                "redis_links",
+                "Links to Redis; with shards one for each master, and one more while slots have no master",
+            ),
             redis_links_ready: all.register_new("redis_links_ready", "Links to Redis that are healthy"),
             history_available: all
                 .register_new("history_available", "1 while durable publishing is available"),
