@@ -150,7 +150,6 @@ impl LinkCore {
 
     /// The server has ended the subscription to these channels, because it does not own them any more. They wait for the
     /// next map: they move, or [`retry_unsubscribed`](Self::retry_unsubscribed) subscribes them again.
-    #[allow(dead_code, reason = "the links of a cluster will call it")]
     pub(crate) fn unsubscribed_by_server(&mut self, channels: &[ChannelName]) {
         for name in channels {
             match self.channels.get_mut(name) {
@@ -167,7 +166,6 @@ impl LinkCore {
 
     /// The server answered that another server owns these channels, so the link is not subscribed to them. They wait for
     /// the next map.
-    #[allow(dead_code, reason = "the links of a cluster will call it")]
     pub(crate) fn redirected(&mut self, channels: &[ChannelName]) {
         channels.iter().for_each(|name| self.interrupt_channel(name));
     }

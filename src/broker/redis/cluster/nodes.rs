@@ -20,11 +20,11 @@ use super::slot::Slot;
 /// What this process knows of the nodes of a cluster.
 #[derive(Default)]
 pub(in super::super) struct ClusterNodes {
-    known: Mutex<Known>,
+    known: Mutex<KnownNodes>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownNodes {
     map: Arc<SlotMap>,
     /// The masters of the map, and earlier ones while a slot has no master. The hosts of the URL may all have been
     /// replaced meanwhile.
