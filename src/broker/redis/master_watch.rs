@@ -31,7 +31,7 @@ const MIN_SPACING: Duration = Duration::from_millis(50);
 
 /// The servers that name the master of a link, and the master that they named.
 pub(super) enum MasterWatch {
-    Sentinels(Sentinels, MasterAddress),
+    Sentinels(Box<Sentinels>, MasterAddress),
     Cluster(OwnerWatch),
 }
 
