@@ -61,7 +61,7 @@ impl Endpoint {
             Address::Master(sentinels) => {
                 let master = sentinel::find_master(&sentinels, certificates, bound).await?;
                 let info = sentinels.master_at(master.0.clone(), master.1);
-                watch = Some(MasterWatch::Sentinels(sentinels, master));
+                watch = Some(MasterWatch::Sentinels(Box::new(sentinels), master));
                 info
             }
             Address::Cluster(seeds) => {

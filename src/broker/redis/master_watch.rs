@@ -27,11 +27,11 @@ use super::sentinel::{MasterAddress, ask};
 /// The longest time between two queries of a server, so that a long `probe_interval` does not delay a failover.
 const MAX_INTERVAL: Duration = Duration::from_millis(500);
 /// The shortest time between two queries of any servers, on average: the map of a large cluster is large.
-const MIN_SPACING: Duration = Duration::from_millis(25);
+const MIN_SPACING: Duration = Duration::from_millis(50);
 
 /// The servers that name the master of a link, and the master that they named.
 pub(super) enum MasterWatch {
-    Sentinels(Sentinels, MasterAddress),
+    Sentinels(Box<Sentinels>, MasterAddress),
     Cluster(OwnerWatch),
 }
 

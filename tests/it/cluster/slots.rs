@@ -215,6 +215,19 @@ fn ready_with_any_master_notes_the_missing_ones() {
     any.publish_durably("user:1", "1");
 }
 
+#[test]
+fn a_gateway_leaves_a_master_that_most_nodes_have_forgotten() {
+    let cluster = TestCluster::start(3, 0);
+    let one = TestGateway::with("broker.url", &cluster.url());
+    // The next history check is in an hour, so it tells nothing.
+    let both = [one, plan(&cluster)].map(|plan| ready(&plan.with("broker.history_check_interval", "1h")));
+    let forgotten = cluster.owner_of_key("{gateway}:user:1");
+    cluster.forget(forgotten);
+    both.iter().for_each(|gateway| gateway.wait_not_ready("redis"));
+    cluster.meet(forgotten);
+    both.iter().for_each(TestGateway::wait_ready);
+}
+
 fn token_key(token: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let hash: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
