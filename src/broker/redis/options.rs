@@ -11,18 +11,7 @@ use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
 use super::link_gauges::ReadyWith;
-use super::names::Names;
-
-/// How the keys are put into the slots of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// There is no cluster.
-    Plain,
-    /// The prefix is the hash tag of all keys, so they are in one slot.
-    OneSlot,
-    /// Each channel is in its own slot.
-    Slots,
-}
+use super::names::{Layout, Names};
 
 /// The address of Redis, the credentials, the timeouts and the limits.
 #[derive(Clone)]
