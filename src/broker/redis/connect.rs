@@ -6,12 +6,11 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult};
 use rustls::ClientConfig;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::address::{Address, OpenedAddress, at_endpoint, open_client};
 use super::cluster::slot::Slot;
-use super::cluster::{NodeAddress, SlotMap};
+use super::cluster::{NodeAddress, OwnerWatch, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
@@ -30,7 +29,8 @@ pub(super) struct Endpoint {
     pub(super) client: Client,
     /// The certificates for the subscriber; `None`: no TLS.
     tls: Option<Arc<ClientConfig>>,
-    /// Only where sentinels name the server.
+    /// Only where sentinels name the server, or a cluster does for the only link. Several links follow the map of the
+    /// slots.
     watch: Option<MasterWatch>,
 }
 
@@ -53,7 +53,7 @@ impl Endpoint {
     /// cluster it is the master with the slot of all keys.
     pub(super) async fn resolve(process: &ProcessState) -> Result<Self, LinkError> {
         let options = &process.options;
-        let OpenedAddress { address, certificates, tls } = open(options).await?;
+        let OpenedAddress { address, certificates, tls } = options.open_in_time().await?;
         let (certificates, bound) = (certificates.as_ref(), options.connect_timeout);
         let mut watch = None;
         let info = match address {
@@ -61,14 +61,16 @@ impl Endpoint {
             Address::Master(sentinels) => {
                 let master = sentinel::find_master(&sentinels, certificates, bound).await?;
                 let info = sentinels.master_at(master.0.clone(), master.1);
-                watch = Some(MasterWatch::new(sentinels, certificates.cloned(), master));
+                watch = Some(MasterWatch::Sentinels(Box::new(sentinels), master));
                 info
             }
             Address::Cluster(seeds) => {
                 let slot = Slot::of_key(&options.names().users());
                 let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
                 let owner = map.owner(slot).ok_or(LinkError::NoOwner(slot))?;
-                at_node(&seeds, owner)?
+                let info = at_node(&seeds, owner)?;
+                watch = OwnerWatch::new(seeds, slot, &map).map(MasterWatch::Cluster);
+                info
             }
         };
         Ok(Self { client: open_client(info, certificates)?, tls, watch })
@@ -76,15 +78,15 @@ impl Endpoint {
 
     /// The endpoint of a node of a cluster. Each link calls this again, because files may have changed.
     pub(super) async fn of_node(options: &RedisOptions, node: &NodeAddress) -> Result<Self, LinkError> {
-        let OpenedAddress { address, certificates, tls } = open(options).await?;
+        let OpenedAddress { address, certificates, tls } = options.open_in_time().await?;
         let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
         Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls, watch: None })
     }
 
-    /// Returns when the sentinels name another server. Never returns without sentinels.
-    pub(super) async fn until_moved(&self, options: &RedisOptions) -> LinkError {
+    /// Returns when the sentinels, or the nodes of a cluster, no longer name this server. Never returns without them.
+    pub(super) async fn until_moved(&self, process: &ProcessState) -> LinkError {
         match &self.watch {
-            Some(watch) => watch.until_moved(options).await,
+            Some(watch) => watch.until_moved(process).await,
             None => std::future::pending().await,
         }
     }
@@ -162,19 +164,10 @@ impl Endpoint {
 
 /// Reads which master of a cluster owns each slot.
 pub(super) async fn read_slot_map(process: &ProcessState) -> Result<Arc<SlotMap>, LinkError> {
-    let OpenedAddress { address, certificates, .. } = open(&process.options).await?;
+    let OpenedAddress { address, certificates, .. } = process.options.open_in_time().await?;
     let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
     let bound = process.options.connect_timeout;
     process.cluster.read(&seeds, certificates.as_ref(), Slot::all(), bound).await
-}
-
-/// The address with the current content of the files.
-async fn open(options: &RedisOptions) -> Result<OpenedAddress, LinkError> {
-    let (bound, to_open) = (options.connect_timeout, options.clone());
-    // The files may be on a network file system, so reading them may block.
-    let opening = timeout(bound, spawn_blocking(move || to_open.open()));
-    let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
-    opened.unwrap_or(Err(LinkError::Panicked))
 }
 
 /// The login of the seeds at this node.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use redis::ProtocolVersion;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
@@ -84,6 +86,15 @@ impl RedisOptions {
     pub(super) fn open(&self) -> Result<OpenedAddress, LinkError> {
         let address = self.address().map_err(|error| LinkError::Connect(error.to_string()))?;
         address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
+    }
+
+    /// The address with the current content of the files, within `connect_timeout`.
+    pub(super) async fn open_in_time(&self) -> Result<OpenedAddress, LinkError> {
+        let (bound, options) = (self.connect_timeout, self.clone());
+        // The files may be on a network file system, so reading them may block.
+        let opening = timeout(bound, spawn_blocking(move || options.open()));
+        let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
+        opened.unwrap_or(Err(LinkError::Panicked))
     }
 
     /// Lets the kernel detect a peer that disappeared, in addition to the probe.

@@ -61,7 +61,7 @@ fn ready(plan: &Plan) -> TestGateway {
 }
 
 #[test]
-fn messages_of_all_slots_arrive_whoever_publishes() {
+fn messages_of_all_slots_arrive_from_every_publisher() {
     let cluster = TestCluster::start(3, 0);
     let (one, two) = (ready(&plan(&cluster)), ready(&plan(&cluster)));
     assert_eq!((one.metric("redis_links"), one.metric("redis_links_ready")), (3, 3));

@@ -48,6 +48,9 @@ pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     process.gauges.set_whole(by_slot.iter().all(Option::is_some));
     route_channels(process, &current, &by_slot);
     if let Some(nobody) = before.nobody().cloned().filter(|_| !before.is_same(&current, &by_slot)) {
+        // Without a map before, nothing was logged about its slots.
+        let logged = before.failure().map_or_else(|| before.unowned(), |_| 0);
+        log_unowned(logged, by_slot.iter().filter(|index| index.is_none()).count());
         let owners = SlotOwners { by_slot, nobody, failure: None };
         links.routes.send_replace(Arc::new(Routes::sharded(current, owners)));
     }
@@ -67,6 +70,15 @@ pub(super) fn note_failure(links: &RedisLinks, failure: &str) {
         let by_slot = vec![None; Slot::all().count()];
         let owners = SlotOwners { by_slot, nobody, failure: Some(failure.to_owned()) };
         links.routes.send_replace(Arc::new(Routes::sharded(Vec::new(), owners)));
+    }
+}
+
+/// Logs that slots have no master, as `/readyz` says it.
+fn log_unowned(before: usize, after: usize) {
+    match after {
+        after if after == before => {}
+        0 => log::info!("redis: every slot of the cluster has a master"),
+        after => log::warn!("redis: {after} slots of the cluster have no master"),
     }
 }
 
