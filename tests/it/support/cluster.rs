@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::{Connection, cmd};
 
 use super::certificates::Authority;
-use super::deadline::eventually;
+use super::deadline::{eventually, eventually_eq};
 use super::fault_proxy::hold;
 use super::redis_server::{BUS_OFFSET, RedisServer};
 
@@ -241,7 +241,10 @@ impl TestCluster {
     fn replicate(&self, replica: usize, master: usize) {
         let mut connection = self.connection(replica);
         let id = &self.nodes[master].id;
-        eventually(AGREEMENT_TIMEOUT, || cmd("CLUSTER").arg("REPLICATE").arg(id).exec(&mut connection).ok());
+        eventually_eq(AGREEMENT_TIMEOUT, &Ok(()), || {
+            let answer = cmd("CLUSTER").arg("REPLICATE").arg(id).exec(&mut connection);
+            answer.map_err(|error| error.to_string())
+        });
     }
 }
 

@@ -196,6 +196,15 @@ impl RedisServer {
             TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
             redis::cmd("PING").exec(&mut self.try_client().ok()?).ok()
         });
+        self.assert_own();
+    }
+
+    /// Another server may have taken the port after it was found free.
+    #[track_caller]
+    fn assert_own(&self) {
+        let info: redis::RedisResult<String> = redis::cmd("INFO").arg("server").query(&mut self.client());
+        let id = format!("process_id:{}\r", self.child.as_ref().unwrap().id());
+        assert!(info.is_ok_and(|info| info.contains(&id)), "another server has the port {}", self.port);
     }
 
     /// Starts the server with [`LOADING_SLOWLY`], and waits until it answers that it is loading its data.
@@ -266,7 +275,8 @@ fn free_port() -> u16 {
 fn free_node_port() -> u16 {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let are_free = |port: &u16| is_free(*port) && is_free(*port + BUS_OFFSET);
-    std::iter::repeat_with(|| rand::random_range(10_000..22_000)).find(are_free).unwrap()
+    // No port of a node is a bus port of another one.
+    std::iter::repeat_with(|| rand::random_range(10_000..20_000)).find(are_free).unwrap()
 }
 
 fn password_of(arguments: &[String]) -> Option<String> {
