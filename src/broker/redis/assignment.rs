@@ -100,7 +100,7 @@ impl DutySlots {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::Layout;
+    use super::super::names::Layout;
     use super::*;
 
     #[test]

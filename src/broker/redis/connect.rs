@@ -6,17 +6,17 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult};
 use rustls::ClientConfig;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, OpenedAddress, at_endpoint, connect_for_query, open_client};
+use super::address::{Address, OpenedAddress, at_endpoint, open_client};
 use super::cluster::slot::Slot;
 use super::cluster::{NodeAddress, OwnerWatch, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
 use super::master_watch::MasterWatch;
-use super::options::{Layout, RedisOptions};
+use super::names::Layout;
+use super::options::RedisOptions;
 use super::process::{MAX_PUBLISHING, ProcessState};
 use super::role::RoleQuery;
 use super::sentinel;
@@ -53,7 +53,7 @@ impl Endpoint {
     /// cluster it is the master with the slot of all keys.
     pub(super) async fn resolve(process: &ProcessState) -> Result<Self, LinkError> {
         let options = &process.options;
-        let OpenedAddress { address, certificates, tls } = open(options).await?;
+        let OpenedAddress { address, certificates, tls } = options.open_in_time().await?;
         let (certificates, bound) = (certificates.as_ref(), options.connect_timeout);
         let mut watch = None;
         let info = match address {
@@ -78,7 +78,7 @@ impl Endpoint {
 
     /// The endpoint of a node of a cluster. Each link calls this again, because files may have changed.
     pub(super) async fn of_node(options: &RedisOptions, node: &NodeAddress) -> Result<Self, LinkError> {
-        let OpenedAddress { address, certificates, tls } = open(options).await?;
+        let OpenedAddress { address, certificates, tls } = options.open_in_time().await?;
         let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
         Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls, watch: None })
     }
@@ -164,35 +164,10 @@ impl Endpoint {
 
 /// Reads which master of a cluster owns each slot.
 pub(super) async fn read_slot_map(process: &ProcessState) -> Result<Arc<SlotMap>, LinkError> {
-    let OpenedAddress { address, certificates, .. } = open(&process.options).await?;
+    let OpenedAddress { address, certificates, .. } = process.options.open_in_time().await?;
     let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
     let bound = process.options.connect_timeout;
     process.cluster.read(&seeds, certificates.as_ref(), Slot::all(), bound).await
-}
-
-/// Connects to a sentinel or to a node of a cluster with the current content of the files, which may have changed since
-/// the link began. Without a bound: the caller has one.
-pub(super) async fn connect_to_ask(
-    options: &RedisOptions,
-    server: &ConnectionInfo,
-) -> Result<MultiplexedConnection, LinkError> {
-    let OpenedAddress { address, certificates, .. } = open(options).await?;
-    let login = match &address {
-        Address::Server(info) => Some(info),
-        Address::Master(sentinels) => sentinels.sentinels.first(),
-        Address::Cluster(seeds) => seeds.first(),
-    };
-    let login = login.unwrap_or(server).redis_settings().clone();
-    connect_for_query(&server.clone().set_redis_settings(login), certificates.as_ref()).await
-}
-
-/// The address with the current content of the files.
-async fn open(options: &RedisOptions) -> Result<OpenedAddress, LinkError> {
-    let (bound, to_open) = (options.connect_timeout, options.clone());
-    // The files may be on a network file system, so reading them may block.
-    let opening = timeout(bound, spawn_blocking(move || to_open.open()));
-    let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
-    opened.unwrap_or(Err(LinkError::Panicked))
 }
 
 /// The login of the seeds at this node.

@@ -1,9 +1,9 @@
 //! Keeps the dataset marker: since when the data of one prefix has been whole, and the settings in force for it.
 //!
 //! The marker is JSON at the key `<prefix>:dataset`. Where the channels are spread over the slots of a cluster, each slot
-//! has its own marker (`slots`), which moves with the data of the slot. `gateway_mark` writes it together with the settings, in one atomic
-//! step. Removing all data removes the marker as well. `gateway_mark` renews the marker when histories may have been
-//! removed in another way: the history TTL of a namespace changed, or Redis evicted keys.
+//! has its own marker (`slots`), which moves with the data of the slot. `gateway_mark` writes the marker together with the
+//! settings, in one atomic step. Removing all data removes the marker as well. `gateway_mark` renews the marker when
+//! histories may have been removed in another way: the history TTL of a namespace changed, or Redis evicted keys.
 
 mod slots;
 
@@ -23,7 +23,6 @@ use super::options::RedisOptions;
 use super::read_error::RedisReadError;
 use super::state::RedisState;
 
-pub(super) use slots::StartedSlots;
 #[cfg(test)]
 pub(super) use slots::mark_command as mark_slots_command;
 

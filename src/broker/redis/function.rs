@@ -15,7 +15,8 @@ use tokio::time::sleep;
 
 use super::data_settings::DataSettings;
 use super::link_error::describe;
-use super::options::{Layout, RedisOptions};
+use super::names::Layout;
+use super::options::RedisOptions;
 use super::state::RedisState;
 
 /// The library's name in Redis.

@@ -5,28 +5,24 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::super::types::{Inbox, PublishOutcome, PublishRequest};
-use super::super::{BrokerCallId, Health, HistoryRequest, HubId, ReadId, Retry};
+use super::super::types::Inbox;
+use super::super::{BrokerCallId, Health, HistoryRequest, HubId, ReadId};
 use super::assignment::Assignment;
 use super::cluster::slot::{SLOTS, Slot};
 use super::link_error::LinkError;
 use super::link_gauges::ReadyWith;
-use super::options::{Layout, RedisOptions};
-use super::pages::PageReads;
+use super::names::Layout;
+use super::options::RedisOptions;
 use super::presence::Presence;
 use super::process::ProcessState;
 use super::routes::{Routes, SlotOwners};
 use super::state::RedisState;
-use super::{link, publishing, shards};
-use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 /// The links of a process.
 pub(super) struct RedisLinks {
     pub(super) process: Arc<ProcessState>,
-    /// The pages of histories that are being read.
-    pub(super) pages: PageReads,
     pub(super) routes: watch::Sender<Arc<Routes>>,
 }
 
@@ -46,8 +42,7 @@ impl RedisLinks {
             process.router.assign(Box::new(move |_| Some(id)));
             Routes::one(link)
         };
-        let pages = PageReads::new(|inbox| process.router.attach(inbox));
-        Self { process, pages, routes: watch::Sender::new(Arc::new(routes)) }
+        Self { process, routes: watch::Sender::new(Arc::new(routes)) }
     }
 
     /// Which link serves what, at this moment.
@@ -146,28 +141,6 @@ impl RedisLinks {
         let inbox = process.inbox.notes(self.inbox_link().dataset.max_inbox_entries());
         let presence = process.presence.as_ref().and_then(Presence::note);
         notes.into_iter().chain(process.control.note()).chain(inbox).chain(presence).collect()
-    }
-
-    /// Keeps the links up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
-    pub(super) async fn run(&self, backoff: Backoff, address: &str) {
-        let only = self.routes().only().cloned();
-        match only {
-            Some(link) => link::run(link, backoff, address).await,
-            None => shards::run(self, backoff, address).await,
-        }
-    }
-
-    /// Publishes all requests, those of one channel in their order, and returns an outcome for each.
-    pub(super) async fn publish_all(
-        &self,
-        requests: &[PublishRequest<'_>],
-        retry: Retry,
-    ) -> Vec<PublishOutcome> {
-        let only = self.routes().only().cloned();
-        match only {
-            Some(link) => publishing::publish_all(&link, requests, retry).await,
-            None => shards::publish_all(self, requests, retry).await,
-        }
     }
 
     /// All links are lost.

@@ -2,7 +2,7 @@
 //! cluster name it.
 //!
 //! A master that was replaced may answer as a master for a while, and a master that the other nodes of its cluster have
-//! forgotten does so for ever. Publishers use the new master or other nodes, so a link to such a master looks healthy
+//! forgotten never stops. Publishers use the new master or other nodes, so a link to such a master looks healthy
 //! and receives only its own probes.
 //!
 //! Where there is a link to each master of a cluster, the same queries tell when the map of the slots is stale.
@@ -16,9 +16,8 @@ use redis::ConnectionInfo;
 use redis::aio::MultiplexedConnection;
 use tokio::time::{sleep, timeout};
 
-use super::address::{Address, Sentinels};
+use super::address::{Address, OpenedAddress, Sentinels, connect_for_query};
 use super::cluster::{OwnerWatch, ask_for_map};
-use super::connect::connect_to_ask;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::process::ProcessState;
@@ -39,7 +38,7 @@ impl MasterWatch {
     /// Returns when more than half of the servers name the same other master, or those of a cluster none. Servers that
     /// do not answer, or a minority that disagrees, do not end a link.
     pub(super) async fn until_moved(&self, process: &ProcessState) -> LinkError {
-        let pace = Pace::new(&process.options);
+        let pace = QueryPace::new(&process.options);
         match self {
             Self::Sentinels(sentinels, master) => {
                 let servers = || sentinels.sentinels.clone();
@@ -72,13 +71,13 @@ pub(super) async fn watch_map(process: &ProcessState) -> Infallible {
             }
             None
         };
-        Pace::new(&process.options).ask_until(servers, ask_for_map, decide).await;
+        QueryPace::new(&process.options).ask_until(servers, ask_for_map, decide).await;
     }
     std::future::pending().await
 }
 
 /// How servers are asked.
-struct Pace<'a> {
+struct QueryPace<'a> {
     options: &'a RedisOptions,
     /// The time between two queries of a server.
     interval: Duration,
@@ -99,7 +98,7 @@ struct QueryEnd<A> {
     answer: Option<A>,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> QueryPace<'a> {
     fn new(options: &'a RedisOptions) -> Self {
         let interval = options.probe_interval.min(MAX_INTERVAL);
         Self { options, interval, bound: options.connect_timeout }
@@ -173,6 +172,22 @@ impl<'a> Pace<'a> {
         };
         QueryEnd { server, connection, answer }
     }
+}
+
+/// Connects to a sentinel or to a node of a cluster with the current content of the files, which may have changed since
+/// the link began. Without a bound: the caller has one.
+async fn connect_to_ask(
+    options: &RedisOptions,
+    server: &ConnectionInfo,
+) -> Result<MultiplexedConnection, LinkError> {
+    let OpenedAddress { address, certificates, .. } = options.open_in_time().await?;
+    let login = match &address {
+        Address::Server(info) => Some(info),
+        Address::Master(sentinels) => sentinels.sentinels.first(),
+        Address::Cluster(seeds) => seeds.first(),
+    };
+    let login = login.unwrap_or(server).redis_settings().clone();
+    connect_for_query(&server.clone().set_redis_settings(login), certificates.as_ref()).await
 }
 
 /// The master that more than half of the sentinels name, if it is not this one.

@@ -21,9 +21,12 @@
 //! - `presence`: the reports of this process, and its leases.
 //! - `inbox_state`: what this process knows of the inbox.
 //! - `link_gauges`: the gauges that describe all links together.
+//! - `started_slots`: the slots with the settings of this process.
 //! - `process`: what a process has once, however many links it has.
 //! - `assignment`: what a link serves: its slots and its duties.
 //! - `state`: the state of one link, shared by the link and its handles.
+//! - `routes`: which link serves a channel or a key.
+//! - `links`: the links of a process.
 //! - `function`: loads the function library (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
@@ -50,9 +53,7 @@
 //! - `probe`: checks that publications arrive.
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
-//! - `routes`: which link serves a channel or a key.
-//! - `links`: the links of a process.
-//! - `shards`: publishes over several links; reads the map of the slots and keeps a link for each master.
+//! - `shards/`: keeps a link for each master of a cluster, and publishes over all of them.
 //!
 //! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
 //! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
@@ -108,6 +109,7 @@ mod sharded_tests;
 mod shards;
 mod signal_queue;
 mod signals;
+mod started_slots;
 mod state;
 mod subscriber;
 mod thread_check;
@@ -139,8 +141,10 @@ use control::ControlState;
 use link_error::LinkError;
 pub use link_gauges::ReadyWith;
 use links::RedisLinks;
+pub use names::Layout;
 use names::Names;
-pub use options::{Layout, RedisOptions};
+pub use options::RedisOptions;
+use pages::PageReads;
 pub use tokens::RedisTokens;
 
 /// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
@@ -159,6 +163,8 @@ pub struct RedisBroker {
 /// Stops the links when the last handle is dropped.
 struct Handle {
     links: Arc<RedisLinks>,
+    /// The pages of histories that are being read.
+    pages: PageReads,
 }
 
 impl Drop for Handle {
@@ -177,12 +183,13 @@ impl RedisBroker {
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let links = Arc::new(RedisLinks::new(options, metrics));
+        let pages = PageReads::new(&links);
         let shared = Arc::clone(&links);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = shared.run(backoff, &address) => {}
+                        () = run_links(&shared, backoff, &address) => {}
                         never = shared.process.thread_check.run() => match never {},
                         never = control::apply(&shared) => match never {},
                     }
@@ -196,7 +203,7 @@ impl RedisBroker {
             // A pending name resolution must not delay the end of the thread.
             runtime.shutdown_background();
         })?;
-        Ok(Self { handle: Arc::new(Handle { links }) })
+        Ok(Self { handle: Arc::new(Handle { links, pages }) })
     }
 
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
@@ -274,19 +281,24 @@ impl RedisBroker {
         self.handle.links.stale_for()
     }
 
-    /// Publishes all requests in order and returns an outcome for each.
+    /// Publishes all requests, those of one channel in their order, and returns an outcome for each.
     pub(super) async fn publish_all(
         &self,
         requests: &[PublishRequest<'_>],
         retry: Retry,
     ) -> Vec<PublishOutcome> {
-        self.handle.links.publish_all(requests, retry).await
+        let links = &self.handle.links;
+        let only = links.routes().only().cloned();
+        match only {
+            Some(link) => publishing::publish_all(&link, requests, retry).await,
+            None => shards::publish_all(links, requests, retry).await,
+        }
     }
 
     /// Reads a page of a history.
     pub(super) async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
-        let links = &self.handle.links;
-        let page = links.pages.read(links, request).await;
+        let Handle { links, pages } = &*self.handle;
+        let page = pages.read(links, request).await;
         if !matches!(page, Err(HistoryReadError::Unavailable | HistoryReadError::Timeout)) {
             Metrics::count(&links.process.metrics.history_reads, HistoryReadKind::Page);
         }
@@ -330,8 +342,17 @@ impl RedisBroker {
     }
 }
 
-/// Publishes a payload. Returns the number of connections that receive it: one for each replica.
-/// Publishes on the channel with this name.
+/// Keeps the links up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
+async fn run_links(links: &RedisLinks, backoff: Backoff, address: &str) {
+    let only = links.routes().only().cloned();
+    match only {
+        Some(link) => link::run(link, backoff, address).await,
+        None => shards::run(links, backoff, address).await,
+    }
+}
+
+/// Publishes on the channel with this name. Returns the number of connections that receive the payload: one for each
+/// replica.
 async fn publish(
     commands: &mut MultiplexedConnection,
     names: Names<'_>,

@@ -13,7 +13,6 @@
 use std::fmt::Display;
 
 use super::cluster::slot::Slot;
-use super::options::Layout;
 
 /// What the names of control begin with, after the prefix.
 const CONTROL: &str = "{control}:";
@@ -21,6 +20,17 @@ const CONTROL: &str = "{control}:";
 const PRESENCE: &str = "{presence}:";
 /// The namespace of the channels on which presence publishes.
 const ONLINE: &str = "online:";
+
+/// How the keys are put into the slots of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// There is no cluster.
+    Plain,
+    /// The prefix is the hash tag of all keys, so they are in one slot.
+    OneSlot,
+    /// Each channel is in its own slot.
+    Slots,
+}
 
 /// The names in one layout. `prefix` is the effective one: in `OneSlot` it is in braces.
 #[derive(Debug, Clone, Copy)]

@@ -5,24 +5,15 @@ use std::time::Duration;
 
 use redis::ProtocolVersion;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::super::{BrokerSetupError, HistoryOptions, PresenceOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
 use super::link_gauges::ReadyWith;
-use super::names::Names;
-
-/// How the keys are put into the slots of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// There is no cluster.
-    Plain,
-    /// The prefix is the hash tag of all keys, so they are in one slot.
-    OneSlot,
-    /// Each channel is in its own slot.
-    Slots,
-}
+use super::names::{Layout, Names};
 
 /// The address of Redis, the credentials, the timeouts and the limits.
 #[derive(Clone)]
@@ -95,6 +86,15 @@ impl RedisOptions {
     pub(super) fn open(&self) -> Result<OpenedAddress, LinkError> {
         let address = self.address().map_err(|error| LinkError::Connect(error.to_string()))?;
         address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
+    }
+
+    /// The address with the current content of the files, within `connect_timeout`.
+    pub(super) async fn open_in_time(&self) -> Result<OpenedAddress, LinkError> {
+        let (bound, options) = (self.connect_timeout, self.clone());
+        // The files may be on a network file system, so reading them may block.
+        let opening = timeout(bound, spawn_blocking(move || options.open()));
+        let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
+        opened.unwrap_or(Err(LinkError::Panicked))
     }
 
     /// Lets the kernel detect a peer that disappeared, in addition to the probe.

@@ -32,15 +32,16 @@ struct WaitingPages(Mutex<HashMap<ReadId, oneshot::Sender<PageOutcome>>>);
 
 /// Cancels the read of a page whose caller has gone.
 struct PageRead<'a> {
+    pages: &'a PageReads,
     links: &'a RedisLinks,
     read: ReadId,
 }
 
 impl PageReads {
-    /// `attach` adds a hub to the links.
-    pub(super) fn new(attach: impl FnOnce(Arc<dyn Inbox>) -> HubId) -> Self {
+    /// Adds the reads to the links, as those of one more hub.
+    pub(super) fn new(links: &RedisLinks) -> Self {
         let waiting = Arc::new(WaitingPages::default());
-        let hub = attach(waiting.clone());
+        let hub = links.attach(waiting.clone());
         Self { hub, waiting, numbers: AtomicU64::new(0) }
     }
 
@@ -53,7 +54,7 @@ impl PageReads {
         let read = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.waiting.0.lock().insert(read, answer);
-        let _cancelled_when_dropped = PageRead { links, read };
+        let _cancelled_when_dropped = PageRead { pages: self, links, read };
         // The pages of one channel take turns with the reads of each user.
         let user = channel.clone();
         let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
@@ -97,8 +98,7 @@ fn read_error(reason: NotRecovered) -> HistoryReadError {
 
 impl Drop for PageRead<'_> {
     fn drop(&mut self) {
-        let pages = &self.links.pages;
-        pages.waiting.0.lock().remove(&self.read);
-        self.links.cancel(pages.hub, self.read);
+        self.pages.waiting.0.lock().remove(&self.read);
+        self.links.cancel(self.pages.hub, self.read);
     }
 }

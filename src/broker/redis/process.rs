@@ -6,16 +6,16 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::super::link::{LinkLimits, LinkRouter};
 use super::assignment::DutySlots;
-use super::cluster::ClusterNodes;
+use super::cluster::{ClusterNodes, Redirects};
 use super::control::ControlState;
-use super::dataset::StartedSlots;
 use super::inbox_state::InboxState;
 use super::link_error::LinkError;
 use super::link_gauges::LinkGauges;
-use super::options::{Layout, RedisOptions};
+use super::names::Layout;
+use super::options::RedisOptions;
 use super::presence::Presence;
 use super::rejected::Rejected;
-use super::shards::Redirects;
+use super::started_slots::StartedSlots;
 use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 

@@ -117,10 +117,6 @@ struct PublicationBatch<'a> {
     _permits: Vec<SemaphorePermit<'a>>,
 }
 
-fn check_push(state: &RedisState, request: &PublishRequest<'_>) -> Result<(), PublishError> {
-    if request.push && state.presence.is_none() { Err(PublishError::PresenceDisabled) } else { Ok(()) }
-}
-
 enum PendingPublication {
     /// To be sent, or sent again; with its latest error.
     Pending(PublishError),
@@ -181,6 +177,10 @@ impl<'a> PublicationBatch<'a> {
         });
         LinkOutcome { outcomes: outcomes.collect(), is_moved }
     }
+}
+
+fn check_push(state: &RedisState, request: &PublishRequest<'_>) -> Result<(), PublishError> {
+    if request.push && state.presence.is_none() { Err(PublishError::PresenceDisabled) } else { Ok(()) }
 }
 
 /// Sends one publication and waits for the answer in the caller's task. There is one hop between threads each way, and

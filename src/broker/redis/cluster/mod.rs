@@ -2,6 +2,7 @@
 //!
 //! - `slot`: the slot of a key.
 //! - `map`: which master owns each slot, and the vote of several nodes about it.
+//! - `redirects`: the owners of slots as redirections name them.
 //! - `shards`: parses the answer of one node.
 //! - `nodes`: asks the nodes.
 //! - `owner_watch`: whether they still name the master of a link.
@@ -9,9 +10,11 @@
 mod map;
 mod nodes;
 mod owner_watch;
+mod redirects;
 mod shards;
 pub(super) mod slot;
 
 pub(super) use self::map::{NodeAddress, SlotMap};
 pub(super) use self::nodes::{ClusterNodes, ask_for_map};
 pub(super) use self::owner_watch::OwnerWatch;
+pub(super) use self::redirects::Redirects;

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult};
 
@@ -17,25 +16,8 @@ use super::{evicted_keys, parse_mark_answer};
 /// The most slots of one call, as in `gateway_mark.lua`: Redis runs nothing else meanwhile.
 const MAX_SLOTS: usize = 256;
 
-/// The slots for which this process has put its settings into force. The links of a process share them, because a slot
-/// that moves to another server takes its settings along.
-#[derive(Default)]
-pub(in super::super) struct StartedSlots(Mutex<HashSet<Slot>>);
-
 /// The answer of `gateway_mark`, with the tags of the slots that it could not mark.
 type SlotsAnswer = (String, String, String, Vec<String>);
-
-impl StartedSlots {
-    /// Those of these slots that are not started, and those that are.
-    fn split(&self, slots: &[Slot]) -> (Vec<Slot>, Vec<Slot>) {
-        let started = self.0.lock();
-        slots.iter().partition(|slot| !started.contains(slot))
-    }
-
-    fn add(&self, slots: impl Iterator<Item = Slot>) {
-        self.0.lock().extend(slots);
-    }
-}
 
 /// The call of `gateway_mark` for some slots of one server. With `is_first`, the process' own settings are put into
 /// force for them.

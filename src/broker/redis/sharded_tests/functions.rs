@@ -2,7 +2,7 @@
 
 use super::super::cluster::slot::Slot;
 use super::super::function;
-use super::super::options::Layout;
+use super::super::names::Layout;
 use super::node::Node;
 use super::subscriber::ShardedSubscriber;
 

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::super::super::{HistoryOptions, PresenceOptions};
 use super::super::cluster::slot::Slot;
 use super::super::function;
-use super::super::names::Names;
-use super::super::options::{Layout, RedisOptions};
+use super::super::names::{Layout, Names};
+use super::super::options::RedisOptions;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 

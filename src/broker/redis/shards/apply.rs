@@ -42,7 +42,7 @@ pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     for (index, slots) in slots.values().enumerate() {
         slots.iter().for_each(|slot| by_slot[slot.index()] = Some(index));
     }
-    // RedisLinks without slots give up their duties before other links take them.
+    // Links without slots give up their duties before other links take them.
     ended.iter().for_each(|link| link.assign(Assignment::none()));
     assign(process, &current, slots.into_values());
     process.gauges.set_whole(by_slot.iter().all(Option::is_some));

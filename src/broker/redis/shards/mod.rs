@@ -2,16 +2,13 @@
 //!
 //! - `map_reader`: when to read the map of the slots.
 //! - `apply`: makes the links follow the map.
-//! - `redirects`: the owners of slots as redirections name them.
 //! - `publish`: publishes each request over the link of its channel.
 
 mod apply;
 mod map_reader;
 mod publish;
-mod redirects;
 
 pub(super) use publish::publish_all;
-pub(super) use redirects::Redirects;
 
 use std::pin::pin;
 

@@ -42,8 +42,8 @@ pub(super) use messages::{Messages, SubscriberEvent};
 pub(super) use refusal::ChannelRefusal;
 pub(super) use subscriptions::{SubscribeKind, Subscriptions};
 
-/// Connects and logs in. `tls` is needed for an address with TLS; `fence` is the channel of the probe, with its prefix.
-/// The caller bounds the time.
+/// Connects and logs in. `tls` is needed for an address with TLS; `channels` says how channels are subscribed, and has the
+/// channel of the probe with its prefix. The caller bounds the time.
 pub(super) async fn connect(
     info: &ConnectionInfo,
     tls: Option<&Arc<ClientConfig>>,

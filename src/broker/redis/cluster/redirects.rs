@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::super::cluster::slot::Slot;
-use super::super::cluster::{NodeAddress, SlotMap};
+use super::map::{NodeAddress, SlotMap};
+use super::slot::Slot;
 
 /// All nodes agree by then.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -27,7 +27,11 @@ impl Redirects {
     }
 
     /// The owners of slots that a map does not know yet. Only the masters of the map count.
-    pub(super) fn ahead_of<'m>(&self, map: &'m SlotMap, now: Instant) -> BTreeMap<Slot, &'m NodeAddress> {
+    pub(in super::super) fn ahead_of<'m>(
+        &self,
+        map: &'m SlotMap,
+        now: Instant,
+    ) -> BTreeMap<Slot, &'m NodeAddress> {
         let mut redirects = self.0.lock();
         redirects.retain(|slot, (to, at)| {
             let agrees = map.owner(*slot).is_some_and(|owner| owner.to_string() == *to);
