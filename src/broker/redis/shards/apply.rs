@@ -45,19 +45,31 @@ pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     // RedisLinks without slots give up their duties before other links take them.
     ended.iter().for_each(|link| link.assign(Assignment::none()));
     assign(process, &current, slots.into_values());
-    process.gauges.set_whole(by_slot.iter().all(Option::is_some));
+    let unowned = by_slot.iter().filter(|owner| owner.is_none()).count();
+    log_unowned(&before, unowned);
+    process.gauges.set_whole(unowned == 0);
     route_channels(process, &current, &by_slot);
     if let Some(nobody) = before.nobody().cloned().filter(|_| !before.is_same(&current, &by_slot)) {
         let owners = SlotOwners { by_slot, nobody, failure: None };
         links.routes.send_replace(Arc::new(Routes::sharded(current, owners)));
     }
     for link in ended {
-        log::info!("{}: the master has no slots any more", link.name());
+        log::info!("{}: the master has failed or has no slots any more", link.name());
         link.stop();
         process.router.remove(link.id());
         process.gauges.remove(link.id());
     }
     started
+}
+
+/// Logs that slots are without a master, once for each number of them, and that all have one again.
+fn log_unowned(before: &Routes, unowned: usize) {
+    let before = if before.failure().is_some() { 0 } else { before.unowned() };
+    match unowned {
+        same if same == before => {}
+        0 => log::info!("redis: all slots of the cluster have a master"),
+        _ => log::warn!("redis: {unowned} slots of the cluster have no master"),
+    }
 }
 
 /// Notes why there is no map, if there never was one.
