@@ -300,6 +300,8 @@ impl Layers {
             ("namespaces.default.presence", _) => "must be off, count or members",
             ("namespaces.default.subscribe", _) => "must be token or public",
             ("control.when_stale", _) => "must be accept or refuse",
+            ("broker.shards", _) => "must be one or slots",
+            ("broker.ready_with_shards", _) => "must be all or any",
             ("log.format", _) => "must be text or json",
             (_, Some(SettingType::Integer)) => "must be at most 4294967295",
             _ => "has an invalid value",

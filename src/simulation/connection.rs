@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::cluster::{Address, Cluster};
+use super::cluster::{Cluster, ServerAddress};
 use super::plan::PlantedBug;
 use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadErrorKind, SubscriptionBatch};
 use crate::broker::newest::EntryRange;
@@ -80,7 +80,7 @@ impl PendingRead {
     pub(super) fn execute(
         &mut self,
         cluster: &mut Cluster,
-        address: Address,
+        address: ServerAddress,
         mut failure: Option<ReadErrorKind>,
         planted_bug: PlantedBug,
     ) -> bool {

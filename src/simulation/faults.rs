@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cluster::Address;
+use super::cluster::ServerAddress;
 use super::plan::Fault;
 use super::redis::Server;
 use super::replica::Replica;
@@ -80,7 +80,7 @@ impl SimulationRun {
     }
 
     /// A master that owns a slot. No number is drawn if there is one master.
-    fn pick_master(&mut self) -> Address {
+    fn pick_master(&mut self) -> ServerAddress {
         match *self.cluster.owners() {
             [only] => only,
             ref owners => self.rng.pick(owners),
@@ -130,7 +130,7 @@ impl SimulationRun {
     }
 
     /// The latest writes of a master are lost; its slots are at `now_at`.
-    fn lose_end(&mut self, address: Address, now_at: Address) {
+    fn lose_end(&mut self, address: ServerAddress, now_at: ServerAddress) {
         let saved_at = self.cluster.server(address).saved_at;
         let cluster = &self.cluster;
         let lost = self.records.iter_mut().filter(|record| cluster.history_at(&record.name) == now_at);
@@ -157,7 +157,7 @@ impl SimulationRun {
     }
 
     /// Restarts a master, which closes all its connections.
-    fn restart(&mut self, address: Address, restart: impl FnOnce(&mut Server)) {
+    fn restart(&mut self, address: ServerAddress, restart: impl FnOnce(&mut Server)) {
         let now = self.now;
         self.replicas.iter_mut().for_each(|replica| replica.cut(address, now));
         self.cluster.change_clocks(|clock_ms| clock_ms + 10);

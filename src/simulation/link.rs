@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cluster::{Address, Cluster};
+use super::cluster::{Cluster, ServerAddress};
 use super::connection::{BatchStep, Delivered, PendingRead, Push, SimulatedConnection};
 use super::plan::{PlantedBug, SimulationPlan};
 use crate::broker::link::{LinkId, PageReader, ReadErrorKind, SharedLink, TailRead};
@@ -17,7 +17,7 @@ use protocol::signal_payload::SignalPayload;
 const MAX_BATCH: usize = 2;
 
 pub(super) struct SimulatedLink {
-    pub(super) address: Address,
+    pub(super) address: ServerAddress,
     pub(super) id: LinkId,
     core: Arc<SharedLink>,
     connection: Option<SimulatedConnection>,
@@ -31,7 +31,7 @@ pub(super) struct SimulatedLink {
 
 /// The next event on a link.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum LinkStep {
+pub(super) enum ConnectionStep {
     /// The link connects.
     Connect,
     /// The link takes its next batch of subscriptions.
@@ -54,7 +54,7 @@ pub(super) enum LinkStep {
 
 impl SimulatedLink {
     pub(super) fn new(
-        address: Address,
+        address: ServerAddress,
         (id, core): (LinkId, Arc<SharedLink>),
         plan: &Rc<SimulationPlan>,
     ) -> Self {
@@ -140,66 +140,72 @@ impl SimulatedLink {
     }
 
     /// Passes all steps that are possible now to `add`.
-    pub(super) fn steps(&self, now: Instant, cluster: &Cluster, mut add: impl FnMut(LinkStep)) {
+    pub(super) fn steps(&self, now: Instant, cluster: &Cluster, mut add: impl FnMut(ConnectionStep)) {
         let Some(connection) = &self.connection else {
             if cluster.is_alive(self.address) {
-                add(LinkStep::Connect);
+                add(ConnectionStep::Connect);
             }
             return;
         };
         if self.next_deadline().is_some_and(|deadline| deadline <= now) {
-            add(LinkStep::Deadline);
+            add(ConnectionStep::Deadline);
         }
         match &connection.batch {
-            None if self.may_subscribe => add(LinkStep::TakeBatch),
-            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => add(LinkStep::ChangeSubscriptions),
+            None if self.may_subscribe => add(ConnectionStep::TakeBatch),
+            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => {
+                add(ConnectionStep::ChangeSubscriptions)
+            }
             None | Some(_) => {}
         }
         if self.may_read {
-            add(LinkStep::TakeRead);
+            add(ConnectionStep::TakeRead);
         }
         for (index, read) in connection.reads.iter().enumerate() {
-            add(if read.is_executed() { LinkStep::Answer(index) } else { LinkStep::Execute(index) });
+            add(if read.is_executed() {
+                ConnectionStep::Answer(index)
+            } else {
+                ConnectionStep::Execute(index)
+            });
         }
         if !connection.pushes.is_empty() {
-            add(LinkStep::ReceivePush);
+            add(ConnectionStep::ReceivePush);
         }
         if !connection.received.is_empty() {
-            add(LinkStep::ReceiveMessage);
+            add(ConnectionStep::ReceiveMessage);
         }
     }
 
     /// Performs a step. `failure` is the result of a reading command that this step executes.
     pub(super) fn perform_step(
         &mut self,
-        step: LinkStep,
+        step: ConnectionStep,
         cluster: &mut Cluster,
         now: Instant,
         failure: Option<ReadErrorKind>,
     ) {
         match step {
-            LinkStep::Connect => {
+            ConnectionStep::Connect => {
                 self.connection = Some(SimulatedConnection::default());
                 cluster.mark(self.address);
                 self.core.lock().connected();
                 self.wake();
             }
-            LinkStep::TakeBatch => self.take_batch(),
-            LinkStep::TakeRead => self.take_read(),
-            LinkStep::ChangeSubscriptions => self.change_subscriptions(cluster),
-            LinkStep::Execute(index) => {
+            ConnectionStep::TakeBatch => self.take_batch(),
+            ConnectionStep::TakeRead => self.take_read(),
+            ConnectionStep::ChangeSubscriptions => self.change_subscriptions(cluster),
+            ConnectionStep::Execute(index) => {
                 let Some(connection) = &mut self.connection else { return };
                 let bug = self.plan.planted_bug;
                 self.is_map_stale |= connection.reads[index].execute(cluster, self.address, failure, bug);
             }
-            LinkStep::Answer(index) => {
+            ConnectionStep::Answer(index) => {
                 let Some(connection) = &mut self.connection else { return };
                 let read = connection.reads.remove(index);
                 self.apply_answer(read, None, now);
             }
-            LinkStep::ReceivePush => self.receive_push(),
-            LinkStep::ReceiveMessage => self.receive_message(),
-            LinkStep::Deadline => {
+            ConnectionStep::ReceivePush => self.receive_push(),
+            ConnectionStep::ReceiveMessage => self.receive_message(),
+            ConnectionStep::Deadline => {
                 self.core.lock().deadline_passed(now);
                 self.may_read = true;
             }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cluster::{Address, Cluster, SlotMap};
+use super::cluster::{Cluster, OwnerMap, ServerAddress};
 use super::hub::SimulatedHub;
-use super::link::{LinkStep, SimulatedLink};
+use super::link::{ConnectionStep, SimulatedLink};
 use super::plan::{PlantedBug, SimulationPlan};
 use super::reports::namespaces;
 use crate::broker::LocalReport;
@@ -25,7 +25,7 @@ pub(super) struct Replica {
     router: LinkRouter,
     /// One link for each master that owns slots in `map`.
     links: Vec<SimulatedLink>,
-    map: SlotMap,
+    map: OwnerMap,
     pub(super) hubs: Vec<SimulatedHub>,
     /// Signals that the hubs have sent and the server has not published.
     signals: Vec<Arc<Signal>>,
@@ -36,7 +36,7 @@ pub(super) struct Replica {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ReplicaStep {
     /// An event of a link.
-    Link(usize, LinkStep),
+    Link(usize, ConnectionStep),
     /// The replica reads the map.
     ReadMap,
     /// A hub handles its next input.
@@ -63,14 +63,14 @@ impl Replica {
             namespaces: Arc::new(namespaces()),
         };
         let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&router, rules.clone(), plan, metrics)).collect();
-        let (links, map, signals) = (Vec::new(), SlotMap::new(), Vec::new());
+        let (links, map, signals) = (Vec::new(), OwnerMap::new(), Vec::new());
         let mut replica = Self { router, links, map, hubs, signals, plan: Rc::clone(plan) };
         replica.apply_map(cluster.map(0).clone());
         replica
     }
 
     /// Applies a map: links come and go, and channels move.
-    pub(super) fn apply_map(&mut self, map: SlotMap) {
+    pub(super) fn apply_map(&mut self, map: OwnerMap) {
         let moved: Vec<_> =
             map.keys().filter(|name| map.get(*name) != self.map.get(*name)).cloned().collect();
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.links)
@@ -87,7 +87,7 @@ impl Replica {
         if is_forgotten {
             self.hubs.iter().for_each(|hub| self.router.unsubscribe(hub.id, &moved));
         }
-        let id_of: BTreeMap<Address, LinkId> =
+        let id_of: BTreeMap<ServerAddress, LinkId> =
             self.links.iter().map(|link| (link.address, link.id)).collect();
         let owner_of: BTreeMap<String, LinkId> =
             map.iter().map(|(name, address)| (name.to_string(), id_of[address])).collect();
@@ -103,11 +103,11 @@ impl Replica {
     }
 
     /// A master publishes a message to its subscribers.
-    pub(super) fn publish(&mut self, address: Address, channel: &ChannelName, payload: &Rc<str>) {
+    pub(super) fn publish(&mut self, address: ServerAddress, channel: &ChannelName, payload: &Rc<str>) {
         self.links_at(address).for_each(|link| link.publish(channel, payload));
     }
 
-    fn links_at(&mut self, address: Address) -> impl Iterator<Item = &mut SimulatedLink> {
+    fn links_at(&mut self, address: ServerAddress) -> impl Iterator<Item = &mut SimulatedLink> {
         self.links.iter_mut().filter(move |link| link.address == address)
     }
 
@@ -123,7 +123,7 @@ impl Replica {
     }
 
     /// A master ends the subscriptions to a channel, because its slot has left.
-    pub(super) fn end_subscription(&mut self, address: Address, channel: &ChannelName) {
+    pub(super) fn end_subscription(&mut self, address: ServerAddress, channel: &ChannelName) {
         self.links_at(address).for_each(|link| link.end_subscription(channel));
     }
 
@@ -133,7 +133,7 @@ impl Replica {
     }
 
     /// Closes all connections to a master.
-    pub(super) fn cut(&mut self, address: Address, now: Instant) {
+    pub(super) fn cut(&mut self, address: ServerAddress, now: Instant) {
         self.links_at(address).for_each(|link| link.cut(now));
     }
 

@@ -9,7 +9,7 @@ use super::checker::Expectations;
 use super::client::SimulatedClient;
 use super::cluster::Cluster;
 use super::inbox::SentMessage;
-use super::link::LinkStep;
+use super::link::ConnectionStep;
 use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
 use super::record::{ChannelRecord, RecordedPublication, Retention};
 use super::replica::{Replica, ReplicaStep};
@@ -76,7 +76,7 @@ impl SimulationStep {
         match self {
             Self::Replica(
                 replica,
-                ReplicaStep::Link(_, LinkStep::ReceivePush | LinkStep::ReceiveMessage),
+                ReplicaStep::Link(_, ConnectionStep::ReceivePush | ConnectionStep::ReceiveMessage),
             ) => replica,
             Self::Replica(
                 replica,
@@ -129,7 +129,7 @@ impl SimulationRun {
             rules: Arc::clone(rules),
             now: Instant::now(),
             unix_ms: UNIX_START_MS,
-            cluster: Cluster::new(&plan, UNIX_START_MS),
+            cluster: Cluster::new(&plan, UNIX_START_MS, &NAMES),
             published: Rc::default(),
             records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
             replicas: Vec::new(),

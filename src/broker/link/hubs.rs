@@ -94,11 +94,6 @@ impl AttachedHubs {
         self.0.lock().inboxes.clone()
     }
 
-    /// Whether any link is up.
-    pub(crate) fn is_up(&self) -> bool {
-        self.0.lock().links_up > 0
-    }
-
     /// One link went up or down. The hubs learn when the first one goes up, and when the last one goes down.
     pub(crate) fn link_changed(&self, is_up: bool) {
         let mut state = self.0.lock();

@@ -23,9 +23,7 @@ pub(crate) use self::core::{
 pub(crate) use self::follower::TailRead;
 pub(crate) use self::hubs::{HubSet, Inboxes};
 pub(crate) use self::reads::{PageReader, PageWork};
-#[allow(unused_imports, reason = "the links of a cluster will use it")]
-pub(crate) use self::router::LinkId;
-pub(crate) use self::router::LinkRouter;
+pub(crate) use self::router::{LinkId, LinkRouter};
 pub(crate) use self::shared::SharedLink;
 
 use crate::metrics::Metrics;

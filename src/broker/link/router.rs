@@ -20,7 +20,6 @@ use crate::broker::{BrokerCallId, HistoryRequest, HubId, Inbox, ReadId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
-use protocol::signal_payload::SignalPayload;
 
 /// Identifies a link. No id is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,13 +37,13 @@ pub(crate) type OwnerOf = Box<dyn Fn(&str) -> Option<LinkId> + Send + Sync>;
 
 /// The links of a process.
 pub(crate) struct LinkRouter {
-    links: RwLock<Links>,
+    links: RwLock<LinkTable>,
     hubs: Arc<AttachedHubs>,
     limits: LinkLimits,
     metrics: Metrics,
 }
 
-struct Links {
+struct LinkTable {
     owner_of: OwnerOf,
     /// Holds the channels that no link owns. Never connected.
     unassigned: Arc<SharedLink>,
@@ -52,13 +51,13 @@ struct Links {
     last_id: u32,
 }
 
-#[allow(dead_code, reason = "the links of a cluster will call it")]
 impl LinkRouter {
     /// A router without links: every channel is unassigned.
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
         let hubs = Arc::new(AttachedHubs::default());
         let unassigned = Arc::new(SharedLink::new(limits, Arc::clone(&hubs), metrics));
-        let links = Links { owner_of: Box::new(|_| None), unassigned, by_id: BTreeMap::new(), last_id: 0 };
+        let links =
+            LinkTable { owner_of: Box::new(|_| None), unassigned, by_id: BTreeMap::new(), last_id: 0 };
         Self { links: RwLock::new(links), hubs, limits, metrics: metrics.clone() }
     }
 
@@ -115,26 +114,6 @@ impl LinkRouter {
         }
     }
 
-    /// The link of a channel. The channel may move as soon as the call returns, so this is for questions only.
-    pub(crate) fn link_of(&self, channel: &str) -> Arc<SharedLink> {
-        Arc::clone(self.links.read().of(channel))
-    }
-
-    /// All links, without the unassigned one.
-    pub(crate) fn all(&self) -> Vec<(LinkId, Arc<SharedLink>)> {
-        self.links.read().by_id.iter().map(|(id, link)| (*id, Arc::clone(link))).collect()
-    }
-
-    /// How many wanted channels no link owns.
-    pub(crate) fn unassigned(&self) -> usize {
-        self.links.read().unassigned.lock().wanted()
-    }
-
-    /// Whether any link is up.
-    pub(crate) fn is_up(&self) -> bool {
-        self.hubs.is_up()
-    }
-
     /// Subscribes a hub to channels, each in its link.
     pub(crate) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         let links = self.links.read();
@@ -177,11 +156,6 @@ impl LinkRouter {
         self.links.read().of(channel).receive(channel, payload)
     }
 
-    /// Handles a signal that arrived for a channel on any link. Returns whether the channel has an entry.
-    pub(crate) fn receive_signal(&self, channel: &str, payload: SignalPayload) -> bool {
-        self.links.read().of(channel).receive_signal(channel, payload)
-    }
-
     /// Plain messages of a namespace that `except` carries for all links may be missing. Call it once `except` carries them
     /// again, so that the gap covers all of them; `except` itself announces its loss with its repairs.
     pub(crate) fn plain_messages_lost(&self, namespace: &str, except: LinkId, now: Instant) {
@@ -192,7 +166,7 @@ impl LinkRouter {
     }
 }
 
-impl Links {
+impl LinkTable {
     /// All links, the unassigned one first.
     fn all(&self) -> impl Iterator<Item = (Option<LinkId>, &Arc<SharedLink>)> {
         let assigned = self.by_id.iter().map(|(id, link)| (Some(*id), link));

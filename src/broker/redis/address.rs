@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use redis::aio::MultiplexedConnection;
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    RedisConnectionInfo, TlsCertificates,
 };
 use rustls::ClientConfig;
 
@@ -198,6 +200,18 @@ pub(super) fn open_client(
         None => Client::open(info),
     };
     client.map_err(|error| LinkError::of_connect(&error))
+}
+
+/// Connects to a server that only answers queries about masters. Without a bound: the caller has a deadline for the
+/// whole query.
+pub(super) async fn connect_for_query(
+    server: &ConnectionInfo,
+    certificates: Option<&TlsCertificates>,
+) -> Result<MultiplexedConnection, LinkError> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let client = open_client(server.clone(), certificates)?;
+    let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
+    connecting.map_err(|error| LinkError::of_connect(&error))
 }
 
 #[cfg(test)]

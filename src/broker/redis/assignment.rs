@@ -54,9 +54,13 @@ impl Assignment {
     }
 
     /// These slots, which are sorted. Keeps the home slot of `before` if it can.
+    ///
+    /// A link whose home slot moves begins again. So a new home is the slot of a duty, whose move restarts the link
+    /// anyway, or else the last slot: `redis-cli --cluster reshard` and `rebalance` move the first slots of a master.
     pub(super) fn of_slots(slots: Vec<Slot>, before: &Self, duty_slots: &DutySlots) -> Self {
         let has = |slot: Slot| slots.binary_search(&slot).is_ok();
-        let home = before.home.filter(|home| has(*home)).or_else(|| slots.first().copied());
+        let of_duty = || duty_slots.all().into_iter().find(|slot| has(*slot));
+        let home = before.home.filter(|home| has(*home)).or_else(of_duty).or_else(|| slots.last().copied());
         Self { duties: duty_slots.duties(has), home, slots: slots.into() }
     }
 
@@ -76,6 +80,10 @@ impl DutySlots {
             inbox: Slot::of_key(&names.inbox()),
             rejected: Slot::of_key(&names.rejected()),
         }
+    }
+
+    fn all(&self) -> [Slot; 5] {
+        [self.users, self.presence, self.control, self.inbox, self.rejected]
     }
 
     /// The duties of a link with the slots that `has` names.
@@ -111,10 +119,24 @@ mod tests {
         ] {
             assert_ne!(duty(first.duties), duty(second.duties));
         }
-        // The first slot of the second link moves, and it is the home of its probe.
-        low.push(high.remove(0));
+        // The control slot moves from the second link to the first.
+        let moved = high.iter().position(|slot| *slot == slots.control).unwrap();
+        low.push(high.remove(moved));
+        low.sort();
         let (grown, shrunk) =
             (Assignment::of_slots(low, &first, &slots), Assignment::of_slots(high, &second, &slots));
-        assert_eq!((first.can_become(&grown), second.can_become(&shrunk)), (true, false));
+        assert_eq!((first.can_become(&grown), second.can_become(&shrunk)), (false, false));
+    }
+
+    #[test]
+    fn a_link_goes_on_when_its_first_slots_move() {
+        let slots = DutySlots::new(Names { layout: Layout::Slots, prefix: "gateway" });
+        // The first master has slots of duties, the second has none.
+        for range in [3_000..16_384, 0..3_000] {
+            let mut owned: Vec<_> = Slot::all().filter(|slot| range.contains(&slot.number())).collect();
+            let before = Assignment::of_slots(owned.clone(), &Assignment::none(), &slots);
+            owned.drain(..500);
+            assert!(before.can_become(&Assignment::of_slots(owned, &before, &slots)), "{range:?}");
+        }
     }
 }

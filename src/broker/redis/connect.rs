@@ -9,9 +9,9 @@ use rustls::ClientConfig;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, OpenedAddress, at_endpoint, open_client};
+use super::address::{Address, OpenedAddress, at_endpoint, connect_for_query, open_client};
 use super::cluster::slot::Slot;
-use super::cluster::{NodeAddress, SlotMap};
+use super::cluster::{NodeAddress, OwnerWatch, SlotMap};
 use super::dataset;
 use super::inbox_state::MAX_SENDING;
 use super::link_error::LinkError;
@@ -29,7 +29,8 @@ pub(super) struct Endpoint {
     pub(super) client: Client,
     /// The certificates for the subscriber; `None`: no TLS.
     tls: Option<Arc<ClientConfig>>,
-    /// Only where sentinels name the server.
+    /// Only where sentinels name the server, or a cluster does for the only link. Several links follow the map of the
+    /// slots.
     watch: Option<MasterWatch>,
 }
 
@@ -60,14 +61,16 @@ impl Endpoint {
             Address::Master(sentinels) => {
                 let master = sentinel::find_master(&sentinels, certificates, bound).await?;
                 let info = sentinels.master_at(master.0.clone(), master.1);
-                watch = Some(MasterWatch::new(sentinels, certificates.cloned(), master));
+                watch = Some(MasterWatch::Sentinels(sentinels, master));
                 info
             }
             Address::Cluster(seeds) => {
                 let slot = Slot::of_key(&options.names().users());
                 let map = process.cluster.read(&seeds, certificates, [slot].into_iter(), bound).await?;
                 let owner = map.owner(slot).ok_or(LinkError::NoOwner(slot))?;
-                at_node(&seeds, owner)?
+                let info = at_node(&seeds, owner)?;
+                watch = OwnerWatch::new(seeds, slot, &map).map(MasterWatch::Cluster);
+                info
             }
         };
         Ok(Self { client: open_client(info, certificates)?, tls, watch })
@@ -80,10 +83,10 @@ impl Endpoint {
         Ok(Self { client: open_client(at_node(&seeds, node)?, certificates.as_ref())?, tls, watch: None })
     }
 
-    /// Returns when the sentinels name another server. Never returns without sentinels.
-    pub(super) async fn until_moved(&self, options: &RedisOptions) -> LinkError {
+    /// Returns when the sentinels, or the nodes of a cluster, no longer name this server. Never returns without them.
+    pub(super) async fn until_moved(&self, process: &ProcessState) -> LinkError {
         match &self.watch {
-            Some(watch) => watch.until_moved(options).await,
+            Some(watch) => watch.until_moved(process).await,
             None => std::future::pending().await,
         }
     }
@@ -165,6 +168,22 @@ pub(super) async fn read_slot_map(process: &ProcessState) -> Result<Arc<SlotMap>
     let Address::Cluster(seeds) = address else { return Err(not_a_cluster()) };
     let bound = process.options.connect_timeout;
     process.cluster.read(&seeds, certificates.as_ref(), Slot::all(), bound).await
+}
+
+/// Connects to a sentinel or to a node of a cluster with the current content of the files, which may have changed since
+/// the link began. Without a bound: the caller has one.
+pub(super) async fn connect_to_ask(
+    options: &RedisOptions,
+    server: &ConnectionInfo,
+) -> Result<MultiplexedConnection, LinkError> {
+    let OpenedAddress { address, certificates, .. } = open(options).await?;
+    let login = match &address {
+        Address::Server(info) => Some(info),
+        Address::Master(sentinels) => sentinels.sentinels.first(),
+        Address::Cluster(seeds) => seeds.first(),
+    };
+    let login = login.unwrap_or(server).redis_settings().clone();
+    connect_for_query(&server.clone().set_redis_settings(login), certificates.as_ref()).await
 }
 
 /// The address with the current content of the files.

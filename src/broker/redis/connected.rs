@@ -39,7 +39,7 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
         error = probe.run() => error,
-        error = endpoint.until_moved(&state.options) => error,
+        error = endpoint.until_moved(state) => error,
         // These never end a link.
         never = reads::run(state, endpoint) => match never {},
         never = tokens::run(state, endpoint) => match never {},

@@ -78,6 +78,9 @@ local begun, begun_count = {}, 0
 local MAX_BEGUN = 1000
 -- The replication id, which changes when the server becomes a master, and when it was last checked.
 local replication_id, checked_ms = nil, 0
+-- The incarnation of each slot, where channels are spread over the slots: a slot may come from a master that has lost the
+-- last messages of an epoch, and that epoch may also be one of this server.
+local incarnations = {}
 
 -- The prefix of a key, and what follows its colon; nil if the key has no prefix.
 local function split_key(key)
@@ -216,6 +219,29 @@ local function update_incarnation(now)
   end
 end
 
+-- The first epoch that a history at `key` may continue. Each slot of a sharded prefix has a first epoch of its own, which
+-- begins when the slot comes from another server: its marker names the server that last marked it. The check may be late:
+-- a slot that leaves and comes back within the interval cannot have lost messages in a failover meanwhile. A user who may
+-- not read the marker skips the check.
+local function incarnation_of(key, now)
+  if not slots.are_used_by(key) then
+    return incarnation
+  end
+  local tag = slots.tag(slots.of(key))
+  local known = incarnations[tag]
+  if known and known.began == incarnation and now >= known.checked_ms and now - known.checked_ms < CHECK_INTERVAL_MS then
+    return known.first
+  end
+  local marker = redis.pcall('GET', string.match(key, '^[^:]+') .. ':dataset:{' .. tag .. '}')
+  local server = type(marker) == 'string' and string.match(marker, '"run_id":"(%x+)"') or known and known.server
+  if not known or known.began ~= incarnation or known.server ~= server then
+    known = { began = incarnation, server = server, first = math.max(now, last_epoch + 1) }
+    incarnations[tag] = known
+  end
+  known.checked_ms = now
+  return known.first
+end
+
 -- Returns the epoch of a new history of `key`. A channel never begins twice at one epoch, also if its history was
 -- deleted a moment ago or the clock was set back. Different channels may share an epoch, so epochs do not run ahead of
 -- the clock.
@@ -288,8 +314,9 @@ local function next_position(key, now)
       return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. right[1] .. ' on ' .. key)
     end
   end
+  local first_epoch = incarnation_of(key, now)
   if redis.call('EXISTS', key) == 0 then
-    return { epoch = begin_epoch(key, now), offset = 1 }
+    return { epoch = begin_epoch(key, math.max(now, first_epoch)), offset = 1 }
   end
   -- The last id and not the last entry: entries may have been deleted, and their ids must not be used again.
   local stream = redis.pcall('XINFO', 'STREAM', key)
@@ -307,8 +334,8 @@ local function next_position(key, now)
   if epoch >= MAX_NUMBER or offset >= MAX_NUMBER then
     return nil, refuse('the stream ' .. key .. ' is not a history')
   end
-  if epoch >= incarnation and epoch <= last_epoch then
+  if epoch >= first_epoch and epoch <= last_epoch then
     return { epoch = epoch, offset = offset + 1 }
   end
-  return { epoch = begin_epoch(key, math.max(now, epoch + 1)), offset = 1, after = last }
+  return { epoch = begin_epoch(key, math.max(now, first_epoch, epoch + 1)), offset = 1, after = last }
 end

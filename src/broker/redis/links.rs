@@ -122,7 +122,7 @@ impl RedisLinks {
             let reasons = vec!["redis: the broker is stopped".to_owned()];
             return Health { is_ready: false, state: "stopped", reasons };
         }
-        let Missing { state, reasons, ready } = Missing::find(&routes);
+        let LinksReadiness { state, reasons, ready } = LinksReadiness::find(&routes);
         match self.process.options.ready_with {
             _ if reasons.is_empty() => Health { is_ready: true, state: "ready", reasons },
             ReadyWith::Any if ready > 0 => Health { is_ready: true, state: "ready", reasons: Vec::new() },
@@ -135,7 +135,7 @@ impl RedisLinks {
         let (process, routes) = (&self.process, self.routes());
         let mut notes = Vec::new();
         if routes.only().is_none() && process.options.ready_with == ReadyWith::Any {
-            notes.extend(Missing::find(&routes).reasons);
+            notes.extend(LinksReadiness::find(&routes).reasons);
         }
         for note in routes.links.iter().flat_map(|link| link.notes()) {
             // Several masters often have the same problem.
@@ -186,7 +186,7 @@ impl RedisLinks {
 }
 
 /// What a process with several links misses.
-struct Missing {
+struct LinksReadiness {
     /// The state of one of the links that are not ready.
     state: &'static str,
     reasons: Vec<String>,
@@ -194,24 +194,26 @@ struct Missing {
     ready: usize,
 }
 
-impl Missing {
+impl LinksReadiness {
     fn find(routes: &Routes) -> Self {
-        let mut missing = Self { state: "connecting", reasons: Vec::new(), ready: 0 };
+        let mut readiness = Self { state: "connecting", reasons: Vec::new(), ready: 0 };
         if let Some(failure) = routes.failure() {
-            missing.reasons.push(format!("redis: the slots of the cluster are not known: {failure}"));
-            return missing;
+            readiness.reasons.push(format!("redis: the slots of the cluster are not known: {failure}"));
+            return readiness;
         }
         for health in routes.links.iter().map(|link| link.health()) {
-            missing.ready += usize::from(health.is_ready);
+            readiness.ready += usize::from(health.is_ready);
             if !health.is_ready {
-                missing.state = health.state;
-                missing.reasons.extend(health.reasons);
+                readiness.state = health.state;
+                readiness.reasons.extend(health.reasons);
             }
         }
         match routes.unowned() {
             0 => {}
-            unowned => missing.reasons.push(format!("redis: {unowned} slots of the cluster have no master")),
+            unowned => {
+                readiness.reasons.push(format!("redis: {unowned} slots of the cluster have no master"))
+            }
         }
-        missing
+        readiness
     }
 }

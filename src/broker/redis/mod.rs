@@ -38,7 +38,7 @@
 //! - `rooms`: receives the changes of rooms, and reads rooms and channels in use.
 //! - `lease`: keeps a lease, and reports under it.
 //! - `sentinel`: asks the sentinels for the master.
-//! - `master_watch`: asks them again while a link is up.
+//! - `master_watch`: asks them, or the nodes of a cluster, again while a link is up.
 //! - `role`: checks that the server is a master.
 //! - `subscriber`: subscribes, and receives messages, on a connection of its own.
 //! - `server_check`: checks that the server serves the gateway's keys.

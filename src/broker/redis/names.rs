@@ -78,7 +78,6 @@ impl Names<'_> {
     }
 
     /// The slot of a channel.
-    #[allow(dead_code, reason = "the links of a cluster use it")]
     pub(super) fn slot_of(&self, channel: &str) -> Slot {
         Slot::of_key(&self.channel(channel))
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use redis::TlsCertificates;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{Sentinels, open_client};
+use super::address::{Sentinels, connect_for_query};
 use super::link_error::LinkError;
 
 /// The host and port of a master.
@@ -25,7 +25,8 @@ pub(super) async fn find_master(
 ) -> Result<MasterAddress, LinkError> {
     let deadline = Instant::now() + bound;
     let queries = sentinels.sentinels.iter().map(|sentinel| async move {
-        let asking = async { ask(&mut connect(sentinel, certificates).await?, &sentinels.name).await };
+        let asking =
+            async { ask(&mut connect_for_query(sentinel, certificates).await?, &sentinels.name).await };
         let answer = timeout_at(deadline, asking).await;
         answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
@@ -40,18 +41,7 @@ pub(super) async fn find_master(
     votes.result(&sentinels.name)
 }
 
-/// Connects to a sentinel. Without a bound: the caller has a deadline for the whole query.
-pub(super) async fn connect(
-    sentinel: &ConnectionInfo,
-    certificates: Option<&TlsCertificates>,
-) -> Result<MultiplexedConnection, LinkError> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let client = open_client(sentinel.clone(), certificates)?;
-    let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
-    connecting.map_err(|error| LinkError::of_connect(&error))
-}
-
-/// Asks a sentinel for the address of the master with this name. Without a bound, as [`connect`].
+/// Asks a sentinel for the address of the master with this name. Without a bound: the caller has one.
 pub(super) async fn ask(
     connection: &mut MultiplexedConnection,
     name: &str,

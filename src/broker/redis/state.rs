@@ -303,8 +303,8 @@ impl RedisState {
             return;
         }
         match function {
-            Ok(()) => log::info!("redis: durable publishing is available"),
-            Err(reason) => log::warn!("redis: {}", unavailable(&reason)),
+            Ok(()) => log::info!("{}: durable publishing is available", self.name()),
+            Err(reason) => log::warn!("{}: {}", self.name(), unavailable(&reason)),
         }
     }
 

@@ -4,7 +4,7 @@
 
 mod url;
 
-use self::url::{BrokerUrl, Target};
+use self::url::{BrokerKind, BrokerUrl};
 use super::{
     Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, check_count, check_duration, ensure, failures,
     refuse,
@@ -110,7 +110,7 @@ fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
         ("broker.password_file", broker.password_file.is_some()),
     ];
     if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given).copied() {
-        if url.target == Target::Memory {
+        if url.kind == BrokerKind::Memory {
             return refuse(key, "must not be set if broker.url is memory:, which has no users");
         }
         if url.has_credentials {
@@ -130,7 +130,7 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
         ("broker.sentinel_password_file", broker.sentinel_password_file.is_some()),
     ];
     match keys.iter().find(|(_, is_given)| *is_given).copied() {
-        Some((key, _)) if url.target != Target::Sentinels => refuse(
+        Some((key, _)) if url.kind != BrokerKind::Sentinels => refuse(
             key,
             "must not be set unless broker.url begins with redis+sentinel:// or rediss+sentinel://",
         ),

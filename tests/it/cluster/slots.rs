@@ -61,7 +61,7 @@ fn ready(plan: &Plan) -> TestGateway {
 }
 
 #[test]
-fn messages_of_all_slots_arrive_whoever_publishes() {
+fn messages_of_all_slots_arrive_from_every_publisher() {
     let cluster = TestCluster::start(3, 0);
     let (one, two) = (ready(&plan(&cluster)), ready(&plan(&cluster)));
     assert_eq!((one.metric("redis_links"), one.metric("redis_links_ready")), (3, 3));
@@ -213,7 +213,7 @@ fn ready_with_any_master_notes_the_missing_ones() {
     assert_eq!(next_message(&mut client, &alive), 1);
     cluster.restart(lost);
     all.wait_ready();
-    any.wait_for_log("all slots of the cluster have a master");
+    any.wait_for_log("every slot of the cluster has a master");
     any.publish_durably("user:1", "1");
 }
 

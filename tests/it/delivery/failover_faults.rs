@@ -170,7 +170,7 @@ fn a_planned_failover_is_followed_while_the_old_master_answers() {
     // The sentinel may need a moment until it accepts its replica for a failover.
     eventually(FAILOVER_TIMEOUT, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinels[0]).ok());
     eventually(FAILOVER_TIMEOUT, || {
-        let named = sentinels.iter_mut().filter_map(|sentinel| named_port(sentinel));
+        let named = sentinels.iter_mut().filter_map(named_port);
         (named.filter(|port| *port == watched.servers[1].port()).count() >= 2).then_some(())
     });
     let (named, mut new, mut number) = (Instant::now(), watched.servers[1].client(), FIRST);

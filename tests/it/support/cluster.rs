@@ -11,6 +11,7 @@ use redis::{Connection, cmd};
 
 use super::certificates::Authority;
 use super::deadline::eventually;
+use super::fault_proxy::hold;
 use super::redis_server::{BUS_OFFSET, RedisServer};
 
 pub(crate) use client::{ClusterClient, slot_of};
@@ -20,6 +21,8 @@ use view::View;
 pub(crate) const SLOTS: u16 = 16_384;
 /// The deadline for the nodes to agree, including a failover.
 pub(crate) const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause between two questions to all nodes, which need the cores to agree.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Masters and their Redis replicas. A node keeps its index for the lifetime of the cluster, whatever its role becomes:
 /// first the masters, then the Redis replicas, then the masters that were added. Servers are killed on drop.
@@ -162,7 +165,7 @@ impl TestCluster {
     /// Waits until all running nodes serve the cluster, agree on the owners, and every Redis replica is connected.
     #[track_caller]
     pub(crate) fn settle(&self) {
-        eventually(AGREEMENT_TIMEOUT, || {
+        eventually_agreed(|| {
             let mut layouts = Vec::new();
             for node in self.running() {
                 let view = View::of(self.server(node))?;
@@ -228,7 +231,7 @@ impl TestCluster {
     /// Waits until every running node knows every other one by its id.
     #[track_caller]
     fn wait_acquainted(&self) {
-        eventually(AGREEMENT_TIMEOUT, || {
+        eventually_agreed(|| {
             let knows_all = |view: View| self.running().all(|node| view.knows(&self.nodes[node].id));
             let mut views = self.running().map(|node| View::of(self.server(node)));
             views.all(|view| view.is_some_and(knows_all)).then_some(())
@@ -240,6 +243,18 @@ impl TestCluster {
         let id = &self.nodes[master].id;
         eventually(AGREEMENT_TIMEOUT, || cmd("CLUSTER").arg("REPLICATE").arg(id).exec(&mut connection).ok());
     }
+}
+
+/// Waits until the nodes agree on something.
+#[track_caller]
+fn eventually_agreed<T>(mut probe: impl FnMut() -> Option<T>) -> T {
+    eventually(AGREEMENT_TIMEOUT, || {
+        let found = probe();
+        if found.is_none() {
+            hold(POLL_INTERVAL);
+        }
+        found
+    })
 }
 
 impl Node {

@@ -229,8 +229,8 @@ fn over_redis(
     call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);
     call.query::<Value>(connection)?;
     if publishing.copies > 0 {
-        let patience_ms = ANSWER_TIMEOUT.as_millis() / 2;
-        let copies: u32 = cmd("WAIT").arg(publishing.copies).arg(patience_ms).query(connection)?;
+        let timeout_ms = ANSWER_TIMEOUT.as_millis() / 2;
+        let copies: u32 = cmd("WAIT").arg(publishing.copies).arg(timeout_ms).query(connection)?;
         if copies < publishing.copies {
             return Err((ErrorKind::Io, "too few copies").into());
         }

@@ -4,6 +4,7 @@
 
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
+use super::presence::PresenceQueries;
 use super::subscriptions::PendingAck;
 use super::{LinkChannel, LinkCore, LinkSubscription, PresenceQuery};
 use crate::broker::{HistoryRequest, HubId};
@@ -17,18 +18,11 @@ pub(in crate::broker::link) struct Released {
     presence: Vec<PresenceQuery>,
 }
 
-pub(in crate::broker::link) struct ReleasedChannel {
+struct ReleasedChannel {
     name: ChannelName,
     hubs: HubSet,
     follower: Follower,
     acks: Vec<PendingAck>,
-}
-
-impl ReleasedChannel {
-    /// A channel without hubs and calls.
-    pub(super) fn new(name: ChannelName, follower: Follower) -> Self {
-        Self { name, hubs: HubSet::none(), follower, acks: Vec::new() }
-    }
 }
 
 impl Released {
@@ -65,8 +59,11 @@ impl LinkCore {
         names.sort_unstable();
         let channels = names.iter().filter_map(|name| self.release_channel(name)).collect();
         let reads = self.reads.take_out(&leaves);
-        let leaving = self.presence_reads.extract_if(.., |_, channel| leaves(channel));
-        let presence = leaving.map(|((read, hub), channel)| PresenceQuery { hub, read, channel }).collect();
+        let queries = std::mem::take(&mut self.presence_reads).into_iter();
+        let (leaving, staying): (PresenceQueries, _) = queries.partition(|(_, channel)| leaves(channel));
+        self.presence_reads = staying;
+        let presence =
+            leaving.into_iter().map(|((read, hub), channel)| PresenceQuery { hub, read, channel }).collect();
         Released { channels, reads, presence }
     }
 
@@ -108,7 +105,14 @@ impl LinkCore {
         self.presence_reads.extend(queries);
     }
 
-    pub(super) fn adopt_channel(&mut self, released: ReleasedChannel) {
+    /// Begins a channel anew that this link has released.
+    pub(super) fn take_back(&mut self, name: &ChannelName) {
+        let follower = Follower::new(self.next_number());
+        let (name, hubs, acks) = (name.clone(), HubSet::none(), Vec::new());
+        self.adopt_channel(ReleasedChannel { name, hubs, follower, acks });
+    }
+
+    fn adopt_channel(&mut self, released: ReleasedChannel) {
         let ReleasedChannel { name, hubs, mut follower, acks } = released;
         follower.link_lost(self.next_number());
         self.repairing += 1;
@@ -146,7 +150,6 @@ impl LinkCore {
 
     /// The server has ended the subscription to these channels, because it does not own them any more. They wait for the
     /// next map: they move, or [`retry_unsubscribed`](Self::retry_unsubscribed) subscribes them again.
-    #[allow(dead_code, reason = "the links of a cluster will call it")]
     pub(crate) fn unsubscribed_by_server(&mut self, channels: &[ChannelName]) {
         for name in channels {
             match self.channels.get_mut(name) {
@@ -163,7 +166,6 @@ impl LinkCore {
 
     /// The server answered that another server owns these channels, so the link is not subscribed to them. They wait for
     /// the next map.
-    #[allow(dead_code, reason = "the links of a cluster will call it")]
     pub(crate) fn redirected(&mut self, channels: &[ChannelName]) {
         channels.iter().for_each(|name| self.interrupt_channel(name));
     }

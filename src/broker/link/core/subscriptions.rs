@@ -3,7 +3,6 @@
 use super::super::count_channel;
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
-use super::moves::ReleasedChannel;
 use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{BrokerCallId, Cut, HubEvent, HubId, SubscribeAck};
 use protocol::channel::ChannelName;
@@ -78,8 +77,7 @@ impl LinkCore {
     fn want(&mut self, hub: HubId, channel: &ChannelName) {
         if self.channels.get(channel).is_some_and(|found| found.was_released) {
             // The link still unsubscribes from the channel that it released.
-            let follower = Follower::new(self.next_number());
-            self.adopt_channel(ReleasedChannel::new(channel.clone(), follower));
+            self.take_back(channel);
         } else if !self.channels.contains_key(channel) {
             let follower = Follower::new(self.next_number());
             let new = LinkChannel {

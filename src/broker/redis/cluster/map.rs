@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::slot::{SLOTS, Slot};
 
 /// The id of a node in its cluster. Its address may change, and nodes may know different addresses of it.
-type NodeId = Arc<str>;
+pub(super) type NodeId = Arc<str>;
 
 /// Where clients reach a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +77,10 @@ impl SlotMap {
         slots.for_each(|slot| self.owners[slot.index()] = Some(index));
     }
 
+    pub(super) fn owner_id(&self, slot: Slot) -> Option<&NodeId> {
+        self.master(slot).map(|master| &master.id)
+    }
+
     fn master(&self, slot: Slot) -> Option<&Master> {
         self.masters.get(self.owners[slot.index()]?)
     }
@@ -107,6 +111,11 @@ pub(super) struct Votes {
 }
 
 impl Votes {
+    /// The answers of nodes; `None`: a node did not answer.
+    pub(super) fn of(answers: &[Option<&SlotMap>]) -> Self {
+        Self { answers: answers.iter().copied().flatten().cloned().collect() }
+    }
+
     pub(super) fn count(&mut self, answer: SlotMap) {
         self.answers.push(answer);
     }
@@ -118,11 +127,13 @@ impl Votes {
     /// Whether more than half of the nodes that were asked agree about each of these slots.
     pub(super) fn is_settled(&self, asked: usize, mut slots: impl Iterator<Item = Slot>) -> bool {
         // Agreement needs this many answers, and the nodes usually agree completely.
-        self.answers.len() * 2 > asked
-            && slots.all(|slot| {
-                let most = most_frequent(self.owners_of(slot), None);
-                most.is_some_and(|(_, count)| count * 2 > asked)
-            })
+        self.answers.len() * 2 > asked && slots.all(|slot| self.owner_of_majority(asked, slot).is_some())
+    }
+
+    /// The owner that more than half of the nodes that were asked name, which may be none; `None`: they do not agree.
+    pub(super) fn owner_of_majority(&self, asked: usize, slot: Slot) -> Option<Option<&NodeId>> {
+        let (owner, count) = most_frequent(self.owners_of(slot), None)?;
+        (count * 2 > asked).then_some(owner)
     }
 
     /// The most frequent owner of each slot. A tie keeps the owner before if it is one of the most frequent. Otherwise
@@ -144,7 +155,7 @@ impl Votes {
     }
 
     fn owners_of(&self, slot: Slot) -> impl Iterator<Item = Option<&NodeId>> {
-        self.answers.iter().map(move |answer| answer.master(slot).map(|master| &master.id))
+        self.answers.iter().map(move |answer| answer.owner_id(slot))
     }
 
     fn address_of(&self, id: &NodeId, before: &SlotMap) -> Option<NodeAddress> {

@@ -4,11 +4,14 @@
 //! - `map`: which master owns each slot, and the vote of several nodes about it.
 //! - `shards`: parses the answer of one node.
 //! - `nodes`: asks the nodes.
+//! - `owner_watch`: whether they still name the master of a link.
 
 mod map;
 mod nodes;
+mod owner_watch;
 mod shards;
 pub(super) mod slot;
 
 pub(super) use self::map::{NodeAddress, SlotMap};
-pub(super) use self::nodes::ClusterNodes;
+pub(super) use self::nodes::{ClusterNodes, ask_for_map};
+pub(super) use self::owner_watch::OwnerWatch;

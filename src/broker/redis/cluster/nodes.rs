@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, TlsCertificates, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{ConnectionAddr, ConnectionInfo, TlsCertificates, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::address::{at_endpoint, is_tls, open_client};
+use super::super::address::{at_endpoint, connect_for_query, is_tls};
 use super::super::link_error::LinkError;
 use super::map::{NodeAddress, SlotMap, Votes};
 use super::shards::{self, Asked};
@@ -19,11 +20,11 @@ use super::slot::Slot;
 /// What this process knows of the nodes of a cluster.
 #[derive(Default)]
 pub(in super::super) struct ClusterNodes {
-    known: Mutex<Known>,
+    known: Mutex<KnownNodes>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownNodes {
     map: Arc<SlotMap>,
     /// The masters of the map, and earlier ones while a slot has no master. The hosts of the URL may all have been
     /// replaced meanwhile.
@@ -71,8 +72,15 @@ impl ClusterNodes {
         Ok(self.keep(votes.result(&self.map())))
     }
 
+    /// Whether more than half of the nodes agree about all slots, and not with the last map. `None`: a node did not
+    /// answer.
+    pub(in super::super) fn is_stale(&self, answers: &[Option<&SlotMap>]) -> bool {
+        let (votes, map) = (Votes::of(answers), self.map());
+        votes.is_settled(answers.len(), Slot::all()) && votes.result(&map) != *map
+    }
+
     /// The nodes to ask: the seeds, and the masters that are no seeds.
-    fn nodes(&self, seeds: &[ConnectionInfo]) -> Vec<ConnectionInfo> {
+    pub(in super::super) fn nodes(&self, seeds: &[ConnectionInfo]) -> Vec<ConnectionInfo> {
         let mut nodes = seeds.to_vec();
         let Some(login) = seeds.first() else { return nodes };
         let known = self.known.lock().masters.clone();
@@ -84,7 +92,7 @@ impl ClusterNodes {
         nodes
     }
 
-    fn keep(&self, map: SlotMap) -> Arc<SlotMap> {
+    pub(super) fn keep(&self, map: SlotMap) -> Arc<SlotMap> {
         let mut known = self.known.lock();
         if map.unowned().next().is_none() {
             known.masters.clear();
@@ -126,16 +134,17 @@ fn endpoint(node: &ConnectionInfo) -> Option<(&str, u16)> {
 
 async fn query(node: &ConnectionInfo, certificates: Option<&TlsCertificates>) -> Result<SlotMap, LinkError> {
     // The caller has a deadline for the whole query.
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let client = open_client(node.clone(), certificates)?;
-    let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut connection = connecting.map_err(|error| LinkError::of_connect(&error))?;
+    ask_for_map(node, &mut connect_for_query(node, certificates).await?).await
+}
+
+/// Asks a node for its map. Without a bound.
+pub(in super::super) async fn ask_for_map(
+    node: &ConnectionInfo,
+    connection: &mut MultiplexedConnection,
+) -> Result<SlotMap, LinkError> {
     let mut command = redis::cmd("CLUSTER");
-    let answer: Value = command
-        .arg("SHARDS")
-        .query_async(&mut connection)
-        .await
-        .map_err(|error| LinkError::of_connect(&error))?;
+    let answer: Value =
+        command.arg("SHARDS").query_async(connection).await.map_err(|error| LinkError::of_connect(&error))?;
     let (host, _) = endpoint(node).unwrap_or_default();
     shards::parse(&answer, Asked { host, is_tls: is_tls(node) })
         .map_err(|error| LinkError::NoSlotMap(error.to_string()))
@@ -217,6 +226,29 @@ mod tests {
             let started = Instant::now();
             assert_eq!(owner(&read(&ClusterNodes::default(), ports).await.unwrap()), "127.0.0.1:7");
             assert_eq!(started.elapsed() >= Duration::from_millis(500), is_late, "{ports:?}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_stale_when_most_nodes_name_other_owners() {
+        let map = |master: &str, slots: u16| {
+            let mut map = SlotMap::default();
+            let address = NodeAddress { host: master.into(), port: 7 };
+            map.assign(master, address, Slot::all().take(slots.into()));
+            map
+        };
+        let cluster = ClusterNodes::default();
+        let (known, other, part) = (map("a", 16_384), map("b", 16_384), map("a", 9));
+        cluster.keep(known.clone());
+        for (answers, is_stale) in [
+            ([Some(&known), Some(&known), Some(&other)], false),
+            ([Some(&known), None, Some(&other)], false),
+            ([None, None, Some(&other)], false),
+            ([Some(&other), None, Some(&other)], true),
+            // The nodes have forgotten the owner of most slots.
+            ([Some(&known), Some(&part), Some(&part)], true),
+        ] {
+            assert_eq!(cluster.is_stale(&answers), is_stale, "{answers:?}");
         }
     }
 

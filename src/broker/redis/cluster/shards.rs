@@ -30,7 +30,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// A node in the answer.
-struct Node<'a> {
+struct ShardNode<'a> {
     id: &'a str,
     address: Option<NodeAddress>,
     is_owner: bool,
@@ -52,7 +52,9 @@ pub(super) fn parse(answer: &Value, asked: Asked<'_>) -> Result<SlotMap, ShardsE
                 _ => {}
             }
         }
-        let Some(Node { id, address, .. }) = nodes.into_iter().find(|node| node.is_owner) else { continue };
+        let Some(ShardNode { id, address, .. }) = nodes.into_iter().find(|node| node.is_owner) else {
+            continue;
+        };
         match address {
             Some(address) => map.assign(id, address, slots.into_iter()),
             None => is_unreachable = true,
@@ -80,7 +82,7 @@ fn parse_slots(value: &Value) -> Result<Vec<Slot>, ShardsError> {
     if rest.is_empty() { Ok(slots) } else { Err(ShardsError::Malformed) }
 }
 
-fn parse_node<'a>(node: &'a Value, asked: Asked<'_>) -> Result<Node<'a>, ShardsError> {
+fn parse_node<'a>(node: &'a Value, asked: Asked<'_>) -> Result<ShardNode<'a>, ShardsError> {
     let [mut id, mut role, mut health, mut endpoint, mut ip, mut hostname] = [""; 6];
     let (mut port, mut tls_port) = (None, None);
     for (name, value) in fields(node)? {
@@ -114,7 +116,7 @@ fn parse_node<'a>(node: &'a Value, asked: Asked<'_>) -> Result<Node<'a>, ShardsE
     let port = if asked.is_tls { tls_port } else { port }.filter(|port| *port > 0);
     let address = port.map(|port| NodeAddress { host: host.to_owned(), port });
     // Redis says `fail`, its documentation `failed`.
-    Ok(Node { id, address, is_owner: role == "master" && !health.starts_with("fail") })
+    Ok(ShardNode { id, address, is_owner: role == "master" && !health.starts_with("fail") })
 }
 
 /// The names and values of a map, which RESP2 writes as a list.

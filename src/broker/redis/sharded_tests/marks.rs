@@ -10,10 +10,10 @@ use super::super::dataset::mark_slots_command;
 use super::super::history;
 use super::node::Node;
 
-type Answer = (String, String, String, Vec<String>);
+type MarkAnswer = (String, String, String, Vec<String>);
 
 impl Node {
-    pub(super) async fn mark(&mut self, slots: &[Slot], is_first: bool) -> RedisResult<Answer> {
+    pub(super) async fn mark(&mut self, slots: &[Slot], is_first: bool) -> RedisResult<MarkAnswer> {
         mark_slots_command(&self.options, slots, is_first).query_async(&mut self.commands).await
     }
 

@@ -45,11 +45,12 @@ pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     // RedisLinks without slots give up their duties before other links take them.
     ended.iter().for_each(|link| link.assign(Assignment::none()));
     assign(process, &current, slots.into_values());
-    let unowned = by_slot.iter().filter(|owner| owner.is_none()).count();
-    log_unowned(&before, unowned);
-    process.gauges.set_whole(unowned == 0);
+    process.gauges.set_whole(by_slot.iter().all(Option::is_some));
     route_channels(process, &current, &by_slot);
     if let Some(nobody) = before.nobody().cloned().filter(|_| !before.is_same(&current, &by_slot)) {
+        // Without a map before, nothing was logged about its slots.
+        let logged = before.failure().map_or_else(|| before.unowned(), |_| 0);
+        log_unowned(logged, by_slot.iter().filter(|index| index.is_none()).count());
         let owners = SlotOwners { by_slot, nobody, failure: None };
         links.routes.send_replace(Arc::new(Routes::sharded(current, owners)));
     }
@@ -62,16 +63,6 @@ pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
     started
 }
 
-/// Logs that slots are without a master, once for each number of them, and that all have one again.
-fn log_unowned(before: &Routes, unowned: usize) {
-    let before = if before.failure().is_some() { 0 } else { before.unowned() };
-    match unowned {
-        same if same == before => {}
-        0 => log::info!("redis: all slots of the cluster have a master"),
-        _ => log::warn!("redis: {unowned} slots of the cluster have no master"),
-    }
-}
-
 /// Notes why there is no map, if there never was one.
 pub(super) fn note_failure(links: &RedisLinks, failure: &str) {
     let before = links.routes();
@@ -79,6 +70,15 @@ pub(super) fn note_failure(links: &RedisLinks, failure: &str) {
         let by_slot = vec![None; Slot::all().count()];
         let owners = SlotOwners { by_slot, nobody, failure: Some(failure.to_owned()) };
         links.routes.send_replace(Arc::new(Routes::sharded(Vec::new(), owners)));
+    }
+}
+
+/// Logs that slots have no master, as `/readyz` says it.
+fn log_unowned(before: usize, after: usize) {
+    match after {
+        after if after == before => {}
+        0 => log::info!("redis: every slot of the cluster has a master"),
+        after => log::warn!("redis: {after} slots of the cluster have no master"),
     }
 }
 

@@ -13,10 +13,13 @@ mod redirects;
 pub(super) use publish::publish_all;
 pub(super) use redirects::Redirects;
 
+use std::pin::pin;
+
 use tokio::task::{JoinSet, LocalSet};
 
 use super::link;
 use super::links::RedisLinks;
+use super::master_watch::watch_map;
 use crate::backoff::Backoff;
 use map_reader::MapReader;
 
@@ -29,6 +32,7 @@ async fn follow(links: &RedisLinks, backoff: Backoff, address: &str) {
     let mut running = JoinSet::new();
     let mut reader = MapReader::new(links, backoff.clone(), address);
     let mut stopped = links.process.stopped.subscribe();
+    let mut watching = pin!(watch_map(&links.process));
     loop {
         tokio::select! {
             map = reader.next() => {
@@ -39,6 +43,7 @@ async fn follow(links: &RedisLinks, backoff: Backoff, address: &str) {
                 }
             }
             Some(_) = running.join_next() => {}
+            never = &mut watching => match never {},
             // The sender is in the process' state, so the channel stays open.
             _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
         }

@@ -98,7 +98,8 @@ fn shards_need_a_cluster_and_a_prefix_without_braces() {
         (&[sharded], ["broker.shards", "redis+cluster://"]),
         (&[cluster, sharded, ("broker.prefix", "{a}")], ["broker.prefix", "slots"]),
         (&[cluster, any], ["broker.ready_with_shards", "slots"]),
-        (&[cluster, ("broker.shards", "two")], ["broker.shards", "invalid"]),
+        (&[cluster, ("broker.shards", "two")], ["broker.shards", "must be one or slots"]),
+        (&[cluster, ("broker.ready_with_shards", "two")], ["broker.ready_with_shards", "must be all or any"]),
     ] {
         assert_refused(development(settings), &parts);
     }

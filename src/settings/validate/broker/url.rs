@@ -5,14 +5,14 @@ use crate::settings::validate::refusal;
 
 /// The properties of the URL that other settings depend on. The broker parses the URL in full.
 pub(super) struct BrokerUrl {
-    pub(super) target: Target,
+    pub(super) kind: BrokerKind,
     pub(super) is_tls: bool,
     pub(super) has_credentials: bool,
 }
 
 /// Where the hosts of the URL lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum BrokerKind {
     /// Nowhere: there is no Redis.
     Memory,
     /// To the server itself.
@@ -27,24 +27,24 @@ impl BrokerUrl {
     /// The errors do not repeat the URL, because it may contain a password.
     pub(super) fn parse(url: &str) -> Result<Self, SettingsError> {
         if url == "memory:" {
-            return Ok(Self { target: Target::Memory, is_tls: false, has_credentials: false });
+            return Ok(Self { kind: BrokerKind::Memory, is_tls: false, has_credentials: false });
         }
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let (target, is_tls) = match scheme {
-            "redis" | "unix" | "redis+unix" => (Target::Server, false),
-            "rediss" => (Target::Server, true),
-            "redis+sentinel" => (Target::Sentinels, false),
-            "rediss+sentinel" => (Target::Sentinels, true),
-            "redis+cluster" => (Target::Cluster, false),
-            "rediss+cluster" => (Target::Cluster, true),
+        let (kind, is_tls) = match scheme {
+            "redis" | "unix" | "redis+unix" => (BrokerKind::Server, false),
+            "rediss" => (BrokerKind::Server, true),
+            "redis+sentinel" => (BrokerKind::Sentinels, false),
+            "rediss+sentinel" => (BrokerKind::Sentinels, true),
+            "redis+cluster" => (BrokerKind::Cluster, false),
+            "rediss+cluster" => (BrokerKind::Cluster, true),
             _ => return Err(bad(BAD_SCHEME)),
         };
         if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(bad("must not contain whitespace"));
         }
         let has_credentials =
-            if scheme.ends_with("unix") { parse_socket(rest)? } else { parse_hosts(target, rest)? };
-        Ok(Self { target, is_tls, has_credentials })
+            if scheme.ends_with("unix") { parse_socket(rest)? } else { parse_hosts(kind, rest)? };
+        Ok(Self { kind, is_tls, has_credentials })
     }
 }
 
@@ -63,7 +63,7 @@ fn parse_socket(rest: &str) -> Result<bool, SettingsError> {
 }
 
 /// Checks what follows the scheme. Returns whether it contains credentials.
-fn parse_hosts(target: Target, rest: &str) -> Result<bool, SettingsError> {
+fn parse_hosts(kind: BrokerKind, rest: &str) -> Result<bool, SettingsError> {
     let (credentials, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
     let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
     let is_named = |host: &str| host.split([':', '?', '#']).next().is_some_and(|name| !name.is_empty());
@@ -73,22 +73,22 @@ fn parse_hosts(target: Target, rest: &str) -> Result<bool, SettingsError> {
     if !hosts.split(',').all(has_good_port) {
         return Err(bad("must have a port between 1 and 65535, such as redis://127.0.0.1:6379"));
     }
-    if target == Target::Server && hosts.contains(',') {
+    if kind == BrokerKind::Server && hosts.contains(',') {
         return Err(bad(
             "must have one host unless the hosts are sentinels (redis+sentinel://) or nodes of a cluster \
              (redis+cluster://)",
         ));
     }
-    if target != Target::Server && credentials.contains('@') && credentials.contains(',') {
+    if kind != BrokerKind::Server && credentials.contains('@') && credentials.contains(',') {
         return Err(bad("must have the user and the password once, before the first host"));
     }
-    if target == Target::Cluster && endpoint.contains(['/', '?', '#']) {
+    if kind == BrokerKind::Cluster && endpoint.contains(['/', '?', '#']) {
         return Err(bad(
             "must end after the hosts if they are nodes of a cluster, which has no database numbers, such as \
              redis+cluster://host:6379,host:6379",
         ));
     }
-    let is_sentinel = target == Target::Sentinels;
+    let is_sentinel = kind == BrokerKind::Sentinels;
     if is_sentinel && path.split(['/', '?', '#']).next().is_none_or(str::is_empty) {
         return Err(bad("must contain the name of the master, such as redis+sentinel://host:26379/mymaster"));
     }

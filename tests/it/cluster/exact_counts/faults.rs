@@ -9,7 +9,7 @@ use crate::support::cluster::SLOTS;
 use crate::support::fault_proxy::hold;
 
 /// How long nodes stay forgotten: longer than the gateways may take to notice it, so that readiness is checked.
-const FORGOTTEN: Duration = Duration::from_secs(4);
+const FORGOTTEN: Duration = Duration::from_secs(3);
 /// How long the cluster is down.
 const DOWN: Duration = Duration::from_secs(1);
 
@@ -68,7 +68,7 @@ impl Fault {
                 run.cluster.meet(owner);
             }
             Self::ClusterDown => {
-                // The last slot has no channel in either step.
+                // The last slot has no channel in either layout.
                 run.cluster.take_down(SLOTS - 1);
                 hold(DOWN);
                 run.cluster.bring_up();
@@ -77,7 +77,7 @@ impl Fault {
                 // The added master has no Redis replica, so no number may wait for one.
                 run.set_copies(0);
                 let added = run.cluster.add_master(&slots);
-                run.publish(50);
+                run.publish(20);
                 run.cluster.remove_master(added);
                 run.set_copies(1);
             }
@@ -105,7 +105,7 @@ fn kill_owner(run: &mut Run, slot: u16) {
     // The new owner has no Redis replica.
     run.set_copies(0);
     run.http.resume();
-    run.publish(20);
+    run.publish(10);
     run.cluster.restart(killed);
     run.set_copies(1);
 }

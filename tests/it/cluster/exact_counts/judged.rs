@@ -131,9 +131,10 @@ impl Judgement {
         let watch = &run.watches[at % run.watches.len()];
         let when = one.sent - run.started;
         let was_unready = watch.was_unready(one.sent - SLACK, one.sent + SLACK);
-        if one.sent - since > NOTICE_TIME && !was_unready {
+        let ready_for = one.sent - since.max(watch.ready_since(one.sent));
+        if ready_for > NOTICE_TIME && !was_unready {
             self.breaches.push(format!(
-                "client {at} on {channel}: {} sent at {when:?} is lost, {:?} after the first one, and the gateway was ready",
+                "client {at} on {channel}: {} sent at {when:?} is lost, {:?} after the first one, and the gateway was ready for {ready_for:?}",
                 one.number,
                 one.sent - since
             ));

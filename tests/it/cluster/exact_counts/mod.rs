@@ -22,12 +22,12 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use faults::{ALL, Fault};
-use run::{Run, Step};
+use run::{Layout, Run};
 
 /// Injects every fault, or as many random ones as CLUSTER_FAULTS says; CLUSTER_FAULT_SEED repeats their order.
 #[track_caller]
-fn survive_faults(step: Step) {
-    let mut run = Run::start(step);
+fn survive_faults(layout: Layout) {
+    let mut run = Run::start(layout);
     for fault in drawn_faults() {
         run.survive(fault);
     }
@@ -47,10 +47,10 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn durable_messages_are_exact_with_one_slot() {
-    survive_faults(Step::OneSlot);
+    survive_faults(Layout::OneSlot);
 }
 
 #[test]
 fn durable_messages_are_exact_with_all_slots() {
-    survive_faults(Step::Slots);
+    survive_faults(Layout::Slots);
 }

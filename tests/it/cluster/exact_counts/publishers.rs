@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::run::Step;
+use super::run::Layout;
 use crate::support::cluster::{AGREEMENT_TIMEOUT, ClusterClient};
 use crate::support::fault_proxy::hold;
 use crate::support::http;
@@ -24,7 +24,7 @@ pub(super) struct Acknowledged {
 }
 
 /// How a backend publishes.
-pub(super) enum Way {
+pub(super) enum Transport {
     /// `gateway_publish` at the owner of the channel's slot; repeated until it is acknowledged and replicated.
     Durable(ClusterClient),
     /// `POST /v1/publish` at the gateways in turn; repeated until it is acknowledged.
@@ -40,7 +40,7 @@ pub(super) struct Publisher {
 }
 
 struct Shared {
-    step: Step,
+    layout: Layout,
     channels: Vec<String>,
     pace: Duration,
     progress: Mutex<Progress>,
@@ -63,11 +63,11 @@ struct Progress {
 
 impl Publisher {
     /// Starts publishing at once, one number every `pace` to each channel.
-    pub(super) fn start(step: Step, way: Way, channels: Vec<String>, pace: Duration) -> Self {
+    pub(super) fn start(layout: Layout, transport: Transport, channels: Vec<String>, pace: Duration) -> Self {
         let progress = Mutex::new(Progress { copies: 1, ..Progress::default() });
-        let shared = Arc::new(Shared { step, channels, pace, progress, changed: Condvar::new() });
+        let shared = Arc::new(Shared { layout, channels, pace, progress, changed: Condvar::new() });
         let own = Arc::clone(&shared);
-        let thread = thread::spawn(move || own.run(way));
+        let thread = thread::spawn(move || own.run(transport));
         Self { shared, thread: Some(thread) }
     }
 
@@ -146,11 +146,11 @@ impl Drop for Publisher {
 }
 
 impl Shared {
-    fn run(&self, mut way: Way) {
+    fn run(&self, mut transport: Transport) {
         let mut due = Instant::now();
         for number in 1.. {
             for channel in &self.channels {
-                self.publish(&mut way, channel, number);
+                self.publish(&mut transport, channel, number);
                 if self.progress.lock().unwrap().is_stopped {
                     return;
                 }
@@ -167,11 +167,11 @@ impl Shared {
     }
 
     /// Publishes one number. Repeats a durable one until it is acknowledged.
-    fn publish(&self, way: &mut Way, channel: &str, number: u64) {
+    fn publish(&self, transport: &mut Transport, channel: &str, number: u64) {
         loop {
             let copies = self.progress.lock().unwrap().copies;
             let sent = Instant::now();
-            let result = way.attempt(self.step, channel, number, copies);
+            let result = transport.attempt(self.layout, channel, number, copies);
             let mut progress = self.progress.lock().unwrap();
             let Err(error) = result else {
                 let acknowledged = progress.acknowledged.entry(channel.to_owned()).or_default();
@@ -179,7 +179,7 @@ impl Shared {
             };
             progress.last_error = Some(error);
             progress.repeats += 1;
-            if matches!(way, Way::Plain(_)) || progress.is_stopped {
+            if matches!(transport, Transport::Plain(_)) || progress.is_stopped {
                 return;
             }
             drop(progress);
@@ -200,15 +200,15 @@ impl Shared {
     }
 }
 
-impl Way {
-    fn attempt(&mut self, step: Step, channel: &str, number: u64, copies: u32) -> Result<(), String> {
+impl Transport {
+    fn attempt(&mut self, layout: Layout, channel: &str, number: u64, copies: u32) -> Result<(), String> {
         let message = format!(r#"{{"n":{number},"padding":"{}"}}"#, "x".repeat(PADDING));
         let idempotency_key = format!("number-{number}");
-        let key = step.key(channel);
-        let result = match (self, step) {
+        let key = layout.key(channel);
+        let result = match (self, layout) {
             (Self::Durable(client), _) => client.publish_durably(&key, &message, &idempotency_key, copies),
-            (Self::Plain(client), Step::OneSlot) => client.publish(&key, &message).map(drop),
-            (Self::Plain(client), Step::Slots) => client.spublish(&key, &message).map(drop),
+            (Self::Plain(client), Layout::OneSlot) => client.publish(&key, &message).map(drop),
+            (Self::Plain(client), Layout::Slots) => client.spublish(&key, &message).map(drop),
             (Self::Http(gateways), _) => {
                 gateways.rotate_left(1);
                 return over_http(gateways[0], channel, &message, &idempotency_key);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::support::fault_proxy::hold;
 use crate::support::http;
 
-const INTERVAL: Duration = Duration::from_millis(20);
+/// Half of the accuracy that the verdict assumes.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Asks a gateway all the time, on its own thread.
 pub(super) struct ReadinessWatch {
@@ -38,6 +39,13 @@ impl ReadinessWatch {
         let before = changes.iter().rev().find(|(at, ..)| *at <= from);
         let within = changes.iter().filter(|(at, ..)| *at > from && *at <= to);
         before.into_iter().chain(within).any(|(_, is_ready, _)| !is_ready)
+    }
+
+    /// Since when the gateway had said at this time that it is ready; `at` itself if it had not.
+    pub(super) fn ready_since(&self, at: Instant) -> Instant {
+        let changes = self.shared.changes.lock().unwrap();
+        let last = changes.iter().rev().find(|(changed, ..)| *changed <= at);
+        last.filter(|(_, is_ready, _)| *is_ready).map_or(at, |(changed, ..)| *changed)
     }
 
     /// All changes since `start`, for the message of a failure.

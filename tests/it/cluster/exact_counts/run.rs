@@ -6,7 +6,7 @@ use redis::cmd;
 
 use super::faults::Fault;
 use super::judged::Judgement;
-use super::publishers::{Publisher, Way};
+use super::publishers::{Publisher, Transport};
 use super::readiness::ReadinessWatch;
 use crate::support::cluster::{TestCluster, slot_of};
 use crate::support::deadline::eventually_eq;
@@ -27,12 +27,12 @@ const GAP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How the gateway's names are put into slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Layout {
     OneSlot,
     Slots,
 }
 
-impl Step {
+impl Layout {
     fn setting(self) -> &'static str {
         match self {
             Self::OneSlot => "one",
@@ -59,7 +59,7 @@ pub(super) struct Run {
     pub(super) watches: Vec<ReadinessWatch>,
     gateways: Vec<TestGateway>,
     pub(super) cluster: TestCluster,
-    step: Step,
+    layout: Layout,
     /// The times at which no fault lasted and both gateways were ready.
     pub(super) calm: Vec<(Instant, Instant)>,
     calm_since: Instant,
@@ -69,9 +69,9 @@ pub(super) struct Run {
 impl Run {
     /// Starts everything and publishes some numbers.
     #[track_caller]
-    pub(super) fn start(step: Step) -> Self {
+    pub(super) fn start(layout: Layout) -> Self {
         let cluster = TestCluster::start(3, 1);
-        let gateways: Vec<_> = (0..GATEWAYS).map(|_| gateway(step, &cluster)).collect();
+        let gateways: Vec<_> = (0..GATEWAYS).map(|_| gateway(layout, &cluster)).collect();
         gateways.iter().for_each(TestGateway::wait_ready);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| ResumingClient::start(gateways[client % GATEWAYS].public, options(client)))
@@ -80,13 +80,13 @@ impl Run {
         let watches = gateways.iter().map(|gateway| ReadinessWatch::start(gateway.admin)).collect();
         let durable = (0..BACKENDS).map(|backend| {
             let channels = rooms().skip(backend * CHANNELS_EACH).take(CHANNELS_EACH).collect();
-            Publisher::start(step, Way::Durable(cluster.client()), channels, PACE)
+            Publisher::start(layout, Transport::Durable(cluster.client()), channels, PACE)
         });
         let durable = durable.collect();
         let admins = gateways.iter().map(|gateway| gateway.admin).collect();
-        let http = Publisher::start(step, Way::Http(admins), users().collect(), PACE * 2);
-        let plain = Way::Plain(cluster.client());
-        let plain = Publisher::start(step, plain, plain_channels().collect(), PACE);
+        let http = Publisher::start(layout, Transport::Http(admins), users().collect(), PACE * 2);
+        let plain = Transport::Plain(cluster.client());
+        let plain = Publisher::start(layout, plain, plain_channels().collect(), PACE);
         let (calm, now) = (Vec::new(), Instant::now());
         let report = Vec::new();
         let run = Self {
@@ -98,12 +98,12 @@ impl Run {
             watches,
             gateways,
             cluster,
-            step,
+            layout,
             calm,
             calm_since: now,
             report,
         };
-        run.publish(20);
+        run.publish(10);
         run
     }
 
@@ -120,7 +120,7 @@ impl Run {
         let line = format!("{fault:?}: at {at:?} for {lasted:?}, then ready after {ready:?}");
         print(&line);
         self.report.push(line);
-        self.publish(20);
+        self.publish(10);
     }
 
     /// Waits until each backend has sent this many more numbers to each of its channels.
@@ -140,7 +140,7 @@ impl Run {
         let mut slots: Vec<u16> = self
             .publishers()
             .flat_map(Publisher::channels)
-            .map(|channel| slot_of(&self.step.key(channel)))
+            .map(|channel| slot_of(&self.layout.key(channel)))
             .collect();
         slots.sort_unstable();
         slots.dedup();
@@ -159,7 +159,7 @@ impl Run {
     /// Stops publishing and checks the records of all clients.
     #[track_caller]
     pub(super) fn finish(mut self) {
-        self.publish(20);
+        self.publish(10);
         self.calm.push((self.calm_since, Instant::now()));
         self.publishers().for_each(Publisher::pause);
         let end = Instant::now() + GAP_TIMEOUT;
@@ -179,9 +179,9 @@ impl Run {
     /// Checks that each gateway subscribes over one connection to each master it needs, and at no other node.
     #[track_caller]
     fn assert_no_link_left(&self) {
-        let masters = match self.step {
-            Step::OneSlot => vec![self.cluster.owner_of_key(&self.step.key("any"))],
-            Step::Slots => self.cluster.masters(),
+        let masters = match self.layout {
+            Layout::OneSlot => vec![self.cluster.owner_of_key(&self.layout.key("any"))],
+            Layout::Slots => self.cluster.masters(),
         };
         let expected: Vec<_> = self
             .cluster
@@ -202,9 +202,9 @@ impl Run {
     }
 }
 
-fn gateway(step: Step, cluster: &TestCluster) -> TestGateway {
+fn gateway(layout: Layout, cluster: &TestCluster) -> TestGateway {
     TestGateway::with("broker.url", &cluster.url())
-        .with("broker.shards", step.setting())
+        .with("broker.shards", layout.setting())
         .with("broker.probe_interval", "100ms")
         // A busy machine may stall for seconds.
         .with("broker.probe_timeout", "10s")

@@ -5,8 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, Connection, RedisResult, cmd, pipe};
 
 use super::view::View;
-use super::{AGREEMENT_TIMEOUT, TestCluster};
-use crate::support::deadline::eventually;
+use super::{TestCluster, eventually_agreed};
 
 /// The number of keys that one MIGRATE moves.
 const KEYS_AT_ONCE: usize = 100;
@@ -36,7 +35,7 @@ impl TestCluster {
     #[track_caller]
     pub(crate) fn wait_replaced(&self, node: usize) {
         let id = self.nodes[node].id.clone();
-        eventually(AGREEMENT_TIMEOUT, || {
+        eventually_agreed(|| {
             let is_replaced = |view: View| view.is_serving() && !view.is_owner(&id);
             self.views().all(is_replaced).then_some(())
         });
@@ -113,7 +112,7 @@ impl TestCluster {
         let id = &self.nodes[node].id;
         let followers = self.replicas_of(node);
         let others = || self.running().filter(|other| *other != node && !followers.contains(other));
-        eventually(AGREEMENT_TIMEOUT, || {
+        eventually_agreed(|| {
             for other in others() {
                 // An error means that the node has forgotten it already.
                 let _ = cluster("FORGET").arg(id).exec(&mut self.connection(other));
@@ -134,7 +133,7 @@ impl TestCluster {
     #[track_caller]
     pub(crate) fn take_down(&mut self, slot: u16) {
         self.deleted.push((slot, self.owner(slot)));
-        eventually(AGREEMENT_TIMEOUT, || {
+        eventually_agreed(|| {
             for node in self.running() {
                 // An error means that the slot has no owner already.
                 let _ = cluster("DELSLOTS").arg(slot).exec(&mut self.connection(node));

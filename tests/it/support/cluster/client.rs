@@ -18,7 +18,7 @@ const MAX_REDIRECTIONS: usize = 5;
 pub(crate) struct ClusterClient {
     seeds: Vec<SocketAddr>,
     connections: HashMap<u16, Connection>,
-    /// The port of the owner of each slot, as the last answer named it.
+    /// The port of the owner of each slot, as the last redirection or answer showed it.
     owners: HashMap<u16, u16>,
     /// The seed that the next unknown slot is asked at.
     next_seed: usize,
@@ -53,7 +53,12 @@ impl ClusterClient {
         let mut is_asking = false;
         for _ in 0..MAX_REDIRECTIONS {
             let error = match self.run(port, (key, command), is_asking, copies) {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if !is_asking {
+                        self.owners.insert(slot, port);
+                    }
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             let Some(target) = redirection(&error) else {
@@ -76,6 +81,8 @@ impl ClusterClient {
 
     /// Publishes a plain message with PUBLISH, through the owner of the channel's slot.
     pub(crate) fn publish(&mut self, channel: &str, message: &str) -> RedisResult<usize> {
+        // Any node accepts PUBLISH; only a command with a key names the owner.
+        self.try_call::<Value>(channel, cmd("EXISTS").arg(channel))?;
         self.try_call(channel, cmd("PUBLISH").arg(channel).arg(message))
     }
 
@@ -110,8 +117,8 @@ impl ClusterClient {
         if copies > 0 {
             // WAIT covers the writes of this connection only, and a repeated command may have written nothing.
             cmd("SET").arg(beside(key)).arg(1).exec(connection)?;
-            let patience_ms = ANSWER_TIMEOUT.as_millis() / 2;
-            let made: u32 = cmd("WAIT").arg(copies).arg(patience_ms).query(connection)?;
+            let timeout_ms = ANSWER_TIMEOUT.as_millis() / 2;
+            let made: u32 = cmd("WAIT").arg(copies).arg(timeout_ms).query(connection)?;
             if made < copies {
                 return Err((ErrorKind::Io, "too few copies").into());
             }
