@@ -94,7 +94,7 @@ fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
 /// Log state of the link's downtime: each reason is logged once, and then once per [`REPORT_INTERVAL`], not at every
 /// attempt.
 #[derive(Debug, Default)]
-struct Reported {
+pub(super) struct Reported {
     /// The latest reason, and when it was logged.
     latest: Option<(LinkLoss, Instant)>,
     began: Option<Instant>,
@@ -102,7 +102,7 @@ struct Reported {
 
 impl Reported {
     /// Whether to log the reason now. If so, returns how long the link has been unstable.
-    fn is_due(&mut self, reason: LinkLoss, now: Instant) -> Option<Duration> {
+    pub(super) fn is_due(&mut self, reason: LinkLoss, now: Instant) -> Option<Duration> {
         let began = *self.began.get_or_insert(now);
         match self.latest {
             Some((latest, at)) if latest == reason && now - at < REPORT_INTERVAL => None,

@@ -40,6 +40,12 @@ pub(super) enum LinkError {
     /// No node of the cluster returned the map of its slots.
     #[error("no node of the cluster knows its slots: {0}")]
     NoSlotMap(String),
+    /// `broker.url` is that of a cluster, but its servers are not in cluster mode.
+    #[error(
+        "broker.url leads to a server that is not in cluster mode; for one server it begins with redis:// or \
+         rediss://"
+    )]
+    NotACluster,
     /// No master that works has the slot of the gateway's keys.
     #[error("no master of the cluster has slot {0}")]
     NoOwner(Slot),
@@ -127,7 +133,9 @@ impl LinkError {
             Self::Connect(_) => LinkLoss::Connect,
             Self::ConnectTimeout(_) => LinkLoss::ConnectTimeout,
             Self::File { .. } => LinkLoss::File,
-            Self::NoMaster { .. } | Self::NoSlotMap(_) | Self::NoOwner(_) => LinkLoss::NoMaster,
+            Self::NoMaster { .. } | Self::NoSlotMap(_) | Self::NotACluster | Self::NoOwner(_) => {
+                LinkLoss::NoMaster
+            }
             Self::Demoted => LinkLoss::Demoted,
             Self::MasterMoved(_) => LinkLoss::MasterMoved,
             Self::NotServing(_) => LinkLoss::NotServing,
@@ -145,7 +153,10 @@ impl LinkError {
 
     /// Whether an operator must change something before the link can recover.
     pub(super) const fn needs_an_operator(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::IsCluster { .. } | Self::Access(_) | Self::Panicked)
+        matches!(
+            self,
+            Self::File { .. } | Self::IsCluster { .. } | Self::NotACluster | Self::Access(_) | Self::Panicked
+        )
     }
 
     /// Whether the next attempt may soon succeed without an operator, so its wait is short.

@@ -191,7 +191,7 @@ fn a_moved_slot_takes_its_channel_along() {
 #[test]
 fn ready_with_any_master_notes_the_missing_ones() {
     let mut cluster = TestCluster::plan(3, 0).with("--cluster-require-full-coverage", "no").start();
-    let any = ready(&plan(&cluster).with("broker.ready_with_shards", "any"));
+    let mut any = ready(&plan(&cluster).with("broker.ready_with_shards", "any"));
     let all = ready(&plan(&cluster));
     let lost = cluster.kill_owner(slot_of("gateway:user:1"));
     let alive = USERS.iter().find(|user| {
@@ -207,11 +207,13 @@ fn ready_with_any_master_notes_the_missing_ones() {
         let names_it = notes.contains(&port) || notes.contains("slots of the cluster have no master");
         (answer.status == 200 && names_it).then_some(())
     });
+    any.wait_for_log("slots of the cluster have no master");
     let (mut client, _) = identify(&any, alive.trim_start_matches("user:"), &json!([]));
     any.publish_durably(&alive, "1");
     assert_eq!(next_message(&mut client, &alive), 1);
     cluster.restart(lost);
     all.wait_ready();
+    any.wait_for_log("every slot of the cluster has a master");
     any.publish_durably("user:1", "1");
 }
 

@@ -110,10 +110,14 @@ fn note_failure(failure: &mut Option<LinkError>, error: LinkError) {
     }
 }
 
+/// What a server without cluster mode answers to `CLUSTER SHARDS`, on every engine.
+const NO_CLUSTER_MODE: &str = "cluster support disabled";
+
 /// Why no node gave a map.
 fn no_map(failure: Option<LinkError>) -> LinkError {
     match failure {
         Some(LinkError::Access(reason)) => LinkError::Access(format!("by a node of the cluster: {reason}")),
+        Some(LinkError::Refused(reason)) if reason.contains(NO_CLUSTER_MODE) => LinkError::NotACluster,
         Some(error) => LinkError::NoSlotMap(error.to_string()),
         // Not reached: there is at least one seed, and each one answers or fails.
         None => LinkError::NoSlotMap("no node was asked".into()),
@@ -204,15 +208,12 @@ mod tests {
         let map = read(&cluster, &[closed, single, garbage, good]).await.unwrap();
         assert_eq!((owner(&map), cluster.map()), ("127.0.0.1:7".into(), map));
         for (port, reason) in [
-            (closed, "cannot connect: connection refused"),
-            (single, "cluster support disabled"),
-            (garbage, "the answer to CLUSTER SHARDS is not valid"),
+            (closed, "no node of the cluster knows its slots: cannot connect: connection refused"),
+            (single, "broker.url leads to a server that is not in cluster mode"),
+            (garbage, "no node of the cluster knows its slots: the answer to CLUSTER SHARDS is not valid"),
         ] {
             let error = read(&ClusterNodes::default(), &[port]).await.unwrap_err().to_string();
-            assert!(
-                error.starts_with("no node of the cluster knows its slots") && error.contains(reason),
-                "{error}"
-            );
+            assert!(error.contains(reason), "{error}");
         }
     }
 

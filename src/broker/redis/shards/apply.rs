@@ -55,7 +55,7 @@ pub(super) fn apply(links: &RedisLinks, map: &SlotMap) -> Vec<Arc<RedisState>> {
         links.routes.send_replace(Arc::new(Routes::sharded(current, owners)));
     }
     for link in ended {
-        log::info!("{}: the master has no slots any more", link.name());
+        log::info!("{}: the master has failed or has no slots any more", link.name());
         link.stop();
         process.router.remove(link.id());
         process.gauges.remove(link.id());

@@ -7,6 +7,8 @@ use tokio::time::sleep;
 
 use super::super::cluster::SlotMap;
 use super::super::connect::read_slot_map;
+use super::super::link::Reported;
+use super::super::link_error::LinkError;
 use super::super::links::RedisLinks;
 use crate::backoff::Backoff;
 
@@ -25,13 +27,13 @@ pub(super) struct MapReader<'a> {
     started: Option<Instant>,
     /// Whether that read was not finished, because the caller stopped waiting.
     is_interrupted: bool,
-    /// The last failure that was logged.
-    logged: Option<String>,
+    /// Which failures were logged since the last map.
+    reported: Reported,
 }
 
 impl<'a> MapReader<'a> {
     pub(super) fn new(links: &'a RedisLinks, backoff: Backoff, address: &'a str) -> Self {
-        Self { links, backoff, address, started: None, is_interrupted: false, logged: None }
+        Self { links, backoff, address, started: None, is_interrupted: false, reported: Reported::default() }
     }
 
     /// Waits until the map may have changed, and reads it. Cancel safe.
@@ -44,10 +46,10 @@ impl<'a> MapReader<'a> {
             match read {
                 Ok(map) => {
                     self.backoff.reset();
-                    self.logged = None;
+                    self.reported = Reported::default();
                     return map;
                 }
-                Err(error) => self.failed(error.to_string()),
+                Err(error) => self.failed(&error),
             }
         }
     }
@@ -79,11 +81,14 @@ impl<'a> MapReader<'a> {
     }
 
     /// Notes that no map was read. The links go on with the map before.
-    fn failed(&mut self, error: String) {
-        if self.logged.as_ref() != Some(&error) {
-            log::warn!("redis: the slots of {} cannot be read: {error}", self.address);
-        }
-        super::apply::note_failure(self.links, &error);
-        self.logged = Some(error);
+    fn failed(&mut self, error: &LinkError) {
+        // The nodes fail in different ways, so the text may change at each read.
+        let level = match self.reported.is_due(error.reason(), Instant::now()) {
+            None => log::Level::Debug,
+            Some(_) if error.needs_an_operator() => log::Level::Error,
+            Some(_) => log::Level::Warn,
+        };
+        log::log!(level, "redis: the slots of {} cannot be read: {error}", self.address);
+        super::apply::note_failure(self.links, &error.to_string());
     }
 }

@@ -59,6 +59,9 @@ fn broker_urls_and_prefixes_are_checked() {
         "redis+cluster://h/0",
         "redis+cluster://h/",
         "redis+cluster://h?x=1",
+        "redis+cluster://u:p@h,u:p@i",
+        "redis+sentinel://u:p@h,u:p@i/main",
+        "redis://h,i",
     ] {
         assert_refused(development(&[("broker.url", bad)]), &["broker.url", "must"]);
     }

@@ -73,6 +73,15 @@ fn parse_hosts(kind: BrokerKind, rest: &str) -> Result<bool, SettingsError> {
     if !hosts.split(',').all(has_good_port) {
         return Err(bad("must have a port between 1 and 65535, such as redis://127.0.0.1:6379"));
     }
+    if kind == BrokerKind::Server && hosts.contains(',') {
+        return Err(bad(
+            "must have one host unless the hosts are sentinels (redis+sentinel://) or nodes of a cluster \
+             (redis+cluster://)",
+        ));
+    }
+    if kind != BrokerKind::Server && credentials.contains('@') && credentials.contains(',') {
+        return Err(bad("must have the user and the password once, before the first host"));
+    }
     if kind == BrokerKind::Cluster && endpoint.contains(['/', '?', '#']) {
         return Err(bad(
             "must end after the hosts if they are nodes of a cluster, which has no database numbers, such as \
