@@ -28,7 +28,7 @@ pub(crate) struct Repair {
     pub(super) link_was_lost: bool,
     /// Whether the history has messages after the cursor, as a read of this repair has shown.
     pub(super) is_behind: bool,
-    /// Whether the channel was untracked before the repair, which its hubs know.
+    /// Whether the channel was untracked before the repair, which its hubs know. A page that was read ends this.
     pub(super) was_untracked: bool,
     pub(super) ring: Ring,
     pub(super) page_size: PageSize,
@@ -165,6 +165,8 @@ impl Repair {
             return self.continue_after_gap(GapReason::HistoryLost, position, progress);
         }
         self.announce_downtime(progress);
+        // The channel is tracked again. If the rest of the history cannot be read, a gap must follow.
+        self.was_untracked = false;
         let read = page.entries.iter().filter_map(|entry| entry.publication.as_ref());
         self.page_size.grow(page.entries.len(), read.map(|publication| publication.queued_bytes()).sum());
         for entry in &page.entries {

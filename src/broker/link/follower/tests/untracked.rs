@@ -74,6 +74,27 @@ fn an_untracked_channel_resumes_after_its_last_message() {
     assert_eq!(channel.receive(Some("1000-48")), Arrival::Deliver);
 }
 
+/// Found by the simulation (seed 84033): the end of the history went missing before the first message of a new epoch.
+#[test]
+fn a_history_that_becomes_unreadable_between_pages_is_a_gap() {
+    for is_link_lost in [false, true] {
+        for next in ["1000-45", "2000-1"] {
+            let mut channel = untracked(Some("1000-41"));
+            if is_link_lost {
+                channel.lose_link();
+            } else {
+                channel.verify();
+            }
+            channel.answer_tail(Some("1000-44"));
+            channel.receive(Some(next));
+            channel.answer_page(&["1000-42", "1000-43"], "1000-44");
+            channel.take_outputs();
+            channel.answer_unreadable();
+            assert_eq!(channel.outputs, ["history_unreadable", next], "{is_link_lost}");
+        }
+    }
+}
+
 #[test]
 fn an_untracked_channel_without_messages_resumes_at_the_tail() {
     let mut channel = FollowedChannel::new();
