@@ -73,6 +73,9 @@ pub(crate) struct LinkCore {
     acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
     /// Wanted channels that the server does not let the gateway's Redis user subscribe to.
     refused: HashSet<ChannelName, Hashing>,
+    /// Wanted channels whose subscription ended although the link is up: the server ended it, or they came from another
+    /// link. They are here until they are subscribed again.
+    interrupted: HashSet<ChannelName, Hashing>,
     is_up: bool,
     /// Whether the link was removed, so that it stays down.
     is_retired: bool,
@@ -125,6 +128,7 @@ impl LinkCore {
             dirty: VecDeque::new(),
             acks: HashMap::default(),
             refused: HashSet::default(),
+            interrupted: HashSet::default(),
             is_up: false,
             is_retired: false,
             numbers: 0,
@@ -176,6 +180,7 @@ impl LinkCore {
         self.ring_budget_bytes = self.limits.ring_bytes;
         self.dirty = VecDeque::new();
         self.refused = HashSet::default();
+        self.interrupted = HashSet::default();
         self.repairs = history::RepairQueue::default();
         self.reads.interrupted();
         self.channels.retain(|_, channel| !channel.hubs.is_empty());
@@ -254,6 +259,11 @@ impl LinkCore {
     /// Whether every wanted channel that is not refused is subscribed and followed.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_up && self.dirty.is_empty() && self.repairing == self.refused.len()
+    }
+
+    /// How many wanted channels lost their subscription although the link is up, so that their messages do not arrive.
+    pub(crate) fn interrupted(&self) -> usize {
+        self.interrupted.len()
     }
 
     /// The number of channels with at least one hub.

@@ -335,7 +335,12 @@ impl RedisState {
     pub(super) fn health(&self) -> Health {
         let (state, reason) = match &*self.link_state.borrow() {
             LinkState::Ready { .. } => match self.stalled() {
-                None => return Health { is_ready: true, state: "ready", reasons: Vec::new() },
+                None => match self.link.lock().interrupted() {
+                    0 => return Health { is_ready: true, state: "ready", reasons: Vec::new() },
+                    channels => {
+                        ("moving", format!("{channels} channels of moved slots are not subscribed yet"))
+                    }
+                },
                 Some(silence) => ("stalled", format!("no probe returned for {:.1}s", silence.as_secs_f64())),
             },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),

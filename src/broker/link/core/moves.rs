@@ -77,6 +77,7 @@ impl LinkCore {
         self.ring_budget_bytes += follower.ring_bytes();
         self.repairing -= usize::from(follower.is_repairing());
         self.refused.remove(name);
+        self.interrupted.remove(name);
         if self.pending_gaps.remove(name) {
             follower.note_missing_plain();
         }
@@ -143,6 +144,9 @@ impl LinkCore {
             follower,
         };
         self.channels.insert(name.clone(), channel);
+        if self.is_up {
+            self.interrupted.insert(name.clone());
+        }
         if !is_in_flight {
             self.mark_dirty(&name);
         }
@@ -185,6 +189,7 @@ impl LinkCore {
         self.ring_budget_bytes += channel.follower.ring_bytes();
         self.repairing += usize::from(!channel.follower.is_repairing());
         channel.follower.link_lost(number);
+        self.interrupted.insert(name.clone());
     }
 
     /// Subscribes again to the wanted channels without a subscription, except those that the server refuses. Call it after

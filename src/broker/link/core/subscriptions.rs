@@ -139,6 +139,7 @@ impl LinkCore {
 
     pub(super) fn remove(&mut self, channel: &ChannelName) {
         self.refused.remove(channel);
+        self.interrupted.remove(channel);
         if let Some(found) = self.channels.remove(channel) {
             self.ring_budget_bytes += found.follower.ring_bytes();
             self.repairing -= usize::from(found.follower.is_repairing());
@@ -188,6 +189,7 @@ impl LinkCore {
                 let ack = SubscribeAck { channel: name.clone(), call: *call, cut: Cut::Refused };
                 self.inboxes.notify(*hub, HubEvent::Subscribed(vec![ack]));
             }
+            self.interrupted.remove(&name);
             self.refused.insert(name);
         }
     }
@@ -208,7 +210,9 @@ impl LinkCore {
             } else if channel.is_batch_stale {
                 (channel.subscription, channel.may_be_subscribed) = (LinkSubscription::None, true);
                 self.mark_dirty(&name);
-            } else if let Follower::Repairing(repair) = &channel.follower {
+            } else {
+                self.interrupted.remove(&name);
+                let Follower::Repairing(repair) = &channel.follower else { continue };
                 // The tail shows whether the link missed messages.
                 self.repairs.tails.push_back((name.clone(), repair.number()));
             }

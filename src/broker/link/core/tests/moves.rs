@@ -35,6 +35,23 @@ fn a_move_announces_that_plain_messages_may_be_missing() {
 }
 
 #[test]
+fn a_channel_counts_as_interrupted_until_it_is_subscribed_again() {
+    let mut link = moved(Link::subscribed_to(["room:1", "room:2"]));
+    assert_eq!(link.core.interrupted(), 2);
+    link.run();
+    assert_eq!(link.core.interrupted(), 0);
+    link.core.unsubscribed_by_server(&names(["room:1", "room:2"]));
+    assert_eq!(link.core.interrupted(), 2);
+    link.core.unsubscribe(A, &names(["room:2"]));
+    link.core.retry_unsubscribed();
+    link.run();
+    assert_eq!(link.core.interrupted(), 0);
+    link.core.unsubscribed_by_server(&names(["room:1"]));
+    link.core.disconnected();
+    assert_eq!(link.core.interrupted(), 0, "the next link subscribes to all channels before it is ready");
+}
+
+#[test]
 fn a_pending_gap_moves_with_its_channel() {
     let mut link = Link::subscribed_to(["room:1"]);
     for _ in 0..2 {
