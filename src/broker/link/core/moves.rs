@@ -159,7 +159,10 @@ impl LinkCore {
             match self.channels.get_mut(name) {
                 Some(channel) if channel.subscription == LinkSubscription::Subscribing => {
                     channel.is_batch_stale = true;
+                    self.restart_repair(name);
                 }
+                // The subscription was made before the channel left and came back.
+                Some(channel) if channel.subscription == LinkSubscription::None => self.restart_repair(name),
                 Some(channel) if channel.subscription == LinkSubscription::Subscribed => {
                     self.interrupt_channel(name);
                 }
@@ -176,7 +179,6 @@ impl LinkCore {
 
     /// The link is not subscribed to a channel any more, and may have missed messages on it.
     fn interrupt_channel(&mut self, name: &ChannelName) {
-        let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
         (channel.subscription, channel.is_batch_stale) = (LinkSubscription::None, false);
         channel.may_be_subscribed = false;
@@ -186,10 +188,20 @@ impl LinkCore {
             }
             return;
         }
+        self.interrupted.insert(name.clone());
+        self.restart_repair(name);
+    }
+
+    /// Messages may be missing after those in the ring of a channel. The ring is dropped, so that the gap before it covers
+    /// them as well.
+    pub(super) fn restart_repair(&mut self, name: &ChannelName) {
+        let number = self.next_number();
+        let Some(channel) = self.channels.get_mut(name).filter(|channel| !channel.hubs.is_empty()) else {
+            return;
+        };
         self.ring_budget_bytes += channel.follower.ring_bytes();
         self.repairing += usize::from(!channel.follower.is_repairing());
         channel.follower.link_lost(number);
-        self.interrupted.insert(name.clone());
     }
 
     /// Subscribes again to the wanted channels without a subscription, except those that the server refuses. Call it after

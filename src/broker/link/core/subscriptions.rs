@@ -209,6 +209,7 @@ impl LinkCore {
                 self.mark_dirty(&name);
             } else if channel.is_batch_stale {
                 (channel.subscription, channel.may_be_subscribed) = (LinkSubscription::None, true);
+                self.restart_repair(&name);
                 self.mark_dirty(&name);
             } else {
                 self.interrupted.remove(&name);
@@ -224,7 +225,8 @@ impl LinkCore {
             if channel.hubs.is_empty() {
                 self.remove(&name);
             } else if channel.is_batch_stale {
-                // The channel came back with its cursor. Its follower waits for the next subscription already.
+                // The channel came back with its cursor. Messages may have arrived before the subscription ended.
+                self.restart_repair(&name);
                 self.mark_dirty(&name);
             } else {
                 // A hub subscribed again while the link unsubscribed, so the channel starts over.

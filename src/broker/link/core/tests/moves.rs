@@ -51,6 +51,26 @@ fn a_channel_counts_as_interrupted_until_it_is_subscribed_again() {
     assert_eq!(link.core.interrupted(), 0, "the next link subscribes to all channels before it is ready");
 }
 
+/// Found by the simulation (seed 506231): the ring kept messages from before the loss, so the gap came too early.
+#[test]
+fn messages_before_a_lost_subscription_do_not_follow_its_gap() {
+    for is_ended_by_server in [false, true] {
+        let mut link = Link::subscribed_to(["room:1"]);
+        link.receive_plain("room:1");
+        link.clear_events();
+        let released = link.core.release(|_| true);
+        let batch = (!is_ended_by_server).then(|| link.core.next_batch(9).unwrap());
+        link.core.adopt(released);
+        link.receive_plain("room:1");
+        match batch {
+            Some(batch) => link.core.confirmed(batch),
+            None => link.core.unsubscribed_by_server(&names(["room:1"])),
+        }
+        link.run();
+        assert_eq!(link.take_events(A), ["room:1 link_lost"], "{is_ended_by_server}");
+    }
+}
+
 #[test]
 fn a_pending_gap_moves_with_its_channel() {
     let mut link = Link::subscribed_to(["room:1"]);
