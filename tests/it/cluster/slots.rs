@@ -88,10 +88,10 @@ fn messages_of_all_slots_arrive_from_every_publisher() {
     for (client, user) in clients.iter_mut().zip(USERS) {
         let channel = user_channel(user);
         let mut messages: Vec<_> = (0..6).map(|_| next_message(client, &channel)).collect();
-        assert_eq!(messages[..4], ["http", "durable", "plain", "function"]);
-        // The write to many users comes over another link than the others.
-        messages[4..].sort_by_key(Value::to_string);
-        assert_eq!(messages[4..], ["batch", "users"]);
+        // The write to many users comes over another link than the others, so it may be before them.
+        let to_users = messages.iter().position(|message| message == "users").expect("written to all users");
+        messages.remove(to_users);
+        assert_eq!(messages, ["http", "durable", "plain", "function", "batch"]);
     }
     // Resume and history, from a gateway that has not seen the messages.
     drop(clients.remove(0));
