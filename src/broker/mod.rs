@@ -94,7 +94,7 @@ impl Broker {
     pub fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
         match self {
             Self::Memory(broker) => broker.attach(inbox),
-            Self::Redis(broker) => broker.attach(inbox),
+            Self::Redis(broker) => broker.router().attach(inbox),
         }
     }
 
@@ -106,7 +106,7 @@ impl Broker {
     pub fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, call, channels),
-            Self::Redis(broker) => broker.subscribe(hub, call, channels, verify),
+            Self::Redis(broker) => broker.router().subscribe(hub, call, channels, verify),
         }
     }
 
@@ -114,7 +114,7 @@ impl Broker {
     pub fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
         match self {
             Self::Memory(broker) => broker.unsubscribe(hub, channels),
-            Self::Redis(broker) => broker.unsubscribe(hub, channels),
+            Self::Redis(broker) => broker.router().unsubscribe(hub, channels),
         }
     }
 
@@ -259,7 +259,7 @@ impl Broker {
     pub fn read(&self, hub: HubId, request: HistoryRequest) {
         match self {
             Self::Memory(broker) => broker.read(hub, request),
-            Self::Redis(broker) => broker.read(hub, request),
+            Self::Redis(broker) => broker.router().read(hub, request),
         }
     }
 
@@ -268,7 +268,7 @@ impl Broker {
         match self {
             // The memory broker answers every read at once.
             Self::Memory(_) => {}
-            Self::Redis(broker) => broker.cancel(hub, read),
+            Self::Redis(broker) => broker.router().cancel(hub, read),
         }
     }
 
@@ -278,7 +278,7 @@ impl Broker {
     pub fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
         match self {
             Self::Memory(broker) => broker.read_presence(hub, read, channel),
-            Self::Redis(broker) => broker.read_presence(hub, read, channel),
+            Self::Redis(broker) => broker.router().read_presence(hub, read, channel),
         }
     }
 
@@ -287,7 +287,7 @@ impl Broker {
         match self {
             // The memory broker answers every read at once.
             Self::Memory(_) => {}
-            Self::Redis(broker) => broker.cancel_presence(hub, read),
+            Self::Redis(broker) => broker.router().cancel_presence(hub, read),
         }
     }
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::super::types::Inbox;
-use super::super::{BrokerCallId, Health, HistoryRequest, HubId, ReadId};
+use super::super::Health;
 use super::assignment::Assignment;
 use super::cluster::slot::{SLOTS, Slot};
 use super::link_error::LinkError;
@@ -72,35 +71,6 @@ impl RedisLinks {
 
     fn of_slot(&self, slot: Slot) -> Arc<RedisState> {
         Arc::clone(self.routes().of_slot(slot))
-    }
-
-    /// Adds a hub to every link, under the same id.
-    pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.process.router.attach(inbox)
-    }
-
-    pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
-        self.process.router.subscribe(hub, call, channels, verify);
-    }
-
-    pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        self.process.router.unsubscribe(hub, channels);
-    }
-
-    pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        self.process.router.read(hub, request);
-    }
-
-    pub(super) fn cancel(&self, hub: HubId, read: ReadId) {
-        self.process.router.cancel(hub, read);
-    }
-
-    pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
-        self.process.router.read_presence(hub, read, channel);
-    }
-
-    pub(super) fn cancel_presence(&self, hub: HubId, read: ReadId) {
-        self.process.router.cancel_presence(hub, read);
     }
 
     /// How long this process may have missed commands and revocations; `None`: it misses none.

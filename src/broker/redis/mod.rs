@@ -125,11 +125,11 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime;
 
-use super::types::{Inbox, PublishOutcome, PublishRequest};
+use super::link::LinkRouter;
+use super::types::{PublishOutcome, PublishRequest};
 use super::{
-    BrokerCallId, BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome,
-    Health, HistoryPageRequest, HistoryReadError, HistoryRequest, HubId, LocalReport, PresenceError, ReadId,
-    Recovered, Retry, RoomMembers,
+    BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Health,
+    HistoryPageRequest, HistoryReadError, HubId, LocalReport, PresenceError, Recovered, Retry, RoomMembers,
 };
 use crate::backoff::Backoff;
 use crate::metrics::{HistoryReadKind, Metrics};
@@ -206,32 +206,9 @@ impl RedisBroker {
         Ok(Self { handle: Arc::new(Handle { links, pages }) })
     }
 
-    pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.handle.links.attach(inbox)
-    }
-
-    pub(super) fn subscribe(&self, hub: HubId, call: BrokerCallId, channels: Vec<ChannelName>, verify: bool) {
-        self.handle.links.subscribe(hub, call, channels, verify);
-    }
-
-    pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        self.handle.links.unsubscribe(hub, channels);
-    }
-
-    pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        self.handle.links.read(hub, request);
-    }
-
-    pub(super) fn cancel(&self, hub: HubId, read: ReadId) {
-        self.handle.links.cancel(hub, read);
-    }
-
-    pub(super) fn read_presence(&self, hub: HubId, read: ReadId, channel: &ChannelName) {
-        self.handle.links.read_presence(hub, read, channel);
-    }
-
-    pub(super) fn cancel_presence(&self, hub: HubId, read: ReadId) {
-        self.handle.links.cancel_presence(hub, read);
+    /// The hubs' calls, each for the link of its channel.
+    pub(super) fn router(&self) -> &LinkRouter {
+        &self.handle.links.process.router
     }
 
     pub(super) fn report(&self, hub: HubId, report: LocalReport) {

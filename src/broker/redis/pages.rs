@@ -41,7 +41,7 @@ impl PageReads {
     /// Adds the reads to the links, as those of one more hub.
     pub(super) fn new(links: &RedisLinks) -> Self {
         let waiting = Arc::new(WaitingPages::default());
-        let hub = links.attach(waiting.clone());
+        let hub = links.process.router.attach(waiting.clone());
         Self { hub, waiting, numbers: AtomicU64::new(0) }
     }
 
@@ -59,7 +59,7 @@ impl PageReads {
         let user = channel.clone();
         let limits = RecoveryLimits { messages: limit, bytes: max_bytes };
         let request = HistoryRequest { read, user, channel, range: HistoryRange::Page(range), limits };
-        links.read(self.hub, request);
+        links.process.router.read(self.hub, request);
         match timeout(links.process.options.response_timeout, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(HistoryReadError::Unavailable),
@@ -99,6 +99,6 @@ fn read_error(reason: NotRecovered) -> HistoryReadError {
 impl Drop for PageRead<'_> {
     fn drop(&mut self) {
         self.pages.waiting.0.lock().remove(&self.read);
-        self.links.cancel(self.pages.hub, self.read);
+        self.links.process.router.cancel(self.pages.hub, self.read);
     }
 }
