@@ -111,6 +111,12 @@ pub struct BenchArgs {
     /// of the same scenario over one server takes the place of the baseline (fanout and unicast)
     #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis", "baseline", "sweep"])]
     pub(crate) redis_cluster: Option<usize>,
+    /// Publish by `POST /v1/publish` over connections that stay open, and compare with the same run by Redis (unicast)
+    #[arg(long, conflicts_with_all = ["redis_cluster", "baseline", "sweep"])]
+    pub(crate) publish_http: bool,
+    /// Number of connections of --publish-http; requests are pipelined if more are in flight
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "publish_http")]
+    pub(crate) http_connections: usize,
     /// Publish durable messages (fanout and unicast)
     #[arg(long)]
     pub(crate) durable: bool,
@@ -229,6 +235,7 @@ impl BenchArgs {
         let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         let has_publisher = matches!(scenario, Scenario::Fanout | Scenario::Unicast);
         let has_cluster = self.redis_cluster.is_none_or(|masters| has_publisher && is_count(masters, 1, 16));
+        let has_http = !self.publish_http || scenario == Scenario::Unicast && (self.redis || self.running);
         let has_durable = !self.durable
             || has_publisher
                 && !self.baseline
@@ -252,6 +259,8 @@ impl BenchArgs {
                 has_durable,
                 "--durable needs fanout or unicast, with --redis, --redis-cluster or --running and without --baseline",
             ),
+            (has_http, "--publish-http needs unicast, with --redis or --running"),
+            (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
             (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),
             (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
         ] {

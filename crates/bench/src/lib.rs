@@ -81,11 +81,19 @@ fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, 
     let redis = own_redis(environment, arguments)?;
     // The baseline runs first, with colder caches of the kernel than the gateway.
     let baseline = match arguments.redis_cluster {
+        _ if arguments.publish_http => {
+            let by_redis = BenchArgs { publish_http: false, ..arguments.clone() };
+            Some(measure_gateway(environment, &by_redis, redis.as_ref())?.outcome)
+        }
         Some(_) => Some(measure_gateway(environment, arguments, Some(&OwnRedis::start()?))?.outcome),
         None if arguments.baseline => Some(measure(environment, arguments, None, Target::baseline()?)?),
         None => None,
     };
-    let Measured { tokens, transport, outcome } = measure_gateway(environment, arguments, redis.as_ref())?;
+    let Measured { tokens, transport, mut outcome } =
+        measure_gateway(environment, arguments, redis.as_ref())?;
+    if let (true, Some(by_redis)) = (arguments.publish_http, &baseline) {
+        outcome.record_beyond(by_redis);
+    }
     Ok(Report { arguments: arguments.clone(), tokens, transport, gateway: outcome, baseline })
 }
 
@@ -103,13 +111,16 @@ fn measure_gateway(
     redis: Option<&OwnRedis>,
 ) -> Result<Measured, BenchError> {
     let secret = environment.generate_secret(arguments);
-    let target = if arguments.running {
+    let mut target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
         let is_cluster = redis.is_some_and(OwnRedis::is_cluster);
         let variables = environment.gateway_variables(arguments, secret.as_deref(), is_cluster);
         Target::start(environment, redis, variables)?
     };
+    if arguments.publish_http {
+        target.publish_over_http(environment, arguments.http_connections)?;
+    }
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, secret.as_deref(), target)?;
     let tokens = if secret.is_some() { TokenKind::Jwt } else { environment.tokens };

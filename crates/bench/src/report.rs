@@ -37,6 +37,8 @@ impl Report {
     fn outcomes(&self) -> impl Iterator<Item = (&'static str, &BenchOutcome)> {
         let [gateway, other] = if self.arguments.redis_cluster.is_some() {
             ["cluster", "one server"]
+        } else if self.arguments.publish_http {
+            ["by HTTP", "by Redis"]
         } else {
             ["gateway", "baseline"]
         };
@@ -71,6 +73,7 @@ impl Report {
     fn table(&self) -> String {
         let head = match self.arguments.redis_cluster {
             Some(masters) => ["", &format!("{masters} masters"), "1 server", "ratio"].map(str::to_owned),
+            None if self.arguments.publish_http => ["", "by HTTP", "by Redis", "ratio"].map(str::to_owned),
             None => ["", "gateway", "baseline", "ratio"].map(str::to_owned),
         };
         let mut rows = vec![head[..if self.baseline.is_some() { 4 } else { 2 }].to_vec()];
@@ -126,6 +129,8 @@ impl Report {
                 "deflate": arguments.deflate,
                 "durable": arguments.durable,
                 "redis_cluster": arguments.redis_cluster,
+                "publish_http": arguments.publish_http,
+                "http_connections": arguments.http_connections,
             },
             "published_by": self.transport,
             "tokens": self.tokens.name(),

@@ -95,7 +95,7 @@ impl Target {
             BrokerAddress::Memory | BrokerAddress::OtherRedis => own_redis.to_vec(),
         };
         let publisher = if redis.is_empty() {
-            Publisher::admin(admin, environment.admin_key.as_deref())
+            Publisher::admin(admin, environment.admin_key.as_deref(), 1)
         } else {
             Publisher::redis(&redis, is_cluster, &environment.prefix)?
         };
@@ -109,6 +109,19 @@ impl Target {
             process,
             _child: None,
         })
+    }
+
+    /// Publishes to the admin port from now on, also where there is a Redis.
+    pub(crate) fn publish_over_http(
+        &mut self,
+        environment: &Environment,
+        connections: usize,
+    ) -> Result<(), BenchError> {
+        let (Some(admin), false) = (self.admin, self.redis.is_empty()) else {
+            return Err(BenchError::Arguments("--publish-http compares with Redis: name one".to_owned()));
+        };
+        self.publisher = Publisher::admin(admin, environment.admin_key.as_deref(), connections);
+        Ok(())
     }
 
     /// Starts a worker of the inbox, if there is a Redis.
