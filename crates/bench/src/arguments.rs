@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::BenchError;
+use crate::peer::Peer;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
@@ -117,6 +118,11 @@ pub struct BenchArgs {
     /// Number of connections of --publish-http; requests are pipelined if more are in flight
     #[arg(long, value_name = "N", default_value_t = 1, requires = "publish_http")]
     pub(crate) http_connections: usize,
+    /// Measure another server instead of the gateway, with the same clients and the same baseline: centrifugo=PROGRAM or
+    /// anycable=PROGRAM (idle, connect, fanout and unicast)
+    #[arg(long, value_name = "NAME=PROGRAM", requires = "redis",
+        conflicts_with_all = ["running", "redis_cluster", "publish_http", "durable", "deflate", "channels", "sweep"])]
+    pub(crate) peer: Option<Peer>,
     /// Publish durable messages (fanout and unicast)
     #[arg(long)]
     pub(crate) durable: bool,
@@ -235,6 +241,8 @@ impl BenchArgs {
         let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         let has_publisher = matches!(scenario, Scenario::Fanout | Scenario::Unicast);
         let has_cluster = self.redis_cluster.is_none_or(|masters| has_publisher && is_count(masters, 1, 16));
+        let has_peer =
+            self.peer.is_none() || has_publisher || matches!(scenario, Scenario::Idle | Scenario::Connect);
         let has_http = !self.publish_http || scenario == Scenario::Unicast && (self.redis || self.running);
         let has_durable = !self.durable
             || has_publisher
@@ -259,6 +267,7 @@ impl BenchArgs {
                 has_durable,
                 "--durable needs fanout or unicast, with --redis, --redis-cluster or --running and without --baseline",
             ),
+            (has_peer, "--peer needs idle, connect, fanout or unicast"),
             (has_http, "--publish-http needs unicast, with --redis or --running"),
             (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
             (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),

@@ -11,6 +11,7 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
 use crate::latency::Latencies;
+use crate::peer::Protocol;
 use crate::worker::{WAKE, Worker};
 use crate::{BenchError, process};
 
@@ -27,6 +28,7 @@ const COUNT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// The clients and the address that they connect to.
 pub(crate) struct ClientPlan {
     pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
     pub(crate) identities: Vec<ClientIdentity>,
     pub(crate) is_v2: bool,
     /// Clients resume: they reconnect after a loss or refusal and send the position of the last message on `all`.

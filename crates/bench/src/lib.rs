@@ -9,6 +9,7 @@
 //!   `children`: the child processes.
 //! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
 //!   that clients send and receive.
+//! - `peer`: other servers, measured in the same way.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
@@ -26,6 +27,7 @@ mod latency;
 mod load;
 mod outcome;
 mod output;
+mod peer;
 mod plot;
 mod process;
 mod progress;
@@ -41,7 +43,7 @@ mod wire;
 mod worker;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::arguments::BenchArgs;
 use self::arguments::Scenario;
@@ -49,11 +51,14 @@ use self::clients::{ClientIdentity, ClientPlan, Clients};
 pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 pub use self::error::BenchError;
 use self::outcome::BenchOutcome;
+use self::peer::{Peer, Protocol};
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::ScenarioRun;
 use self::target::Target;
 
+/// An interval in which a run sees no heartbeats of a peer.
+const NO_HEARTBEATS: Duration = Duration::from_secs(3_600);
 /// Open files of the generator in addition to its sockets.
 const OWN_FILES: usize = 64;
 
@@ -89,8 +94,10 @@ fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, 
         None if arguments.baseline => Some(measure(environment, arguments, None, Target::baseline()?)?),
         None => None,
     };
-    let Measured { tokens, transport, mut outcome } =
-        measure_gateway(environment, arguments, redis.as_ref())?;
+    let Measured { tokens, transport, mut outcome } = match (&arguments.peer, &redis) {
+        (Some(peer), Some(redis)) => measure_peer(environment, arguments, peer, redis)?,
+        _ => measure_gateway(environment, arguments, redis.as_ref())?,
+    };
     if let (true, Some(by_redis)) = (arguments.publish_http, &baseline) {
         outcome.record_beyond(by_redis);
     }
@@ -127,6 +134,21 @@ fn measure_gateway(
     Ok(Measured { tokens, transport, outcome })
 }
 
+/// Measures another server, which it starts for this Redis.
+fn measure_peer(
+    environment: &Environment,
+    arguments: &BenchArgs,
+    peer: &Peer,
+    redis: &OwnRedis,
+) -> Result<Measured, BenchError> {
+    let secret = environment::random_secret();
+    let interval = if arguments.has_heartbeats() { environment.heartbeat_interval } else { NO_HEARTBEATS };
+    let target = Target::peer(peer, redis, &secret, interval)?;
+    let transport = target.publisher.transport();
+    let outcome = measure(environment, arguments, Some(&secret), target)?;
+    Ok(Measured { tokens: peer.protocol.tokens(), transport, outcome })
+}
+
 /// Measures one target. Tokens are signed with `secret`, or with the secret of the settings.
 fn measure(
     environment: &Environment,
@@ -137,7 +159,8 @@ fn measure(
     let started_at = Instant::now();
     let plan = ClientPlan {
         address: target.address,
-        identities: identities(environment, arguments, secret, target.is_baseline)?,
+        protocol: target.protocol,
+        identities: identities(environment, arguments, secret, &target)?,
         is_v2: arguments.has_channels() || arguments.resumes(),
         resumes: arguments.resumes(),
         is_deflated: arguments.deflate,
@@ -158,7 +181,7 @@ fn identities(
     environment: &Environment,
     arguments: &BenchArgs,
     secret: Option<&str>,
-    is_baseline: bool,
+    target: &Target,
 ) -> Result<Vec<ClientIdentity>, BenchError> {
     let namespace = environment.namespace(arguments);
     let is_jwt = secret.is_some() || environment.tokens == TokenKind::Jwt;
@@ -173,8 +196,14 @@ fn identities(
     let grants = if is_jwt && has_channels { vec![format!("{namespace}:*")] } else { Vec::new() };
     let identity = |index: usize| {
         let user = scenario::user(index);
+        if target.protocol != Protocol::Gateway {
+            let channels = target.protocol.channels(&user);
+            let token = (environment.mint_token)(secret, &user, target.protocol.claimed(&channels));
+            return Ok(ClientIdentity { token: token.map_err(BenchError::Arguments)?, channels });
+        }
         // The baseline does not check tokens.
-        let token = if is_baseline { Ok(user) } else { (environment.mint_token)(secret, &user, &grants) };
+        let token =
+            if target.is_baseline { Ok(user) } else { (environment.mint_token)(secret, &user, &grants) };
         let channels = scenario::channels(arguments, namespace, index);
         Ok(ClientIdentity { token: token.map_err(BenchError::Arguments)?, channels })
     };

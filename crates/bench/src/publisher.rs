@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use crate::peer::{self, Protocol};
 use crate::redis::command;
 use crate::{BenchError, RedisAddress, redis_cluster};
 
@@ -33,6 +34,10 @@ enum Transport {
     Cluster(String),
     /// `POST /v1/publish`: the address, and the head of each request up to its content.
     Admin(SocketAddr, String),
+    /// A request to the HTTP API of Centrifugo, in the same form.
+    Centrifugo(SocketAddr, String),
+    /// `PUBLISH` on the one channel of AnyCable.
+    AnyCable,
     /// An order to the baseline.
     Baseline,
 }
@@ -78,6 +83,19 @@ impl Publisher {
         let mut publisher = Self::new(Transport::Admin(address, head), io::sink());
         publisher.lanes.resize_with(connections, || Lane::new(io::sink()));
         publisher
+    }
+
+    /// Publishes to the HTTP API of Centrifugo, with this request line and these headers.
+    pub(crate) fn centrifugo(address: SocketAddr, head: &str) -> Self {
+        let head = format!("{head}Content-Type: application/json\r\nContent-Length: ");
+        Self::new(Transport::Centrifugo(address, head), io::sink())
+    }
+
+    /// Publishes to the channel of AnyCable.
+    pub(crate) fn anycable(redis: &RedisAddress) -> Result<Self, BenchError> {
+        let mut publisher = Self::new(Transport::AnyCable, io::sink());
+        publisher.open(0, redis.connect()?)?;
+        Ok(publisher)
     }
 
     pub(crate) fn baseline(orders: impl Write + Send + 'static) -> Self {
@@ -132,6 +150,15 @@ impl Publisher {
                 self.lanes[self.next_lane].batch.extend(request.as_bytes());
                 self.next_lane = (self.next_lane + 1) % self.lanes.len();
             }
+            Transport::Centrifugo(_, head) => {
+                let body = Protocol::Centrifugo.publication(recipients, message);
+                let request = format!("{head}{}\r\n\r\n{body}", body.len());
+                self.lanes[0].batch.extend(request.as_bytes());
+            }
+            Transport::AnyCable => {
+                let body = Protocol::AnyCable.publication(recipients, message);
+                self.lanes[0].batch.extend(plain("PUBLISH", peer::ANYCABLE_CHANNEL, &body));
+            }
             Transport::Baseline => {
                 // Lost clients may still have slots, so "all" covers every slot.
                 let end = if channel == "all" { usize::MAX } else { members.end };
@@ -147,7 +174,7 @@ impl Publisher {
 
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         self.check()?;
-        if let Transport::Admin(address, _) = self.transport
+        if let Transport::Admin(address, _) | Transport::Centrifugo(address, _) = self.transport
             && self.flushed.is_none_or(|flushed| flushed.elapsed() > RECONNECT)
         {
             for lane in 0..self.lanes.len() {
@@ -176,6 +203,8 @@ impl Publisher {
             Transport::Redis(_) => "Redis",
             Transport::Cluster(_) => "a Redis Cluster",
             Transport::Admin(..) => "the admin port",
+            Transport::Centrifugo(..) => "its HTTP API",
+            Transport::AnyCable => "Redis",
             Transport::Baseline => "a pipe",
         }
     }

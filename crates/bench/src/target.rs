@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::children::ChildProcess;
 use crate::inbox_worker::InboxWorker;
+use crate::peer::{Peer, Protocol};
 use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
@@ -19,6 +20,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) is_baseline: bool,
+    pub(crate) protocol: Protocol,
     pub(crate) publisher: Publisher,
     /// The servers: none, one, or the masters of a cluster.
     redis: Vec<RedisAddress>,
@@ -73,12 +75,34 @@ impl Target {
         Ok(Self {
             address,
             is_baseline: true,
+            protocol: Protocol::Gateway,
             publisher: Publisher::baseline(orders),
             redis: Vec::new(),
             prefix: String::new(),
             admin: None,
             process: Some(child.0),
             _child: Some(child),
+        })
+    }
+
+    /// Starts another server with this Redis.
+    pub(crate) fn peer(
+        peer: &Peer,
+        redis: &OwnRedis,
+        secret: &str,
+        heartbeat_interval: Duration,
+    ) -> Result<Self, BenchError> {
+        let running = peer.start(redis, secret, heartbeat_interval)?;
+        Ok(Self {
+            address: running.address,
+            is_baseline: false,
+            protocol: peer.protocol,
+            publisher: running.publisher,
+            redis: redis.addresses.clone(),
+            prefix: String::new(),
+            admin: None,
+            process: Some(running.child.0),
+            _child: Some(running.child),
         })
     }
 
@@ -102,6 +126,7 @@ impl Target {
         Ok(Self {
             address,
             is_baseline: false,
+            protocol: Protocol::Gateway,
             publisher,
             redis,
             prefix: environment.prefix.clone(),
