@@ -143,7 +143,7 @@ fn measure_peer(
 ) -> Result<Measured, BenchError> {
     let secret = environment::random_secret();
     let interval = if arguments.has_heartbeats() { environment.heartbeat_interval } else { NO_HEARTBEATS };
-    let target = Target::peer(peer, redis, &secret, interval)?;
+    let target = Target::peer(peer, redis, &secret, interval, arguments.http_connections)?;
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, Some(&secret), target)?;
     Ok(Measured { tokens: peer.protocol.tokens(), transport, outcome })

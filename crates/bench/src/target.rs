@@ -91,8 +91,9 @@ impl Target {
         redis: &OwnRedis,
         secret: &str,
         heartbeat_interval: Duration,
+        http_connections: usize,
     ) -> Result<Self, BenchError> {
-        let running = peer.start(redis, secret, heartbeat_interval)?;
+        let running = peer.start(redis, secret, heartbeat_interval, http_connections)?;
         Ok(Self {
             address: running.address,
             is_baseline: false,
