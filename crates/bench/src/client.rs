@@ -36,6 +36,8 @@ pub(crate) enum ClientState {
 pub(crate) struct Client {
     /// The index among all clients.
     pub(crate) index: usize,
+    /// Lost connections and refused attempts, which decide the replica of the next attempt.
+    pub(crate) losses: u32,
     pub(crate) stream: Option<TcpStream>,
     pub(crate) state: ClientState,
     /// The due time of the connect, in microseconds since the start of the generator.
@@ -56,19 +58,20 @@ impl Client {
     pub(crate) fn connect(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         // Set before the first error, because the caller counts the client as connecting.
         self.state = ClientState::Connecting;
-        let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
+        let address = plan.address_of(self.index, self.losses);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if plan.small_buffers.contains(&self.index) {
             // With small buffers in the kernel, unread bytes are queued in the gateway.
             socket.set_recv_buffer_size(1)?;
             socket.set_tcp_mss(536)?;
         }
-        if let SocketAddr::V4(address) = plan.address
+        if let SocketAddr::V4(address) = address
             && address.ip().is_loopback()
         {
             socket.bind(&SockAddr::from(SocketAddr::from((source(self.index), 0))))?;
         }
-        match socket.connect(&plan.address.into()) {
+        match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
             _ => {}
         }
@@ -83,7 +86,7 @@ impl Client {
         }
         stream.set_nodelay(true)?;
         let handshake = wire::handshake(plan.is_v2, plan.is_deflated);
-        let identify = wire::client_frame(&identify(&plan.identities[self.index], self.since.as_deref()));
+        let identify = wire::client_frame(&identify(plan.identity(self.index), self.since.as_deref()));
         stream.write_all(&[handshake.as_bytes(), &identify].concat())?;
         self.state = ClientState::Upgrading;
         Ok(stream)

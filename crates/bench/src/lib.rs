@@ -7,9 +7,10 @@
 //! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `redis_cluster`, `publisher`: publishing.
 //!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
+//! - `generator`: the processes that have the clients with `--replicas`.
 //! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
 //!   that clients send and receive.
-//! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`: measurements.
+//! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
 //! Clients share no code with the gateway's socket layer, so a bug there cannot hide itself.
@@ -21,9 +22,11 @@ mod client;
 mod clients;
 mod environment;
 mod error;
+mod generator;
 mod inbox_worker;
 mod latency;
 mod load;
+mod memory;
 mod outcome;
 mod output;
 mod plot;
@@ -41,13 +44,14 @@ mod wire;
 mod worker;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub use self::arguments::BenchArgs;
 use self::arguments::Scenario;
 use self::clients::{ClientIdentity, ClientPlan, Clients};
 pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 pub use self::error::BenchError;
+use self::generator::Assignment;
 use self::outcome::BenchOutcome;
 use self::redis::OwnRedis;
 use self::report::Report;
@@ -65,12 +69,16 @@ pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode,
     if arguments.scenario == Scenario::BaselineServer {
         return baseline::serve();
     }
+    if arguments.generator {
+        return generator::serve(environment, arguments);
+    }
     children::end_children_on_signals()?;
     match &arguments.sweep {
         Some(sweep) => sweep.run(environment, arguments),
         None => {
+            let arguments = arguments.with_replicas(environment.max_sockets, environment.is_memory());
             arguments.check()?;
-            run_once(environment, arguments)?.print()
+            run_once(environment, &arguments)?.print()
         }
     }
 }
@@ -108,7 +116,7 @@ fn measure_gateway(
     } else {
         let is_cluster = redis.is_some_and(OwnRedis::is_cluster);
         let variables = environment.gateway_variables(arguments, secret.as_deref(), is_cluster);
-        Target::start(environment, redis, variables)?
+        Target::start(environment, redis, &variables, arguments.replicas.unwrap_or(1))?
     };
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, secret.as_deref(), target)?;
@@ -124,15 +132,17 @@ fn measure(
     target: Target,
 ) -> Result<BenchOutcome, BenchError> {
     let started_at = Instant::now();
-    let plan = ClientPlan {
-        address: target.address,
-        identities: identities(environment, arguments, secret, target.is_baseline)?,
-        is_v2: arguments.has_channels() || arguments.resumes(),
-        resumes: arguments.resumes(),
-        is_deflated: arguments.deflate,
-        small_buffers: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
+    let clients = match arguments.replicas {
+        Some(replicas) => {
+            let shares = (0..replicas).map(|share| assignment(arguments, secret, &target, share, replicas));
+            Clients::start_processes(&shares.collect::<Vec<_>>(), arguments.resumes())?
+        }
+        None => {
+            let all = assignment(arguments, secret, &target, 0, 1);
+            let plan = client_plan(environment, arguments, &all, target.is_baseline)?;
+            Clients::start(plan, arguments.threads, started_at)?
+        }
     };
-    let clients = Clients::start(plan, arguments.threads, started_at)?;
     let (heartbeat_interval, namespace) =
         (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
     let outcome = BenchOutcome::default();
@@ -142,13 +152,49 @@ fn measure(
     Ok(run.outcome)
 }
 
-/// Mints all tokens, before the measurement.
+/// One of several equal shares of the clients.
+fn assignment(
+    arguments: &BenchArgs,
+    secret: Option<&str>,
+    target: &Target,
+    share: usize,
+    shares: usize,
+) -> Assignment {
+    let (clients, since_1970) = (arguments.clients(), SystemTime::now().duration_since(UNIX_EPOCH));
+    Assignment {
+        secret: secret.map(str::to_owned),
+        started_at_us: since_1970.unwrap_or_default().as_micros() as u64,
+        clients: clients * share / shares..clients * (share + 1) / shares,
+        addresses: target.servers.iter().map(|server| server.address).collect(),
+    }
+}
+
+/// The clients of one process.
+fn client_plan(
+    environment: &Environment,
+    arguments: &BenchArgs,
+    assignment: &Assignment,
+    is_baseline: bool,
+) -> Result<ClientPlan, BenchError> {
+    Ok(ClientPlan {
+        addresses: assignment.addresses.clone(),
+        first: assignment.clients.start,
+        identities: identities(environment, arguments, assignment, is_baseline)?,
+        is_v2: arguments.has_channels() || arguments.resumes(),
+        resumes: arguments.resumes(),
+        is_deflated: arguments.deflate,
+        small_buffers: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
+    })
+}
+
+/// Mints the tokens of these clients, before the measurement.
 fn identities(
     environment: &Environment,
     arguments: &BenchArgs,
-    secret: Option<&str>,
+    Assignment { secret, clients, .. }: &Assignment,
     is_baseline: bool,
 ) -> Result<Vec<ClientIdentity>, BenchError> {
+    let secret = secret.as_deref();
     let namespace = environment.namespace(arguments);
     let is_jwt = secret.is_some() || environment.tokens == TokenKind::Jwt;
     let has_channels = arguments.has_channels();
@@ -167,12 +213,12 @@ fn identities(
         let channels = scenario::channels(arguments, namespace, index);
         Ok(ClientIdentity { token: token.map_err(BenchError::Arguments)?, channels })
     };
-    (0..arguments.clients()).map(identity).collect()
+    clients.clone().map(identity).collect()
 }
 
 /// Raises the limit of open files; fails if it is too low for the sockets.
 fn check_limit(environment: &Environment, arguments: &BenchArgs) -> Result<(), BenchError> {
-    let sockets = arguments.clients();
+    let sockets = arguments.clients_of_process();
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_FILES);
     // A gateway started by the generator has the same limit and reserves more files.

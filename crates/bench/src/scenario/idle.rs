@@ -17,6 +17,11 @@ const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::DEFAULT)?;
+    observe(run)
+}
+
+/// Measures connected clients that only send heartbeats.
+pub(crate) fn observe(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let whole = Duration::from_secs_f64(run.arguments.seconds);
     let progress = ProgressLine::start(run, "idle", Goal::Time(whole));
     let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
@@ -42,6 +47,19 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     outcome.compare("rss_bytes_per_connection_at_end", "RSS per connection at the end, bytes", memory);
     outcome.compare("cpu_us_per_connection_second", "CPU per connection and second, µs", cpu);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
+    if run.arguments.replicas.is_some() {
+        for (key, label, cpu) in [
+            ("gateway", "gateways", used.process.cpu),
+            ("generator", "generators", used.generator.cpu),
+            ("redis", "Redis", used.redis_cpu),
+        ] {
+            outcome.plain(
+                &format!("{key}_cores"),
+                &format!("cores in use by the {label}"),
+                cpu / used.seconds,
+            );
+        }
+    }
     outcome.curve_unit = "RSS per connection, KiB";
     outcome.curves.push(Curve { name: "RSS".to_owned(), points });
     Ok(())
