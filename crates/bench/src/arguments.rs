@@ -270,9 +270,13 @@ impl BenchArgs {
                 | Scenario::Scale
         );
         let fewest = 1 + self.ended_replicas();
-        let has_replicas = self
-            .replicas
-            .is_none_or(|replicas| is_spread && is_count(replicas, fewest, self.sockets.min(1_000)));
+        let has_replicas = match self.replicas {
+            Some(replicas) => is_spread && is_count(replicas, fewest, self.sockets.min(1_000)),
+            None => scenario != Scenario::Scale,
+        };
+        let has_other_servers =
+            self.running || self.baseline || self.redis_cluster.is_some() || self.sweep.is_some();
+        let has_own_replicas = scenario != Scenario::Scale || !has_other_servers;
         let has_durable = !self.durable
             || has_publisher
                 && !self.baseline
@@ -295,6 +299,10 @@ impl BenchArgs {
             (
                 has_durable,
                 "--durable needs fanout or unicast, with --redis, --redis-cluster or --running and without --baseline",
+            ),
+            (
+                has_own_replicas,
+                "scale cannot be used with --running, --baseline, --redis-cluster and --sweep",
             ),
             (
                 has_replicas,

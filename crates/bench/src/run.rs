@@ -51,6 +51,7 @@ pub(crate) struct MemoryUsage {
     /// Memory of the target; a page that its processes share counts once.
     pub(crate) proportional: f64,
     pub(crate) kernel: f64,
+    /// Memory of the processes with the clients, counted in the same way.
     pub(crate) generator: f64,
     pub(crate) redis: f64,
     /// Memory of the machine that is still available.
@@ -89,11 +90,11 @@ impl ScenarioRun<'_> {
 
     /// The memory of everything now.
     pub(crate) fn memory(&self) -> MemoryUsage {
-        let Usage { redis_memory, generator, .. } = self.usage();
+        let Usage { redis_memory, .. } = self.usage();
         MemoryUsage {
             proportional: memory::proportional(&self.target.processes()),
             kernel: memory::kernel(),
-            generator: generator.resident,
+            generator: memory::proportional(&self.clients.processes()),
             redis: redis_memory,
             available: memory::available(),
         }
@@ -146,16 +147,25 @@ impl ScenarioRun<'_> {
     fn record_memory(&mut self, before: &MemoryUsage, used: &Usage) {
         let (now, sockets) = (self.memory(), self.arguments.sockets as f64);
         let outcome = &mut self.outcome;
+        let kernel = now.kernel - before.kernel;
         for (key, label, bytes) in [
             ("pss", "PSS", now.proportional - before.proportional),
-            ("kernel", "kernel memory (both ends)", now.kernel - before.kernel),
-            ("generator", "generator memory", now.generator - before.generator),
+            ("kernel", "kernel memory (both ends)", kernel),
+            ("generator", "generator memory (without its token)", now.generator - before.generator),
             ("redis", "Redis memory", now.redis - before.redis),
             ("machine", "memory of the machine", before.available - now.available),
         ] {
             let (key, label) =
                 (format!("{key}_bytes_per_connection"), format!("{label} per connection, bytes"));
             outcome.plain(&key, &label, bytes / sockets);
+        }
+        for (key, label, bytes) in [
+            ("pss", "PSS of all gateways, MiB", now.proportional),
+            ("kernel", "kernel memory of all sockets, MiB", kernel),
+            ("generator", "PSS of all generators, MiB", now.generator),
+            ("redis", "memory of Redis, MiB", now.redis),
+        ] {
+            outcome.plain(&format!("{key}_mib"), label, bytes / f64::from(1 << 20));
         }
         let empty = before.proportional / self.target.servers.len() as f64;
         outcome.plain("pss_bytes_per_empty_replica", "PSS of a replica before its clients, bytes", empty);
