@@ -306,7 +306,7 @@ impl BenchArgs {
             ),
             (
                 has_replicas,
-                "--replicas must be 1 to 1000 (scale: 3), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
+                "--replicas must be 1 to 1000 (scale: 3 to 1000), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
             ),
             (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),
             (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
