@@ -226,6 +226,8 @@ fn idle_answers_heartbeats() {
     let report = report("idle", &[&["--baseline", "--seconds", "2"], &settings[..]].concat());
     for server in [&report["gateway"], &report["baseline"]] {
         assert!(figure(server, "heartbeats") > 0.0);
+        #[cfg(target_os = "linux")]
+        ["cpu_us_per_heartbeat", "cpu_us_per_second_without_sockets"].map(|key| figure(server, key));
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::BenchError;
+use crate::peer::Peer;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
@@ -116,6 +117,17 @@ pub struct BenchArgs {
     /// of the same scenario over one server takes the place of the baseline (fanout and unicast)
     #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis", "baseline", "sweep"])]
     pub(crate) redis_cluster: Option<usize>,
+    /// Publish by `POST /v1/publish` over connections that stay open, and compare with the same run by Redis (unicast)
+    #[arg(long, conflicts_with_all = ["redis_cluster", "baseline", "sweep"])]
+    pub(crate) publish_http: bool,
+    /// Number of connections of --publish-http; requests are pipelined if more are in flight
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "publish_http")]
+    pub(crate) http_connections: usize,
+    /// Measure another server instead of the gateway, with the same clients and the same baseline: centrifugo=PROGRAM or
+    /// anycable=PROGRAM (idle, connect, fanout and unicast)
+    #[arg(long, value_name = "NAME=PROGRAM", requires = "redis",
+        conflicts_with_all = ["running", "redis_cluster", "publish_http", "durable", "deflate", "channels", "sweep"])]
+    pub(crate) peer: Option<Peer>,
     /// Publish durable messages (fanout and unicast)
     #[arg(long)]
     pub(crate) durable: bool,
@@ -128,7 +140,7 @@ pub struct BenchArgs {
     /// Run this number of gateway processes on one Redis, and divide the sockets over as many generator processes, for
     /// more sockets than a process may open; all figures are sums (idle, connect, fanout, unicast, storm and scale)
     /// [default with scale: the fewest that leave room for all sockets without two of them]
-    #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis_cluster", "baseline", "sweep"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis_cluster", "baseline", "sweep", "peer", "publish_http"])]
     pub(crate) replicas: Option<usize>,
     /// Be one of the processes with the sockets, which the load generator starts
     #[arg(long, hide = true)]
@@ -274,9 +286,15 @@ impl BenchArgs {
             Some(replicas) => is_spread && is_count(replicas, fewest, self.sockets.min(1_000)),
             None => scenario != Scenario::Scale,
         };
-        let has_other_servers =
-            self.running || self.baseline || self.redis_cluster.is_some() || self.sweep.is_some();
+        let has_other_servers = self.running
+            || self.baseline
+            || self.redis_cluster.is_some()
+            || self.sweep.is_some()
+            || self.peer.is_some();
         let has_own_replicas = scenario != Scenario::Scale || !has_other_servers;
+        let has_peer =
+            self.peer.is_none() || has_publisher || matches!(scenario, Scenario::Idle | Scenario::Connect);
+        let has_http = !self.publish_http || scenario == Scenario::Unicast && (self.redis || self.running);
         let has_durable = !self.durable
             || has_publisher
                 && !self.baseline
@@ -302,12 +320,15 @@ impl BenchArgs {
             ),
             (
                 has_own_replicas,
-                "scale cannot be used with --running, --baseline, --redis-cluster and --sweep",
+                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --peer",
             ),
             (
                 has_replicas,
                 "--replicas must be 1 to 1000 (scale: 3 to 1000), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
             ),
+            (has_peer, "--peer needs idle, connect, fanout or unicast"),
+            (has_http, "--publish-http needs unicast, with --redis or --running"),
+            (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
             (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),
             (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
         ] {

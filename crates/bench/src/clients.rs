@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::generator::{Assignment, GeneratorGroup};
 use crate::latency::Latencies;
+use crate::peer::Protocol;
 use crate::worker::{WAKE, Worker};
 use crate::{BenchError, process};
 
@@ -31,6 +32,7 @@ const COUNT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct ClientPlan {
     /// One address for each replica.
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) protocol: Protocol,
     /// The index of the first client of this process; other processes have those before it.
     pub(crate) first: usize,
     pub(crate) identities: Vec<ClientIdentity>,

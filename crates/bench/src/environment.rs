@@ -85,8 +85,7 @@ impl Environment {
     /// A new JWT secret, if the generator starts the gateway and `auth.kind` is not set: tokens are checked by default.
     pub(crate) fn generate_secret(&self, arguments: &BenchArgs) -> Option<String> {
         let is_free = self.tokens == TokenKind::Insecure && !self.is_set("auth.kind");
-        let secret = || format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        (!arguments.running && is_free).then(secret)
+        (!arguments.running && is_free).then(random_secret)
     }
 
     /// Environment variables for a gateway that the generator starts: a namespace, a secret, and no heartbeats where
@@ -150,6 +149,11 @@ impl Environment {
             _ => NAMESPACE,
         }
     }
+}
+
+/// A new secret for tokens.
+pub(crate) fn random_secret() -> String {
+    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
 }
 
 fn variable(key: &str) -> String {

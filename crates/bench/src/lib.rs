@@ -10,6 +10,7 @@
 //! - `generator`: the processes that have the clients with `--replicas`.
 //! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
 //!   that clients send and receive.
+//! - `peer`: other servers, measured in the same way.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
@@ -29,6 +30,7 @@ mod load;
 mod memory;
 mod outcome;
 mod output;
+mod peer;
 mod plot;
 mod process;
 mod progress;
@@ -44,7 +46,7 @@ mod wire;
 mod worker;
 
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use self::arguments::BenchArgs;
 use self::arguments::Scenario;
@@ -53,11 +55,14 @@ pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress,
 pub use self::error::BenchError;
 use self::generator::Assignment;
 use self::outcome::BenchOutcome;
+use self::peer::{Peer, Protocol};
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::ScenarioRun;
 use self::target::Target;
 
+/// An interval in which a run sees no heartbeats of a peer.
+const NO_HEARTBEATS: Duration = Duration::from_secs(3_600);
 /// Open files of the generator in addition to its sockets.
 const OWN_FILES: usize = 64;
 
@@ -89,11 +94,21 @@ fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, 
     let redis = own_redis(environment, arguments)?;
     // The baseline runs first, with colder caches of the kernel than the gateway.
     let baseline = match arguments.redis_cluster {
+        _ if arguments.publish_http => {
+            let by_redis = BenchArgs { publish_http: false, ..arguments.clone() };
+            Some(measure_gateway(environment, &by_redis, redis.as_ref())?.outcome)
+        }
         Some(_) => Some(measure_gateway(environment, arguments, Some(&OwnRedis::start()?))?.outcome),
         None if arguments.baseline => Some(measure(environment, arguments, None, Target::baseline()?)?),
         None => None,
     };
-    let Measured { tokens, transport, outcome } = measure_gateway(environment, arguments, redis.as_ref())?;
+    let Measured { tokens, transport, mut outcome } = match (&arguments.peer, &redis) {
+        (Some(peer), Some(redis)) => measure_peer(environment, arguments, peer, redis)?,
+        _ => measure_gateway(environment, arguments, redis.as_ref())?,
+    };
+    if let (true, Some(by_redis)) = (arguments.publish_http, &baseline) {
+        outcome.record_beyond(by_redis);
+    }
     Ok(Report { arguments: arguments.clone(), tokens, transport, gateway: outcome, baseline })
 }
 
@@ -111,17 +126,35 @@ fn measure_gateway(
     redis: Option<&OwnRedis>,
 ) -> Result<Measured, BenchError> {
     let secret = environment.generate_secret(arguments);
-    let target = if arguments.running {
+    let mut target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
         let is_cluster = redis.is_some_and(OwnRedis::is_cluster);
         let variables = environment.gateway_variables(arguments, secret.as_deref(), is_cluster);
         Target::start(environment, redis, &variables, arguments.replicas.unwrap_or(1))?
     };
+    if arguments.publish_http {
+        target.publish_over_http(environment, arguments.http_connections)?;
+    }
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, secret.as_deref(), target)?;
     let tokens = if secret.is_some() { TokenKind::Jwt } else { environment.tokens };
     Ok(Measured { tokens, transport, outcome })
+}
+
+/// Measures another server, which it starts for this Redis.
+fn measure_peer(
+    environment: &Environment,
+    arguments: &BenchArgs,
+    peer: &Peer,
+    redis: &OwnRedis,
+) -> Result<Measured, BenchError> {
+    let secret = environment::random_secret();
+    let interval = if arguments.has_heartbeats() { environment.heartbeat_interval } else { NO_HEARTBEATS };
+    let target = Target::peer(peer, redis, &secret, interval)?;
+    let transport = target.publisher.transport();
+    let outcome = measure(environment, arguments, Some(&secret), target)?;
+    Ok(Measured { tokens: peer.protocol.tokens(), transport, outcome })
 }
 
 /// Measures one target. Tokens are signed with `secret`, or with the secret of the settings.
@@ -131,15 +164,24 @@ fn measure(
     secret: Option<&str>,
     target: Target,
 ) -> Result<BenchOutcome, BenchError> {
-    let started_at = Instant::now();
+    let (started_at, started_at_us) = (Instant::now(), since_1970().as_micros() as u64);
+    let share = |share: usize, shares: usize| {
+        let clients = arguments.clients();
+        Assignment {
+            secret: secret.map(str::to_owned),
+            started_at_us,
+            clients: clients * share / shares..clients * (share + 1) / shares,
+            addresses: target.servers.iter().map(|server| server.address).collect(),
+        }
+    };
     let clients = match arguments.replicas {
         Some(replicas) => {
-            let shares = (0..replicas).map(|share| assignment(arguments, secret, &target, share, replicas));
-            Clients::start_processes(&shares.collect::<Vec<_>>(), arguments.resumes())?
+            let shares: Vec<_> = (0..replicas).map(|number| share(number, replicas)).collect();
+            Clients::start_processes(&shares, arguments.resumes())?
         }
         None => {
-            let all = assignment(arguments, secret, &target, 0, 1);
-            let plan = client_plan(environment, arguments, &all, target.is_baseline)?;
+            let plan =
+                client_plan(environment, arguments, &share(0, 1), (target.protocol, target.is_baseline))?;
             Clients::start(plan, arguments.threads, started_at)?
         }
     };
@@ -152,34 +194,23 @@ fn measure(
     Ok(run.outcome)
 }
 
-/// One of several equal shares of the clients.
-fn assignment(
-    arguments: &BenchArgs,
-    secret: Option<&str>,
-    target: &Target,
-    share: usize,
-    shares: usize,
-) -> Assignment {
-    let (clients, since_1970) = (arguments.clients(), SystemTime::now().duration_since(UNIX_EPOCH));
-    Assignment {
-        secret: secret.map(str::to_owned),
-        started_at_us: since_1970.unwrap_or_default().as_micros() as u64,
-        clients: clients * share / shares..clients * (share + 1) / shares,
-        addresses: target.servers.iter().map(|server| server.address).collect(),
-    }
+/// The time by the clock of the machine, which all processes share.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The clients of one process.
+/// The clients of one process. `server`: the protocol, and whether the server is the baseline.
 fn client_plan(
     environment: &Environment,
     arguments: &BenchArgs,
     assignment: &Assignment,
-    is_baseline: bool,
+    server: (Protocol, bool),
 ) -> Result<ClientPlan, BenchError> {
     Ok(ClientPlan {
         addresses: assignment.addresses.clone(),
+        protocol: server.0,
         first: assignment.clients.start,
-        identities: identities(environment, arguments, assignment, is_baseline)?,
+        identities: identities(environment, arguments, assignment, server)?,
         is_v2: arguments.has_channels() || arguments.resumes(),
         resumes: arguments.resumes(),
         is_deflated: arguments.deflate,
@@ -192,7 +223,7 @@ fn identities(
     environment: &Environment,
     arguments: &BenchArgs,
     Assignment { secret, clients, .. }: &Assignment,
-    is_baseline: bool,
+    (protocol, is_baseline): (Protocol, bool),
 ) -> Result<Vec<ClientIdentity>, BenchError> {
     let secret = secret.as_deref();
     let namespace = environment.namespace(arguments);
@@ -208,6 +239,11 @@ fn identities(
     let grants = if is_jwt && has_channels { vec![format!("{namespace}:*")] } else { Vec::new() };
     let identity = |index: usize| {
         let user = scenario::user(index);
+        if protocol != Protocol::Gateway {
+            let channels = protocol.channels(&user);
+            let token = (environment.mint_token)(secret, &user, protocol.claimed(&channels));
+            return Ok(ClientIdentity { token: token.map_err(BenchError::Arguments)?, channels });
+        }
         // The baseline does not check tokens.
         let token = if is_baseline { Ok(user) } else { (environment.mint_token)(secret, &user, &grants) };
         let channels = scenario::channels(arguments, namespace, index);

@@ -1,4 +1,4 @@
-//! The measured server: a gateway started by the generator, a running gateway, or the baseline.
+//! The measured server: gateways started by the generator, a running gateway, the baseline, or a peer.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::children::ChildProcess;
 use crate::inbox_worker::InboxWorker;
+use crate::peer::{Peer, Protocol};
 use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
@@ -19,6 +20,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Target {
     pub(crate) servers: Vec<Server>,
     pub(crate) is_baseline: bool,
+    pub(crate) protocol: Protocol,
     pub(crate) publisher: Publisher,
     /// The servers: none, one, or the masters of a cluster.
     redis: Vec<RedisAddress>,
@@ -108,8 +110,29 @@ impl Target {
         Ok(Self {
             servers: vec![server],
             is_baseline: true,
+            protocol: Protocol::Gateway,
             publisher: Publisher::baseline(orders),
             redis: Vec::new(),
+            prefix: String::new(),
+        })
+    }
+
+    /// Starts another server with this Redis.
+    pub(crate) fn peer(
+        peer: &Peer,
+        redis: &OwnRedis,
+        secret: &str,
+        heartbeat_interval: Duration,
+    ) -> Result<Self, BenchError> {
+        let running = peer.start(redis, secret, heartbeat_interval)?;
+        let process = Some(running.child.0);
+        let server = Server { address: running.address, admin: None, process, child: Some(running.child) };
+        Ok(Self {
+            servers: vec![server],
+            is_baseline: false,
+            protocol: peer.protocol,
+            publisher: running.publisher,
+            redis: redis.addresses.clone(),
             prefix: String::new(),
         })
     }
@@ -124,16 +147,39 @@ impl Target {
             BrokerAddress::Redis(redis) => vec![redis.clone()],
             BrokerAddress::Memory | BrokerAddress::OtherRedis => own_redis.to_vec(),
         };
-        let publisher = match servers.iter().find_map(|server| server.admin) {
-            Some(admin) if redis.is_empty() => Publisher::admin(admin, environment.admin_key.as_deref()),
+        let admin = servers.iter().find_map(|server| server.admin);
+        let publisher = match admin {
+            Some(admin) if redis.is_empty() => Publisher::admin(admin, environment.admin_key.as_deref(), 1),
             _ => Publisher::redis(&redis, is_cluster, &environment.prefix)?,
         };
-        Ok(Self { servers, is_baseline: false, publisher, redis, prefix: environment.prefix.clone() })
+        Ok(Self {
+            servers,
+            is_baseline: false,
+            protocol: Protocol::Gateway,
+            publisher,
+            redis,
+            prefix: environment.prefix.clone(),
+        })
     }
 
     /// The ids of the target's processes, as far as they are known.
     pub(crate) fn processes(&self) -> Vec<u32> {
         self.servers.iter().filter_map(|server| server.process).collect()
+    }
+
+    /// Publishes to the admin port from now on, also where there is a Redis.
+    pub(crate) fn publish_over_http(
+        &mut self,
+        environment: &Environment,
+        connections: usize,
+    ) -> Result<(), BenchError> {
+        let (Some(admin), false) =
+            (self.servers.first().and_then(|server| server.admin), self.redis.is_empty())
+        else {
+            return Err(BenchError::Arguments("--publish-http compares with Redis: name one".to_owned()));
+        };
+        self.publisher = Publisher::admin(admin, environment.admin_key.as_deref(), connections);
+        Ok(())
     }
 
     /// Starts a worker of the inbox, if there is a Redis.

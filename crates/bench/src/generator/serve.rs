@@ -4,12 +4,13 @@
 use std::io::BufRead as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::messages::{Assignment, GeneratorReport, Order};
 use crate::clients::{ClientCounts, Clients};
 use crate::output::print;
-use crate::{BenchArgs, BenchError, Environment, client_plan};
+use crate::peer::Protocol;
+use crate::{BenchArgs, BenchError, Environment, client_plan, since_1970};
 
 /// How often changed counts are reported. Deliveries are reported at once, because the publisher waits for them.
 const REPORT_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,7 +23,7 @@ pub(crate) fn serve(environment: &Environment, arguments: &BenchArgs) -> Result<
     let assignment = lines.next().as_deref().and_then(Assignment::read).ok_or_else(unreadable)?;
     let started_at = start_of_run(assignment.started_at_us);
     let threads = arguments.threads.min(assignment.clients.len());
-    let plan = client_plan(environment, arguments, &assignment, false)?;
+    let plan = client_plan(environment, arguments, &assignment, (Protocol::Gateway, false))?;
     let clients = Clients::start(plan, threads, started_at)?;
     let threads = clients.threads().into_iter().map(|(_, thread)| thread).collect();
     report(&GeneratorReport::Started(threads));
@@ -40,8 +41,7 @@ pub(crate) fn serve(environment: &Environment, arguments: &BenchArgs) -> Result<
 
 /// The start of the run by the clock of this process. All processes share the machine's clock of the day.
 fn start_of_run(started_at_us: u64) -> Instant {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let elapsed = since_1970.saturating_sub(Duration::from_micros(started_at_us));
+    let elapsed = since_1970().saturating_sub(Duration::from_micros(started_at_us));
     Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now)
 }
 

@@ -13,15 +13,18 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// The interval of heartbeat orders to the baseline. Heartbeats of one interval are sent together, which favours the
 /// baseline.
 const BEAT: Duration = Duration::from_millis(100);
+/// The longest measurement of the process without sockets. Its periodic work repeats at least once a second.
+const ALONE: Duration = Duration::from_secs(3);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+    let alone = cpu_without_sockets(run);
     run.connect_all(Pace::DEFAULT)?;
-    observe(run)
+    observe(run, alone)
 }
 
-/// Measures connected clients that only send heartbeats.
-pub(crate) fn observe(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+/// Measures connected clients that only send heartbeats. `alone`: the result of [`cpu_without_sockets`].
+pub(super) fn observe(run: &mut ScenarioRun<'_>, alone: f64) -> Result<(), BenchError> {
     let whole = Duration::from_secs_f64(run.arguments.seconds);
     let progress = ProgressLine::start(run, "idle", Goal::Time(whole));
     let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
@@ -43,9 +46,13 @@ pub(crate) fn observe(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let heartbeats = run.heartbeats() - heartbeats;
     let memory = per_connection + used.process.resident / sockets;
     let cpu = used.process.cpu * 1e6 / (sockets * used.seconds);
+    let exchange = (used.process.cpu - alone * used.seconds).max(0.0) * 1e6 / heartbeats as f64;
     let outcome = &mut run.outcome;
     outcome.compare("rss_bytes_per_connection_at_end", "RSS per connection at the end, bytes", memory);
     outcome.compare("cpu_us_per_connection_second", "CPU per connection and second, µs", cpu);
+    outcome.plain("cpu_us_per_second_without_sockets", "CPU per second without sockets, µs", alone * 1e6);
+    // Without a heartbeat in the time there is no such figure.
+    outcome.compare("cpu_us_per_heartbeat", "CPU per heartbeat exchange, µs", exchange);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
     if run.arguments.replicas.is_some() {
         for (key, label, cpu) in [
@@ -63,6 +70,15 @@ pub(crate) fn observe(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     outcome.curve_unit = "RSS per connection, KiB";
     outcome.curves.push(Curve { name: "RSS".to_owned(), points });
     Ok(())
+}
+
+/// The CPU that the target uses in a second before any client connects. It is not part of a heartbeat's cost.
+pub(super) fn cpu_without_sockets(run: &ScenarioRun<'_>) -> f64 {
+    let time = Duration::from_secs_f64(run.arguments.seconds).min(ALONE);
+    let before = run.usage();
+    std::thread::park_timeout(time);
+    let now = run.usage();
+    now.process.since(before.process).cpu / (now.seconds - before.seconds)
 }
 
 /// Orders the baseline to send the heartbeats that a gateway would have sent by now. `sent` is their number so far;

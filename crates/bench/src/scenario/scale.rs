@@ -27,11 +27,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(150);
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+    let alone = idle::cpu_without_sockets(run);
     let used = run.connect_all(run.arguments.in_flight.map_or(Pace::DEFAULT, Pace::InFlight))?;
     let sockets = run.arguments.sockets as f64;
     run.outcome.plain("connect_seconds", "until all are connected, s", used.seconds);
     run.outcome.plain("connects_per_second", "connects per second", sockets / used.seconds);
-    idle::observe(run)?;
+    idle::observe(run, alone)?;
     to_all(run)?;
     kill(run)?;
     drain(run)?;
