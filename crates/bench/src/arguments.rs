@@ -80,7 +80,8 @@ pub struct BenchArgs {
     /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
     #[arg(long, value_name = "0.01 TO 1", conflicts_with = "rate")]
     pub(crate) capacity_share: Option<f64>,
-    /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256 connections]
+    /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256
+    /// connections, scale: 16 connections for each replica]
     #[arg(long, value_name = "N")]
     pub(crate) in_flight: Option<usize>,
     /// Size of a message [default: 128; signal: 64; slow: 1024; burst: 65536 for the big messages]

@@ -54,6 +54,14 @@ impl Drop for ChildProcess {
     }
 }
 
+/// Kills these children without waiting for their end, so that none of them reacts to the end of another.
+pub(crate) fn kill_together(processes: &[u32]) {
+    for child in RUNNING.lock().iter_mut().filter(|child| processes.contains(&child.id())) {
+        // Fails if the child has already ended.
+        let _ = child.kill();
+    }
+}
+
 /// Ends all children when a signal ends this process.
 pub(crate) fn end_children_on_signals() -> Result<(), BenchError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;

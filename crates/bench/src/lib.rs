@@ -190,8 +190,9 @@ fn measure(
     let outcome = BenchOutcome::default();
     let mut run =
         ScenarioRun { arguments, target, clients, started_at, heartbeat_interval, namespace, outcome };
-    scenario::run(&mut run)?;
-    Ok(run.outcome)
+    let result = scenario::run(&mut run);
+    children::kill_together(&[run.target.processes(), run.clients.processes()].concat());
+    result.map(|()| run.outcome)
 }
 
 /// The time by the clock of the machine, which all processes share.

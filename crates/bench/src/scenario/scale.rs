@@ -18,6 +18,8 @@ const DRAINED: u8 = 3;
 const AFTERWARDS: u8 = 4;
 /// Messages to all sockets, one after the other.
 const MESSAGES: u64 = 3;
+/// Simultaneous connects for each replica: with fewer, each process wakes for each step of one connect.
+const IN_FLIGHT: usize = 16;
 /// The number of clients of a replica.
 const SESSIONS: &str = "gateway_sessions";
 /// The maximum time until all clients of an ended replica have noticed it.
@@ -28,7 +30,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let alone = idle::cpu_without_sockets(run);
-    let used = run.connect_all(run.arguments.in_flight.map_or(Pace::DEFAULT, Pace::InFlight))?;
+    let in_flight = run.arguments.in_flight.unwrap_or(IN_FLIGHT * run.target.servers.len());
+    let used = run.connect_all(Pace::InFlight(in_flight))?;
     let sockets = run.arguments.sockets as f64;
     run.outcome.plain("connect_seconds", "until all are connected, s", used.seconds);
     run.outcome.plain("connects_per_second", "connects per second", sockets / used.seconds);
