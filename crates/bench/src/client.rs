@@ -36,6 +36,8 @@ pub(crate) enum ClientState {
 pub(crate) struct Client {
     /// The index among all clients.
     pub(crate) index: usize,
+    /// Lost connections and refused attempts, which decide the replica of the next attempt.
+    pub(crate) losses: u32,
     pub(crate) stream: Option<TcpStream>,
     pub(crate) state: ClientState,
     /// The due time of the connect, in microseconds since the start of the generator.
@@ -56,19 +58,20 @@ impl Client {
     pub(crate) fn connect(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         // Set before the first error, because the caller counts the client as connecting.
         self.state = ClientState::Connecting;
-        let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
+        let address = plan.address_of(self.index, self.losses);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if plan.small_buffers.contains(&self.index) {
             // With small buffers in the kernel, unread bytes are queued in the gateway.
             socket.set_recv_buffer_size(1)?;
             socket.set_tcp_mss(536)?;
         }
-        if let SocketAddr::V4(address) = plan.address
+        if let SocketAddr::V4(address) = address
             && address.ip().is_loopback()
         {
             socket.bind(&SockAddr::from(SocketAddr::from((source(self.index), 0))))?;
         }
-        match socket.connect(&plan.address.into()) {
+        match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
             _ => {}
         }
@@ -84,7 +87,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let mut bytes = plan.protocol.handshake(plan.is_v2, plan.is_deflated).into_bytes();
         if plan.protocol.may_send_early() {
-            bytes.extend(plan.protocol.opening(&plan.identities[self.index], self.since.as_deref()));
+            bytes.extend(plan.protocol.opening(plan.identity(self.index), self.since.as_deref()));
         }
         stream.write_all(&bytes)?;
         self.state = ClientState::Upgrading;
@@ -96,7 +99,7 @@ impl Client {
         self.state = ClientState::Identifying;
         match &mut self.stream {
             Some(stream) if !plan.protocol.may_send_early() => {
-                stream.write_all(&plan.protocol.opening(&plan.identities[self.index], None))
+                stream.write_all(&plan.protocol.opening(plan.identity(self.index), None))
             }
             _ => Ok(()),
         }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::arguments::BenchArgs;
+use crate::arguments::{BenchArgs, Scenario};
+use crate::process::cores;
 
 /// The public namespace of a gateway that the generator starts.
 const NAMESPACE: &str = "bench";
@@ -116,11 +117,24 @@ impl Environment {
         if is_cluster {
             wanted.push(("broker.shards", "slots"));
         }
+        let workers = arguments.replicas.map(|replicas| (cores() / replicas).max(1).to_string());
+        if let Some(workers) = &workers {
+            // All replicas share the machine, so a probe may wait for its turn.
+            wanted.extend([("server.workers", workers.as_str()), ("broker.probe_timeout", "10s")]);
+        }
+        if arguments.scenario == Scenario::Scale {
+            wanted.extend([("drain.window", "10s"), ("drain.timeout", "2m")]);
+        }
         if arguments.deflate {
             wanted.push(("server.compression", "true"));
         }
         wanted.retain(|(key, _)| !self.is_set(key));
         wanted.into_iter().map(|(key, value)| (variable(key), value.to_owned())).collect()
+    }
+
+    /// Whether the settings name no Redis.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.broker, BrokerAddress::Memory)
     }
 
     fn is_set(&self, key: &str) -> bool {

@@ -9,6 +9,7 @@ use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
 use crate::peer::Protocol;
 use crate::plot::{self, XAxis};
+use crate::process::cores;
 use crate::{BenchError, TokenKind, process};
 
 /// The results of the gateway and the baseline.
@@ -109,11 +110,12 @@ impl Report {
         };
         let load = process::load_average().map(|load| format!(", load average {load:.1}"));
         let channels = channels.map(|count| format!(" in {} channels", number(count as f64)));
-        let (load, channels) = (load.unwrap_or_default(), channels.unwrap_or_default());
+        let replicas = self.arguments.replicas.map(|count| format!(" over {count} replicas"));
+        let [load, channels, replicas] = [load, channels, replicas].map(Option::unwrap_or_default);
         let (name, bytes, transport) = (scenario.name(), self.arguments.message_bytes(), self.transport);
         let (tokens, cores) = (self.tokens.name(), cores());
         format!(
-            "{name}: {sockets} sockets{channels} on {threads} thread(s), {pace}, {bytes} bytes, published by {transport}, tokens: {tokens}; {cores} core(s){load}\n"
+            "{name}: {sockets} sockets{channels}{replicas} on {threads} thread(s), {pace}, {bytes} bytes, published by {transport}, tokens: {tokens}; {cores} core(s){load}\n"
         )
     }
 
@@ -132,6 +134,7 @@ impl Report {
                 "channels": arguments.channels,
                 "capacity_share": arguments.capacity_share,
                 "threads": arguments.threads,
+                "replicas": arguments.replicas,
                 "deflate": arguments.deflate,
                 "durable": arguments.durable,
                 "redis_cluster": arguments.redis_cluster,
@@ -149,10 +152,6 @@ impl Report {
             "warnings": self.warnings(),
         })
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Aligns rows in columns: the first column to the left, the others to the right.

@@ -362,6 +362,7 @@ impl Worker {
 
     fn lose(&mut self, at: usize, reason: &BenchError) {
         self.leave(at);
+        self.clients[at].losses += 1;
         self.record_loss(reason);
         self.counts.lost.fetch_add(1, SeqCst);
         if self.plan.resumes || self.plan.small_buffers.contains(&self.clients[at].index) {

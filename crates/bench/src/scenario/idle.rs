@@ -18,9 +18,14 @@ const ALONE: Duration = Duration::from_secs(3);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    let whole = Duration::from_secs_f64(run.arguments.seconds);
-    let alone = cpu_without_sockets(run, whole.min(ALONE));
+    let alone = cpu_without_sockets(run);
     run.connect_all(Pace::DEFAULT)?;
+    observe(run, alone)
+}
+
+/// Measures connected clients that only send heartbeats. `alone`: the result of [`cpu_without_sockets`].
+pub(super) fn observe(run: &mut ScenarioRun<'_>, alone: f64) -> Result<(), BenchError> {
+    let whole = Duration::from_secs_f64(run.arguments.seconds);
     let progress = ProgressLine::start(run, "idle", Goal::Time(whole));
     let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
     let sockets = run.arguments.sockets as f64;
@@ -49,13 +54,27 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     // Without a heartbeat in the time there is no such figure.
     outcome.compare("cpu_us_per_heartbeat", "CPU per heartbeat exchange, µs", exchange);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
+    if run.arguments.replicas.is_some() {
+        for (key, label, cpu) in [
+            ("gateway", "gateways", used.process.cpu),
+            ("generator", "generators", used.generator.cpu),
+            ("redis", "Redis", used.redis_cpu),
+        ] {
+            outcome.plain(
+                &format!("{key}_cores"),
+                &format!("cores in use by the {label}"),
+                cpu / used.seconds,
+            );
+        }
+    }
     outcome.curve_unit = "RSS per connection, KiB";
     outcome.curves.push(Curve { name: "RSS".to_owned(), points });
     Ok(())
 }
 
-/// The CPU that the process uses in a second before any client connects. It is not part of a heartbeat's cost.
-fn cpu_without_sockets(run: &ScenarioRun<'_>, time: Duration) -> f64 {
+/// The CPU that the target uses in a second before any client connects. It is not part of a heartbeat's cost.
+pub(super) fn cpu_without_sockets(run: &ScenarioRun<'_>) -> f64 {
+    let time = Duration::from_secs_f64(run.arguments.seconds).min(ALONE);
     let before = run.usage();
     std::thread::park_timeout(time);
     let now = run.usage();

@@ -5,6 +5,7 @@ mod connect;
 mod fanout;
 mod idle;
 mod mixed;
+mod scale;
 mod send;
 mod signal;
 mod slow;
@@ -42,6 +43,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Burst => burst::run(run),
         Scenario::Signal => signal::run(run),
         Scenario::Send => send::run(run),
+        Scenario::Scale => scale::run(run),
         Scenario::BaselineServer => Ok(()),
     }
 }
