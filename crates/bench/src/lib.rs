@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //!
-//! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
+//! - `arguments`: the command line. `profile`: published idle tests. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
 //! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `redis_cluster`, `publisher`: publishing.
 //!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
@@ -28,6 +28,7 @@ mod outcome;
 mod output;
 mod plot;
 mod process;
+mod profile;
 mod progress;
 mod publisher;
 mod redis;
@@ -134,7 +135,7 @@ fn measure(
     };
     let clients = Clients::start(plan, arguments.threads, started_at)?;
     let (heartbeat_interval, namespace) =
-        (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
+        (environment.heartbeat_interval(arguments), environment.namespace(arguments).to_owned());
     let outcome = BenchOutcome::default();
     let mut run =
         ScenarioRun { arguments, target, clients, started_at, heartbeat_interval, namespace, outcome };

@@ -48,6 +48,8 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     outcome.plain("cpu_us_per_second_without_sockets", "CPU per second without sockets, µs", alone * 1e6);
     // Without a heartbeat in the time there is no such figure.
     outcome.compare("cpu_us_per_heartbeat", "CPU per heartbeat exchange, µs", exchange);
+    let interval = run.heartbeat_interval.as_secs_f64();
+    outcome.plain("heartbeat_interval_seconds", "interval of heartbeats, s", interval);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
     outcome.curve_unit = "RSS per connection, KiB";
     outcome.curves.push(Curve { name: "RSS".to_owned(), points });
