@@ -3,11 +3,12 @@
 //!
 //! # Layout
 //!
-//! - `arguments`: the command line. `profile`: published idle tests. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
+//! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
+//!   `profile`: idle tests that others publish.
 //! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `redis_cluster`, `publisher`: publishing.
 //!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
-//! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
+//! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client. `wire`: the bytes
 //!   that clients send and receive.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.

@@ -14,7 +14,7 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// baseline.
 const BEAT: Duration = Duration::from_millis(100);
 /// The longest measurement of the process without sockets. Its periodic work repeats at least once a second.
-const ALONE: Duration = Duration::from_secs(3);
+const ALONE: Duration = Duration::from_secs(2);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
