@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::BenchError;
 use crate::peer::Peer;
+use crate::profile::IdleProfile;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
@@ -15,6 +16,8 @@ const MAX_CHANNELS_OF_ONE: usize = 90;
 const MAX_SIGNAL_BYTES: usize = 1_024;
 /// Small messages per second during `burst`: enough to measure a delay of ten milliseconds.
 const BURST_RATE: f64 = 100.0;
+/// Messages per second of `jitter`, as in AnyCable's test.
+const JITTER_RATE: f64 = 2.0;
 /// Signals per second of `signal`, by all typists together.
 const SIGNAL_RATE: f64 = 100.0;
 /// Messages per second of `send`, by all sockets together.
@@ -39,6 +42,8 @@ pub(crate) enum Scenario {
     Mixed,
     /// All sockets reconnect at once and resume: time until all have the missed messages
     Storm,
+    /// Each client is offline for 2 s every 15 s and resumes: share of durable messages delivered, latency of replay
+    Jitter,
     /// Some readers stall: latency of the other sockets
     Slow,
     /// A big message goes to every socket: latency of small messages to other sockets
@@ -74,7 +79,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Publish (connect: connect) in an open loop at this rate per second instead of in a closed loop [default:
-    /// mixed: 200, slow: 10, burst and signal: 100, send: 1000]
+    /// mixed: 200, slow: 10, jitter: 2, burst and signal: 100, send: 1000]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
     pub(crate) rate: Option<f64>,
     /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
@@ -84,7 +89,7 @@ pub struct BenchArgs {
     /// connections, scale: 16 connections for each replica]
     #[arg(long, value_name = "N")]
     pub(crate) in_flight: Option<usize>,
-    /// Size of a message [default: 128; signal: 64; slow: 1024; burst: 65536 for the big messages]
+    /// Size of a message [default: 128; jitter: 48; signal: 64; slow: 1024; burst: 65536 for the big messages]
     #[arg(long, value_name = "BYTES")]
     pub(crate) message_bytes: Option<usize>,
     /// Spread the sockets over this many channels, and send each message to one channel (fanout)
@@ -102,9 +107,18 @@ pub struct BenchArgs {
     /// Interval between big messages (burst)
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(crate) burst_every: f64,
+    /// Duration of each absence of a client (jitter)
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) offline: f64,
+    /// Interval between the absences of a client (jitter)
+    #[arg(long, value_name = "SECONDS", default_value_t = 15.0)]
+    pub(crate) offline_every: f64,
     /// Number of sockets that send signals, in turn (signal)
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) typists: usize,
+    /// Do the work of a published idle test (idle)
+    #[arg(long, value_name = "NAME", conflicts_with = "running")]
+    pub(crate) profile: Option<IdleProfile>,
     /// Negotiate permessage-deflate on every socket
     #[arg(long)]
     pub(crate) deflate: bool,
@@ -162,6 +176,7 @@ impl BenchArgs {
             _ if self.capacity_share.is_some() => None,
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
+            Scenario::Jitter => Some(JITTER_RATE),
             Scenario::Burst => Some(BURST_RATE),
             Scenario::Signal => Some(SIGNAL_RATE),
             Scenario::Send => Some(SEND_RATE),
@@ -175,6 +190,7 @@ impl BenchArgs {
             Scenario::Slow => 1_024,
             Scenario::Burst => 65_536,
             Scenario::Signal => 64,
+            Scenario::Jitter => MIN_MESSAGE_BYTES,
             _ => 128,
         })
     }
@@ -198,7 +214,7 @@ impl BenchArgs {
 
     /// Whether clients resume from the position of the last message on `all`.
     pub(crate) fn resumes(&self) -> bool {
-        matches!(self.scenario, Scenario::Storm | Scenario::Scale)
+        matches!(self.scenario, Scenario::Storm | Scenario::Scale | Scenario::Jitter)
     }
 
     /// Whether heartbeats run as configured. In other scenarios they would distort the measurement, so the gateway
@@ -268,8 +284,13 @@ impl BenchArgs {
         let has_channels =
             channels.is_none_or(|count| scenario == Scenario::Fanout && is_count(count, 1, most));
         let has_bytes = is_count(self.message_bytes(), MIN_MESSAGE_BYTES, 1_048_576);
-        let has_in_flight = !matches!(scenario, Scenario::Burst | Scenario::Signal | Scenario::Send)
-            || self.in_flight.is_none();
+        let has_rate =
+            matches!(scenario, Scenario::Burst | Scenario::Signal | Scenario::Send | Scenario::Jitter);
+        let has_in_flight = !has_rate || self.in_flight.is_none();
+        let is_jitter = scenario == Scenario::Jitter;
+        let has_absences = is_between(self.offline, 0.01, 3_600.0)
+            && is_between(self.offline_every, 0.02, 86_400.0)
+            && self.offline < self.offline_every;
         let is_signal = scenario == Scenario::Signal;
         let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         let has_publisher = matches!(scenario, Scenario::Fanout | Scenario::Unicast);
@@ -331,7 +352,10 @@ impl BenchArgs {
             (has_peer, "--peer needs idle, connect, fanout or unicast"),
             (has_http, "--publish-http needs unicast, with --redis or --running"),
             (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
-            (has_in_flight, "--in-flight cannot be used with burst, signal and send; use --rate"),
+            (self.profile.is_none() || scenario == Scenario::Idle, "--profile needs idle"),
+            (has_in_flight, "--in-flight cannot be used with burst, signal, send and jitter; use --rate"),
+            (has_absences, "--offline must be 0.01 to 3600, and less than --offline-every"),
+            (!(is_jitter && self.baseline), "--baseline cannot be used with jitter: it keeps no messages"),
             (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
         ] {
             if !holds {

@@ -100,7 +100,11 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let (answer, mut events, mut buffer) = (answer(), Events::with_capacity(1_024), [0; 16_384]);
     loop {
-        poll.poll(&mut events, None)?;
+        match poll.poll(&mut events, None) {
+            // A tracer that attaches interrupts the call.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         // The writer holds the lock for a whole order, and no socket is read meanwhile.
         let mut sockets = sockets.lock();
         for event in &events {

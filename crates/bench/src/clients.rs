@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::generator::{Assignment, GeneratorGroup};
 use crate::latency::Latencies;
 use crate::peer::Protocol;
-use crate::worker::{WAKE, Worker};
+use crate::worker::{AbsenceCounts, AbsencePlan, WAKE, Worker};
 use crate::{BenchError, process};
 
 /// The number of phases of a run. A phase is one digit; phase 0 is connecting.
@@ -96,6 +96,8 @@ pub(crate) struct ClientCounts {
     /// Clients that got `"recovered":false`.
     pub(crate) not_recovered: AtomicU64,
     pub(crate) heartbeats: AtomicU64,
+    /// The number of messages published to clients that may be offline.
+    pub(crate) published: AtomicU64,
     pub(crate) deliveries: [AtomicU64; PHASES],
     /// Why the last connection was lost.
     pub(crate) reason: Mutex<Option<String>>,
@@ -287,6 +289,27 @@ impl Clients {
     /// The ids of the processes with clients.
     pub(crate) fn processes(&self) -> Vec<u32> {
         self.generators.as_ref().map_or_else(|| vec![std::process::id()], GeneratorGroup::processes)
+    }
+
+    /// Lets the clients be offline as planned; returns when every thread knows the plan.
+    pub(crate) fn begin_absences(&self, plan: AbsencePlan) {
+        let (sender, done) = mpsc::channel::<()>();
+        self.send(move |worker| {
+            worker.begin_absences(plan);
+            // The receiver below waits for all threads.
+            let _ = sender.send(());
+        });
+        done.iter().for_each(drop);
+    }
+
+    /// What all clients missed and received, if each should have this number of messages.
+    pub(crate) fn absence_counts(&self, published: u64) -> AbsenceCounts {
+        let (sender, reports) = mpsc::channel();
+        self.send(move |worker| {
+            // The receiver below waits for the counts.
+            let _ = sender.send(worker.absence_counts(published));
+        });
+        reports.iter().fold(AbsenceCounts::default(), AbsenceCounts::plus)
     }
 
     /// Waits until this many clients are Ready; fails if their number stops changing.

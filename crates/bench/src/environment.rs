@@ -8,6 +8,7 @@ use crate::process::cores;
 
 /// The public namespace of a gateway that the generator starts.
 const NAMESPACE: &str = "bench";
+const HEARTBEAT_INTERVAL: &str = "session.heartbeat_interval";
 
 /// The settings of the measured gateway.
 pub struct Environment {
@@ -101,7 +102,10 @@ impl Environment {
             wanted.extend([("auth.kind", "jwt"), ("auth.secret", secret)]);
         }
         if !arguments.has_heartbeats() {
-            wanted.extend([("session.heartbeat_interval", "1h"), ("session.heartbeat_grace", "1h")]);
+            wanted.extend([(HEARTBEAT_INTERVAL, "1h"), ("session.heartbeat_grace", "1h")]);
+        }
+        if let Some(profile) = arguments.profile {
+            wanted.push((HEARTBEAT_INTERVAL, profile.setting()));
         }
         if arguments.has_signals() {
             wanted.push(("namespaces.bench.signals", "true"));
@@ -135,6 +139,14 @@ impl Environment {
     /// Whether the settings name no Redis.
     pub(crate) fn is_memory(&self) -> bool {
         matches!(self.broker, BrokerAddress::Memory)
+    }
+
+    /// The interval of heartbeats in a run.
+    pub(crate) fn heartbeat_interval(&self, arguments: &BenchArgs) -> Duration {
+        match arguments.profile {
+            Some(profile) if !self.is_set(HEARTBEAT_INTERVAL) => profile.heartbeat_interval(),
+            _ => self.heartbeat_interval,
+        }
     }
 
     fn is_set(&self, key: &str) -> bool {

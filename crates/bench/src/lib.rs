@@ -4,12 +4,13 @@
 //! # Layout
 //!
 //! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
+//!   `profile`: idle tests that others publish.
 //! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `redis_cluster`, `publisher`: publishing.
 //!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
 //! - `generator`: the processes that have the clients with `--replicas`.
-//! - `clients`: all clients and their counts. `worker`: one thread of clients. `client`: one client. `wire`: the bytes
-//!   that clients send and receive.
+//! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client.
+//!   `wire`: the bytes that clients send and receive.
 //! - `peer`: other servers, measured in the same way.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
@@ -33,6 +34,7 @@ mod output;
 mod peer;
 mod plot;
 mod process;
+mod profile;
 mod progress;
 mod publisher;
 mod redis;
@@ -150,7 +152,8 @@ fn measure_peer(
     redis: &OwnRedis,
 ) -> Result<Measured, BenchError> {
     let secret = environment::random_secret();
-    let interval = if arguments.has_heartbeats() { environment.heartbeat_interval } else { NO_HEARTBEATS };
+    let interval =
+        if arguments.has_heartbeats() { environment.heartbeat_interval(arguments) } else { NO_HEARTBEATS };
     let target = Target::peer(peer, redis, &secret, interval, arguments.http_connections)?;
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, Some(&secret), target)?;
@@ -186,7 +189,7 @@ fn measure(
         }
     };
     let (heartbeat_interval, namespace) =
-        (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
+        (environment.heartbeat_interval(arguments), environment.namespace(arguments).to_owned());
     let outcome = BenchOutcome::default();
     let mut run =
         ScenarioRun { arguments, target, clients, started_at, heartbeat_interval, namespace, outcome };

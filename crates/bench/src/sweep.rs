@@ -13,11 +13,12 @@ use crate::report::{Report, number, table};
 use crate::{BenchError, Environment, run_once};
 
 /// The figures in the table, if the scenario has them.
-const SHOWN: [&str; 8] = [
+const SHOWN: [&str; 9] = [
     "rss_bytes_per_connection",
     "rss_bytes_per_connection_at_end",
     "cpu_us_per_connect",
     "cpu_us_per_connection_second",
+    "cpu_us_per_heartbeat",
     "deliveries_per_second",
     "latency_p99_ms",
     "cpu_us_per_delivery",

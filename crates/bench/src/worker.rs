@@ -1,5 +1,7 @@
 //! One thread of the load generator, which polls the sockets of its clients.
 
+mod absences;
+
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
@@ -11,6 +13,8 @@ use bytes::BytesMut;
 use mio::{Events, Interest, Poll, Token};
 use protocol::deflate::Inflater;
 
+pub(crate) use self::absences::{AbsenceCounts, AbsencePlan, REPLAY_PHASE};
+use self::absences::{Absences, Missed};
 use crate::BenchError;
 use crate::client::{Client, ClientState as State};
 use crate::clients::{CONNECTING, ClientCounts, ClientPlan, Order, PHASES, Pace};
@@ -55,6 +59,10 @@ pub(crate) struct Worker {
     /// The clients that reconnect, with the time.
     retries: VecDeque<(Instant, usize)>,
     stalled_checked: Instant,
+    absences: Absences,
+    absence_counts: AbsenceCounts,
+    /// By client; empty without absences.
+    missed: Vec<Missed>,
 }
 
 impl Worker {
@@ -83,6 +91,9 @@ impl Worker {
             step,
             retries: VecDeque::new(),
             stalled_checked: started_at,
+            absences: Absences::default(),
+            absence_counts: AbsenceCounts::default(),
+            missed: Vec::new(),
         }
     }
 
@@ -109,6 +120,7 @@ impl Worker {
                 }
             }
             self.counts.notify();
+            self.apply_absences();
             self.connect_due();
             self.check_stalled();
         }
@@ -116,13 +128,15 @@ impl Worker {
 
     /// The maximum time to wait for the next event or order.
     fn pause(&self) -> Duration {
-        match self.pace {
+        let of_absences = self.pause_of_absences().unwrap_or(STALLED_CHECK_INTERVAL);
+        let of_others = match self.pace {
             _ if !self.retries.is_empty() => RETRY_CHECK_INTERVAL,
             Pace::Rate(_) if !self.waiting.is_empty() => {
                 Duration::from_micros(self.next_due_us().saturating_sub(self.elapsed_us()))
             }
             _ => STALLED_CHECK_INTERVAL,
-        }
+        };
+        of_absences.min(of_others)
     }
 
     fn elapsed_us(&self) -> u64 {
@@ -337,6 +351,9 @@ impl Worker {
             self.latencies[usize::from(CONNECTING)].record(client.due_us, latency_us);
             self.in_flight -= 1;
             counts.ready.fetch_add(1, SeqCst);
+        }
+        if let ServerEvent::Message(stamp) = event {
+            self.count_received(at, stamp.at_us);
         }
     }
 

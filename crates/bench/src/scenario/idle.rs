@@ -14,7 +14,7 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// baseline.
 const BEAT: Duration = Duration::from_millis(100);
 /// The longest measurement of the process without sockets. Its periodic work repeats at least once a second.
-const ALONE: Duration = Duration::from_secs(3);
+const ALONE: Duration = Duration::from_secs(2);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
@@ -53,6 +53,8 @@ pub(super) fn observe(run: &mut ScenarioRun<'_>, alone: f64) -> Result<(), Bench
     outcome.plain("cpu_us_per_second_without_sockets", "CPU per second without sockets, µs", alone * 1e6);
     // Without a heartbeat in the time there is no such figure.
     outcome.compare("cpu_us_per_heartbeat", "CPU per heartbeat exchange, µs", exchange);
+    let interval = run.heartbeat_interval.as_secs_f64();
+    outcome.plain("heartbeat_interval_seconds", "interval of heartbeats, s", interval);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
     if run.arguments.replicas.is_some() {
         for (key, label, cpu) in [

@@ -4,6 +4,7 @@ mod burst;
 mod connect;
 mod fanout;
 mod idle;
+mod jitter;
 mod mixed;
 mod scale;
 mod send;
@@ -12,8 +13,11 @@ mod slow;
 mod storm;
 mod unicast;
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use crate::BenchError;
 use crate::arguments::{BenchArgs, Scenario};
+use crate::outcome::BenchOutcome;
 use crate::publisher::Recipients;
 use crate::run::ScenarioRun;
 
@@ -39,6 +43,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Unicast => unicast::run(run),
         Scenario::Mixed => mixed::run(run),
         Scenario::Storm => storm::run(run),
+        Scenario::Jitter => jitter::run(run),
         Scenario::Slow => slow::run(run),
         Scenario::Burst => burst::run(run),
         Scenario::Signal => signal::run(run),
@@ -51,6 +56,26 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
 /// The channel `all`, with all clients.
 fn all(sockets: usize) -> Recipients {
     Recipients { channel: "all".to_owned(), members: 0..sockets }
+}
+
+/// Clients resumed without loss, clients with `"recovered":false`, and lost connections.
+fn resumptions(run: &ScenarioRun<'_>) -> [u64; 3] {
+    let counts = &run.clients.counts;
+    [&counts.recovered, &counts.not_recovered, &counts.lost].map(|count| count.load(SeqCst))
+}
+
+/// Records the change of [`resumptions`].
+fn record_resumptions(outcome: &mut BenchOutcome, before: [u64; 3], now: [u64; 3]) {
+    for (index, (key, label)) in [
+        ("recovered", "resumed without loss"),
+        ("not_recovered", "resumed with \"recovered\":false"),
+        ("retries", "connection attempts repeated"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        outcome.plain(key, label, (now[index] - before[index]) as f64);
+    }
 }
 
 /// The user id of a client.

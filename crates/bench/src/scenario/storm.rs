@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::all;
+use super::{all, record_resumptions, resumptions};
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
 use crate::run::ScenarioRun;
@@ -26,7 +26,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     if !run.target.is_baseline {
         publish(run, 2)?;
     }
-    let (usage, cut, before) = (run.usage(), Instant::now(), counts(run));
+    let (usage, cut, before) = (run.usage(), Instant::now(), resumptions(run));
     let in_flight = run.arguments.in_flight.unwrap_or(IN_FLIGHT);
     run.connect_range(0..run.arguments.sockets, Pace::AtOnce(in_flight))?;
     if run.target.is_baseline {
@@ -40,14 +40,8 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Clients resumed without loss, clients with `"recovered":false`, and lost connections.
-fn counts(run: &ScenarioRun<'_>) -> [u64; 3] {
-    let counts = &run.clients.counts;
-    [&counts.recovered, &counts.not_recovered, &counts.lost].map(|count| count.load(SeqCst))
-}
-
 fn record(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
-    let (back, now) = (run.clients.latencies(CONNECTING), counts(run));
+    let (back, now) = (run.clients.latencies(CONNECTING), resumptions(run));
     let (deliveries, sockets) = (run.deliveries(2), run.arguments.sockets);
     let outcome = &mut run.outcome;
     outcome.compare("all_back_ms", "until all clients are back, ms", back.max_ms());
@@ -57,16 +51,7 @@ fn record(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 
         resumed.as_secs_f64() * 1e3,
     );
     outcome.latencies("back", "return", back);
-    for (index, (key, label)) in [
-        ("recovered", "resumed without loss"),
-        ("not_recovered", "resumed with \"recovered\":false"),
-        ("retries", "connection attempts repeated"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        outcome.plain(key, label, (now[index] - before[index]) as f64);
-    }
+    record_resumptions(outcome, before, now);
     outcome.deliveries(deliveries, MESSAGES * sockets as u64);
     outcome.compare("cpu_us_per_return", "CPU per return, µs", cpu * 1e6 / sockets as f64);
 }
