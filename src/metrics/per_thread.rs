@@ -43,7 +43,8 @@ impl<T> PerThread<T> {
     }
 }
 
-/// The bytes of one thread's WebSockets, including frame headers but not handshakes. Aligned to its own cache lines.
+/// The bytes of one thread's WebSockets, including frame headers. Of the handshake only its answer counts, because it is
+/// written together with the first frame. Aligned to its own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Traffic {

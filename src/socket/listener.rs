@@ -33,6 +33,8 @@ pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
@@ -89,7 +91,6 @@ where
                     Either::Left(ready(Ok(())))
                 }
                 Ok(handshake) => {
-                    let _ = stream.set_nodelay(true);
                     let stream = HandshakeStream::new(stream, accept_options.handshake_timeout);
                     let served = http.call((stream, Http::Http1, peer));
                     let metrics = accept_options.metrics.clone();

@@ -80,7 +80,8 @@ pub(super) async fn upgrade<A: Application>(
             }
             let answer = answer.finish().drop_body();
             let answer = h1::Message::Item((answer, BodySize::None));
-            if let Ok(Ok(())) = timeout(deadline, framed.send(answer)).await {
+            // Only encodes the answer, because the socket's first write contains Hello as well.
+            if framed.start_send_unpin(answer).is_ok() {
                 options.metrics.connections_opened.inc();
                 start(&*application, options, (permit, client), admission, deflate.is_some(), framed);
             }
@@ -116,6 +117,8 @@ fn start<A: Application>(
     let parts = framed.into_parts();
     let (stream, unread) = parts.io.into_parts();
     let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
+    // Copied, because the codec's buffer is longer. Hello follows it in the queue, and the task writes both at once.
+    outbox.queue_first(Bytes::copy_from_slice(&parts.write_buf), false);
     // Copied, because the dispatcher's buffer keeps 8 KiB even for a few bytes.
     let initial = [&parts.read_buf[..], &unread].concat().into();
     let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), initial);

@@ -25,7 +25,7 @@ impl Outbox {
     }
 
     /// Queues the rest of a frame when no frame is queued.
-    fn queue_first(&self, rest: Bytes, is_first_partly_written: bool) {
+    pub(in crate::socket) fn queue_first(&self, rest: Bytes, is_first_partly_written: bool) {
         let frames = VecDeque::new();
         let mut queue = Box::new(Queue { frames, bytes: 0, is_first_partly_written, progress: 0 });
         queue.push(rest, &self.0.options.metrics);
