@@ -54,7 +54,7 @@ pub use inbox::{EntryId, InboxEntry, InboxError, InboxMessage, InboxOptions, Inb
 use memory::MemoryBroker;
 pub use presence::{ChannelInUse, ChannelsPage, LocalReport, PresenceError, PresenceOptions, RoomMembers};
 pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
-use redis::{RedisBroker, RedisOptions};
+use redis::{LinkThread, RedisBroker, RedisOptions};
 pub use revocations::{MAX_REVOCATIONS, Revocations};
 pub use types::{
     BrokerCallId, BrokerSetupError, Cut, Health, HistoryPageRequest, HistoryRange, HistoryReadError,
@@ -87,14 +87,23 @@ impl Broker {
 
     /// A broker over Redis. Starts the link's thread and returns at once, so Redis may be down.
     pub fn redis(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
-        RedisBroker::start(options, metrics).map(Self::Redis)
+        Self::redis_on(LinkThread::Own, options, metrics)
+    }
+
+    /// A broker over Redis whose links run on this thread.
+    pub fn redis_on(
+        thread: LinkThread,
+        options: RedisOptions,
+        metrics: &Metrics,
+    ) -> Result<Self, BrokerSetupError> {
+        RedisBroker::start(options, metrics, thread).map(Self::Redis)
     }
 
     /// Adds a hub. Hubs are never removed: a hub that panics ends the process.
     pub fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
         match self {
             Self::Memory(broker) => broker.attach(inbox),
-            Self::Redis(broker) => broker.router().attach(inbox),
+            Self::Redis(broker) => broker.attach(inbox),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use crate::broker::redis::{Credentials, Layout, ReadyWith, RedisOptions, TlsFiles};
+use crate::broker::redis::{Credentials, Layout, LinkThread, ReadyWith, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, InboxOptions, PresenceOptions};
 use crate::metrics::Metrics;
 use crate::settings::{BrokerSettings, ReadyWithShards, Settings, Shards};
@@ -13,7 +13,7 @@ use protocol::payload_limits::PayloadLimits;
 /// Starts the broker. Does not check whether Redis is reachable.
 pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
     match redis_options(settings) {
-        Some(options) => Broker::redis(options, metrics),
+        Some(options) => Broker::redis_on(link_thread(settings), options, metrics),
         None => Ok(Broker::memory(
             payload_limits(settings),
             history_options(settings),
@@ -22,6 +22,11 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, Br
             metrics,
         )),
     }
+}
+
+/// With one worker, a thread of its own for the link would only add a wake-up to each message.
+fn link_thread(settings: &Settings) -> LinkThread {
+    if settings.server.worker_threads() == 1 { LinkThread::FirstHub } else { LinkThread::Own }
 }
 
 /// Publishes the edges of users whose grace has ended, until the broker stops. Does nothing for Redis, whose link does

@@ -105,3 +105,20 @@ fn livez_stays_200_while_redis_is_away() {
     gateway.wait_not_ready("redis");
     assert_eq!(gateway.get("/livez").status, 200);
 }
+
+/// The one worker's thread also receives from Redis, so that no message crosses threads.
+#[test]
+fn with_one_worker_the_link_runs_on_its_thread() {
+    let mut redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).with("server.workers", "1").spawn();
+    gateway.wait_ready();
+    assert_eq!(gateway.threads(LINK), []);
+    let mut client = gateway.ready_client("42");
+    redis.kill();
+    gateway.wait_not_ready("redis");
+    assert_eq!(gateway.get("/livez").status, 200);
+    redis.launch();
+    gateway.wait_ready();
+    gateway.publish("user:42", "1");
+    client.expect_text(r#"{"op":3,"message":1}"#);
+}

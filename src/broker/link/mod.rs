@@ -7,7 +7,7 @@
 //! - `follower`: follows the history of one channel.
 //! - `reads`: reads of histories for clients.
 //! - `core`: all channels: which hubs want them, which are subscribed, and what to do next.
-//! - `shared`: the core under its lock, with the notifications that wake the activities of the link's one task.
+//! - `shared`: the core under its lock, with the notifications that wake the activities of the link.
 //! - `router`: the links of a process, and which of them owns a channel.
 
 mod core;

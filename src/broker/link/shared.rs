@@ -1,4 +1,4 @@
-//! The core under its lock, with the notifications that wake the activities of the link's one task.
+//! The core under its lock, with the notifications that wake the activities of the link.
 //!
 //! The delivery path has no other lock, except that a hub's inbox locks its queued gaps while there are any. The lock
 //! is held for a lookup or an edit, and while the resulting events are

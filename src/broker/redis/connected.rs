@@ -1,12 +1,17 @@
-//! Runs the activities of a connected link in one task. The first activity that fails ends the link.
+//! Runs the activities of a connected link on its thread. The first activity that fails ends the link.
+//!
+//! Messages are received in a task of their own: a task polls all of its activities whenever one of them is woken, and a
+//! message wakes only the receiver. The other activities share the link's task.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::link::{LinkCore, SubscriptionBatch};
@@ -30,13 +35,20 @@ const CLOSE_REASON_TIMEOUT: Duration = Duration::from_millis(200);
 const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
-pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
+pub(super) async fn run(
+    state: &Arc<RedisState>,
+    connections: LinkConnections,
+    endpoint: &Endpoint,
+) -> LinkError {
     let LinkConnections { subscriptions, messages, commands, role, check } = connections;
     let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
+    // Dropping the set ends the task: no message is handled after the link is lost.
+    let mut receiver = JoinSet::new();
+    receiver.spawn(receive(Arc::clone(state), messages, nonce_sender));
     let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
     tokio::select! {
-        error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
+        error = receiver_ended(&mut receiver) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
         error = probe.run() => error,
         error = endpoint.until_moved(state) => error,
@@ -62,9 +74,21 @@ async fn run_duties(state: &RedisState) -> Infallible {
     }
 }
 
+/// Returns why the receiver's task ended.
+async fn receiver_ended(receiver: &mut JoinSet<LinkError>) -> LinkError {
+    match receiver.join_next().await {
+        Some(Ok(error)) => error,
+        Some(Err(_)) | None => LinkError::Panicked,
+    }
+}
+
 /// Delivers messages until the subscriber's connection ends.
-async fn receive(state: &RedisState, mut messages: Messages, nonce_sender: watch::Sender<u64>) -> LinkError {
-    let mut receiver = PayloadReceiver::new(state);
+async fn receive(
+    state: Arc<RedisState>,
+    mut messages: Messages,
+    nonce_sender: watch::Sender<u64>,
+) -> LinkError {
+    let mut receiver = PayloadReceiver::new(Arc::clone(&state));
     loop {
         match messages.next().await {
             Ok(SubscriberEvent::Message { channel, payload }) => {
@@ -73,7 +97,7 @@ async fn receive(state: &RedisState, mut messages: Messages, nonce_sender: watch
                 }
             }
             Ok(SubscriberEvent::SlotLeft { channel }) => {
-                if let Err(error) = slot_left(state, channel) {
+                if let Err(error) = slot_left(&state, channel) {
                     return error;
                 }
             }

@@ -135,7 +135,7 @@ fn log_end(error: &LinkError, was_connected: bool, reported: &mut Reported, endp
 }
 
 /// One link, from the attempt to its end.
-async fn run_link(state: &RedisState) -> LinkEnd {
+async fn run_link(state: &Arc<RedisState>) -> LinkEnd {
     let found = match &state.node {
         Some(node) => Endpoint::of_node(&state.options, node).await,
         None => Endpoint::resolve(state).await,

@@ -1,4 +1,4 @@
-//! The broker over Redis: one subscriber link for the whole process, on its own thread.
+//! The broker over Redis: one subscriber link for the whole process.
 //!
 //! # Layout, lowest first
 //!
@@ -54,10 +54,12 @@
 //! - `connected`: runs all activities of a link while it is up.
 //! - `link`: connects again after each loss.
 //! - `shards/`: keeps a link for each master of a cluster, and publishes over all of them.
+//! - `link_thread`: runs the links on their thread.
 //!
-//! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
-//! channels that hubs want and to a few of its own, never to a pattern. Its work is always the difference between the
-//! wanted and the subscribed channels, so no queue of requests can grow.
+//! With several workers the link has a thread and a runtime of its own, so a busy worker never delays it. With one worker
+//! it runs on the worker's thread, so that no message crosses threads. It subscribes exactly to the channels that hubs
+//! want and to a few of its own, never to a pattern. Its work is always the difference between the wanted and the
+//! subscribed channels, so no queue of requests can grow.
 
 mod access;
 mod address;
@@ -80,6 +82,7 @@ mod lease;
 mod link;
 mod link_error;
 mod link_gauges;
+mod link_thread;
 mod links;
 mod master_watch;
 mod missing_commands;
@@ -116,20 +119,18 @@ mod thread_check;
 mod token_connection;
 mod tokens;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use tokio::runtime;
 
 use super::link::LinkRouter;
 use super::types::{PublishOutcome, PublishRequest};
 use super::{
     BrokerSetupError, ChannelInUse, ChannelsPage, ControlCommand, ControlError, ControlOutcome, Health,
-    HistoryPageRequest, HistoryReadError, HubId, LocalReport, PresenceError, Recovered, Retry, RoomMembers,
+    HistoryPageRequest, HistoryReadError, HubId, Inbox, LocalReport, PresenceError, Recovered, Retry,
+    RoomMembers,
 };
 use crate::backoff::Backoff;
 use crate::metrics::{HistoryReadKind, Metrics};
@@ -138,8 +139,9 @@ use protocol::signal::Signal;
 
 pub use access::{Credentials, TlsFiles};
 use control::ControlState;
-use link_error::LinkError;
 pub use link_gauges::ReadyWith;
+pub use link_thread::LinkThread;
+use link_thread::PendingLinks;
 use links::RedisLinks;
 pub use names::Layout;
 use names::Names;
@@ -165,6 +167,7 @@ struct Handle {
     links: Arc<RedisLinks>,
     /// The pages of histories that are being read.
     pages: PageReads,
+    pending: PendingLinks,
 }
 
 impl Drop for Handle {
@@ -174,36 +177,27 @@ impl Drop for Handle {
 }
 
 impl RedisBroker {
-    pub(super) fn start(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
+    pub(super) fn start(
+        options: RedisOptions,
+        metrics: &Metrics,
+        on: LinkThread,
+    ) -> Result<Self, BrokerSetupError> {
         // rustls panics at the first `rediss://` connection if two providers are compiled in and neither is the
         // default. An error only means that this process has already installed a default.
         let _ = rustls::crypto::ring::default_provider().install_default();
         options.check()?;
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let links = Arc::new(RedisLinks::new(options, metrics));
         let pages = PageReads::new(&links);
-        let shared = Arc::clone(&links);
-        thread::Builder::new().name("broker-link".into()).spawn(move || {
-            let ended = catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = run_links(&shared, backoff, &address) => {}
-                        never = shared.process.thread_check.run() => match never {},
-                        never = control::apply(&shared) => match never {},
-                    }
-                });
-            }));
-            if ended.is_err() {
-                // The link does not connect again after this panic, so the broker never becomes ready.
-                log::error!("redis at {address}: the link's thread panicked; restart this process");
-                shared.disconnected(&LinkError::Panicked);
-            }
-            // A pending name resolution must not delay the end of the thread.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { handle: Arc::new(Handle { links, pages }) })
+        let pending = link_thread::start(Arc::clone(&links), backoff, address, on)?;
+        Ok(Self { handle: Arc::new(Handle { links, pages, pending }) })
+    }
+
+    /// Adds a hub. With [`LinkThread::FirstHub`], the first call starts the links on its thread.
+    pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.handle.pending.hub_attached();
+        self.router().attach(inbox)
     }
 
     /// The hubs' calls, each for the link of its channel.
@@ -274,7 +268,7 @@ impl RedisBroker {
 
     /// Reads a page of a history.
     pub(super) async fn history(&self, request: HistoryPageRequest) -> Result<Recovered, HistoryReadError> {
-        let Handle { links, pages } = &*self.handle;
+        let Handle { links, pages, .. } = &*self.handle;
         let page = pages.read(links, request).await;
         if !matches!(page, Err(HistoryReadError::Unavailable | HistoryReadError::Timeout)) {
             Metrics::count(&links.process.metrics.history_reads, HistoryReadKind::Page);
@@ -316,15 +310,6 @@ impl RedisBroker {
 
     pub(super) fn shutdown(&self) {
         self.handle.links.stop();
-    }
-}
-
-/// Keeps the links up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
-async fn run_links(links: &RedisLinks, backoff: Backoff, address: &str) {
-    let only = links.routes().only().cloned();
-    match only {
-        Some(link) => link::run(link, backoff, address).await,
-        None => shards::run(links, backoff, address).await,
     }
 }
 

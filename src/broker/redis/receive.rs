@@ -1,6 +1,7 @@
-//! Passes messages from Redis to the core of the link. Runs in the link's task for every message, so it must stay cheap.
+//! Passes messages from Redis to the core of the link. Runs on the link's thread for every message, so it must stay cheap.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::names::Name;
@@ -14,17 +15,17 @@ use protocol::signal_payload::SignalPayload;
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Parses messages and passes them to the core of the link.
-pub(super) struct PayloadReceiver<'a> {
-    state: &'a RedisState,
+pub(super) struct PayloadReceiver {
+    state: Arc<RedisState>,
     /// The name of the probe's channel.
     probe: String,
     logged: Option<Instant>,
     unlogged: u64,
 }
 
-impl<'a> PayloadReceiver<'a> {
-    pub(super) fn new(state: &'a RedisState) -> Self {
-        Self { state, probe: state.probe(), logged: None, unlogged: 0 }
+impl PayloadReceiver {
+    pub(super) fn new(state: Arc<RedisState>) -> Self {
+        Self { probe: state.probe(), state, logged: None, unlogged: 0 }
     }
 
     /// Handles one message. Returns the nonce if it is a probe of this process.
@@ -36,7 +37,7 @@ impl<'a> PayloadReceiver<'a> {
             Some(Name::Channel(channel)) => channel,
             // Only the channels of rooms are subscribed.
             Some(Name::Presence(name)) => {
-                if rooms::receive(self.state, name, payload).is_err() {
+                if rooms::receive(&self.state, name, payload).is_err() {
                     let channel = format!("{{presence}}:{name}");
                     self.drop_payload(DropReason::Payload(PayloadError::NotJson), &channel, payload);
                 }
