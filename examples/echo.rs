@@ -16,7 +16,7 @@ use emagine_gateway::socket::frame_reader::Bounds;
 use emagine_gateway::socket::limits::ConnectionLimiter;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
-use emagine_gateway::socket::{Application, SocketOptions, UpgradeRefusal, listener};
+use emagine_gateway::socket::{Application, SocketEvent, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode, encode_deflated};
 
 /// More than the longest message of the suite, which is 16 MiB.
@@ -47,16 +47,23 @@ impl Actor for EchoSocket {
     type Context = WebsocketContext<Self>;
 }
 
-impl StreamHandler<Result<Message, ProtocolError>> for EchoSocket {
-    fn handle(&mut self, message: Result<Message, ProtocolError>, _: &mut Self::Context) {
+impl StreamHandler<SocketEvent> for EchoSocket {
+    fn handle(&mut self, event: SocketEvent, _: &mut Self::Context) {
         let encode = if self.outbox.is_deflated() { encode_deflated } else { encode };
-        let frame = match message {
-            Ok(Message::Text(text)) => encode(FrameKind::Text, text.as_bytes()),
-            Ok(Message::Binary(bytes)) => encode(FrameKind::Binary, &bytes),
+        let frame = match event {
+            SocketEvent::Message(Message::Text(text)) => encode(FrameKind::Text, text.as_bytes()),
+            SocketEvent::Message(Message::Binary(bytes)) => encode(FrameKind::Binary, &bytes),
             _ => return,
         };
         self.outbox.push(frame);
     }
+}
+
+/// The context's own stream of messages, which ends at once.
+impl StreamHandler<Result<Message, ProtocolError>> for EchoSocket {
+    fn handle(&mut self, _: Result<Message, ProtocolError>, _: &mut Self::Context) {}
+
+    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 fn main() {

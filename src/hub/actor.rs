@@ -17,6 +17,7 @@ use super::frame_group::FrameGroup;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
 use super::registry::{FrameSink, Offered, SessionKey};
+use super::session_events;
 use crate::broker::{Broker, HubId};
 use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
@@ -31,8 +32,8 @@ pub struct Hub {
     pub(super) core: HubCore<Outbox>,
     /// A reused buffer for the actions of the core.
     actions: Vec<HubAction>,
-    /// The recipients of control messages, indexed by session key.
-    pub(super) recipients: Vec<Option<ConnectedSession>>,
+    /// The sessions that receive control messages, indexed by session key.
+    pub(super) connected: Vec<Option<ConnectedSession>>,
     /// Hashes the ids of tokens. Nobody outside can make two ids with one hash.
     pub(super) token_hasher: RandomState,
     is_turn_scheduled: bool,
@@ -68,7 +69,7 @@ impl Hub {
             broker,
             core: HubCore::new(limits.rules, budget, metrics),
             actions: Vec::new(),
-            recipients: Vec::new(),
+            connected: Vec::new(),
             token_hasher: RandomState::new(),
             is_turn_scheduled: false,
             armed_deadline: None,
@@ -96,30 +97,28 @@ impl Hub {
         }
     }
 
-    /// Sends a control message to a session.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the budget and the subscriptions of a session bound the number of its answers; a lost answer would \
-                  leave its client waiting without end"
-    )]
+    /// Sends a control message to a session. The budget and the subscriptions of a session bound the number of its
+    /// answers; a lost answer would leave its client waiting without end.
     pub(super) fn notify(&self, session: SessionKey, event: SessionEvent) {
-        if let Some(connected) = self.connected(session) {
-            connected.recipient.do_send(event);
+        if self.connected(session).is_some()
+            && let Some((outbox, _)) = self.core.registry().sink(session)
+        {
+            session_events::push(outbox, event);
         }
     }
 
     pub(super) fn connected(&self, session: SessionKey) -> Option<&ConnectedSession> {
-        self.recipients.get(session.index())?.as_ref()
+        self.connected.get(session.index())?.as_ref()
     }
 
     pub(super) fn connected_mut(&mut self, session: SessionKey) -> Option<&mut ConnectedSession> {
-        self.recipients.get_mut(session.index())?.as_mut()
+        self.connected.get_mut(session.index())?.as_mut()
     }
 
     /// Sends a session nothing more.
     pub(super) fn forget(&mut self, session: SessionKey) {
-        if let Some(recipient) = self.recipients.get_mut(session.index()) {
-            *recipient = None;
+        if let Some(connected) = self.connected.get_mut(session.index()) {
+            *connected = None;
         }
     }
 
@@ -181,12 +180,11 @@ impl Handler<Connect> for Hub {
         // A closed socket has no outbox; its Leave follows.
         let Some(outbox) = outbox_registry::find(message.outbox) else { return };
         let session = self.core.connect(message.session, message.variant, outbox);
-        if self.recipients.len() <= session.index() {
-            self.recipients.resize_with(session.index() + 1, || None);
+        if self.connected.len() <= session.index() {
+            self.connected.resize_with(session.index() + 1, || None);
         }
         let opened = OpenedAt::new(message.opened, self.started);
-        let (recipient, token) = (message.recipient, TokenMark::NONE);
-        self.recipients[session.index()] = Some(ConnectedSession { recipient, opened, token });
+        self.connected[session.index()] = Some(ConnectedSession { opened, token: TokenMark::NONE });
         if self.draining.is_some() {
             self.notify(session, DrainSchedule::event());
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Message, Recipient};
+use actix::Message;
 use bytes::Bytes;
 
 use crate::broker::HubEvent;
@@ -28,8 +28,6 @@ pub struct Connect {
     pub outbox: OutboxKey,
     /// The time at which the socket was opened.
     pub opened: Instant,
-    /// Receives the session's control messages.
-    pub recipient: Recipient<SessionEvent>,
 }
 
 /// An input of a hub: from a session, from the broker, or from the hub itself.
@@ -153,8 +151,7 @@ pub struct SessionSummary {
 pub const MAX_CHANNELS_LISTED: usize = 50;
 
 /// An event for a session.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
+#[derive(Debug, Clone)]
 pub enum SessionEvent {
     /// The answer to [`HubInput::Join`]: the state of each channel, in the order of the request.
     Joined(Vec<SubscriptionState>),

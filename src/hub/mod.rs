@@ -12,6 +12,7 @@
 //! - [`actor`]: performs the decisions of the core.
 //! - `drain`: schedules the closing of sessions during a drain.
 //! - `connected`: the part of a session that only the actor needs.
+//! - [`session_events`]: the events for the sessions of the thread, until their actors take them.
 //! - [`admin`]: the hubs of the process; lists sessions. [`control`]: applies the backend's commands to sessions.
 //! - `recorder`: a frame sink for tests.
 
@@ -28,6 +29,7 @@ pub mod messages;
 #[cfg(test)]
 mod recorder;
 pub mod registry;
+pub mod session_events;
 mod signals;
 
 pub use self::actor::{Hub, HubLimits};

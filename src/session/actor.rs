@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Handler, StreamHandler};
+use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, StreamHandler};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use bytes::Bytes;
 
@@ -15,7 +15,6 @@ use super::LOG_TARGET;
 use super::authenticate::{Authenticated, Authentication, authenticate, finish_verification};
 use super::clock::now;
 use super::drive::{SessionPorts, drive};
-use super::heartbeat::HeartbeatTimer;
 use super::history::read_history;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
@@ -24,24 +23,25 @@ use super::services::Services;
 use crate::auth::TokenAnswer;
 use crate::broker::InboxSendError;
 use crate::hub::control::{AcceptedToken, TokenAccepted};
-use crate::hub::messages::{Connect, HubInput, SessionEvent};
+use crate::hub::messages::{Connect, HubInput};
+use crate::hub::session_events;
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
+use crate::socket::{SocketEvent, deadlines};
 use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
-use protocol::{Now, SessionId, Variant, Version};
+use protocol::{SessionId, Variant, Version};
 
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
     services: Rc<Services>,
     conversation: Conversation,
-    heartbeat: HeartbeatTimer,
     outbox: Outbox,
-    /// Lets the hub find the outbox.
+    /// Lets the hub and the thread's timer find the outbox.
     registration: OutboxRegistration,
     permit: SessionPermit,
 }
@@ -69,7 +69,6 @@ impl Session {
         Self {
             services,
             conversation,
-            heartbeat: HeartbeatTimer::default(),
             registration: outbox_registry::register(outbox.clone()),
             outbox,
             permit: SessionPermit::Unidentified(permit),
@@ -114,7 +113,7 @@ impl Session {
         if let Some(token) = ports.accepted {
             self.services.hub.do_send(TokenAccepted { session, token });
         }
-        self.arm_heartbeat(now, context);
+        self.arm_deadline();
     }
 
     /// The message that was being sent has this outcome: answers it and sends the next one.
@@ -130,23 +129,35 @@ impl Session {
         }
     }
 
-    /// Arms the timer for the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.
-    fn arm_heartbeat(&mut self, now: Now, context: &mut WebsocketContext<Self>) {
+    /// Arms the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.
+    fn arm_deadline(&self) {
         if let Some(deadline) = self.conversation.next_deadline() {
-            self.heartbeat.arm(deadline, now.monotonic, context, Self::on_deadline);
+            deadlines::arm(&self.outbox, self.registration.key(), deadline);
+        }
+    }
+
+    fn on_message(&mut self, message: Message, context: &mut WebsocketContext<Self>) {
+        match message {
+            Message::Text(text) => {
+                self.services.metrics.client_messages.inc();
+                self.handle_input(Input::Text(&text), context);
+            }
+            Message::Binary(_) => self.handle_input(Input::Binary, context),
+            Message::Ping(_) | Message::Pong(_) => self.handle_input(Input::ControlFrame, context),
+            // The socket layer passes whole messages only, and ends the stream itself.
+            Message::Continuation(_) | Message::Close(_) | Message::Nop => {
+                self.outbox.close(CloseCode::ProtocolError);
+            }
         }
     }
 
     /// A deadline may be overdue when the process resumes after a pause. So the client's unread data is handled before
     /// a deadline closes the session.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
-        self.heartbeat.clear();
-        let now = now();
-        let would_close = self.conversation.would_close(now);
-        if let Some(time) = self.outbox.postpone_deadline(would_close) {
-            return self.heartbeat.arm(now.monotonic + time, now.monotonic, context, Self::on_deadline);
+        let would_close = self.conversation.would_close(now());
+        if !deadlines::postpone(&self.outbox, self.registration.key(), would_close) {
+            self.handle_input(Input::DeadlinePassed, context);
         }
-        self.handle_input(Input::DeadlinePassed, context);
     }
 }
 
@@ -232,31 +243,26 @@ fn spawn_send(
 impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
-    fn started(&mut self, context: &mut Self::Context) {
-        let now = now();
+    fn started(&mut self, _: &mut Self::Context) {
         self.services.hub.do_send(Connect {
             session: self.conversation.session(),
             variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
             outbox: self.registration.key(),
-            opened: now.monotonic,
-            recipient: context.address().recipient(),
+            opened: now().monotonic,
         });
-        self.arm_heartbeat(now, context);
+        self.arm_deadline();
     }
 }
 
-impl StreamHandler<Result<Message, ProtocolError>> for Session {
-    fn handle(&mut self, message: Result<Message, ProtocolError>, context: &mut Self::Context) {
-        match message {
-            Ok(Message::Text(text)) => {
-                self.services.metrics.client_messages.inc();
-                self.handle_input(Input::Text(&text), context);
-            }
-            Ok(Message::Binary(_)) => self.handle_input(Input::Binary, context),
-            Ok(Message::Ping(_) | Message::Pong(_)) => self.handle_input(Input::ControlFrame, context),
-            // The socket layer passes whole messages only, and ends the stream itself.
-            Ok(Message::Continuation(_) | Message::Close(_) | Message::Nop) | Err(_) => {
-                self.outbox.close(CloseCode::ProtocolError);
+impl StreamHandler<SocketEvent> for Session {
+    fn handle(&mut self, event: SocketEvent, context: &mut Self::Context) {
+        match event {
+            SocketEvent::Message(message) => self.on_message(message, context),
+            SocketEvent::DeadlinePassed => self.on_deadline(context),
+            SocketEvent::Notified => {
+                for event in session_events::take(&self.outbox) {
+                    self.handle_input(event.into(), context);
+                }
             }
         }
     }
@@ -267,12 +273,11 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
     }
 }
 
-impl Handler<SessionEvent> for Session {
-    type Result = ();
+/// The context's own stream of messages, which ends at once.
+impl StreamHandler<Result<Message, ProtocolError>> for Session {
+    fn handle(&mut self, _: Result<Message, ProtocolError>, _: &mut Self::Context) {}
 
-    fn handle(&mut self, event: SessionEvent, context: &mut Self::Context) {
-        self.handle_input(event.into(), context);
-    }
+    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 impl Drop for Session {
@@ -281,6 +286,8 @@ impl Drop for Session {
         let session = self.conversation.session();
         // The hub starts no more work for a closed outbox.
         self.outbox.finish();
+        // Nobody is left to handle them.
+        drop(session_events::take(&self.outbox));
         self.services.sends.remove(session);
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());

@@ -10,7 +10,7 @@
 //! - `members`: reads the members of channels. `history`: reads pages of their histories.
 //! - `sends`: sends messages to the inbox, in their order.
 //! - [`staleness`]: whether revocations may be unknown.
-//! - [`heartbeat`]: the settings of heartbeats, and the timer of all deadlines of a session.
+//! - [`heartbeat`]: the settings of heartbeats.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
 

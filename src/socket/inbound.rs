@@ -1,4 +1,4 @@
-//! Reads a socket through the frame reader into its actor's context.
+//! Reads a socket through the frame reader into its actor's context, and passes on deadlines and notifications.
 //!
 //! The stream of this file replaces the context's own stream (`WsStream` of `actix-web-actors`). `WsStream` would parse
 //! every frame a second time, and its buffer keeps the length of the longest message as long as the socket is open:
@@ -12,10 +12,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use std::vec;
 
-use actix_web_actors::ws::{Message, ProtocolError};
+use actix_web_actors::ws::Message;
 use bytes::Bytes;
 use futures_util::Stream;
 
+use super::SocketEvent;
 use super::frame_reader::{FrameReader, Incoming};
 use super::outbox::Outbox;
 use protocol::budget::Budget;
@@ -80,9 +81,9 @@ impl Reader {
         Self(Rc::new(RefCell::new(ReaderState { outbox, inbound, initial, end: None })))
     }
 
-    /// The stream of messages for the actor.
-    pub(super) fn to_stream(&self) -> MessageStream {
-        MessageStream { reader: self.clone(), undelivered: Vec::new().into_iter() }
+    /// The stream of everything that the actor receives.
+    pub(super) fn to_stream(&self) -> EventStream {
+        EventStream { reader: self.clone(), undelivered: Vec::new().into_iter() }
     }
 
     /// The number of the incomplete message or frame; `None` between messages.
@@ -238,34 +239,42 @@ fn handle(incoming: Incoming, outbox: &Outbox) -> Result<Message, InboundEnd> {
     })
 }
 
-/// The stream of messages for the actor. It reads the socket only after the actor has received all messages of the last
-/// read. So a client that sends faster than its actor works fills only its own TCP window.
+/// The stream of messages, deadlines and notifications for the actor. One stream for all makes a wake-up of the task one
+/// poll. It reads the socket only after the actor has received all messages of the last read. So a client that sends
+/// faster than its actor works fills only its own TCP window.
 #[derive(Debug)]
-pub(super) struct MessageStream {
+pub(super) struct EventStream {
     reader: Reader,
     undelivered: vec::IntoIter<Message>,
 }
 
-impl Stream for MessageStream {
-    type Item = Result<Message, ProtocolError>;
+impl Stream for EventStream {
+    type Item = SocketEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(message) = self.undelivered.next() {
-            return Poll::Ready(Some(Ok(message)));
-        }
-        let reader = self.reader.clone();
+        let Self { reader, undelivered } = &mut *self;
         let mut state = reader.0.borrow_mut();
+        if state.outbox.take_notified() {
+            return Poll::Ready(Some(SocketEvent::Notified));
+        }
+        if let Some(message) = undelivered.next() {
+            return Poll::Ready(Some(SocketEvent::Message(message)));
+        }
+        // After the messages that are read, which may postpone the deadline. The actor checks for unread ones.
+        if state.outbox.take_deadline() {
+            return Poll::Ready(Some(SocketEvent::DeadlinePassed));
+        }
         for _ in 0..MAX_READS_PER_POLL {
             match state.poll_outcome(cx) {
                 Poll::Pending => {
                     // Frees the buffer, so that an idle socket holds none.
-                    self.undelivered = Vec::new().into_iter();
+                    *undelivered = Vec::new().into_iter();
                     return Poll::Pending;
                 }
                 Poll::Ready(ReadOutcome::Nothing) => {}
                 Poll::Ready(ReadOutcome::Messages(messages)) => {
-                    self.undelivered = messages.into_iter();
-                    return Poll::Ready(self.undelivered.next().map(Ok));
+                    *undelivered = messages.into_iter();
+                    return Poll::Ready(undelivered.next().map(SocketEvent::Message));
                 }
                 Poll::Ready(ReadOutcome::End(end)) => {
                     if let InboundEnd::Violation(code) = end {

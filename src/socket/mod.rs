@@ -8,12 +8,14 @@
 //! - `utf8`: checks UTF-8 as it arrives.
 //! - [`frame_reader`]: turns a client's bytes into whole messages; does no IO.
 //! - `kernel`: reads and writes a socket without the runtime, for deadlines.
+//! - `deadline_tick`: the ticks to which deadlines are rounded up.
 //! - `postponement`: postpones a deadline while there is unread data.
 //! - `queue`: the frames that are queued for one socket.
 //! - [`client_prefix`]: which addresses count as one client.
 //! - [`proxies`]: the client's address when a proxy connects for it.
 //! - [`outbox`]: sends frames to one socket, bounded in bytes.
 //! - [`outbox_registry`]: finds the outboxes of a thread by key.
+//! - [`deadlines`]: the deadlines of a thread's actors, with one timer.
 //! - `inbound`: reads a socket into its actor's context.
 //! - `key_counts`: counts by key.
 //! - [`limits`]: how many connections there may be.
@@ -29,6 +31,8 @@
 //! - [`listener`]: accepts connections on the public port.
 
 pub mod client_prefix;
+mod deadline_tick;
+pub mod deadlines;
 mod extensions;
 pub mod fd_limit;
 pub mod frame_reader;
@@ -67,10 +71,14 @@ use crate::metrics::{Metrics, Traffic};
 /// The application that sockets serve: it admits requests and makes an actor for each socket. Each worker thread has
 /// one.
 pub trait Application: 'static {
-    /// The actor of one socket. It receives [`Message::Text`], [`Message::Binary`], and an empty [`Message::Ping`] or
-    /// [`Message::Pong`] for each control frame; the socket answers Pings itself. The stream ends when the peer sends
-    /// Close, disconnects or breaks a rule; the socket then closes the connection without the actor.
-    type Actor: Actor<Context = WebsocketContext<Self::Actor>> + StreamHandler<Result<Message, ProtocolError>>;
+    /// The actor of one socket. It receives [`SocketEvent`]s. The stream ends when the peer sends Close, disconnects or
+    /// breaks a rule; the socket then closes the connection without the actor.
+    ///
+    /// The context also wants a handler of its own stream of messages, which ends at once: that handler receives nothing,
+    /// and its `finished` must not stop the actor.
+    type Actor: Actor<Context = WebsocketContext<Self::Actor>>
+        + StreamHandler<SocketEvent>
+        + StreamHandler<Result<Message, ProtocolError>>;
     /// The result of [`Application::admit`], for [`Application::open`].
     type Admission;
 
@@ -84,6 +92,18 @@ pub trait Application: 'static {
 
     /// Makes the actor of a new socket. The actor sends through `outbox`.
     fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;
+}
+
+/// What the actor of a socket receives.
+#[derive(Debug)]
+pub enum SocketEvent {
+    /// [`Message::Text`], [`Message::Binary`], and an empty [`Message::Ping`] or [`Message::Pong`] for each control frame;
+    /// the socket answers Pings itself.
+    Message(Message),
+    /// The deadline of [`deadlines::arm`] has passed.
+    DeadlinePassed,
+    /// [`Outbox::notify`] was called.
+    Notified,
 }
 
 /// The answer to a request that does not become a socket.

@@ -6,17 +6,16 @@
 
 mod writing;
 
+use actix_rt::net::TcpStream;
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Duration;
-
-use actix_rt::net::TcpStream;
-use bytes::Bytes;
 
 use super::SocketOptions;
 use super::client_prefix::ClientPrefix;
+use super::deadline_tick::Tick;
 use super::kernel;
 use super::postponement::Postponement;
 use super::queue::Queue;
@@ -36,6 +35,10 @@ const MAX_OFFERED_FRAME_BYTES: usize = 4 << 10;
 #[derive(Debug, Clone)]
 pub struct Outbox(Rc<OutboxState>);
 
+/// The identity of a socket on this thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutboxId(usize);
+
 struct OutboxState {
     stream: TcpStream,
     options: Rc<SocketOptions>,
@@ -50,6 +53,10 @@ struct OutboxState {
     client: Option<ClientPrefix>,
     /// Postpones the deadlines of the session.
     postponement: Cell<Postponement>,
+    /// The tick at which the deadline of the session passes.
+    armed_tick: Cell<Tick>,
+    has_deadline_passed: Cell<bool>,
+    is_notified: Cell<bool>,
     /// Wakes the socket's task.
     task_waker: Cell<Option<Waker>>,
 }
@@ -99,6 +106,9 @@ impl Outbox {
             close_code: Cell::new(None),
             client,
             postponement: Cell::default(),
+            armed_tick: Cell::new(Tick::NEVER),
+            has_deadline_passed: Cell::new(false),
+            is_notified: Cell::new(false),
             task_waker: Cell::default(),
         }))
     }
@@ -214,13 +224,52 @@ impl Outbox {
         }
     }
 
-    /// Call when a deadline of the session has passed. Returns for how long the deadline is postponed because data of
-    /// the peer is unread; `None` if the deadline takes effect.
-    pub fn postpone_deadline(&self, would_close: bool) -> Option<Duration> {
+    /// Call when a deadline of the session has passed. Returns whether the deadline is postponed because data of the
+    /// peer is unread.
+    pub(super) fn postpone_deadline(&self, would_close: bool) -> bool {
         let mut postponement = self.0.postponement.take();
         let time = postponement.postpone(would_close && self.has_unread());
         self.0.postponement.set(postponement);
-        time
+        time.is_some()
+    }
+
+    pub(super) fn armed_tick(&self) -> Tick {
+        self.0.armed_tick.get()
+    }
+
+    pub(super) fn set_armed_tick(&self, tick: Tick) {
+        self.0.armed_tick.set(tick);
+    }
+
+    /// Call at every tick for which the socket has an entry.
+    pub(super) fn on_tick(&self, tick: Tick) {
+        if self.0.armed_tick.get() == tick {
+            self.0.armed_tick.set(Tick::NEVER);
+            self.0.has_deadline_passed.set(true);
+            self.wake_task();
+        }
+    }
+
+    /// Whether a deadline has passed since the last call.
+    pub(super) fn take_deadline(&self) -> bool {
+        self.0.has_deadline_passed.take()
+    }
+
+    /// Has the actor of the socket receive [`SocketEvent::Notified`](super::SocketEvent::Notified), once for all calls
+    /// before it does.
+    pub fn notify(&self) {
+        self.0.is_notified.set(true);
+        self.wake_task();
+    }
+
+    /// Whether [`Outbox::notify`] was called since the last call.
+    pub(super) fn take_notified(&self) -> bool {
+        self.0.is_notified.take()
+    }
+
+    /// The identity of the socket, while it has an outbox.
+    pub fn id(&self) -> OutboxId {
+        OutboxId(Rc::as_ptr(&self.0).addr())
     }
 
     /// Whether there is unread data of the peer.

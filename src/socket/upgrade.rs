@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use actix::StreamHandler as _;
+use actix::StreamHandler;
 use actix_codec::Framed;
 use actix_http::body::BodySize;
 use actix_http::error::PayloadError;
@@ -16,7 +16,7 @@ use actix_rt::time::timeout;
 use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use futures_util::stream::pending;
+use futures_util::stream::empty;
 
 use super::client_prefix::ClientPrefix;
 use super::extensions::negotiate_deflate;
@@ -26,7 +26,7 @@ use super::inbound::Reader;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
 use super::task::SocketTask;
-use super::{Application, SocketOptions, UpgradeRefusal, handshake};
+use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
 use crate::metrics::Metrics;
 
 /// A connection with its HTTP codec, as the HTTP dispatcher passes it to the upgrade.
@@ -123,12 +123,12 @@ fn start<A: Application>(
     let initial = [&parts.read_buf[..], &unread].concat().into();
     let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), initial);
     let actor = application.open(admission, outbox.clone());
-    // `inbound` explains why the context's own stream yields nothing.
-    let empty_payload = pending::<Result<Bytes, PayloadError>>();
+    // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
+    let empty_payload = empty::<Result<Bytes, PayloadError>>();
     // Boxed, because a task reserves memory for every value that moves before its first poll.
     let inbound = reader.to_stream();
     let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
-        A::Actor::add_stream(inbound, context);
+        <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
         actor
     }));
     actix_rt::spawn(SocketTask::new(context, outbox, reader, permit));

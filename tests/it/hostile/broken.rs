@@ -13,7 +13,7 @@ use emagine_gateway::socket::frame_reader::Bounds;
 use emagine_gateway::socket::limits::ConnectionLimiter;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
-use emagine_gateway::socket::{Application, SocketOptions, UpgradeRefusal, listener};
+use emagine_gateway::socket::{Application, SocketEvent, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode};
 
 use super::frame;
@@ -28,12 +28,18 @@ impl Actor for Fragile {
     type Context = WebsocketContext<Self>;
 }
 
-impl StreamHandler<Result<Message, ProtocolError>> for Fragile {
-    fn handle(&mut self, message: Result<Message, ProtocolError>, _: &mut Self::Context) {
-        let Ok(Message::Text(text)) = message else { return };
+impl StreamHandler<SocketEvent> for Fragile {
+    fn handle(&mut self, event: SocketEvent, _: &mut Self::Context) {
+        let SocketEvent::Message(Message::Text(text)) = event else { return };
         assert_ne!(text, "panic");
         self.0.push(encode(FrameKind::Text, text.as_bytes()));
     }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for Fragile {
+    fn handle(&mut self, _: Result<Message, ProtocolError>, _: &mut Self::Context) {}
+
+    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 struct FragileSockets;
