@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench measure compare-instructions check audit compose-test clean
+.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench million measure compare-instructions check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ bench: ## take the figures of docs/performance.md: load tests with a baseline, u
 	@scripts/setup rust redis
 	cargo build --release --locked --bin emagine-gateway
 	@scripts/bench
+
+million: ## hold a million sockets on this machine (MILLION_SOCKETS=…): docs/scaling.md, up to twenty minutes
+	@scripts/setup rust redis
+	cargo build --release --locked --bin emagine-gateway
+	@scripts/million
 
 measure: ## measure the cost of receiving compressed messages (docs/performance.md)
 	@scripts/setup rust

@@ -2,6 +2,7 @@
 //! matter.
 
 mod mistakes;
+mod replicas;
 
 use std::path::Path;
 

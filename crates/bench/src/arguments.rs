@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::BenchError;
+use crate::peer::Peer;
 use crate::profile::IdleProfile;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
@@ -23,6 +24,8 @@ const SIGNAL_RATE: f64 = 100.0;
 const SEND_RATE: f64 = 1_000.0;
 /// Clients that get the small messages of `burst` and `signal`, in turn, so that no message waits for another.
 const WATCHERS: usize = 50;
+/// The replicas that `scale` ends: one by a kill, one by a drain.
+const ENDED_REPLICAS: usize = 2;
 
 /// A scenario of the load generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,6 +52,9 @@ pub(crate) enum Scenario {
     Signal,
     /// Sockets send messages to the inbox, from which a worker deletes them: CPU and latency of the acknowledgement
     Send,
+    /// The life of a deployment of --replicas: all sockets connect and idle, one message goes to all, one replica is
+    /// killed and another one drains, and all of their clients resume at the other replicas
+    Scale,
     /// The baseline server itself, which the load generator starts
     #[value(hide = true)]
     BaselineServer,
@@ -79,7 +85,8 @@ pub struct BenchArgs {
     /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
     #[arg(long, value_name = "0.01 TO 1", conflicts_with = "rate")]
     pub(crate) capacity_share: Option<f64>,
-    /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256 connections]
+    /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256
+    /// connections, scale: 16 connections for each replica]
     #[arg(long, value_name = "N")]
     pub(crate) in_flight: Option<usize>,
     /// Size of a message [default: 128; jitter: 48; signal: 64; slow: 1024; burst: 65536 for the big messages]
@@ -125,6 +132,17 @@ pub struct BenchArgs {
     /// of the same scenario over one server takes the place of the baseline (fanout and unicast)
     #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis", "baseline", "sweep"])]
     pub(crate) redis_cluster: Option<usize>,
+    /// Publish by `POST /v1/publish` over connections that stay open, and compare with the same run by Redis (unicast)
+    #[arg(long, conflicts_with_all = ["redis_cluster", "baseline", "sweep"])]
+    pub(crate) publish_http: bool,
+    /// Number of connections of --publish-http; requests are pipelined if more are in flight
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "publish_http")]
+    pub(crate) http_connections: usize,
+    /// Measure another server instead of the gateway, with the same clients and the same baseline: centrifugo=PROGRAM or
+    /// anycable=PROGRAM (idle, connect, fanout and unicast)
+    #[arg(long, value_name = "NAME=PROGRAM", requires = "redis",
+        conflicts_with_all = ["running", "redis_cluster", "publish_http", "durable", "deflate", "channels", "sweep"])]
+    pub(crate) peer: Option<Peer>,
     /// Publish durable messages (fanout and unicast)
     #[arg(long)]
     pub(crate) durable: bool,
@@ -134,6 +152,14 @@ pub struct BenchArgs {
     /// Process id of the running gateway, to measure its CPU and memory
     #[arg(long, value_name = "ID", requires = "running")]
     pub(crate) pid: Option<u32>,
+    /// Run this number of gateway processes on one Redis, and divide the sockets over as many generator processes, for
+    /// more sockets than a process may open; all figures are sums (idle, connect, fanout, unicast, storm and scale)
+    /// [default with scale: the fewest that leave room for all sockets without two of them]
+    #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis_cluster", "baseline", "sweep", "peer", "publish_http"])]
+    pub(crate) replicas: Option<usize>,
+    /// Be one of the processes with the sockets, which the load generator starts
+    #[arg(long, hide = true)]
+    pub(crate) generator: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -187,13 +213,13 @@ impl BenchArgs {
 
     /// Whether clients resume from the position of the last message on `all`.
     pub(crate) fn resumes(&self) -> bool {
-        matches!(self.scenario, Scenario::Storm | Scenario::Jitter)
+        matches!(self.scenario, Scenario::Storm | Scenario::Scale | Scenario::Jitter)
     }
 
     /// Whether heartbeats run as configured. In other scenarios they would distort the measurement, so the gateway
     /// that the generator starts sends none.
     pub(crate) fn has_heartbeats(&self) -> bool {
-        matches!(self.scenario, Scenario::Idle | Scenario::Mixed)
+        matches!(self.scenario, Scenario::Idle | Scenario::Mixed | Scenario::Scale)
     }
 
     /// The number of clients that get the small messages of `burst` and `signal`.
@@ -219,6 +245,24 @@ impl BenchArgs {
     /// The number of clients: measured ones first, then stalled readers and watchers.
     pub(crate) fn clients(&self) -> usize {
         self.sockets + self.stalled_readers() + self.watchers()
+    }
+
+    /// The most clients of one process, also after the replicas that the scenario ends.
+    pub(crate) fn clients_of_process(&self) -> usize {
+        let replicas = self.replicas.unwrap_or(1);
+        self.clients().div_ceil(replicas.saturating_sub(self.ended_replicas()).max(1))
+    }
+
+    fn ended_replicas(&self) -> usize {
+        if self.scenario == Scenario::Scale { ENDED_REPLICAS } else { 0 }
+    }
+
+    /// With `scale`, adds the number of replicas if it is not given. `room`: the most sockets of a replica. Replicas need
+    /// a Redis, unless the settings name one (`is_memory` is false).
+    pub(crate) fn with_replicas(&self, room: usize, is_memory: bool) -> Self {
+        let fewest = self.sockets.div_ceil(room.max(1)) + ENDED_REPLICAS;
+        let replicas = self.replicas.or_else(|| (self.scenario == Scenario::Scale).then_some(fewest));
+        Self { replicas, redis: self.redis || replicas.is_some() && is_memory, ..self.clone() }
     }
 
     /// One of this many messages is a big message.
@@ -250,6 +294,29 @@ impl BenchArgs {
         let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         let has_publisher = matches!(scenario, Scenario::Fanout | Scenario::Unicast);
         let has_cluster = self.redis_cluster.is_none_or(|masters| has_publisher && is_count(masters, 1, 16));
+        let is_spread = matches!(
+            scenario,
+            Scenario::Idle
+                | Scenario::Connect
+                | Scenario::Fanout
+                | Scenario::Unicast
+                | Scenario::Storm
+                | Scenario::Scale
+        );
+        let fewest = 1 + self.ended_replicas();
+        let has_replicas = match self.replicas {
+            Some(replicas) => is_spread && is_count(replicas, fewest, self.sockets.min(1_000)),
+            None => scenario != Scenario::Scale,
+        };
+        let has_other_servers = self.running
+            || self.baseline
+            || self.redis_cluster.is_some()
+            || self.sweep.is_some()
+            || self.peer.is_some();
+        let has_own_replicas = scenario != Scenario::Scale || !has_other_servers;
+        let has_peer =
+            self.peer.is_none() || has_publisher || matches!(scenario, Scenario::Idle | Scenario::Connect);
+        let has_http = !self.publish_http || scenario == Scenario::Unicast && (self.redis || self.running);
         let has_durable = !self.durable
             || has_publisher
                 && !self.baseline
@@ -273,6 +340,17 @@ impl BenchArgs {
                 has_durable,
                 "--durable needs fanout or unicast, with --redis, --redis-cluster or --running and without --baseline",
             ),
+            (
+                has_own_replicas,
+                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --peer",
+            ),
+            (
+                has_replicas,
+                "--replicas must be 1 to 1000 (scale: 3 to 1000), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
+            ),
+            (has_peer, "--peer needs idle, connect, fanout or unicast"),
+            (has_http, "--publish-http needs unicast, with --redis or --running"),
+            (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
             (self.profile.is_none() || scenario == Scenario::Idle, "--profile needs idle"),
             (has_in_flight, "--in-flight cannot be used with burst, signal, send and jitter; use --rate"),
             (has_absences, "--offline must be 0.01 to 3600, and less than --offline-every"),

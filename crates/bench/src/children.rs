@@ -3,6 +3,7 @@
 
 use std::io;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -14,6 +15,8 @@ use crate::BenchError;
 static RUNNING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 /// The exit code of a process ended by a signal is this number and the signal's, as in shells.
 const ENDED_BY_SIGNAL: i32 = 128;
+/// How often a child that shall end is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A child process, by its id. Ended when dropped.
 pub(crate) struct ChildProcess(pub(crate) u32);
@@ -30,11 +33,32 @@ impl ChildProcess {
         running.push(child);
         Ok((Self(id), pipes))
     }
+
+    /// Waits until the child has ended by itself; whether it did, with exit code 0.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let started_at = Instant::now();
+        loop {
+            let ended = RUNNING.lock().iter_mut().find(|child| child.id() == self.0).map(Child::try_wait);
+            match ended {
+                Some(Ok(None)) if started_at.elapsed() < timeout => std::thread::park_timeout(CHECK_INTERVAL),
+                Some(Ok(Some(status))) => return status.success(),
+                _ => return false,
+            }
+        }
+    }
 }
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
         RUNNING.lock().extract_if(.., |child| child.id() == self.0).for_each(end);
+    }
+}
+
+/// Kills these children without waiting for their end, so that none of them reacts to the end of another.
+pub(crate) fn kill_together(processes: &[u32]) {
+    for child in RUNNING.lock().iter_mut().filter(|child| processes.contains(&child.id())) {
+        // Fails if the child has already ended.
+        let _ = child.kill();
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum ClientState {
 pub(crate) struct Client {
     /// The index among all clients.
     pub(crate) index: usize,
+    /// Lost connections and refused attempts, which decide the replica of the next attempt.
+    pub(crate) losses: u32,
     pub(crate) stream: Option<TcpStream>,
     pub(crate) state: ClientState,
     /// The due time of the connect, in microseconds since the start of the generator.
@@ -56,37 +58,51 @@ impl Client {
     pub(crate) fn connect(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         // Set before the first error, because the caller counts the client as connecting.
         self.state = ClientState::Connecting;
-        let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
+        let address = plan.address_of(self.index, self.losses);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if plan.small_buffers.contains(&self.index) {
             // With small buffers in the kernel, unread bytes are queued in the gateway.
             socket.set_recv_buffer_size(1)?;
             socket.set_tcp_mss(536)?;
         }
-        if let SocketAddr::V4(address) = plan.address
+        if let SocketAddr::V4(address) = address
             && address.ip().is_loopback()
         {
             socket.bind(&SockAddr::from(SocketAddr::from((source(self.index), 0))))?;
         }
-        match socket.connect(&plan.address.into()) {
+        match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
             _ => {}
         }
         Ok(self.stream.insert(TcpStream::from_std(socket.into())))
     }
 
-    /// Sends handshake and Identify in one write when the TCP connection is established.
+    /// Sends handshake and Identify in one write, where the server allows that, when the TCP connection is established.
     pub(crate) fn send_handshake(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
         stream.set_nodelay(true)?;
-        let handshake = wire::handshake(plan.is_v2, plan.is_deflated);
-        let identify = wire::client_frame(&identify(&plan.identities[self.index], self.since.as_deref()));
-        stream.write_all(&[handshake.as_bytes(), &identify].concat())?;
+        let mut bytes = plan.protocol.handshake(plan.is_v2, plan.is_deflated).into_bytes();
+        if plan.protocol.may_send_early() {
+            bytes.extend(plan.protocol.opening(plan.identity(self.index), self.since.as_deref()));
+        }
+        stream.write_all(&bytes)?;
         self.state = ClientState::Upgrading;
         Ok(stream)
+    }
+
+    /// The handshake was accepted: sends what could not be sent with it.
+    pub(crate) fn on_upgraded(&mut self, plan: &ClientPlan) -> io::Result<()> {
+        self.state = ClientState::Identifying;
+        match &mut self.stream {
+            Some(stream) if !plan.protocol.may_send_early() => {
+                stream.write_all(&plan.protocol.opening(plan.identity(self.index), None))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a Ready or Subscription confirms that no message is missing; `None` while the channel recovers.
@@ -127,7 +143,8 @@ fn source(index: usize) -> Ipv4Addr {
     }
 }
 
-fn identify(ClientIdentity { token, channels }: &ClientIdentity, since: Option<&str>) -> String {
+/// Op 1 of the gateway's protocol.
+pub(crate) fn identify(ClientIdentity { token, channels }: &ClientIdentity, since: Option<&str>) -> String {
     let channels = channels.iter().map(|channel| format!(r#"{{"channel":"{channel}"}}"#));
     let resumed = since.map(|since| format!(r#"{{"channel":"all","since":"{since}"}}"#));
     let channels: Vec<_> = channels.chain(resumed).collect();

@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
+use crate::generator::{Assignment, GeneratorGroup};
 use crate::latency::Latencies;
+use crate::peer::Protocol;
 use crate::worker::{AbsenceCounts, AbsencePlan, WAKE, Worker};
 use crate::{BenchError, process};
 
 /// The number of phases of a run. A phase is one digit; phase 0 is connecting.
 pub(crate) const PHASES: usize = 5;
 pub(crate) const CONNECTING: u8 = 0;
+/// The number of counts of a generator.
+pub(crate) const COUNTS: usize = 5 + PHASES;
 /// A run fails when nothing changes for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// After this long without a delivery, no more signals arrive.
@@ -24,9 +28,13 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How often a waiting thread checks a count, unless a delivery wakes it earlier.
 const COUNT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The clients and the address that they connect to.
+/// The clients of this process and the addresses that they connect to.
 pub(crate) struct ClientPlan {
-    pub(crate) address: SocketAddr,
+    /// One address for each replica.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) protocol: Protocol,
+    /// The index of the first client of this process; other processes have those before it.
+    pub(crate) first: usize,
     pub(crate) identities: Vec<ClientIdentity>,
     pub(crate) is_v2: bool,
     /// Clients resume: they reconnect after a loss or refusal and send the position of the last message on `all`.
@@ -37,6 +45,20 @@ pub(crate) struct ClientPlan {
     pub(crate) small_buffers: Range<usize>,
 }
 
+impl ClientPlan {
+    /// The replica of a client after this number of losses. Consecutive clients start at consecutive replicas. A loss
+    /// divides the clients of one replica over all others, as a load balancer does.
+    pub(crate) fn address_of(&self, index: usize, losses: u32) -> SocketAddr {
+        let replicas = self.addresses.len();
+        let step = 1 + index / replicas % (replicas - 1).max(1);
+        self.addresses[(index + losses as usize * step) % replicas]
+    }
+
+    pub(crate) fn identity(&self, index: usize) -> &ClientIdentity {
+        &self.identities[index - self.first]
+    }
+}
+
 /// The token and the channels of a client.
 pub(crate) struct ClientIdentity {
     pub(crate) token: String,
@@ -45,7 +67,7 @@ pub(crate) struct ClientIdentity {
 }
 
 /// How fast clients connect.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Pace {
     /// Connections per second, independent of earlier ones.
     Rate(f64),
@@ -85,6 +107,33 @@ pub(crate) struct ClientCounts {
 }
 
 impl ClientCounts {
+    fn each(&self) -> impl Iterator<Item = &AtomicU64> {
+        let Self { ready, lost, recovered, not_recovered, heartbeats, deliveries, .. } = self;
+        [ready, lost, recovered, not_recovered, heartbeats].into_iter().chain(deliveries)
+    }
+
+    /// All counts: `ready` first.
+    pub(crate) fn all(&self) -> [u64; COUNTS] {
+        let mut values = [0; COUNTS];
+        values.iter_mut().zip(self.each()).for_each(|(value, count)| *value = count.load(SeqCst));
+        values
+    }
+
+    /// Adds what changed in the counts of a generator process. `ready` may have become smaller, so the sums wrap.
+    pub(crate) fn add(&self, now: &[u64; COUNTS], before: &[u64; COUNTS]) {
+        for (count, (now, before)) in self.each().zip(now.iter().zip(before)) {
+            count.fetch_add(now.wrapping_sub(*before), SeqCst);
+        }
+    }
+
+    /// Waits for the next delivery, but not longer than this. Only one thread may call this or
+    /// [`Self::wait_for_deliveries`].
+    pub(crate) fn wait_for_delivery(&self, timeout: Duration) {
+        self.waiting.get_or_init(std::thread::current);
+        self.awaited.store(self.delivered() + 1, SeqCst);
+        std::thread::park_timeout(timeout);
+    }
+
     /// Deliveries of all phases.
     pub(crate) fn delivered(&self) -> u64 {
         self.deliveries.iter().map(|phase| phase.load(SeqCst)).sum()
@@ -134,6 +183,8 @@ pub(crate) struct Clients {
     /// The number of threads that share the first clients.
     step: usize,
     threads: Vec<WorkerThread>,
+    /// The processes that have the clients instead of threads of this process.
+    generators: Option<GeneratorGroup>,
 }
 
 struct WorkerThread {
@@ -148,11 +199,12 @@ impl Clients {
     /// Starts the threads; no client connects yet. Times count from `started_at`.
     pub(crate) fn start(plan: ClientPlan, threads: usize, started_at: Instant) -> Result<Self, BenchError> {
         let (counts, resumes) = (Arc::<ClientCounts>::default(), plan.resumes);
-        let (clients, together) = (plan.identities.len(), plan.small_buffers.end);
+        let (first, end) = (plan.first, plan.first + plan.identities.len());
+        let together = plan.small_buffers.end.min(end);
         let plan = Arc::new(plan);
-        let mut shares: Vec<_> = (0..threads).map(|first| (first..together, threads)).collect();
-        if together < clients {
-            shares.push((together..clients, 1));
+        let mut shares: Vec<_> = (first..first + threads).map(|first| (first..together, threads)).collect();
+        if together < end {
+            shares.push((together..end, 1));
         }
         let mut started = Vec::new();
         for (number, (range, step)) in shares.into_iter().enumerate() {
@@ -170,9 +222,33 @@ impl Clients {
             let id = id.recv().unwrap_or_default();
             started.push(WorkerThread { orders: sender, waker, id, handle });
         }
-        Ok(Self { counts, resumes, step: threads, threads: started })
+        Ok(Self { counts, resumes, step: threads, threads: started, generators: None })
     }
 
+    /// Starts a generator process for each assignment; no client connects yet.
+    pub(crate) fn start_processes(assignments: &[Assignment], resumes: bool) -> Result<Self, BenchError> {
+        let counts = Arc::<ClientCounts>::default();
+        let generators = Some(GeneratorGroup::start(assignments, &counts)?);
+        Ok(Self { counts, resumes, step: 1, threads: Vec::new(), generators })
+    }
+
+    /// Connects these clients.
+    pub(crate) fn connect(&self, range: Range<usize>, pace: Pace) {
+        match &self.generators {
+            Some(generators) => generators.connect(&range, pace),
+            None => self.send(move |worker| worker.start(&range, pace)),
+        }
+    }
+
+    /// Disconnects all clients, and clears the latencies of connects.
+    pub(crate) fn disconnect(&self) {
+        match &self.generators {
+            Some(generators) => generators.disconnect(),
+            None => self.send(|worker| worker.disconnect()),
+        }
+    }
+
+    /// Has each thread of this process obey an order. There are none with generator processes.
     pub(crate) fn send(&self, order: impl Fn(&mut Worker) + Clone + Send + 'static) {
         for thread in &self.threads {
             // Fails if the thread has ended, which it has reported.
@@ -192,6 +268,9 @@ impl Clients {
 
     /// The latencies that all threads recorded in a phase.
     pub(crate) fn latencies(&self, phase: u8) -> Latencies {
+        if let Some(generators) = &self.generators {
+            return generators.latencies(phase);
+        }
         let (sender, reports) = mpsc::channel();
         self.send(move |worker| drop(sender.send(worker.latencies[usize::from(phase)].clone())));
         let mut merged = Latencies::default();
@@ -220,8 +299,17 @@ impl Clients {
         reports.iter().fold(AbsenceCounts::default(), AbsenceCounts::plus)
     }
 
-    pub(crate) fn thread_ids(&self) -> impl Iterator<Item = u32> {
-        self.threads.iter().map(|thread| thread.id)
+    /// The ids of all threads with clients, each with that of its process.
+    pub(crate) fn threads(&self) -> Vec<(u32, u32)> {
+        match &self.generators {
+            Some(generators) => generators.threads(),
+            None => self.threads.iter().map(|thread| (std::process::id(), thread.id)).collect(),
+        }
+    }
+
+    /// The ids of the processes with clients.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.generators.as_ref().map_or_else(|| vec![std::process::id()], GeneratorGroup::processes)
     }
 
     /// Waits until this many clients are Ready; fails if their number stops changing.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::arguments::BenchArgs;
+use crate::arguments::{BenchArgs, Scenario};
+use crate::process::cores;
 
 /// The public namespace of a gateway that the generator starts.
 const NAMESPACE: &str = "bench";
@@ -85,8 +86,7 @@ impl Environment {
     /// A new JWT secret, if the generator starts the gateway and `auth.kind` is not set: tokens are checked by default.
     pub(crate) fn generate_secret(&self, arguments: &BenchArgs) -> Option<String> {
         let is_free = self.tokens == TokenKind::Insecure && !self.is_set("auth.kind");
-        let secret = || format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        (!arguments.running && is_free).then(secret)
+        (!arguments.running && is_free).then(random_secret)
     }
 
     /// Environment variables for a gateway that the generator starts: a namespace, a secret, and no heartbeats where
@@ -121,6 +121,14 @@ impl Environment {
         if is_cluster {
             wanted.push(("broker.shards", "slots"));
         }
+        let workers = arguments.replicas.map(|replicas| (cores() / replicas).max(1).to_string());
+        if let Some(workers) = &workers {
+            // All replicas share the machine, so a probe may wait for its turn.
+            wanted.extend([("server.workers", workers.as_str()), ("broker.probe_timeout", "10s")]);
+        }
+        if arguments.scenario == Scenario::Scale {
+            wanted.extend([("drain.window", "10s"), ("drain.timeout", "2m")]);
+        }
         if arguments.deflate {
             wanted.push(("server.compression", "true"));
         }
@@ -136,6 +144,11 @@ impl Environment {
         }
     }
 
+    /// Whether the settings name no Redis.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.broker, BrokerAddress::Memory)
+    }
+
     fn is_set(&self, key: &str) -> bool {
         std::env::var_os(variable(key)).is_some()
             || self.run_arguments.iter().any(|text| text.starts_with(&format!("{key}=")))
@@ -148,6 +161,11 @@ impl Environment {
             _ => NAMESPACE,
         }
     }
+}
+
+/// A new secret for tokens.
+pub(crate) fn random_secret() -> String {
+    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
 }
 
 fn variable(key: &str) -> String {

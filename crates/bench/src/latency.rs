@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
+use serde_json::{Value, json};
 
 /// The maximum recorded latency, in microseconds; longer ones count as this value.
 const LONGEST_US: u64 = 600_000_000;
@@ -27,9 +28,24 @@ impl Default for Latencies {
 }
 
 /// Creates a histogram of 1 µs to [`LONGEST_US`].
-fn histogram<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
+fn histogram<C: Counter>(digits: u8) -> Histogram<C> {
     #[allow(clippy::expect_used, reason = "the bounds are constants that the library accepts")]
     Histogram::new_with_bounds(1, LONGEST_US, digits).expect("constant bounds")
+}
+
+/// The recorded values, each with its count.
+fn counts<C: Counter>(histogram: &Histogram<C>) -> Vec<(u64, u64)> {
+    let recorded = histogram.iter_recorded();
+    recorded.map(|value| (value.value_iterated_to(), value.count_at_value().as_u64())).collect()
+}
+
+/// Adds the values of [`counts`].
+fn add<C: Counter>(histogram: &mut Histogram<C>, counts: &Value) -> Option<()> {
+    for pair in counts.as_array()? {
+        let [value, count] = &pair.as_array()?[..] else { return None };
+        histogram.saturating_record_n(value.as_u64()?, C::from_u64(count.as_u64()?)?);
+    }
+    Some(())
 }
 
 impl Latencies {
@@ -50,6 +66,25 @@ impl Latencies {
         for (number, slice) in &other.slices {
             let _ = self.slice(*number).add(slice);
         }
+    }
+
+    /// The histograms as JSON, for another process.
+    pub(crate) fn json(&self) -> Value {
+        let slices: Vec<_> =
+            self.slices.iter().map(|(number, slice)| json!([number, counts(slice)])).collect();
+        json!([counts(&self.all), slices])
+    }
+
+    /// Reads [`Self::json`].
+    pub(crate) fn read(json: &Value) -> Option<Self> {
+        let mut read = Self::default();
+        let [all, Value::Array(slices)] = &json.as_array()?[..] else { return None };
+        add(&mut read.all, all)?;
+        for slice in slices {
+            let [number, counts] = &slice.as_array()?[..] else { return None };
+            add(read.slice(number.as_u64()?), counts)?;
+        }
+        Some(read)
     }
 
     /// The quantile of this share (0 to 1), in milliseconds; 0 without latencies.

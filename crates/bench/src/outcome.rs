@@ -99,6 +99,20 @@ impl BenchOutcome {
         self.wrong_deliveries += published.deliveries.abs_diff(published.expected);
     }
 
+    /// Adds what a publication by HTTP costs beyond the same publication by Redis.
+    pub(crate) fn record_beyond(&mut self, by_redis: &Self) {
+        const PARTS: [(&str, &str, &str); 3] = [
+            ("cpu_us", "cpu", "CPU per publication beyond Redis, µs"),
+            ("cpu_user_us", "cpu_user", "  of which user space"),
+            ("cpu_system_us", "cpu_system", "  of which kernel"),
+        ];
+        for (part, key, label) in PARTS {
+            let cpu = |outcome: &Self| outcome.value(&format!("{part}_per_delivery")).unwrap_or(f64::NAN);
+            // Each message has one receiver, so a delivery is a publication.
+            self.plain(&format!("{key}_us_beyond_redis"), label, cpu(self) - cpu(by_redis));
+        }
+    }
+
     pub(crate) fn value(&self, key: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }

@@ -32,6 +32,22 @@ impl ResourceUsage {
         Some(Self { user, system, cpu, resident: kib * 1024.0 })
     }
 
+    /// The sum over these processes; unknown without a process, or if one of them has ended.
+    pub(crate) fn of_all(processes: &[u32]) -> Self {
+        let usages = processes.iter().map(|process| Self::of(*process).unwrap_or(Self::UNKNOWN));
+        usages.reduce(Self::plus).unwrap_or(Self::UNKNOWN)
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let Self { user, system, cpu, resident } = self;
+        Self {
+            user: user + other.user,
+            system: system + other.system,
+            cpu: cpu + other.cpu,
+            resident: resident + other.resident,
+        }
+    }
+
     /// The usage since an earlier sample.
     pub(crate) fn since(self, before: Self) -> Self {
         let Self { user, system, cpu, resident } = self;
@@ -69,13 +85,18 @@ pub(crate) fn this_thread() -> Option<u32> {
     link.file_name()?.to_str()?.parse().ok()
 }
 
-/// The CPU of a thread of this process, in seconds.
-pub(crate) fn thread_cpu(thread: u32) -> Option<f64> {
-    let folder = Path::new("/proc/self/task").join(thread.to_string());
+/// The CPU of a thread of a process, in seconds.
+pub(crate) fn thread_cpu(process: u32, thread: u32) -> Option<f64> {
+    let folder = Path::new("/proc").join(process.to_string()).join("task").join(thread.to_string());
     match nanoseconds(&folder.join("schedstat")) {
         Some(cpu) if cpu > 0.0 => Some(cpu / 1e9),
         _ => cpu(&folder.join("stat").display().to_string()).map(|(user, system)| user + system),
     }
+}
+
+/// The number of cores.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The load average of the last minute.
@@ -92,7 +113,7 @@ mod tests {
         let process = ResourceUsage::of(std::process::id()).unwrap();
         assert!(process.resident > 100_000.0 && process.cpu < 3_600.0, "{process:?}");
         assert!(ResourceUsage::of(u32::MAX).is_none());
-        assert!(thread_cpu(this_thread().unwrap()).is_some());
+        assert!(thread_cpu(std::process::id(), this_thread().unwrap()).is_some());
         assert!(load_average().is_some());
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use crate::peer::{self, Protocol};
 use crate::redis::command;
 use crate::{BenchError, RedisAddress, redis_cluster};
 
@@ -33,14 +34,20 @@ enum Transport {
     Cluster(String),
     /// `POST /v1/publish`: the address, and the head of each request up to its content.
     Admin(SocketAddr, String),
+    /// A request to the HTTP API of Centrifugo, in the same form.
+    Centrifugo(SocketAddr, String),
+    /// `PUBLISH` on the one channel of AnyCable.
+    AnyCable,
     /// An order to the baseline.
     Baseline,
 }
 
-/// The connections for publishing: one, or one for each master of a cluster.
+/// The connections for publishing: one, one for each master of a cluster, or several to the admin port, in turn.
 pub(crate) struct Publisher {
     transport: Transport,
     lanes: Vec<Lane>,
+    /// The lane of the next request to the admin port.
+    next_lane: usize,
     refused: Arc<Mutex<Option<String>>>,
     /// The time of the last write.
     flushed: Option<Instant>,
@@ -68,12 +75,27 @@ impl Publisher {
         Ok(publisher)
     }
 
-    pub(crate) fn admin(address: SocketAddr, key: Option<&str>) -> Self {
+    pub(crate) fn admin(address: SocketAddr, key: Option<&str>, connections: usize) -> Self {
         let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
         let head = format!(
             "POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\nContent-Length: "
         );
-        Self::new(Transport::Admin(address, head), io::sink())
+        let mut publisher = Self::new(Transport::Admin(address, head), io::sink());
+        publisher.lanes.resize_with(connections, || Lane::new(io::sink()));
+        publisher
+    }
+
+    /// Publishes to the HTTP API of Centrifugo, with this request line and these headers.
+    pub(crate) fn centrifugo(address: SocketAddr, head: &str) -> Self {
+        let head = format!("{head}Content-Type: application/json\r\nContent-Length: ");
+        Self::new(Transport::Centrifugo(address, head), io::sink())
+    }
+
+    /// Publishes to the channel of AnyCable.
+    pub(crate) fn anycable(redis: &RedisAddress) -> Result<Self, BenchError> {
+        let mut publisher = Self::new(Transport::AnyCable, io::sink());
+        publisher.open(0, redis.connect()?)?;
+        Ok(publisher)
     }
 
     pub(crate) fn baseline(orders: impl Write + Send + 'static) -> Self {
@@ -81,7 +103,7 @@ impl Publisher {
     }
 
     fn new(transport: Transport, out: impl Write + Send + 'static) -> Self {
-        Self { transport, lanes: vec![Lane::new(out)], refused: Arc::default(), flushed: None }
+        Self { transport, lanes: vec![Lane::new(out)], next_lane: 0, refused: Arc::default(), flushed: None }
     }
 
     /// Publishes on this connection of a lane from now on. A thread reads the responses and keeps the first error: a Redis
@@ -90,8 +112,9 @@ impl Publisher {
         stream.set_nodelay(true)?;
         self.lanes[lane].out = Box::new(stream.try_clone()?);
         let refused = Arc::clone(&self.refused);
-        let is_error = |line: &str| match line.strip_prefix("HTTP/1.1 ") {
-            Some(status) => !status.starts_with("200"),
+        // A body has no line break, so the next response follows it on the same line.
+        let is_error = |line: &str| match line.split_once("HTTP/1.1 ") {
+            Some((_, status)) => !status.starts_with("200"),
             None => line.starts_with('-'),
         };
         std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
@@ -124,7 +147,17 @@ impl Publisher {
                 let body =
                     format!(r#"{{"channel":{},"durable":{is_durable},"message":{message}}}"#, json!(channel));
                 let request = format!("{head}{}\r\n\r\n{body}", body.len());
+                self.lanes[self.next_lane].batch.extend(request.as_bytes());
+                self.next_lane = (self.next_lane + 1) % self.lanes.len();
+            }
+            Transport::Centrifugo(_, head) => {
+                let body = Protocol::Centrifugo.publication(recipients, message);
+                let request = format!("{head}{}\r\n\r\n{body}", body.len());
                 self.lanes[0].batch.extend(request.as_bytes());
+            }
+            Transport::AnyCable => {
+                let body = Protocol::AnyCable.publication(recipients, message);
+                self.lanes[0].batch.extend(plain("PUBLISH", peer::ANYCABLE_CHANNEL, &body));
             }
             Transport::Baseline => {
                 // Lost clients may still have slots, so "all" covers every slot.
@@ -141,11 +174,13 @@ impl Publisher {
 
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         self.check()?;
-        if let Transport::Admin(address, _) = self.transport
+        if let Transport::Admin(address, _) | Transport::Centrifugo(address, _) = self.transport
             && self.flushed.is_none_or(|flushed| flushed.elapsed() > RECONNECT)
         {
-            let stream = TcpStream::connect(address);
-            self.open(0, stream.map_err(|error| BenchError::Server(format!("{address}: {error}")))?)?;
+            for lane in 0..self.lanes.len() {
+                let stream = TcpStream::connect(address);
+                self.open(lane, stream.map_err(|error| BenchError::Server(format!("{address}: {error}")))?)?;
+            }
         }
         self.flushed = Some(Instant::now());
         self.lanes
@@ -168,6 +203,8 @@ impl Publisher {
             Transport::Redis(_) => "Redis",
             Transport::Cluster(_) => "a Redis Cluster",
             Transport::Admin(..) => "the admin port",
+            Transport::Centrifugo(..) => "its HTTP API",
+            Transport::AnyCable => "Redis",
             Transport::Baseline => "a pipe",
         }
     }

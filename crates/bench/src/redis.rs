@@ -76,7 +76,7 @@ impl OwnServer {
 }
 
 /// A free port. A node of a cluster also listens 10 000 above its port, so the port must leave room for that.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let drawn = std::iter::repeat_with(|| rand::random_range(10_000..22_000)).take(1_000);
     let found = drawn.into_iter().find(|port| is_free(*port) && is_free(*port + 10_000));

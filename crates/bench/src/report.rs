@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
+use crate::peer::Protocol;
 use crate::plot::{self, XAxis};
+use crate::process::cores;
 use crate::{BenchError, TokenKind, process};
 
 /// The results of the gateway and the baseline.
@@ -37,11 +39,18 @@ impl Report {
     fn outcomes(&self) -> impl Iterator<Item = (&'static str, &BenchOutcome)> {
         let [gateway, other] = if self.arguments.redis_cluster.is_some() {
             ["cluster", "one server"]
+        } else if self.arguments.publish_http {
+            ["by HTTP", "by Redis"]
         } else {
-            ["gateway", "baseline"]
+            [self.measured(), "baseline"]
         };
         let baseline = self.baseline.iter().map(move |baseline| (other, baseline));
         std::iter::once((gateway, &self.gateway)).chain(baseline)
+    }
+
+    /// The name of the measured server.
+    fn measured(&self) -> &'static str {
+        self.arguments.peer.as_ref().map_or(Protocol::Gateway, |peer| peer.protocol).name()
     }
 
     /// One sentence for each reason to doubt the results.
@@ -71,7 +80,8 @@ impl Report {
     fn table(&self) -> String {
         let head = match self.arguments.redis_cluster {
             Some(masters) => ["", &format!("{masters} masters"), "1 server", "ratio"].map(str::to_owned),
-            None => ["", "gateway", "baseline", "ratio"].map(str::to_owned),
+            None if self.arguments.publish_http => ["", "by HTTP", "by Redis", "ratio"].map(str::to_owned),
+            None => ["", self.measured(), "baseline", "ratio"].map(str::to_owned),
         };
         let mut rows = vec![head[..if self.baseline.is_some() { 4 } else { 2 }].to_vec()];
         for figure in &self.gateway.figures {
@@ -100,11 +110,12 @@ impl Report {
         };
         let load = process::load_average().map(|load| format!(", load average {load:.1}"));
         let channels = channels.map(|count| format!(" in {} channels", number(count as f64)));
-        let (load, channels) = (load.unwrap_or_default(), channels.unwrap_or_default());
+        let replicas = self.arguments.replicas.map(|count| format!(" over {count} replicas"));
+        let [load, channels, replicas] = [load, channels, replicas].map(Option::unwrap_or_default);
         let (name, bytes, transport) = (scenario.name(), self.arguments.message_bytes(), self.transport);
         let (tokens, cores) = (self.tokens.name(), cores());
         format!(
-            "{name}: {sockets} sockets{channels} on {threads} thread(s), {pace}, {bytes} bytes, published by {transport}, tokens: {tokens}; {cores} core(s){load}\n"
+            "{name}: {sockets} sockets{channels}{replicas} on {threads} thread(s), {pace}, {bytes} bytes, published by {transport}, tokens: {tokens}; {cores} core(s){load}\n"
         )
     }
 
@@ -123,10 +134,14 @@ impl Report {
                 "channels": arguments.channels,
                 "capacity_share": arguments.capacity_share,
                 "threads": arguments.threads,
+                "replicas": arguments.replicas,
                 "deflate": arguments.deflate,
                 "durable": arguments.durable,
                 "redis_cluster": arguments.redis_cluster,
+                "publish_http": arguments.publish_http,
+                "http_connections": arguments.http_connections,
             },
+            "measured": self.measured(),
             "published_by": self.transport,
             "tokens": self.tokens.name(),
             "machine": { "cores": cores(), "load_average": process::load_average() },
@@ -137,10 +152,6 @@ impl Report {
             "warnings": self.warnings(),
         })
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Aligns rows in columns: the first column to the left, the others to the right.

@@ -1,4 +1,4 @@
-//! The measured server: a gateway started by the generator, a running gateway, or the baseline.
+//! The measured server: gateways started by the generator, a running gateway, the baseline, or a peer.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::children::ChildProcess;
 use crate::inbox_worker::InboxWorker;
+use crate::peer::{Peer, Protocol};
 use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
@@ -15,27 +16,36 @@ use crate::{BenchError, BrokerAddress, Environment, RedisAddress, baseline};
 /// The maximum time until a gateway is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The measured server.
+/// The measured server: one process, or several replicas of a gateway.
 pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+    pub(crate) servers: Vec<Server>,
     pub(crate) is_baseline: bool,
+    pub(crate) protocol: Protocol,
     pub(crate) publisher: Publisher,
     /// The servers: none, one, or the masters of a cluster.
     redis: Vec<RedisAddress>,
     /// The prefix of the gateway's keys in Redis.
     prefix: String,
-    admin: Option<SocketAddr>,
-    process: Option<u32>,
-    /// Ended when the target is dropped.
-    _child: Option<ChildProcess>,
 }
 
-impl Target {
+/// A process of the measured server.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    admin: Option<SocketAddr>,
+    process: Option<u32>,
+    /// Ended when dropped.
+    child: Option<ChildProcess>,
+}
+
+/// A started gateway that may not listen yet, and its log.
+struct StartingGateway(ChildProcess, Option<ChildStderr>);
+
+impl StartingGateway {
     /// Starts a gateway with these environment variables, connected to `redis` if given.
-    pub(crate) fn start(
+    fn spawn(
         environment: &Environment,
         redis: Option<&OwnRedis>,
-        variables: Vec<(String, String)>,
+        variables: &[(String, String)],
     ) -> Result<Self, BenchError> {
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -43,7 +53,7 @@ impl Target {
             .args(&environment.run_arguments)
             .args(redis.iter().flat_map(|redis| ["--broker-url".to_owned(), redis.url.clone()]))
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
-            .envs(variables)
+            .envs(variables.iter().cloned())
             // `read_ports` reads the ports from the log.
             .env("RUST_LOG", "info")
             .env("RUST_LOG_STYLE", "never")
@@ -51,11 +61,34 @@ impl Target {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let (child, (.., log)) = ChildProcess::start(&mut command)?;
-        let ports = read_ports(log)?;
+        Ok(Self(child, log))
+    }
+
+    fn wait_until_ready(self) -> Result<Server, BenchError> {
+        let Self(child, log) = self;
+        let (address, admin) = read_ports(log)?;
+        wait_until_ready(admin)?;
+        Ok(Server { address, admin: Some(admin), process: Some(child.0), child: Some(child) })
+    }
+}
+
+impl Target {
+    /// Starts this number of gateways with these environment variables, connected to `redis` if given.
+    pub(crate) fn start(
+        environment: &Environment,
+        redis: Option<&OwnRedis>,
+        variables: &[(String, String)],
+        replicas: usize,
+    ) -> Result<Self, BenchError> {
+        // All start at the same time.
+        let starting: Vec<_> = (0..replicas)
+            .map(|_| StartingGateway::spawn(environment, redis, variables))
+            .collect::<Result<_, _>>()?;
+        let servers =
+            starting.into_iter().map(StartingGateway::wait_until_ready).collect::<Result<_, _>>()?;
         let is_cluster = redis.is_some_and(OwnRedis::is_cluster);
         let redis = redis.map(|redis| &*redis.addresses).unwrap_or_default();
-        let target = Self::gateway(environment, redis, ports, Some(child.0), is_cluster)?;
-        Ok(Self { _child: Some(child), ..target })
+        Self::gateways(environment, redis, servers, is_cluster)
     }
 
     /// Uses a running gateway. `process`: its process id, to measure its resources.
@@ -65,50 +98,88 @@ impl Target {
         {
             return Err(BenchError::Server(format!("process {process} does not exist on this machine")));
         }
-        Self::gateway(environment, &[], (environment.public_addr, environment.admin_addr), process, false)
+        let (address, admin) = (environment.public_addr, environment.admin_addr);
+        wait_until_ready(admin)?;
+        let server = Server { address, admin: Some(admin), process, child: None };
+        Self::gateways(environment, &[], vec![server], false)
     }
 
     pub(crate) fn baseline() -> Result<Self, BenchError> {
         let (child, address, orders) = baseline::start()?;
+        let server = Server { address, admin: None, process: Some(child.0), child: Some(child) };
         Ok(Self {
-            address,
+            servers: vec![server],
             is_baseline: true,
+            protocol: Protocol::Gateway,
             publisher: Publisher::baseline(orders),
             redis: Vec::new(),
             prefix: String::new(),
-            admin: None,
-            process: Some(child.0),
-            _child: Some(child),
         })
     }
 
-    fn gateway(
+    /// Starts another server with this Redis.
+    pub(crate) fn peer(
+        peer: &Peer,
+        redis: &OwnRedis,
+        secret: &str,
+        heartbeat_interval: Duration,
+    ) -> Result<Self, BenchError> {
+        let running = peer.start(redis, secret, heartbeat_interval)?;
+        let process = Some(running.child.0);
+        let server = Server { address: running.address, admin: None, process, child: Some(running.child) };
+        Ok(Self {
+            servers: vec![server],
+            is_baseline: false,
+            protocol: peer.protocol,
+            publisher: running.publisher,
+            redis: redis.addresses.clone(),
+            prefix: String::new(),
+        })
+    }
+
+    fn gateways(
         environment: &Environment,
         own_redis: &[RedisAddress],
-        (address, admin): (SocketAddr, SocketAddr),
-        process: Option<u32>,
+        servers: Vec<Server>,
         is_cluster: bool,
     ) -> Result<Self, BenchError> {
-        wait_until_ready(admin)?;
         let redis = match &environment.broker {
             BrokerAddress::Redis(redis) => vec![redis.clone()],
             BrokerAddress::Memory | BrokerAddress::OtherRedis => own_redis.to_vec(),
         };
-        let publisher = if redis.is_empty() {
-            Publisher::admin(admin, environment.admin_key.as_deref())
-        } else {
-            Publisher::redis(&redis, is_cluster, &environment.prefix)?
+        let admin = servers.iter().find_map(|server| server.admin);
+        let publisher = match admin {
+            Some(admin) if redis.is_empty() => Publisher::admin(admin, environment.admin_key.as_deref(), 1),
+            _ => Publisher::redis(&redis, is_cluster, &environment.prefix)?,
         };
         Ok(Self {
-            address,
+            servers,
             is_baseline: false,
+            protocol: Protocol::Gateway,
             publisher,
             redis,
             prefix: environment.prefix.clone(),
-            admin: Some(admin),
-            process,
-            _child: None,
         })
+    }
+
+    /// The ids of the target's processes, as far as they are known.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.servers.iter().filter_map(|server| server.process).collect()
+    }
+
+    /// Publishes to the admin port from now on, also where there is a Redis.
+    pub(crate) fn publish_over_http(
+        &mut self,
+        environment: &Environment,
+        connections: usize,
+    ) -> Result<(), BenchError> {
+        let (Some(admin), false) =
+            (self.servers.first().and_then(|server| server.admin), self.redis.is_empty())
+        else {
+            return Err(BenchError::Arguments("--publish-http compares with Redis: name one".to_owned()));
+        };
+        self.publisher = Publisher::admin(admin, environment.admin_key.as_deref(), connections);
+        Ok(())
     }
 
     /// Starts a worker of the inbox, if there is a Redis.
@@ -117,9 +188,9 @@ impl Target {
         self.redis.first().map(start).transpose()
     }
 
-    /// The resources of the target's process; NaN if unknown or on another machine.
+    /// The resources of the target's processes together; NaN if unknown or on another machine.
     pub(crate) fn process_usage(&self) -> ResourceUsage {
-        self.process.and_then(ResourceUsage::of).unwrap_or(ResourceUsage::UNKNOWN)
+        ResourceUsage::of_all(&self.processes())
     }
 
     /// The resources of each of its Redis servers, see [`RedisAddress::usage`].
@@ -127,11 +198,35 @@ impl Target {
         self.redis.iter().map(|redis| redis.usage().unwrap_or([f64::NAN; 2])).collect()
     }
 
+    /// The sum of a metric over all gateways; NaN if one does not answer.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        self.servers.iter().map(|server| server.metric(name)).sum()
+    }
+}
+
+impl Server {
     /// The value of a metric of the gateway; 0 if the page has no such sample, NaN without a page.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let Some(Ok(page)) = self.admin.map(|admin| get(admin, "/metrics")) else { return f64::NAN };
         let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         sample.map_or(0.0, |value| value.trim().parse().unwrap_or(f64::NAN))
+    }
+
+    /// Kills the process, as a crash does.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    /// Asks the process to end, as a process manager does.
+    pub(crate) fn terminate(&self) -> Result<(), BenchError> {
+        let command = format!("kill -TERM {}", self.process.unwrap_or_default());
+        let status = Command::new("sh").args(["-c", &command]).status()?;
+        status.success().then_some(()).ok_or_else(|| BenchError::Run(format!("{command} failed")))
+    }
+
+    /// Waits until the process has ended; whether it did, with exit code 0.
+    pub(crate) fn wait_for_exit(&self, timeout: Duration) -> bool {
+        self.child.as_ref().is_some_and(|child| child.wait(timeout))
     }
 }
 

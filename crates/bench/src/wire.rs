@@ -19,9 +19,14 @@ const AT_DIGITS: usize = 16;
 pub(crate) fn handshake(is_v2: bool, is_deflated: bool) -> String {
     let path = if is_v2 { "/gateway?v=2" } else { "/gateway" };
     let extensions = if is_deflated { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+    upgrade_request(path, extensions)
+}
+
+/// The upgrade request for this path, with further header lines.
+pub(crate) fn upgrade_request(path: &str, headers: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     )
 }
 
@@ -109,7 +114,8 @@ pub(crate) fn parse(payload: &[u8]) -> ServerEvent<'_> {
     }
 }
 
-fn stamp(payload: &[u8], before: &[u8]) -> Option<Stamp> {
+/// The stamp after `before`, the beginning of the generator's messages.
+pub(crate) fn stamp(payload: &[u8], before: &[u8]) -> Option<Stamp> {
     // In version 1 the stamp is at the front, so no search is needed.
     let start = if payload.starts_with(before) { 0 } else { find(payload, before)? } + before.len();
     let digits = payload.get(start..start + AT_DIGITS)?;

@@ -282,13 +282,14 @@ impl Worker {
             else {
                 return Ok(0);
             };
-            (self.clients[at].state, taken) = (State::Identifying, end);
+            self.clients[at].on_upgraded(&self.plan)?;
+            taken = end;
         }
         while let Some((first, range)) = wire::first_frame(&bytes[taken..]) {
             let payload = &bytes[taken..][range.clone()];
             taken += range.end;
             match first {
-                0x81 => self.on_text(at, payload),
+                0x81 => self.plan.protocol.messages(payload).for_each(|message| self.on_text(at, message)),
                 0xC1 => {
                     let (mut inflater, mut inflated) = (Inflater::new(), BytesMut::new());
                     let mut push = |piece: &[u8]| inflater.push(piece, &mut inflated, MAX_INFLATED_BYTES);
@@ -308,7 +309,7 @@ impl Worker {
 
     fn on_text(&mut self, at: usize, payload: &[u8]) {
         let (client, counts) = (&mut self.clients[at], &self.counts);
-        let event = wire::parse(payload);
+        let event = self.plan.protocol.parse(payload);
         let position = match event {
             ServerEvent::Message(_) if client.stalls => POSITION,
             ServerEvent::Message(stamp) => {
@@ -329,9 +330,11 @@ impl Worker {
             }
             ServerEvent::Heartbeat(rest) => {
                 counts.heartbeats.fetch_add(1, SeqCst);
-                if let Some(stream) = &mut client.stream {
+                if let (Some(stream), Some(answer)) =
+                    (&mut client.stream, self.plan.protocol.heartbeat_answer(rest))
+                {
                     // The frame is small: if the kernel's buffer is full, the connection is lost anyway.
-                    let _ = stream.write(&wire::client_frame(&format!("{{\"op\":11,{rest}")));
+                    let _ = stream.write(&answer);
                 }
                 return;
             }
@@ -376,6 +379,7 @@ impl Worker {
 
     fn lose(&mut self, at: usize, reason: &BenchError) {
         self.leave(at);
+        self.clients[at].losses += 1;
         self.record_loss(reason);
         self.counts.lost.fetch_add(1, SeqCst);
         if self.plan.resumes || self.plan.small_buffers.contains(&self.clients[at].index) {

@@ -18,6 +18,9 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     outcome.compare("connects_per_second", "connects per second", sockets / used.seconds);
     outcome.latencies("connect", "connect", connects);
     outcome.plain("redis_cpu_us_per_connection", "Redis CPU per connection, µs", cpu);
-    outcome.plain("redis_bytes_per_connection", "Redis memory per connection, bytes", memory);
+    // `connect_all` has recorded it with --replicas.
+    if run.arguments.replicas.is_none() {
+        outcome.plain("redis_bytes_per_connection", "Redis memory per connection, bytes", memory);
+    }
     Ok(())
 }

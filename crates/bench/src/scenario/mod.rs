@@ -6,6 +6,7 @@ mod fanout;
 mod idle;
 mod jitter;
 mod mixed;
+mod scale;
 mod send;
 mod signal;
 mod slow;
@@ -47,6 +48,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Burst => burst::run(run),
         Scenario::Signal => signal::run(run),
         Scenario::Send => send::run(run),
+        Scenario::Scale => scale::run(run),
         Scenario::BaselineServer => Ok(()),
     }
 }

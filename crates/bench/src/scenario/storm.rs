@@ -19,7 +19,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     // Gives every client a position to resume from.
     publish(run, 1)?;
     expect(run, MESSAGES)?;
-    run.clients.send(|worker| worker.disconnect());
+    run.clients.disconnect();
     while run.clients.counts.ready.load(SeqCst) > 0 {
         std::thread::park_timeout(Duration::from_millis(1));
     }

@@ -1,0 +1,44 @@
+use super::*;
+use crate::wire::{Stamp, message};
+
+const STAMP: Stamp = Stamp { at_us: 1_234_567, phase: 2 };
+
+#[test]
+fn messages_of_each_peer_are_recognised() {
+    let message = message(STAMP, 128);
+    let push = format!(r#"{{"push":{{"channel":"bench:all","pub":{{"data":{message}}}}}}}"#);
+    assert_eq!(Protocol::Centrifugo.parse(push.as_bytes()), ServerEvent::Message(STAMP));
+    let broadcast = format!(r#"{{"identifier":"{{\"channel\":\"$pubsub\"}}","message":{message}}}"#);
+    assert_eq!(Protocol::AnyCable.parse(broadcast.as_bytes()), ServerEvent::Message(STAMP));
+}
+
+#[test]
+fn a_frame_of_centrifugo_may_hold_several_messages() {
+    let frame = b"{\"id\":1,\"connect\":{\"client\":\"c\"}}\n{}";
+    let events: Vec<_> =
+        Protocol::Centrifugo.messages(frame).map(|line| Protocol::Centrifugo.parse(line)).collect();
+    assert_eq!(events, [ServerEvent::Ready, ServerEvent::Heartbeat("")]);
+    assert_eq!(Protocol::Gateway.messages(frame).count(), 1);
+}
+
+#[test]
+fn anycable_is_ready_after_its_last_subscription() {
+    let confirmed = |stream: &str| {
+        let text = format!(
+            r#"{{"type":"confirm_subscription","identifier":"{{\"channel\":\"$pubsub\",\"stream_name\":\"{stream}\"}}"}}"#
+        );
+        Protocol::AnyCable.parse(text.as_bytes()) == ServerEvent::Ready
+    };
+    let [all, user] = &*Protocol::AnyCable.channels("u7") else { panic!("two streams") };
+    assert!(!confirmed(all) && confirmed(user));
+    let ping = Protocol::AnyCable.parse(br#"{"type":"ping","message":5}"#);
+    assert_eq!((ping, Protocol::AnyCable.heartbeat_answer("")), (ServerEvent::Heartbeat(""), None));
+}
+
+#[test]
+fn only_known_peers_are_accepted() {
+    assert_eq!("centrifugo=/bin/c".parse::<Peer>().unwrap().protocol, Protocol::Centrifugo);
+    for text in ["centrifugo", "gateway=/bin/g", "=/bin/x"] {
+        assert!(text.parse::<Peer>().is_err(), "{text}");
+    }
+}

@@ -1,0 +1,172 @@
+//! `scale`: the life of a deployment of several replicas: connect, idle, a message to all, a killed replica, a drained
+//! replica. Every client must get every message exactly once and resume without loss.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use super::{all, idle};
+use crate::BenchError;
+use crate::clients::{ClientCounts, Pace};
+use crate::load::PublishReport;
+use crate::run::ScenarioRun;
+use crate::wire::{self, Stamp};
+
+/// The phases of the messages.
+const TO_ALL: u8 = 1;
+const KILLED: u8 = 2;
+const DRAINED: u8 = 3;
+const AFTERWARDS: u8 = 4;
+/// Messages to all sockets, one after the other.
+const MESSAGES: u64 = 3;
+/// Simultaneous connects for each replica: with fewer, each process wakes for each step of one connect.
+const IN_FLIGHT: usize = 16;
+/// The number of clients of a replica.
+const SESSIONS: &str = "gateway_sessions";
+/// The maximum time until all clients of an ended replica have noticed it.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(60);
+/// The maximum time of a drain: more than `drain.timeout`.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(150);
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+    let alone = idle::cpu_without_sockets(run);
+    let in_flight = run.arguments.in_flight.unwrap_or(IN_FLIGHT * run.target.servers.len());
+    let used = run.connect_all(Pace::InFlight(in_flight))?;
+    let sockets = run.arguments.sockets as f64;
+    run.outcome.plain("connect_seconds", "until all are connected, s", used.seconds);
+    run.outcome.plain("connects_per_second", "connects per second", sockets / used.seconds);
+    idle::observe(run, alone)?;
+    to_all(run)?;
+    kill(run)?;
+    drain(run)?;
+    publish(run, AFTERWARDS)?;
+    expect(run, AFTERWARDS, MESSAGES + 3)
+}
+
+/// One message at a time to all sockets.
+fn to_all(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+    let (before, expected) = (run.usage(), MESSAGES * run.arguments.sockets as u64);
+    for number in 1..=MESSAGES {
+        publish(run, TO_ALL)?;
+        wait_for_messages(run, number)?;
+    }
+    let used = run.used_since(&before);
+    let (deliveries, latencies) = (run.deliveries(TO_ALL), run.clients.latencies(TO_ALL));
+    let generator = used.generator.cpu * 1e6 / expected as f64;
+    PublishReport { publications: MESSAGES, expected, deliveries, latencies, used }.record(&mut run.outcome);
+    run.outcome.plain("generator_cpu_us_per_delivery", "CPU of the generator per delivery, µs", generator);
+    Ok(())
+}
+
+/// Kills a replica and publishes while its clients are away.
+fn kill(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+    let server = run.target.servers.remove(0);
+    let returns = Returns::start(run, server.metric(SESSIONS));
+    server.kill();
+    publish(run, KILLED)?;
+    returns.wait_for_losses(run, 1.0)?;
+    let back = returns.wait_until_back(run)?;
+    expect(run, KILLED, MESSAGES + 1)?;
+    returns.record(run, "kill", "killed replica", back);
+    Ok(())
+}
+
+/// Drains a replica and publishes when half of its clients have left.
+fn drain(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
+    let server = run.target.servers.remove(0);
+    let returns = Returns::start(run, server.metric(SESSIONS));
+    server.terminate()?;
+    returns.wait_for_losses(run, 0.5)?;
+    publish(run, DRAINED)?;
+    returns.wait_for_losses(run, 1.0)?;
+    let back = returns.wait_until_back(run)?;
+    expect(run, DRAINED, MESSAGES + 2)?;
+    returns.record(run, "drain", "drained replica", back);
+    if !server.wait_for_exit(DRAIN_TIMEOUT) {
+        return Err(BenchError::Run("the drained replica did not end with exit code 0".to_owned()));
+    }
+    Ok(())
+}
+
+fn publish(run: &mut ScenarioRun<'_>, phase: u8) -> Result<(), BenchError> {
+    let message = wire::message(Stamp { at_us: run.now_us(), phase }, run.arguments.message_bytes());
+    run.target.publisher.add(&all(run.arguments.sockets), &message, true);
+    run.target.publisher.flush()
+}
+
+/// Waits until every client has this total number of messages.
+fn wait_for_messages(run: &ScenarioRun<'_>, messages: u64) -> Result<(), BenchError> {
+    // Missing messages are counted as wrong deliveries.
+    let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
+    run.target.publisher.check()
+}
+
+/// Waits until every client has this total number of messages, the last one with this phase.
+fn expect(run: &mut ScenarioRun<'_>, phase: u8, messages: u64) -> Result<(), BenchError> {
+    wait_for_messages(run, messages)?;
+    run.outcome.wrong_deliveries += run.deliveries(phase).abs_diff(run.arguments.sockets as u64);
+    Ok(())
+}
+
+/// The clients of an ended replica, which return to the others.
+struct Returns {
+    started_at: Instant,
+    /// The number of these clients.
+    clients: u64,
+    /// The counts before.
+    recovered: u64,
+    not_recovered: u64,
+    lost: u64,
+}
+
+impl Returns {
+    fn start(run: &ScenarioRun<'_>, clients: f64) -> Self {
+        let ClientCounts { recovered, not_recovered, lost, .. } = &*run.clients.counts;
+        let [recovered, not_recovered, lost] =
+            [recovered, not_recovered, lost].map(|count| count.load(SeqCst));
+        Self { started_at: Instant::now(), clients: clients as u64, recovered, not_recovered, lost }
+    }
+
+    /// Waits until this share of the clients has lost its connection.
+    fn wait_for_losses(&self, run: &ScenarioRun<'_>, share: f64) -> Result<(), BenchError> {
+        let awaited = (self.clients as f64 * share) as u64;
+        loop {
+            let lost = run.clients.counts.lost.load(SeqCst) - self.lost;
+            if lost >= awaited {
+                return Ok(());
+            }
+            if self.started_at.elapsed() > LOSS_TIMEOUT {
+                let sentence = format!("only {lost} of {awaited} clients left the replica that ended");
+                return Err(BenchError::Run(sentence));
+            }
+            std::thread::park_timeout(CHECK_INTERVAL);
+        }
+    }
+
+    /// Waits until all clients are connected; returns the time since the start.
+    fn wait_until_back(&self, run: &ScenarioRun<'_>) -> Result<Duration, BenchError> {
+        run.clients.wait_until_ready(run.arguments.sockets)?;
+        Ok(self.started_at.elapsed())
+    }
+
+    /// Records the figures of a replica that ended, when all of its clients have all messages.
+    fn record(&self, run: &mut ScenarioRun<'_>, key: &str, replica: &str, back: Duration) {
+        let repaired = self.started_at.elapsed();
+        let counts = &run.clients.counts;
+        let recovered = counts.recovered.load(SeqCst) - self.recovered;
+        let not_recovered = counts.not_recovered.load(SeqCst) - self.not_recovered;
+        let refused = (counts.lost.load(SeqCst) - self.lost).saturating_sub(self.clients);
+        let outcome = &mut run.outcome;
+        for (name, label, value) in [
+            ("clients", "clients", self.clients as f64),
+            ("back_seconds", "until all are back, s", back.as_secs_f64()),
+            ("repaired_seconds", "until all have all messages, s", repaired.as_secs_f64()),
+            ("recovered", "resumed without loss", recovered as f64),
+            ("retries", "connection attempts repeated", refused as f64),
+        ] {
+            outcome.plain(&format!("{key}_{name}"), &format!("{replica}: {label}"), value);
+        }
+        // Each client that did not resume may have missed messages.
+        outcome.wrong_deliveries += not_recovered + recovered.abs_diff(self.clients);
+    }
+}
