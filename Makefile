@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench million measure compare-instructions check audit compose-test clean
+.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench million measure compare compare-instructions check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ measure: ## measure the cost of receiving compressed messages (docs/performance.
 	@scripts/setup rust
 	cargo build --release --locked --bin emagine-gateway --example measure
 	target/release/examples/measure 50000
+
+compare: ## measure other servers with the same load generator (docs/comparison.md): PEERS="anycable=PROGRAM …"
+	@scripts/setup rust redis python
+	cargo build --release --locked --bin emagine-gateway
+	@scripts/compare
 
 compare-instructions: ## compare instruction counts of the delivery path: BASE=main with the working tree, or HEAD=…
 	@scripts/compare-instructions $(or $(BASE),main) $(HEAD)

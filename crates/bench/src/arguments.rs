@@ -135,8 +135,9 @@ pub struct BenchArgs {
     /// Publish by `POST /v1/publish` over connections that stay open, and compare with the same run by Redis (unicast)
     #[arg(long, conflicts_with_all = ["redis_cluster", "baseline", "sweep"])]
     pub(crate) publish_http: bool,
-    /// Number of connections of --publish-http; requests are pipelined if more are in flight
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "publish_http")]
+    /// Number of connections of --publish-http, or of publishing to Centrifugo; requests are pipelined if more are in
+    /// flight
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) http_connections: usize,
     /// Measure another server instead of the gateway, with the same clients and the same baseline: centrifugo=PROGRAM or
     /// anycable=PROGRAM (idle, connect, fanout and unicast)

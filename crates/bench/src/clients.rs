@@ -278,6 +278,19 @@ impl Clients {
         merged
     }
 
+    /// The ids of all threads with clients, each with that of its process.
+    pub(crate) fn threads(&self) -> Vec<(u32, u32)> {
+        match &self.generators {
+            Some(generators) => generators.threads(),
+            None => self.threads.iter().map(|thread| (std::process::id(), thread.id)).collect(),
+        }
+    }
+
+    /// The ids of the processes with clients.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.generators.as_ref().map_or_else(|| vec![std::process::id()], GeneratorGroup::processes)
+    }
+
     /// Lets the clients be offline as planned; returns when every thread knows the plan.
     pub(crate) fn begin_absences(&self, plan: AbsencePlan) {
         let (sender, done) = mpsc::channel::<()>();
@@ -297,19 +310,6 @@ impl Clients {
             let _ = sender.send(worker.absence_counts(published));
         });
         reports.iter().fold(AbsenceCounts::default(), AbsenceCounts::plus)
-    }
-
-    /// The ids of all threads with clients, each with that of its process.
-    pub(crate) fn threads(&self) -> Vec<(u32, u32)> {
-        match &self.generators {
-            Some(generators) => generators.threads(),
-            None => self.threads.iter().map(|thread| (std::process::id(), thread.id)).collect(),
-        }
-    }
-
-    /// The ids of the processes with clients.
-    pub(crate) fn processes(&self) -> Vec<u32> {
-        self.generators.as_ref().map_or_else(|| vec![std::process::id()], GeneratorGroup::processes)
     }
 
     /// Waits until this many clients are Ready; fails if their number stops changing.

@@ -136,17 +136,17 @@ impl Environment {
         wanted.into_iter().map(|(key, value)| (variable(key), value.to_owned())).collect()
     }
 
+    /// Whether the settings name no Redis.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.broker, BrokerAddress::Memory)
+    }
+
     /// The interval of heartbeats in a run.
     pub(crate) fn heartbeat_interval(&self, arguments: &BenchArgs) -> Duration {
         match arguments.profile {
             Some(profile) if !self.is_set(HEARTBEAT_INTERVAL) => profile.heartbeat_interval(),
             _ => self.heartbeat_interval,
         }
-    }
-
-    /// Whether the settings name no Redis.
-    pub(crate) fn is_memory(&self) -> bool {
-        matches!(self.broker, BrokerAddress::Memory)
     }
 
     fn is_set(&self, key: &str) -> bool {

@@ -9,8 +9,8 @@
 //!   `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
 //! - `generator`: the processes that have the clients with `--replicas`.
-//! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client. `wire`: the bytes
-//!   that clients send and receive.
+//! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client.
+//!   `wire`: the bytes that clients send and receive.
 //! - `peer`: other servers, measured in the same way.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
@@ -152,8 +152,9 @@ fn measure_peer(
     redis: &OwnRedis,
 ) -> Result<Measured, BenchError> {
     let secret = environment::random_secret();
-    let interval = if arguments.has_heartbeats() { environment.heartbeat_interval } else { NO_HEARTBEATS };
-    let target = Target::peer(peer, redis, &secret, interval)?;
+    let interval =
+        if arguments.has_heartbeats() { environment.heartbeat_interval(arguments) } else { NO_HEARTBEATS };
+    let target = Target::peer(peer, redis, &secret, interval, arguments.http_connections)?;
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, Some(&secret), target)?;
     Ok(Measured { tokens: peer.protocol.tokens(), transport, outcome })

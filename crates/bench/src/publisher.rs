@@ -86,9 +86,11 @@ impl Publisher {
     }
 
     /// Publishes to the HTTP API of Centrifugo, with this request line and these headers.
-    pub(crate) fn centrifugo(address: SocketAddr, head: &str) -> Self {
+    pub(crate) fn centrifugo(address: SocketAddr, head: &str, connections: usize) -> Self {
         let head = format!("{head}Content-Type: application/json\r\nContent-Length: ");
-        Self::new(Transport::Centrifugo(address, head), io::sink())
+        let mut publisher = Self::new(Transport::Centrifugo(address, head), io::sink());
+        publisher.lanes.resize_with(connections, || Lane::new(io::sink()));
+        publisher
     }
 
     /// Publishes to the channel of AnyCable.
@@ -147,13 +149,12 @@ impl Publisher {
                 let body =
                     format!(r#"{{"channel":{},"durable":{is_durable},"message":{message}}}"#, json!(channel));
                 let request = format!("{head}{}\r\n\r\n{body}", body.len());
-                self.lanes[self.next_lane].batch.extend(request.as_bytes());
-                self.next_lane = (self.next_lane + 1) % self.lanes.len();
+                self.add_request(&request);
             }
             Transport::Centrifugo(_, head) => {
                 let body = Protocol::Centrifugo.publication(recipients, message);
                 let request = format!("{head}{}\r\n\r\n{body}", body.len());
-                self.lanes[0].batch.extend(request.as_bytes());
+                self.add_request(&request);
             }
             Transport::AnyCable => {
                 let body = Protocol::AnyCable.publication(recipients, message);
@@ -165,6 +166,12 @@ impl Publisher {
                 self.add_order(members.start..end, &format!(r#"{{"op":3,"message":{message}}}"#));
             }
         }
+    }
+
+    /// Adds a request to the next batch of the next connection.
+    fn add_request(&mut self, request: &str) {
+        self.lanes[self.next_lane].batch.extend(request.as_bytes());
+        self.next_lane = (self.next_lane + 1) % self.lanes.len();
     }
 
     /// Adds a frame for these slots of the baseline to the next batch.

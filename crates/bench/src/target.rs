@@ -123,8 +123,9 @@ impl Target {
         redis: &OwnRedis,
         secret: &str,
         heartbeat_interval: Duration,
+        http_connections: usize,
     ) -> Result<Self, BenchError> {
-        let running = peer.start(redis, secret, heartbeat_interval)?;
+        let running = peer.start(redis, secret, heartbeat_interval, http_connections)?;
         let process = Some(running.child.0);
         let server = Server { address: running.address, admin: None, process, child: Some(running.child) };
         Ok(Self {

@@ -8,6 +8,8 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
 const MESSAGE: &[u8] = br#""message":{"at":""#;
 /// The same in a signal.
 const SIGNAL: &[u8] = br#""signal":{"at":""#;
+/// The name of the phase in a message or signal.
+const PHASE: &[u8] = br#""phase":"#;
 /// The beginning of the generator's message to the inbox, up to its id.
 const SEND: &[u8] = br#"{"op":16,"id":""#;
 /// The same in the acknowledgement.
@@ -120,7 +122,9 @@ pub(crate) fn stamp(payload: &[u8], before: &[u8]) -> Option<Stamp> {
     let start = if payload.starts_with(before) { 0 } else { find(payload, before)? } + before.len();
     let digits = payload.get(start..start + AT_DIGITS)?;
     let at_us = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    let phase = payload.get(start + AT_DIGITS + r#"","phase":"#.len())?.checked_sub(b'0')?;
+    // Phase follows, unless a server has parsed the message and written its fields in another order.
+    let rest = &payload[start + AT_DIGITS..];
+    let phase = rest.get(find(rest, PHASE)? + PHASE.len())?.checked_sub(b'0')?;
     Some(Stamp { at_us, phase })
 }
 

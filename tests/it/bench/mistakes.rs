@@ -33,6 +33,11 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         (&["burst", "--replicas", "2"], "--replicas must be 1 to 1000"),
         (&["scale", "--replicas", "2"], "--replicas must be 1 to 1000 (scale: 3 to 1000)"),
         (&["scale", "--baseline"], "scale cannot be used with"),
+        (
+            &["mixed", "--redis", "--peer", "anycable=/nowhere"],
+            "--peer needs idle, connect, fanout or unicast",
+        ),
+        (&["idle", "--redis", "--peer", "centrifugo=/nowhere"], "/nowhere: No such file"),
         (&["unicast", "--channels", "2"], "--channels must be 1 to 90 times --sockets"),
         (&["fanout", "--sockets", "1", "--channels", "91"], "--channels must be 1 to 90 times --sockets"),
         (&["fanout", "--sweep", "sockets=1,0"], "--sockets must be 1 to 1000000"),
@@ -52,6 +57,8 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         &["fanout", "--rate", "1", "--in-flight", "1"][..],
         &["fanout", "--pid", "1"],
         &["fanout", "--sweep", "x=1"],
+        &["idle", "--redis", "--peer", "nginx=/nowhere"],
+        &["idle", "--peer", "centrifugo=/nowhere"],
         &["nothing"],
     ] {
         let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();

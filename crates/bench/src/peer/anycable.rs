@@ -50,7 +50,8 @@ pub(super) fn command(program: &Path, settings: &PeerSettings<'_>) -> Command {
     command.envs([
         ("ANYCABLE_HOST", "127.0.0.1".to_owned()),
         ("ANYCABLE_PORT", port.to_string()),
-        // No RPC, no authentication, and streams by name.
+        // No RPC; no authentication, and streams by name.
+        ("ANYCABLE_NORPC", "true".to_owned()),
         ("ANYCABLE_PUBLIC", "true".to_owned()),
         ("ANYCABLE_BROADCAST_ADAPTER", "redis".to_owned()),
         ("ANYCABLE_REDIS_URL", format!("redis://{}:{}", redis.host, redis.port)),

@@ -41,9 +41,9 @@ pub(super) fn publication(channel: &str, message: &str) -> String {
     format!(r#"{{"channel":"{channel}","data":{message}}}"#)
 }
 
-pub(super) fn publisher(address: SocketAddr, key: &str) -> Publisher {
+pub(super) fn publisher(address: SocketAddr, key: &str, connections: usize) -> Publisher {
     let head = format!("POST /api/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n");
-    Publisher::centrifugo(address, &head)
+    Publisher::centrifugo(address, &head, connections)
 }
 
 /// The default settings, except for what the comparison needs.

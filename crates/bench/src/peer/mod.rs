@@ -164,6 +164,7 @@ impl Peer {
         redis: &OwnRedis,
         secret: &str,
         heartbeat_interval: Duration,
+        http_connections: usize,
     ) -> Result<RunningPeer, BenchError> {
         let [redis] = &*redis.addresses else {
             return Err(BenchError::Arguments("--peer needs one Redis server".to_owned()));
@@ -176,7 +177,9 @@ impl Peer {
         };
         let publisher = match self.protocol {
             Protocol::AnyCable => Publisher::anycable(redis)?,
-            Protocol::Gateway | Protocol::Centrifugo => centrifugo::publisher(address, secret),
+            Protocol::Gateway | Protocol::Centrifugo => {
+                centrifugo::publisher(address, secret, http_connections)
+            }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let (child, _) = ChildProcess::start(&mut command)

@@ -10,6 +10,9 @@ fn messages_of_each_peer_are_recognised() {
     assert_eq!(Protocol::Centrifugo.parse(push.as_bytes()), ServerEvent::Message(STAMP));
     let broadcast = format!(r#"{{"identifier":"{{\"channel\":\"$pubsub\"}}","message":{message}}}"#);
     assert_eq!(Protocol::AnyCable.parse(broadcast.as_bytes()), ServerEvent::Message(STAMP));
+    // AnyCable parses each message and sorts its fields.
+    let sorted = r#"{"identifier":"i","message":{"at":"0000000001234567","filling":"xx","phase":2}}"#;
+    assert_eq!(Protocol::AnyCable.parse(sorted.as_bytes()), ServerEvent::Message(STAMP));
 }
 
 #[test]
