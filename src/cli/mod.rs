@@ -188,8 +188,12 @@ impl Cli {
         let _flushed = FlushedLog;
         let mut command = self.command.unwrap_or_else(|| CliCommand::Run(CommandArgs::default()));
         let later = command.take_overrides();
-        let forwarded = self.settings.to_cli_arguments(&later);
-        let settings = self.settings.load(later);
+        let mut settings = self.settings;
+        if let CliCommand::Bench(CommandArgs { args, .. }) = &mut command {
+            settings.profile = settings.profile.filter(|name| !args.take_profile(name));
+        }
+        let forwarded = settings.to_cli_arguments(&later);
+        let settings = settings.load(later);
         let outcome = settings.map_err(Failure::from).and_then(|settings| {
             let metrics = Metrics::default();
             log::start(&settings, &metrics)?;

@@ -30,7 +30,8 @@ const ENDED_REPLICAS: usize = 2;
 /// A scenario of the load generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Identified sockets without messages: memory and CPU of heartbeats over time
+    /// Identified sockets without messages: memory and CPU of heartbeats over time. --profile centrifugo or anycable
+    /// does the work of a test that they publish
     Idle,
     /// Connects and Identifies: CPU, memory and latency
     Connect,
@@ -116,8 +117,8 @@ pub struct BenchArgs {
     /// Number of sockets that send signals, in turn (signal)
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) typists: usize,
-    /// Do the work of a published idle test (idle)
-    #[arg(long, value_name = "NAME", conflicts_with = "running")]
+    /// The published idle test whose work `idle` does, see [`Self::take_profile`].
+    #[arg(skip)]
     pub(crate) profile: Option<IdleProfile>,
     /// Negotiate permessage-deflate on every socket
     #[arg(long)]
@@ -170,6 +171,13 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
+    /// Takes the value of `--profile` if it names a published idle test. Every command has this argument, and otherwise
+    /// it chooses settings.
+    pub fn take_profile(&mut self, name: &str) -> bool {
+        self.profile = IdleProfile::from_str(name, false).ok();
+        self.profile.is_some()
+    }
+
     /// Messages per second; `None` for a closed loop.
     pub(crate) fn rate(&self) -> Option<f64> {
         let default = match self.scenario {
@@ -287,6 +295,7 @@ impl BenchArgs {
         let has_rate =
             matches!(scenario, Scenario::Burst | Scenario::Signal | Scenario::Send | Scenario::Jitter);
         let has_in_flight = !has_rate || self.in_flight.is_none();
+        let has_profile = self.profile.is_none() || (scenario == Scenario::Idle && !self.running);
         let is_jitter = scenario == Scenario::Jitter;
         let has_absences = is_between(self.offline, 0.01, 3_600.0)
             && is_between(self.offline_every, 0.02, 86_400.0)
@@ -352,7 +361,7 @@ impl BenchArgs {
             (has_peer, "--peer needs idle, connect, fanout or unicast"),
             (has_http, "--publish-http needs unicast, with --redis or --running"),
             (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
-            (self.profile.is_none() || scenario == Scenario::Idle, "--profile needs idle"),
+            (has_profile, "--profile centrifugo and --profile anycable need idle, without --running"),
             (has_in_flight, "--in-flight cannot be used with burst, signal, send and jitter; use --rate"),
             (has_absences, "--offline must be 0.01 to 3600, and less than --offline-every"),
             (!(is_jitter && self.baseline), "--baseline cannot be used with jitter: it keeps no messages"),

@@ -24,7 +24,7 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
         (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
         (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst"),
-        (&["fanout", "--profile", "centrifugo"], "--profile needs idle"),
+        (&["fanout", "--profile", "centrifugo"], "--profile centrifugo and --profile anycable need idle"),
         (&["jitter", "--offline", "2", "--offline-every", "2"], "and less than --offline-every"),
         (&["jitter", "--baseline"], "--baseline cannot be used with jitter"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::BenchError;
 use crate::clients::Pace;
-use crate::outcome::Curve;
+use crate::outcome::{BenchOutcome, Curve};
 use crate::progress::{Goal, ProgressLine};
-use crate::run::ScenarioRun;
+use crate::run::{ScenarioRun, Usage};
 
 /// The interval of memory samples.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -43,35 +43,42 @@ pub(super) fn observe(run: &mut ScenarioRun<'_>, alone: f64) -> Result<(), Bench
     }
     let used = run.used_since(&before);
     drop(progress);
-    let heartbeats = run.heartbeats() - heartbeats;
+    let heartbeats = (run.heartbeats() - heartbeats) as f64;
+    record(run, &used, heartbeats, alone);
+    if run.arguments.replicas.is_some() {
+        record_cores(&mut run.outcome, &used);
+    }
+    run.outcome.curve_unit = "RSS per connection, KiB";
+    run.outcome.curves.push(Curve { name: "RSS".to_owned(), points });
+    Ok(())
+}
+
+/// Records what a connection costs. `alone`: the result of [`cpu_without_sockets`].
+fn record(run: &mut ScenarioRun<'_>, used: &Usage, heartbeats: f64, alone: f64) {
+    let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
+    let sockets = run.arguments.sockets as f64;
     let memory = per_connection + used.process.resident / sockets;
     let cpu = used.process.cpu * 1e6 / (sockets * used.seconds);
-    let exchange = (used.process.cpu - alone * used.seconds).max(0.0) * 1e6 / heartbeats as f64;
-    let outcome = &mut run.outcome;
+    // Without a heartbeat in the time there is no such figure.
+    let exchange = (used.process.cpu - alone * used.seconds).max(0.0) * 1e6 / heartbeats;
+    let (interval, outcome) = (run.heartbeat_interval.as_secs_f64(), &mut run.outcome);
     outcome.compare("rss_bytes_per_connection_at_end", "RSS per connection at the end, bytes", memory);
     outcome.compare("cpu_us_per_connection_second", "CPU per connection and second, µs", cpu);
     outcome.plain("cpu_us_per_second_without_sockets", "CPU per second without sockets, µs", alone * 1e6);
-    // Without a heartbeat in the time there is no such figure.
     outcome.compare("cpu_us_per_heartbeat", "CPU per heartbeat exchange, µs", exchange);
-    let interval = run.heartbeat_interval.as_secs_f64();
     outcome.plain("heartbeat_interval_seconds", "interval of heartbeats, s", interval);
-    outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
-    if run.arguments.replicas.is_some() {
-        for (key, label, cpu) in [
-            ("gateway", "gateways", used.process.cpu),
-            ("generator", "generators", used.generator.cpu),
-            ("redis", "Redis", used.redis_cpu),
-        ] {
-            outcome.plain(
-                &format!("{key}_cores"),
-                &format!("cores in use by the {label}"),
-                cpu / used.seconds,
-            );
-        }
+    outcome.plain("heartbeats", "heartbeats answered", heartbeats);
+}
+
+/// Records how many cores the processes of several replicas use.
+fn record_cores(outcome: &mut BenchOutcome, used: &Usage) {
+    for (key, label, cpu) in [
+        ("gateway", "gateways", used.process.cpu),
+        ("generator", "generators", used.generator.cpu),
+        ("redis", "Redis", used.redis_cpu),
+    ] {
+        outcome.plain(&format!("{key}_cores"), &format!("cores in use by the {label}"), cpu / used.seconds);
     }
-    outcome.curve_unit = "RSS per connection, KiB";
-    outcome.curves.push(Curve { name: "RSS".to_owned(), points });
-    Ok(())
 }
 
 /// The CPU that the target uses in a second before any client connects. It is not part of a heartbeat's cost.
