@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
-use actix_http::{RequestHead, StatusCode};
+use actix_http::StatusCode;
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
 use emagine_gateway::socket::client_prefix::ClientPrefix;
@@ -16,6 +16,7 @@ use emagine_gateway::socket::frame_reader::Bounds;
 use emagine_gateway::socket::limits::ConnectionLimiter;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
+use emagine_gateway::socket::request::RequestHead;
 use emagine_gateway::socket::{Application, SocketEvent, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode, encode_deflated};
 
@@ -28,9 +29,9 @@ impl Application for Echo {
     type Actor = EchoSocket;
     type Admission = ();
 
-    fn admit(&self, request: &RequestHead, _: Option<ClientPrefix>) -> Result<(), UpgradeRefusal> {
+    fn admit(&self, request: &RequestHead<'_>, _: Option<ClientPrefix>) -> Result<(), UpgradeRefusal> {
         let refusal = UpgradeRefusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
-        if request.uri.path() == "/" { Ok(()) } else { Err(refusal) }
+        if request.path() == "/" { Ok(()) } else { Err(refusal) }
     }
 
     fn open(&self, (): (), outbox: Outbox) -> EchoSocket {

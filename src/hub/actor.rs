@@ -206,6 +206,10 @@ impl FrameSink for Outbox {
         self.push(frame) == Pushed::Accepted
     }
 
+    fn send_together(&self, frames: &FrameGroup) -> bool {
+        self.push(frames.bytes().clone()) == Pushed::Accepted
+    }
+
     fn offer(&self, frames: &FrameGroup) -> Offered {
         Self::offer(self, frames.bytes(), frames.ends()).map_or(Offered::Closed, Offered::Sent)
     }

@@ -5,6 +5,7 @@
 //!
 //! - `deliver`: delivers a publication to the subscribers of its channel.
 //! - `gaps`: announces gaps.
+//! - `held`: sends what a subscription missed or held.
 //! - `pending`: a subscription that is not live yet.
 //! - `queries`: queries about sessions.
 //! - `rooms`: the receivers of the number of subscribers.
@@ -20,14 +21,15 @@ use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use super::frame_group::FrameGroup;
 use crate::broker::BrokerCallId;
+use protocol::Variant;
 use protocol::channel::ChannelName;
 use protocol::conversation::WantedHistory;
 use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
-use protocol::{Variant, Version};
 
 mod deliver;
 mod gaps;
+mod held;
 mod pending;
 mod queries;
 mod rooms;
@@ -36,6 +38,10 @@ mod rooms;
 pub trait FrameSink: Clone {
     /// Sends a prepared frame. Returns `false` if the session is closing.
     fn send(&self, frame: Bytes) -> bool;
+    /// Sends frames together. Returns `false` if the session is closing.
+    fn send_together(&self, frames: &FrameGroup) -> bool {
+        frames.frames().all(|frame| self.send(frame))
+    }
     /// Sends frames that are worthless later: those that cannot be sent now are dropped.
     fn offer(&self, frames: &FrameGroup) -> Offered {
         let sent = frames.frames().take_while(|frame| self.send(frame.clone())).count();
@@ -262,24 +268,6 @@ impl<S: FrameSink> Registry<S> {
         let Some(subscriber) = self.subscriber_mut(session, channel) else { return Vec::new() };
         let pending = subscriber.pending.take_if(|pending| may_open(pending));
         pending.map(|pending| pending.into_items()).unwrap_or_default()
-    }
-
-    fn send_held(&self, session: SessionKey, held: &[(ArrivalNumber, HeldItem)]) -> u64 {
-        let Some(found) = self.sessions.get(session.index()) else { return 0 };
-        let mut delivered = 0;
-        for (_, item) in held {
-            match item {
-                HeldItem::Publication(publication) => {
-                    let frame = publication.frame(found.variant).clone();
-                    delivered += u64::from(found.sink.send(frame));
-                }
-                HeldItem::Gap(frame) if found.variant.version == Version::V2 => {
-                    found.sink.send(frame.clone());
-                }
-                HeldItem::Gap(_) => {}
-            }
-        }
-        delivered
     }
 
     /// Unsubscribes a session from a channel. Returns `None` if it was not subscribed.

@@ -4,8 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_http::header::{HeaderMap, ORIGIN};
-use actix_http::{RequestHead, StatusCode};
+use actix_http::StatusCode;
 
 use super::actor::Session;
 use super::limits::{AdmitRefusal, SessionLimits, UnidentifiedPermit};
@@ -13,6 +12,7 @@ use super::services::Services;
 use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
+use crate::socket::request::{RequestHead, text};
 use crate::socket::{Application, UpgradeRefusal};
 use protocol::Version;
 
@@ -92,14 +92,14 @@ impl Application for Sessions {
 
     fn admit(
         &self,
-        request: &RequestHead,
+        request: &RequestHead<'_>,
         client: Option<ClientPrefix>,
     ) -> Result<Self::Admission, UpgradeRefusal> {
-        if !matches!(request.uri.path(), "/" | "/gateway") {
+        if !matches!(request.path(), "/" | "/gateway") {
             return Err(NOT_FOUND);
         }
-        let version = version(request.uri.query()).ok_or(BAD_VERSION)?;
-        if !self.origins.admits(origin(request.headers()).map_err(|()| BAD_ORIGIN)?) {
+        let version = version(request.query()).ok_or(BAD_VERSION)?;
+        if !self.origins.admits(origin(request).map_err(|()| BAD_ORIGIN)?) {
             return Err(BAD_ORIGIN);
         }
         if self.drain.is_refusing() {
@@ -134,11 +134,11 @@ fn version(query: Option<&str>) -> Option<Version> {
 }
 
 /// The Origin header, if there is one. Several headers, or one that is not text, are an error.
-fn origin(headers: &HeaderMap) -> Result<Option<&str>, ()> {
-    let mut all = headers.get_all(ORIGIN);
+fn origin<'a>(request: &RequestHead<'a>) -> Result<Option<&'a str>, ()> {
+    let mut all = request.values("origin");
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(one), None) => one.to_str().map(Some).map_err(|_| ()),
+        (Some(one), None) => text(one).map(Some).ok_or(()),
         (Some(_), Some(_)) => Err(()),
     }
 }

@@ -65,7 +65,6 @@ impl Settings {
                 "must differ from server.public_addr",
             ),
             check_count("server.workers", server.workers, 0..=512),
-            // The HTTP server counts this timeout in ticks of half a second; a shorter one never fires.
             check_duration("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
             check_duration("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
             ensure(

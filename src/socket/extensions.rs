@@ -1,6 +1,6 @@
 //! Negotiates permessage-deflate (RFC 7692, section 7.1).
 
-use actix_http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
+use super::request::RequestHead;
 
 /// The answer to an accepted offer. Neither side keeps its context between messages, so that a publication is
 /// compressed once for all its receivers. By section 7.1.1 a server may add both parameters to any offer.
@@ -12,9 +12,11 @@ const ACCEPTED_WITH_WINDOW: &str = "permessage-deflate; server_no_context_takeov
      client_no_context_takeover; server_max_window_bits=15";
 
 /// The answer to the first acceptable offer; `None` if there is no such offer.
-pub(super) fn negotiate_deflate(headers: &HeaderMap) -> Option<&'static str> {
-    let lists = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer_offer)
+pub(super) fn negotiate_deflate(request: &RequestHead<'_>) -> Option<&'static str> {
+    request
+        .texts("sec-websocket-extensions")
+        .flat_map(|list| split_unquoted(list, ','))
+        .find_map(answer_offer)
 }
 
 /// The answer to one offer; `None` if a parameter is unknown or cannot be satisfied.
@@ -82,13 +84,12 @@ fn unquote(value: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::request::tests::with_headers;
 
-    fn headers(values: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(SEC_WEBSOCKET_EXTENSIONS, value.parse().unwrap());
-        }
-        headers
+    /// The answer to a request with these lines of the header.
+    fn answer(values: &[&str]) -> Option<&'static str> {
+        let lines: Vec<_> = values.iter().map(|value| ("Sec-WebSocket-Extensions", *value)).collect();
+        with_headers(&lines, negotiate_deflate)
     }
 
     #[test]
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_first_acceptable_offer_is_answered() {
-        assert_eq!(negotiate_deflate(&headers(&[])), None);
+        assert_eq!(answer(&[]), None);
         let (small, whole) = ("permessage-deflate; server_max_window_bits=10", "permessage-deflate");
         let bounded = "permessage-deflate; server_max_window_bits=15";
         for (values, expected) in [
@@ -176,7 +177,7 @@ mod tests {
             (&["x-other; a=\"\\\", permessage-deflate, \""], None),
             (&["x-other; a=\"b\", permessage-deflate"], Some(ACCEPTED)),
         ] {
-            assert_eq!(negotiate_deflate(&headers(values)), expected, "{values:?}");
+            assert_eq!(answer(values), expected, "{values:?}");
         }
     }
 }

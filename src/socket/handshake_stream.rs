@@ -1,20 +1,24 @@
-//! The TCP stream below the HTTP parser: enforces the deadlines of the handshake and rewrites the Upgrade header.
+//! Reads the request of a connection, within the deadline of the handshake.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::StatusCode;
 use actix_rt::net::TcpStream;
-use actix_rt::time::{Instant, Sleep, sleep};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use actix_rt::time::{Sleep, sleep};
+use socket2::SockRef;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::raw_refusal::write_refusal;
-use super::upgrade_header::UpgradeHeaderRewriter;
+use super::request::{RequestHead, parse_head};
 use super::{UpgradeRefusal, kernel};
 
-/// How many bytes of a head are read at once.
+/// How many bytes are read at once.
 const READ_BYTES: usize = 4 * 1024;
 
 /// The answer to a request whose head is incomplete at the deadline.
@@ -23,123 +27,92 @@ const TIMED_OUT: UpgradeRefusal =
 
 /// A connection from its accept until its request is answered.
 #[derive(Debug)]
-pub struct HandshakeStream {
+pub(super) struct HandshakeStream {
     stream: TcpStream,
-    rewriter: UpgradeHeaderRewriter,
-    /// Bytes for the parser. It has read the first `consumed` of them.
-    parser_input: Vec<u8>,
-    consumed: usize,
-    timeout: Duration,
-    /// The deadline of the head; once the head is complete, the deadline of the body. An upgrade request has no body,
-    /// but the parser waits for the end of any other request's body even after the answer.
+    /// The bytes of the incomplete head; afterwards those that follow the head.
+    received: Vec<u8>,
+    /// Whether more bytes than the head belong to the request, as far as is known.
+    has_more: bool,
     deadline: Pin<Box<Sleep>>,
 }
 
 impl HandshakeStream {
-    /// `timeout` bounds the head, and again the body.
+    /// `timeout` bounds the time until the request has arrived, or until a refused client has ended the connection.
     pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
-        let deadline = Box::pin(sleep(timeout));
-        Self {
-            stream,
-            rewriter: UpgradeHeaderRewriter::default(),
-            parser_input: Vec::new(),
-            consumed: 0,
-            timeout,
-            deadline,
-        }
+        Self { stream, received: Vec::new(), has_more: true, deadline: Box::pin(sleep(timeout)) }
     }
 
-    /// The stream, and the bytes after the request that the parser did not read.
+    /// The stream, and the bytes that followed the request.
     pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        (self.stream, self.parser_input[self.consumed..].to_vec())
+        (self.stream, self.received)
     }
 
-    /// Reads more of the head. Ready with 0 at the end of the stream.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        let length = match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Ready(result) => result.map(|()| buffer.filled().len())?,
-            Poll::Pending => ready!(self.poll_deadline(cx, &mut bytes))?,
-        };
-        self.rewriter.push(&bytes[..length], &mut self.parser_input);
-        if self.rewriter.is_complete() {
-            self.deadline.as_mut().reset(Instant::now() + self.timeout);
-        }
-        Poll::Ready(Ok(length))
-    }
-
-    /// Reads bytes after the head. Fails at the deadline even if more bytes arrive.
-    fn poll_body(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.deadline.as_mut().poll(cx).is_ready() {
-            // The request has been answered, so the connection just ends.
-            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-
-    /// Ready when the deadline has passed: with data that has arrived, or with an error if there is none.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(self.deadline.as_mut().poll(cx));
-        Poll::Ready(match kernel::read(&self.stream, bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                write_refusal(&self.stream, &TIMED_OUT);
-                Err(ErrorKind::TimedOut.into())
+    /// Reads the head of the request and passes it to `decide`. Returns the result of `decide`, or the refusal of a
+    /// request that is not valid; `None` if the client left or was too slow.
+    pub(super) async fn read_head<T>(
+        &mut self,
+        decide: impl Fn(&RequestHead<'_>) -> Result<T, UpgradeRefusal>,
+    ) -> Option<Result<T, UpgradeRefusal>> {
+        loop {
+            let read = poll_fn(|cx| self.poll_read(cx)).await;
+            if !read.is_ok_and(|length| length > 0) {
+                return None;
             }
-            result => result,
+            match parse_head(&self.received, |head| (head.has_body(), decide(head))) {
+                Ok(None) => {}
+                Ok(Some((length, (has_body, decided)))) => {
+                    self.received = self.received.split_off(length);
+                    self.has_more = has_body;
+                    return Some(decided);
+                }
+                Err(refusal) => return Some(Err(refusal)),
+            }
+        }
+    }
+
+    /// Writes a refusal and ends the connection. If more of the request is on its way, waits until the client has ended
+    /// its side: with unread data the kernel would reset the connection, and the client might lose the answer.
+    pub(super) async fn refuse(mut self, refusal: &UpgradeRefusal) {
+        write_refusal(&self.stream, refusal);
+        if self.has_more && SockRef::from(&self.stream).shutdown(Shutdown::Write).is_ok() {
+            poll_fn(|cx| self.poll_end(cx)).await;
+        }
+    }
+
+    /// Appends bytes to those received. At the deadline, reads bytes that have arrived, or fails if there are none.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(result) => result?,
+            Poll::Pending => {
+                ready!(self.deadline.as_mut().poll(cx));
+                let length = self.read_at_deadline(buffer.initialize_unfilled())?;
+                buffer.advance(length);
+            }
+        }
+        self.received.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn read_at_deadline(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        kernel::read(&self.stream, bytes).inspect_err(|error| {
+            if error.kind() == ErrorKind::WouldBlock {
+                write_refusal(&self.stream, &TIMED_OUT);
+            }
         })
     }
-}
 
-impl AsyncRead for HandshakeStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let this = &mut *self;
-            let unread = &this.parser_input[this.consumed..];
-            if !unread.is_empty() {
-                let length = unread.len().min(buffer.remaining());
-                buffer.put_slice(&unread[..length]);
-                this.consumed += length;
-                return Poll::Ready(Ok(()));
-            }
-            this.parser_input.clear();
-            this.consumed = 0;
-            if this.rewriter.is_complete() {
-                return this.poll_body(cx, buffer);
-            }
-            if ready!(this.poll_head(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+    /// Reads and drops bytes. Ready at the end of the stream, or at the deadline even if more bytes arrive.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        while self.deadline.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
             }
         }
-    }
-}
-
-impl AsyncWrite for HandshakeStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Poll::Ready(())
     }
 }

@@ -1,26 +1,19 @@
-//! The public port: accepts connections, reads one request from each, and passes the request to the upgrade.
+//! The public port: accepts connections, and reads and answers one request from each.
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::time::Duration;
 
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, KeepAlive, Method, Protocol as Http, Request, Response};
 use actix_rt::net::TcpStream;
 use actix_server::Server;
-use actix_service::{Service as _, apply_fn_factory, fn_factory, fn_service};
-use bytes::Bytes;
-use futures_util::future::Either;
+use actix_service::fn_service;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::handshake::{METHOD_NOT_ALLOWED, UPGRADE_REQUIRED};
 use super::handshake_stream::HandshakeStream;
 use super::limits::{ConnectionLimiter, HandshakePermit};
 use super::raw_refusal::write_refusal;
-use super::upgrade::{AnsweredFlag, FramedHandshake, response, upgrade};
+use super::upgrade::Upgrader;
 use super::{Application, SocketOptions, UpgradeRefusal};
 use crate::metrics::Metrics;
 
@@ -55,56 +48,14 @@ where
     F: Fn() -> A + Clone + Send + 'static,
 {
     let handshakes = options.max_handshakes.div_ceil(workers.max(1)).max(1);
+    // Called on each worker thread.
     let factory = move || {
-        let (make_application, options, connections) =
-            (make_application.clone(), options.clone(), connections.clone());
-        let (accept_options, accept_connections) = (options.clone(), connections.clone());
-        let http = HttpService::build()
-            .keep_alive(KeepAlive::Disabled)
-            // The stream enforces the deadline, because it checks the kernel for unread data first.
-            .client_request_timeout(Duration::ZERO)
-            .h1_allow_half_closed(false)
-            .on_connect_ext(|_, data| {
-                data.insert(AnsweredFlag::default());
-            })
-            .upgrade(fn_factory(move || {
-                let (application, options) = (Rc::new(make_application()), Rc::new(options.for_thread()));
-                let connections = connections.clone();
-                async move {
-                    Ok::<_, ()>(fn_service(move |(request, framed): (Request, FramedHandshake)| {
-                        upgrade(
-                            Rc::clone(&application),
-                            Rc::clone(&options),
-                            connections.clone(),
-                            request,
-                            framed,
-                        )
-                    }))
-                }
-            }))
-            .finish(fn_service(refuse_plain_request));
-        apply_fn_factory(http, move |stream: TcpStream, http| {
-            let peer = stream.peer_addr().ok();
-            match begin_handshake(&accept_options, &accept_connections, peer) {
-                Err(refusal) => {
-                    write_refusal(&stream, &refusal);
-                    Either::Left(ready(Ok(())))
-                }
-                Ok(handshake) => {
-                    let stream = HandshakeStream::new(stream, accept_options.handshake_timeout);
-                    let served = http.call((stream, Http::Http1, peer));
-                    let metrics = accept_options.metrics.clone();
-                    Either::Right(async move {
-                        let served = served.await;
-                        if let Err(DispatchError::Parse(_)) = served {
-                            Metrics::count(&metrics.upgrades_refused, "bad_request");
-                        }
-                        drop(handshake);
-                        served
-                    })
-                }
-            }
-        })
+        let upgrader = Rc::new(Upgrader {
+            application: make_application(),
+            options: Rc::new(options.for_thread()),
+            connections: connections.clone(),
+        });
+        fn_service(move |stream| serve_connection(Rc::clone(&upgrader), stream))
     };
     Ok(Server::build()
         .workers(workers)
@@ -115,23 +66,46 @@ where
         .run())
 }
 
+/// Reads the request of a connection and answers it. An admitted connection gets a task of its own.
+async fn serve_connection<A: Application>(
+    upgrader: Rc<Upgrader<A>>,
+    stream: TcpStream,
+) -> Result<(), Infallible> {
+    let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+    let options = &upgrader.options;
+    // Released when the connection is answered.
+    let _handshake = match begin_handshake(options, &upgrader.connections, peer) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            write_refusal(&stream, &refusal);
+            return Ok(());
+        }
+    };
+    let mut handshake = HandshakeStream::new(stream, options.handshake_timeout);
+    match handshake.read_head(|request| upgrader.admit(peer, request)).await {
+        Some(Ok(request)) => {
+            let (stream, unread) = handshake.into_parts();
+            upgrader.start(request, stream, unread);
+        }
+        Some(Err(refusal)) => {
+            Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
+            log::debug!("refused an upgrade: {}", refusal.reason);
+            handshake.refuse(&refusal).await;
+        }
+        None => {}
+    }
+    Ok(())
+}
+
 /// Counts one more handshake of the peer, or refuses it. Handshakes of a trusted proxy are not counted: the client's
 /// address is in a header that has not been read yet.
 fn begin_handshake(
     options: &SocketOptions,
     connections: &ConnectionLimiter,
-    peer: Option<SocketAddr>,
+    peer: Option<IpAddr>,
 ) -> Result<HandshakePermit, UpgradeRefusal> {
-    let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
+    let peer = peer.filter(|&peer| !options.trusted_proxies.contains(peer));
     connections.begin_handshake(peer, &options.metrics).inspect_err(|refusal| {
         Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
     })
-}
-
-/// Refuses a request that does not ask for a WebSocket.
-async fn refuse_plain_request(request: Request) -> Result<Response<Bytes>, Infallible> {
-    if let Some(answered) = request.conn_data::<AnsweredFlag>() {
-        answered.set();
-    }
-    Ok(response(if request.method() == Method::GET { &UPGRADE_REQUIRED } else { &METHOD_NOT_ALLOWED }))
 }

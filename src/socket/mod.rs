@@ -20,14 +20,14 @@
 //! - `key_counts`: counts by key.
 //! - [`limits`]: how many connections there may be.
 //! - `task`: the task of one socket, with the deadlines of reading and writing.
+//! - [`request`]: parses the head of a request.
 //! - `extensions`: negotiates compression.
 //! - [`fd_limit`]: how many file descriptors the system allows.
 //! - [`origin`]: which pages may open a socket.
 //! - `handshake`: checks a handshake against RFC 6455.
-//! - `raw_refusal`: refuses a connection without the HTTP server.
-//! - `upgrade_header`: rewrites the Upgrade header for the HTTP parser.
-//! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake.
-//! - [`upgrade`]: turns an upgrade request into a socket, or refuses it.
+//! - `raw_refusal`: refuses a connection with an HTTP response.
+//! - `handshake_stream`: reads the request of a connection, within the deadline of the handshake.
+//! - `upgrade`: turns an upgrade request into a socket, or refuses it.
 //! - [`listener`]: accepts connections on the public port.
 
 pub mod client_prefix;
@@ -37,7 +37,7 @@ mod extensions;
 pub mod fd_limit;
 pub mod frame_reader;
 mod handshake;
-pub mod handshake_stream;
+mod handshake_stream;
 mod inbound;
 mod kernel;
 pub(crate) mod key_counts;
@@ -50,22 +50,23 @@ mod postponement;
 pub mod proxies;
 mod queue;
 mod raw_refusal;
+pub mod request;
 mod task;
-pub mod upgrade;
-mod upgrade_header;
+mod upgrade;
 mod utf8;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
-use actix_http::{RequestHead, StatusCode};
+use actix_http::StatusCode;
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
 use self::client_prefix::ClientPrefix;
 use self::frame_reader::Bounds;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
+use self::request::RequestHead;
 use crate::metrics::{Metrics, Traffic};
 
 /// The application that sockets serve: it admits requests and makes an actor for each socket. Each worker thread has
@@ -86,7 +87,7 @@ pub trait Application: 'static {
     /// unknown.
     fn admit(
         &self,
-        request: &RequestHead,
+        request: &RequestHead<'_>,
         client: Option<ClientPrefix>,
     ) -> Result<Self::Admission, UpgradeRefusal>;
 
@@ -134,7 +135,8 @@ pub struct SocketOptions {
     pub write_timeout: Duration,
     /// The most time that a peer may take to answer a Close.
     pub close_timeout: Duration,
-    /// The most time that a request may take to arrive, and that its answer may take to be sent.
+    /// The most time from the accept of a connection until its request has arrived or, if the request is refused, until
+    /// the client has ended the connection.
     pub handshake_timeout: Duration,
     /// Whether to accept permessage-deflate from clients that offer it.
     pub compression: bool,

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_http::header::{HeaderMap, X_FORWARDED_FOR};
 use ipnet::IpNet;
+
+use super::request::{RequestHead, text};
 
 /// The proxies whose `X-Forwarded-For` is trusted. Cloning copies a short list.
 #[derive(Debug, Clone, Default)]
@@ -20,15 +21,14 @@ impl TrustedProxies {
     /// Each proxy appends the address of its own peer to `X-Forwarded-For`. So the client is the last address there
     /// that is not a trusted proxy; the client may have written everything before it. If an address cannot be parsed,
     /// the header is ignored.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: IpAddr, request: &RequestHead<'_>) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
             return peer;
         }
         let mut client = peer;
-        let headers: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
-        for value in headers.iter().rev() {
-            let Ok(text) = value.to_str() else { return peer };
+        for value in request.values("x-forwarded-for").rev() {
+            let Some(text) = text(value) else { return peer };
             for hop in text.rsplit(',') {
                 let Some(address) = address(hop.trim()) else { return peer };
                 if !self.contains(address) {
@@ -56,18 +56,18 @@ fn address(hop: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_http::header::HeaderValue;
-
     use super::*;
+    use crate::socket::request::tests::with_headers;
 
     /// The client's address with 10.0.0.0/8 and fd00::/8 as trusted proxies.
     fn client(peer: &str, headers: &[&str]) -> String {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
-        let mut map = HeaderMap::new();
-        for value in headers {
-            map.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        TrustedProxies::new(networks.into()).client(peer.parse().unwrap(), &map).to_string()
+        client_of(&TrustedProxies::new(networks.into()), peer, headers)
+    }
+
+    fn client_of(proxies: &TrustedProxies, peer: &str, headers: &[&str]) -> String {
+        let lines: Vec<_> = headers.iter().map(|value| ("X-Forwarded-For", *value)).collect();
+        with_headers(&lines, |head| proxies.client(peer.parse().unwrap(), head)).to_string()
     }
 
     #[test]
@@ -106,9 +106,6 @@ mod tests {
 
     #[test]
     fn no_proxy_is_trusted_by_default() {
-        let mut map = HeaderMap::new();
-        map.append(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"));
-        let peer: IpAddr = "127.0.0.1".parse().unwrap();
-        assert_eq!(TrustedProxies::default().client(peer, &map), peer);
+        assert_eq!(client_of(&TrustedProxies::default(), "127.0.0.1", &["198.51.100.1"]), "127.0.0.1");
     }
 }

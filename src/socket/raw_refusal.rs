@@ -1,4 +1,4 @@
-//! Refuses a connection without the HTTP server: before the server has the connection, or after it gave it up.
+//! Refuses a connection with an HTTP response.
 
 use std::io::{Read as _, Write as _};
 

@@ -1,155 +1,115 @@
 //! Turns an upgrade request into a socket, or refuses it.
 
-use std::cell::Cell;
-use std::convert::Infallible;
-use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use actix::StreamHandler;
-use actix_codec::Framed;
-use actix_http::body::BodySize;
 use actix_http::error::PayloadError;
-use actix_http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
-use actix_http::{ConnectionType, Request, Response, h1, ws};
-use actix_rt::time::timeout;
+use actix_http::ws;
+use actix_rt::net::TcpStream;
 use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
-use futures_util::SinkExt as _;
 use futures_util::stream::empty;
 
 use super::client_prefix::ClientPrefix;
 use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
-use super::handshake_stream::HandshakeStream;
 use super::inbound::Reader;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
+use super::request::RequestHead;
 use super::task::SocketTask;
 use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
-use crate::metrics::Metrics;
 
-/// A connection with its HTTP codec, as the HTTP dispatcher passes it to the upgrade.
-pub type FramedHandshake = Framed<HandshakeStream, h1::Codec>;
-
-/// Whether a request of this connection has been answered. Later requests of the connection are ignored. The HTTP
-/// dispatcher would otherwise serve pipelined requests.
-#[derive(Debug, Default)]
-pub(super) struct AnsweredFlag(Cell<bool>);
-
-impl AnsweredFlag {
-    pub(super) fn set(&self) {
-        self.0.set(true);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.get()
-    }
+/// What one worker thread needs to turn requests into sockets.
+pub(super) struct Upgrader<A> {
+    pub(super) application: A,
+    pub(super) options: Rc<SocketOptions>,
+    pub(super) connections: ConnectionLimiter,
 }
 
-/// Answers one upgrade request. An admitted socket gets its own task, so that the HTTP dispatcher and its buffers (16
-/// KiB) are freed.
-pub(super) async fn upgrade<A: Application>(
-    application: Rc<A>,
-    options: Rc<SocketOptions>,
-    connections: ConnectionLimiter,
-    request: Request,
-    mut framed: FramedHandshake,
-) -> Result<(), Infallible> {
-    let deadline = options.handshake_timeout;
-    if request.conn_data::<AnsweredFlag>().is_some_and(AnsweredFlag::is_set) {
-        // The earlier answer closes the connection, but it may not have been written yet.
-        let _ = timeout(deadline, framed.flush()).await;
-        return Ok(());
-    }
-    match admit(&*application, &options, &connections, &request) {
-        Err(refusal) => {
-            Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
-            let answered = timeout(deadline, refuse(framed, &refusal)).await;
-            log::debug!(
-                "refused an upgrade: {} (answered: {})",
-                refusal.reason,
-                matches!(answered, Ok(Ok(())))
-            );
-        }
-        Ok((admission, permit, client)) => {
-            let deflate = options.compression.then(|| negotiate_deflate(request.head().headers())).flatten();
-            let mut answer = ws::handshake_response(request.head());
-            if let Some(deflate) = deflate {
-                answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, deflate));
-            }
-            let answer = answer.finish().drop_body();
-            let answer = h1::Message::Item((answer, BodySize::None));
-            // Only encodes the answer, because the socket's first write contains Hello as well.
-            if framed.start_send_unpin(answer).is_ok() {
-                options.metrics.connections_opened.inc();
-                start(&*application, options, (permit, client), admission, deflate.is_some(), framed);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn admit<A: Application>(
-    application: &A,
-    options: &SocketOptions,
-    connections: &ConnectionLimiter,
-    request: &Request,
-) -> Result<(A::Admission, ConnectionPermit, Option<ClientPrefix>), UpgradeRefusal> {
-    handshake::verify(request.head())?;
-    let headers = &request.head().headers;
-    let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
-    let client = client.map(ClientPrefix::of);
-    let admission = application.admit(request.head(), client)?;
-    let permit = connections.acquire(client, &options.metrics, Instant::now())?;
-    Ok((admission, permit, client))
-}
-
-/// Starts the task of an admitted socket on this worker thread.
-fn start<A: Application>(
-    application: &A,
-    options: Rc<SocketOptions>,
-    (permit, client): (ConnectionPermit, Option<ClientPrefix>),
-    admission: A::Admission,
+/// A request that becomes a socket.
+pub(super) struct AdmittedRequest<T> {
+    admission: T,
+    permit: ConnectionPermit,
+    client: Option<ClientPrefix>,
     is_deflated: bool,
-    framed: FramedHandshake,
-) {
-    let parts = framed.into_parts();
-    let (stream, unread) = parts.io.into_parts();
-    let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
-    // Copied, because the codec's buffer is longer. Hello follows it in the queue, and the task writes both at once.
-    outbox.queue_first(Bytes::copy_from_slice(&parts.write_buf), false);
-    // Copied, because the dispatcher's buffer keeps 8 KiB even for a few bytes.
-    let initial = [&parts.read_buf[..], &unread].concat().into();
-    let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), initial);
-    let actor = application.open(admission, outbox.clone());
-    // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
-    let empty_payload = empty::<Result<Bytes, PayloadError>>();
-    // Boxed, because a task reserves memory for every value that moves before its first poll.
-    let inbound = reader.to_stream();
-    let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
-        <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
-        actor
-    }));
-    actix_rt::spawn(SocketTask::new(context, outbox, reader, permit));
+    /// The response with status 101.
+    answer: Bytes,
 }
 
-/// The HTTP response of a refusal.
-pub(super) fn response(refusal: &UpgradeRefusal) -> Response<Bytes> {
-    let body = Bytes::from_static(refusal.reason.as_bytes());
-    let mut response = Response::with_body(refusal.status, body);
-    // Not set as a header, because the codec would still write `connection: upgrade` after an upgrade request.
-    response.head_mut().set_connection_type(ConnectionType::Close);
-    let headers = response.headers_mut();
-    for (name, value) in refusal.headers {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+impl<A: Application> Upgrader<A> {
+    /// Admits or refuses a request. `peer` is `None` if that address is unknown.
+    pub(super) fn admit(
+        &self,
+        peer: Option<IpAddr>,
+        request: &RequestHead<'_>,
+    ) -> Result<AdmittedRequest<A::Admission>, UpgradeRefusal> {
+        let options = &self.options;
+        let key = handshake::verify(request)?;
+        let client = peer.map(|peer| ClientPrefix::of(options.trusted_proxies.client(peer, request)));
+        let admission = self.application.admit(request, client)?;
+        let permit = self.connections.acquire(client, &options.metrics, Instant::now())?;
+        let deflate = options.compression.then(|| negotiate_deflate(request)).flatten();
+        Ok(AdmittedRequest {
+            admission,
+            permit,
+            client,
+            is_deflated: deflate.is_some(),
+            answer: answer(key, deflate),
+        })
     }
-    response
+
+    /// Starts the task of an admitted socket on this worker thread. `unread`: bytes that followed the request.
+    pub(super) fn start(&self, request: AdmittedRequest<A::Admission>, stream: TcpStream, unread: Vec<u8>) {
+        let AdmittedRequest { admission, permit, client, is_deflated, answer } = request;
+        self.options.metrics.connections_opened.inc();
+        let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&self.options));
+        // Hello follows it in the queue, and the task writes both at once.
+        outbox.queue_first(answer, false);
+        let frame_reader = FrameReader::new(self.options.inbound, is_deflated);
+        let reader = Reader::new(outbox.clone(), frame_reader, unread.into());
+        let actor = self.application.open(admission, outbox.clone());
+        // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
+        let empty_payload = empty::<Result<Bytes, PayloadError>>();
+        // Boxed, because a task reserves memory for every value that moves before its first poll.
+        let inbound = reader.to_stream();
+        let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
+            <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
+            actor
+        }));
+        actix_rt::spawn(SocketTask::new(context, outbox, reader, permit));
+    }
 }
 
-async fn refuse(mut framed: FramedHandshake, refusal: &UpgradeRefusal) -> io::Result<()> {
-    let body = Bytes::from_static(refusal.reason.as_bytes());
-    let head = response(refusal).drop_body();
-    framed.send(h1::Message::Item((head, BodySize::Sized(body.len() as u64)))).await?;
-    framed.send(h1::Message::Chunk(Some(body))).await
+/// The answer to an admitted request (RFC 6455, section 4.2.2). `deflate`: the accepted extension.
+fn answer(key: &[u8], deflate: Option<&str>) -> Bytes {
+    let accept = ws::hash_key(key);
+    let deflate = deflate.map(|deflate| ["sec-websocket-extensions: ", deflate, "\r\n"].concat());
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ",
+        &accept[..],
+        b"\r\n",
+        deflate.unwrap_or_default().as_bytes(),
+        b"\r\n",
+    ]
+    .concat()
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 6455, section 1.3.
+    #[test]
+    fn the_answer_contains_the_accepted_key_and_extension() {
+        let plain = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        let key = b"dGhlIHNhbXBsZSBub25jZQ==";
+        assert_eq!(answer(key, None), format!("{plain}\r\n"));
+        let deflated = format!("{plain}sec-websocket-extensions: permessage-deflate\r\n\r\n");
+        assert_eq!(answer(key, Some("permessage-deflate")), deflated);
+    }
 }

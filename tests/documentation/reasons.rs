@@ -11,7 +11,7 @@ const UPGRADE_REFUSALS: [(&str, &str); 4] = [
     ("src/socket/limits.rs", "reason: "),
     ("src/socket/handshake.rs", "reason: "),
     ("src/session/admission.rs", "reason: "),
-    ("src/socket/listener.rs", "upgrades_refused, "),
+    ("src/socket/request.rs", "reason: "),
 ];
 
 /// The string literals that follow `prefix` in a source, without its tests.

@@ -50,13 +50,19 @@ pub(super) async fn tails(
     let mut texts = answers.map(text_if_any);
     let mut next_text = || texts.next().unwrap_or(Ok(None));
     let datasets: Vec<_> = slots.keys.iter().map(|_| DatasetView::read(next_text(), next_text())).collect();
-    let read = |((tail, key), index): ((Result<_, _>, &String), &usize)| {
+    // Each namespace once, because its settings are parsed for that.
+    let mut whole_since = HashMap::new();
+    let tails = tails.into_iter().zip(keys).zip(&slots.of_key);
+    let reads = tails.map(|((tail, key), index)| {
         let tail = tail?;
         let dataset = datasets[*index].as_ref().map_err(RedisReadError::clone)?;
-        let whole_since_ms = dataset.whole_since_ms(options.names().namespace_of(key), now_ms);
+        let namespace = options.names().namespace_of(key);
+        let whole_since_ms = *whole_since
+            .entry((*index, namespace))
+            .or_insert_with(|| dataset.whole_since_ms(namespace, now_ms));
         Ok(TailRead { tail, now_ms, whole_since_ms })
-    };
-    Ok(tails.into_iter().zip(keys).zip(&slots.of_key).map(read).collect())
+    });
+    Ok(reads.collect())
 }
 
 /// The dataset keys of several names, each once.

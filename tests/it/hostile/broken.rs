@@ -5,7 +5,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
-use actix_http::RequestHead;
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
 use emagine_gateway::socket::client_prefix::ClientPrefix;
@@ -13,6 +12,7 @@ use emagine_gateway::socket::frame_reader::Bounds;
 use emagine_gateway::socket::limits::ConnectionLimiter;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
+use emagine_gateway::socket::request::RequestHead;
 use emagine_gateway::socket::{Application, SocketEvent, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode};
 
@@ -48,7 +48,7 @@ impl Application for FragileSockets {
     type Actor = Fragile;
     type Admission = ();
 
-    fn admit(&self, _: &RequestHead, _: Option<ClientPrefix>) -> Result<(), UpgradeRefusal> {
+    fn admit(&self, _: &RequestHead<'_>, _: Option<ClientPrefix>) -> Result<(), UpgradeRefusal> {
         Ok(())
     }
 
