@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use actix_web::rt::time::sleep;
 use parking_lot::RwLock;
 
@@ -39,8 +39,13 @@ impl CurrentKey {
         *self.0.write() = key;
     }
 
+    /// Whether a request with these headers is allowed. `header` returns the value of a header.
+    pub(super) fn allows<'a>(&self, header: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> bool {
+        self.0.read().check(header).is_ok()
+    }
+
     fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
-        self.0.read().check(request)
+        self.0.read().check(headers(request))
     }
 }
 
@@ -52,6 +57,10 @@ impl From<KeyRefusal> for ApiError {
             KeyRefusal::OriginNotAllowed => Self::OriginNotAllowed,
         }
     }
+}
+
+fn headers<'a>(request: &'a HttpRequest) -> impl Fn(&HeaderName) -> Option<&'a [u8]> {
+    move |name| request.headers().get(name).map(HeaderValue::as_bytes)
 }
 
 /// The delay of the response to a wrong key while the port is not crowded. It slows down guessing.
@@ -74,15 +83,15 @@ impl AdminState {
 }
 
 impl ApiKey {
-    fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
+    fn check<'a>(&self, header: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> Result<(), KeyRefusal> {
         let key = match self {
-            Self::Open if is_loopback_same_origin(request) => return Ok(()),
+            Self::Open if is_loopback_same_origin(&header) => return Ok(()),
             Self::Open => return Err(KeyRefusal::OriginNotAllowed),
             Self::Closed => return Err(KeyRefusal::NotConfigured),
             Self::Required(key) => key,
         };
-        let Some(sent) = request.headers().get(AUTHORIZATION) else { return Err(KeyRefusal::NoKey) };
-        let sent = sent.to_str().ok().and_then(bearer).unwrap_or_default();
+        let Some(sent) = header(&AUTHORIZATION) else { return Err(KeyRefusal::NoKey) };
+        let sent = std::str::from_utf8(sent).ok().and_then(bearer).unwrap_or_default();
         if key.matches(sent.as_bytes()) { Ok(()) } else { Err(KeyRefusal::WrongKey) }
     }
 }
@@ -96,10 +105,10 @@ fn bearer(header: &str) -> Option<&str> {
 /// Whether the host of the request is a loopback name and its Origin, if any, is this port. Any page in a developer's
 /// browser can send requests to this port, with its own Origin. A page whose host name resolves to this machine (DNS
 /// rebinding) can also read the responses, but its Host is not a loopback name.
-fn is_loopback_same_origin(request: &HttpRequest) -> bool {
-    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = header(HOST);
-    let is_own = header(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == host);
+fn is_loopback_same_origin<'a>(header: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> bool {
+    let text = |name| header(name).map(|value| std::str::from_utf8(value).unwrap_or("?"));
+    let host = text(&HOST);
+    let is_own = text(&ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == host);
     is_own && host.is_none_or(|host| is_loopback_host(host_name(host)))
 }
 
@@ -144,7 +153,7 @@ mod tests {
                     request = request.insert_header((name, value));
                 }
             }
-            let checked = ApiKey::Open.check(&request.to_http_request());
+            let checked = ApiKey::Open.check(headers(&request.to_http_request()));
             assert_eq!(checked.is_ok(), may, "{host:?} {origin:?}");
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! # Layout
 //! - `publish`: publishing, for backends without Redis access
+//! - `publish_connection`: a connection, which serves plain requests to publish itself
+//! - `plain_publish`: recognizes such requests
 //! - `presence`: which users are online
 //! - `channels`: which channels are in use, and which users are in a room
 //! - `history`: pages of the history of a channel
@@ -28,8 +30,10 @@ mod health;
 mod history;
 mod inbox;
 mod openapi;
+mod plain_publish;
 mod presence;
 mod publish;
+mod publish_connection;
 mod query;
 mod session_page;
 mod sessions;
@@ -37,21 +41,29 @@ mod status;
 mod token;
 mod unread_body;
 
-use std::io;
+use std::io::{self, Cursor};
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, Service as _};
+use actix_http::{HttpService, Protocol};
+use actix_rt::net::TcpStream;
+use actix_server::Server;
+use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Service as _, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpServer, Resource, Route};
+use actix_web::{App, Resource, Route};
+use tokio::io::AsyncReadExt as _;
 
 use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
 pub use self::control::{DEFAULT_LISTED, worker_timeout_detail};
 pub use self::health::Readiness;
+use self::publish_connection::PublishConnection;
 pub use self::session_page::SessionPage;
 pub use self::status::InstanceInfo;
 use self::unread_body::{ResponseBody, UnreadBody};
@@ -92,6 +104,9 @@ impl AdminState {
 /// Connections that may wait to be accepted. The number is small, because a health check waits until all silent
 /// connections before it have timed out.
 pub const BACKLOG: i32 = 128;
+
+/// How long a connection may be idle between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// The most messages of one batch.
 pub const MAX_BATCH: usize = 1_000;
@@ -165,46 +180,81 @@ impl Drop for OpenConnection {
     }
 }
 
+/// The routes with what all responses have.
+fn application(
+    admin: AdminState,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    // Responses must not be cached, and browsers must not guess their type.
+    let headers =
+        DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
+    App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |mut request, service| {
+        let unread = UnreadBody::take(&mut request);
+        let answered = service.call(request);
+        let is_crowded = admin.is_crowded();
+        let metrics = admin.metrics.clone();
+        async move {
+            let mut response = answered.await?;
+            let request =
+                AdminRequest::new(response.request().match_pattern().as_deref(), response.status().as_u16());
+            metrics.admin_requests.get_or_create(&request).inc();
+            // Only the first request of a connection has a deadline for its head, so idle connections must not
+            // use up all connections.
+            if is_crowded {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+            Ok(response.map_body(|_, body| ResponseBody { body: Box::pin(body), _unread: unread }))
+        }
+    })
+}
+
 /// Serves the admin routes from `listener` on a separate thread. The caller handles signals.
 pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
-    let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
-    let counted = admin.metrics.clone();
-    let server = HttpServer::new(move || {
-        let state = admin.clone();
-        // Responses must not be cached, and browsers must not guess their type.
-        let headers =
-            DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
-        App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |mut request, service| {
-            let unread = UnreadBody::take(&mut request);
-            let answered = service.call(request);
-            let is_crowded = state.is_crowded();
-            let metrics = state.metrics.clone();
+    let max_connections = admin.max_connections;
+    let factory = move || {
+        let admin = admin.clone();
+        fn_factory(move || {
+            let http = HttpService::build()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(admin.request_timeout)
+                .client_disconnect_timeout(Duration::from_secs(1))
+                .h1_allow_half_closed(false)
+                .finish(map_config(application(admin.clone()), |_| AppConfig::default()))
+                .new_service(());
+            let admin = Rc::new(admin.clone());
             async move {
-                let mut response = answered.await?;
-                let request = AdminRequest::new(
-                    response.request().match_pattern().as_deref(),
-                    response.status().as_u16(),
-                );
-                metrics.admin_requests.get_or_create(&request).inc();
-                // Only the first request of a connection has a deadline for its head, so idle connections must not
-                // use up all connections.
-                if is_crowded {
-                    response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-                }
-                Ok(response.map_body(|_, body| ResponseBody { body: Box::pin(body), _unread: unread }))
+                let http = Rc::new(http.await?);
+                Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                    let (admin, http) = (Rc::clone(&admin), Rc::clone(&http));
+                    async move {
+                        let _open = OpenConnection::new(&admin.metrics);
+                        let _ = stream.set_nodelay(true);
+                        let Some((stream, bytes)) = PublishConnection::new(&admin, stream).serve().await
+                        else {
+                            return Ok(());
+                        };
+                        let peer = stream.peer_addr().ok();
+                        let (read, write) = stream.into_split();
+                        let stream = tokio::io::join(Cursor::new(bytes).chain(read), write);
+                        http.call((stream, Protocol::Http1, peer)).await
+                    }
+                }))
             }
         })
-    })
-    .workers(1)
-    .max_connections(max_connections)
-    .client_request_timeout(request_timeout)
-    .h1_allow_half_closed(false)
-    .on_connect(move |_, data| {
-        data.insert(OpenConnection::new(&counted));
-    })
-    .disable_signals()
-    .shutdown_timeout(1)
-    .listen(listener)?;
+    };
+    let server = Server::build()
+        .workers(1)
+        .max_concurrent_connections(max_connections)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen("admin", listener, factory)?;
     Ok(server.run())
 }
 

@@ -13,7 +13,7 @@ use protocol::channel::ChannelName;
 /// One message for one channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PublishItem<'a> {
+pub(super) struct PublishItem<'a> {
     channel: String,
     /// Published byte for byte.
     #[serde(borrow)]
@@ -65,7 +65,7 @@ pub(super) async fn batch(
 
 impl AdminState {
     /// Publishes in order. Returns one result for each message.
-    async fn publish(&self, messages: &[PublishItem<'_>]) -> Vec<Result<Published, ApiError>> {
+    pub(super) async fn publish(&self, messages: &[PublishItem<'_>]) -> Vec<Result<Published, ApiError>> {
         let channels: Vec<_> = messages.iter().map(PublishItem::channel).collect();
         let requests: Vec<_> = messages.iter().zip(&channels).filter_map(PublishItem::request).collect();
         // Publications that wait for Redis keep their connections, and health checks need free ones.
@@ -100,7 +100,7 @@ impl PublishItem<'_> {
     }
 }
 
-fn published_json(published: Published) -> serde_json::Value {
+pub(super) fn published_json(published: Published) -> serde_json::Value {
     match published {
         Published::Durably(position) => json!({"position": position.to_string()}),
         Published::WithPush { position, is_pushed } => {

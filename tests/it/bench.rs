@@ -380,6 +380,16 @@ fn a_signal_also_stops_gateway_baseline_and_redis() {
 }
 
 #[test]
+fn publishing_by_http_is_compared_with_redis() {
+    let further = ["--redis", "--publish-http", "--http-connections", "2", "--in-flight", "8"];
+    let report = report("unicast", &further);
+    assert_eq!(report["published_by"], "the admin port");
+    assert_exact(&report["gateway"]);
+    assert_exact(&report["baseline"]);
+    assert!(report["gateway"]["cpu_us_beyond_redis"].is_number(), "{report}");
+}
+
+#[test]
 fn a_cluster_is_compared_with_one_server() {
     for further in [&[][..], &["--durable"]] {
         let report = report("unicast", &[&["--redis-cluster", "2", "--rate", "100"], further].concat());

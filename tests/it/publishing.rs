@@ -1,6 +1,8 @@
 //! Publishing over HTTP, with both brokers.
 
 use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
@@ -61,6 +63,79 @@ fn each_message_of_a_batch_has_its_own_result() {
             }
         }
     }
+}
+
+/// Sends these bytes over one connection, and reads until a response has this end.
+fn send_and_read(gateway: &TestGateway, requests: &str, end: &str) -> String {
+    let mut stream = TcpStream::connect_timeout(&gateway.admin, SOON).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let (mut answers, mut bytes) = (String::new(), [0; 4096]);
+    while !answers.ends_with(end) {
+        let length = stream.read(&mut bytes).unwrap();
+        assert!(length > 0, "{answers}");
+        answers.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+    }
+    answers
+}
+
+#[test]
+fn pipelined_publications_are_answered_in_order() {
+    let redis = RedisServer::start();
+    for plan in [TestGateway::with("broker.url", "memory:"), TestGateway::redis(&redis)] {
+        let gateway = plan.spawn();
+        gateway.wait_ready();
+        let mut client = gateway.ready_client("42");
+        let post = |body: String| {
+            let length = body.len();
+            format!("POST /v1/publish HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
+        };
+        let mut requests: String = (0..100)
+            .map(|number| match number % 10 {
+                3 => post(json!({"channel": "nonsense", "message": number}).to_string()),
+                5 => post("{".to_owned()),
+                7 => post(json!({"channel": "user:42", "message": number, "durable": true}).to_string()),
+                _ => post(json!({"channel": "user:42", "message": number}).to_string()),
+            })
+            .collect();
+        // The HTTP server serves a connection from the first other request on.
+        requests += "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        requests += &post(r#"{"channel":"user:42","message":"last"}"#.to_owned());
+        requests += "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let answers = send_and_read(&gateway, &requests, r#""reasons":[]}"#);
+        let answers: Vec<_> = answers.split("HTTP/1.1 ").skip(1).collect();
+        assert_eq!(answers.len(), 103, "{answers:?}");
+        for (number, answer) in answers.iter().enumerate().take(100) {
+            let (status, body) = match number % 10 {
+                3 => ("400 Bad Request\r\n", r#"{"code":"bad_channel","#),
+                5 => ("400 Bad Request\r\n", r#"{"code":"bad_body","#),
+                7 => ("200 OK\r\n", r#"{"position":""#),
+                _ => ("200 OK\r\n", r#"{"replicas":1}"#),
+            };
+            assert!(answer.starts_with(status) && answer.contains(body), "{number}: {answer}");
+            assert!(answer.contains("\r\ncache-control: no-store\r\n"), "{answer}");
+            if status.starts_with("200") {
+                client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
+            }
+        }
+        client.expect_text(r#"{"op":3,"message":"last"}"#);
+        assert_eq!(gateway.metric(r#"admin_requests_total{route="/v1/publish",status="200"}"#), 81);
+        assert_eq!(gateway.metric(r#"admin_requests_total{route="/v1/publish",status="400"}"#), 20);
+        assert_eq!(gateway.metric("publications_accepted_total"), 81);
+    }
+}
+
+#[test]
+fn a_late_publication_is_answered_408_and_closed() {
+    let gateway = TestGateway::with("admin.request_timeout", "500ms").spawn();
+    let post = "POST /v1/publish HTTP/1.1\r\nhost: localhost\r\ncontent-length: 34\r\n\r\n";
+    let whole = post.to_owned() + r#"{"channel":"user:42","message":12}"#;
+    let late_body = send_and_read(&gateway, &(whole.clone() + post + "{"), "}}");
+    assert!(late_body.contains("HTTP/1.1 408 Request Timeout\r\n"), "{late_body}");
+    assert!(late_body.contains(r#"{"code":"request_body_timeout","#), "{late_body}");
+    let late_head = send_and_read(&gateway, &(whole + "POST /v1/pub"), "connection: close\r\n\r\n");
+    assert!(late_head.contains("HTTP/1.1 408 Request Timeout\r\n"), "{late_head}");
+    gateway.wait_metric("admin_connections", 1);
 }
 
 #[test]

@@ -118,6 +118,11 @@ impl Environment {
                 ("inbox.max_entries", "10000000"),
             ]);
         }
+        // More connections than half of the limit are closed after each answer.
+        let connections = (arguments.http_connections * 4).to_string();
+        if arguments.http_connections > 1 {
+            wanted.push(("admin.max_connections", &connections));
+        }
         if is_cluster {
             wanted.push(("broker.shards", "slots"));
         }
