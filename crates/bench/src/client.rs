@@ -115,7 +115,8 @@ impl Client {
         let says = |text: &[u8]| wire::find(payload, text).is_some();
         let is_decided = says(br#""channel":"all""#) && !says(br#""channel":"all","state":"recovering""#);
         let is_recovered = says(br#""recovered":true"#);
-        let is_first = std::mem::replace(&mut self.is_resuming, self.is_resuming && !is_decided);
+        let is_first = self.is_resuming;
+        self.is_resuming &= !is_decided;
         (is_decided && (is_first || !is_recovered)).then_some(is_recovered)
     }
 
