@@ -116,7 +116,7 @@ impl Client {
         let is_decided = says(br#""channel":"all""#) && !says(br#""channel":"all","state":"recovering""#);
         let is_recovered = says(br#""recovered":true"#);
         let is_first = self.is_resuming;
-        self.is_resuming &= !is_decided;
+        self.is_resuming = is_first && !is_decided;
         (is_decided && (is_first || !is_recovered)).then_some(is_recovered)
     }
 
