@@ -112,7 +112,7 @@ fn with_one_worker_the_link_runs_on_its_thread() {
     let mut redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("server.workers", "1").spawn();
     gateway.wait_ready();
-    assert_eq!(gateway.threads(LINK), []);
+    assert!(gateway.threads(LINK).is_empty());
     let mut client = gateway.ready_client("42");
     redis.kill();
     gateway.wait_not_ready("redis");

@@ -1,7 +1,8 @@
 //! Runs the activities of a connected link on its thread. The first activity that fails ends the link.
 //!
 //! Messages are received in a task of their own: a task polls all of its activities whenever one of them is woken, and a
-//! message wakes only the receiver. The other activities share the link's task.
+//! message wakes only the receiver. The other activities share the link's task. With one worker, the task is in the
+//! `LocalSet` of the hub, so that both are polled in one turn.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const CLOSE_REASON_TIMEOUT: Duration = Duration::from_millis(200);
 /// The most channels that are compared with their histories in one batch.
 const CHECKED_AT_ONCE: usize = 256;
 
-/// Serves the link until it is lost.
+/// Serves the link until it is lost. Runs in a `LocalSet`.
 pub(super) async fn run(
     state: &Arc<RedisState>,
     connections: LinkConnections,
@@ -45,7 +46,7 @@ pub(super) async fn run(
     state.connected(commands.clone());
     // Dropping the set ends the task: no message is handled after the link is lost.
     let mut receiver = JoinSet::new();
-    receiver.spawn(receive(Arc::clone(state), messages, nonce_sender));
+    receiver.spawn_local(receive(Arc::clone(state), messages, nonce_sender));
     let probe = HealthProbe { state, endpoint, commands, role, check, received_nonce };
     tokio::select! {
         error = receiver_ended(&mut receiver) => find_close_reason(state, error).await,

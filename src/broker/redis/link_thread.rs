@@ -8,7 +8,7 @@ use std::thread;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::runtime;
-use tokio::task::spawn_local;
+use tokio::task::{LocalSet, spawn_local};
 
 use super::link_error::LinkError;
 use super::links::RedisLinks;
@@ -54,7 +54,8 @@ pub(super) fn start(
     }
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("broker-link".into()).spawn(move || {
-        runtime.block_on(run(links, backoff, address));
+        // A task, because the future of `block_on` is polled whenever any task is woken. It ends, or its panic is logged.
+        let _ = LocalSet::new().block_on(&runtime, async { spawn_local(run(links, backoff, address)).await });
         // A pending name resolution must not delay the end of the thread.
         runtime.shutdown_background();
     })?;

@@ -12,7 +12,7 @@ pub(super) use publish::publish_all;
 
 use std::pin::pin;
 
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
 use super::link;
 use super::links::RedisLinks;
@@ -21,11 +21,8 @@ use crate::backoff::Backoff;
 use map_reader::MapReader;
 
 /// Keeps a link to each master until the broker is stopped. `address` names the cluster in messages.
+/// Runs in a `LocalSet`.
 pub(super) async fn run(links: &RedisLinks, backoff: Backoff, address: &str) {
-    LocalSet::new().run_until(follow(links, backoff, address)).await;
-}
-
-async fn follow(links: &RedisLinks, backoff: Backoff, address: &str) {
     let mut running = JoinSet::new();
     let mut reader = MapReader::new(links, backoff.clone(), address);
     let mut stopped = links.process.stopped.subscribe();
