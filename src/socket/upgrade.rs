@@ -22,9 +22,10 @@ use super::client_prefix::ClientPrefix;
 use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
 use super::handshake_stream::HandshakeStream;
-use super::inbound::Reader;
+use super::inbound::EventStream;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
+use super::read_state::ReadState;
 use super::task::SocketTask;
 use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
 use crate::metrics::Metrics;
@@ -115,20 +116,19 @@ fn start<A: Application>(
 ) {
     let parts = framed.into_parts();
     let (stream, unread) = parts.io.into_parts();
-    let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
     // Copied, because the dispatcher's buffer keeps 8 KiB even for a few bytes.
     let initial = [&parts.read_buf[..], &unread].concat().into();
-    let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), initial);
+    let reading = ReadState::new(FrameReader::new(options.inbound, is_deflated), initial);
+    let outbox = Outbox::new(stream, reading, is_deflated, client, options);
     let actor = application.open(admission, outbox.clone());
     // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
     let empty_payload = empty::<Result<Bytes, PayloadError>>();
-    // Boxed, because a task reserves memory for every value that moves before its first poll.
-    let inbound = reader.to_stream();
-    let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
+    let inbound = EventStream::new(outbox.clone());
+    let context = WebsocketContext::with_factory(empty_payload, move |context| {
         <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
         actor
-    }));
-    actix_rt::spawn(SocketTask::new(context, outbox, reader, permit));
+    });
+    actix_rt::spawn(SocketTask::new(context, outbox, permit));
 }
 
 /// The HTTP response of a refusal.
