@@ -33,7 +33,7 @@ use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
-use protocol::{SessionId, Variant, Version};
+use protocol::{Now, SessionId, Variant, Version};
 
 /// One client's session.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Session {
         if let Some(token) = ports.accepted {
             self.services.hub.do_send(TokenAccepted { session, token });
         }
-        self.arm_deadline();
+        self.arm_deadline(now);
     }
 
     /// The message that was being sent has this outcome: answers it and sends the next one.
@@ -130,9 +130,9 @@ impl Session {
     }
 
     /// Arms the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.
-    fn arm_deadline(&self) {
+    fn arm_deadline(&self, now: Now) {
         if let Some(deadline) = self.conversation.next_deadline() {
-            deadlines::arm(&self.outbox, self.registration.key(), deadline);
+            deadlines::arm(&self.outbox, self.registration.key(), deadline, now.monotonic);
         }
     }
 
@@ -154,10 +154,13 @@ impl Session {
     /// A deadline may be overdue when the process resumes after a pause. So the client's unread data is handled before
     /// a deadline closes the session.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
-        let would_close = self.conversation.would_close(now());
-        if !deadlines::postpone(&self.outbox, self.registration.key(), would_close) {
-            self.handle_input(Input::DeadlinePassed, context);
+        let now = now();
+        let would_close = self.conversation.would_close(now);
+        if let Some(time) = self.outbox.postpone_deadline(would_close) {
+            let until = now.monotonic + time;
+            return deadlines::arm(&self.outbox, self.registration.key(), until, now.monotonic);
         }
+        self.handle_input(Input::DeadlinePassed, context);
     }
 }
 
@@ -244,13 +247,14 @@ impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
+        let now = now();
         self.services.hub.do_send(Connect {
             session: self.conversation.session(),
             variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
             outbox: self.registration.key(),
-            opened: now().monotonic,
+            opened: now.monotonic,
         });
-        self.arm_deadline();
+        self.arm_deadline(now);
     }
 }
 

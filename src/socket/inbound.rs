@@ -7,19 +7,19 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use std::vec;
 
 use actix_web_actors::ws::Message;
 use bytes::Bytes;
 use futures_util::Stream;
+use tokio::io::Interest;
 
 use super::SocketEvent;
-use super::frame_reader::{FrameReader, Incoming};
+use super::frame_reader::Incoming;
+use super::kernel;
 use super::outbox::Outbox;
-use protocol::budget::Budget;
+use super::read_state::{InboundEnd, ReadState};
 use protocol::close::CloseCode;
 
 /// How many bytes are read at once. All sockets of a thread share one buffer, so that an idle socket needs none.
@@ -33,38 +33,6 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// The reading side of one socket. The context of the actor reads from it; after the actor has ended, the task does.
-#[derive(Debug, Clone)]
-pub(super) struct Reader(Rc<RefCell<ReaderState>>);
-
-#[derive(Debug)]
-struct ReaderState {
-    outbox: Outbox,
-    inbound: Inbound,
-    /// Bytes that arrived together with the upgrade request. Empty after the first read.
-    initial: Box<[u8]>,
-    /// Set when nothing more is read. The frame reader is not called after that.
-    end: Option<InboundEnd>,
-}
-
-/// Parses and counts the bytes that are read.
-#[derive(Debug)]
-struct Inbound {
-    frame_reader: FrameReader,
-    /// The number of completed messages, and of control frames between messages. Wraps around.
-    completed: u32,
-    /// The rate of Pings and Pongs, which do not count as messages of the session.
-    control_frames: Budget,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InboundEnd {
-    /// The peer sent Close, which has been answered, or disconnected.
-    Closed,
-    /// The peer broke a rule or exceeded a bound.
-    Violation(CloseCode),
-}
-
 /// The result of one read.
 enum ReadOutcome {
     /// Whole messages for the actor; never empty.
@@ -75,83 +43,56 @@ enum ReadOutcome {
     End(InboundEnd),
 }
 
-impl Reader {
-    pub(super) fn new(outbox: Outbox, frame_reader: FrameReader, initial: Box<[u8]>) -> Self {
-        let inbound = Inbound { frame_reader, completed: 0, control_frames: Budget::default() };
-        Self(Rc::new(RefCell::new(ReaderState { outbox, inbound, initial, end: None })))
-    }
-
-    /// The stream of everything that the actor receives.
-    pub(super) fn to_stream(&self) -> EventStream {
-        EventStream { reader: self.clone(), undelivered: Vec::new().into_iter() }
-    }
-
-    /// The number of the incomplete message or frame; `None` between messages.
-    pub(super) fn incomplete_message(&self) -> Option<u32> {
-        let inbound = &self.0.borrow().inbound;
-        inbound.frame_reader.is_mid_message().then_some(inbound.completed)
-    }
-
-    /// Reads and drops messages after the actor has ended. Ready when the peer has answered Close, disconnected or
-    /// broken a rule.
-    pub(super) fn poll_close_answer(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.borrow_mut();
-        for _ in 0..MAX_READS_PER_POLL {
-            match state.poll_outcome(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(ReadOutcome::End(_)) => return Poll::Ready(()),
-                Poll::Ready(ReadOutcome::Messages(_) | ReadOutcome::Nothing) => {}
-            }
+/// Reads and drops messages after the actor has ended. Ready when the peer has answered Close, disconnected or broken a
+/// rule.
+pub(super) fn poll_close_answer(outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
+    let mut state = outbox.reading().borrow_mut();
+    for _ in 0..MAX_READS_PER_POLL {
+        match poll_outcome(outbox, &mut state, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(ReadOutcome::End(_)) => return Poll::Ready(()),
+            Poll::Ready(ReadOutcome::Messages(_) | ReadOutcome::Nothing) => {}
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
-
-    /// Reads and drops bytes. Ready when the peer has closed its side. With unread bytes the kernel would reset the
-    /// connection, and the peer might lose the Close frame.
-    pub(super) fn poll_peer_eof(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let state = self.0.borrow();
-        for _ in 0..MAX_READS_PER_POLL {
-            match state.poll_read(cx, |bytes| bytes.is_empty()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(true) => return Poll::Ready(()),
-                Poll::Ready(false) => {}
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
-impl ReaderState {
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<ReadOutcome> {
-        if let Some(end) = self.end {
-            return Poll::Ready(ReadOutcome::End(end));
+/// Reads and drops bytes. Ready when the peer has closed its side. With unread bytes the kernel would reset the
+/// connection, and the peer might lose the Close frame.
+pub(super) fn poll_peer_eof(outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
+    for _ in 0..MAX_READS_PER_POLL {
+        match poll_read(outbox, cx, |bytes| bytes.is_empty()) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(true) => return Poll::Ready(()),
+            Poll::Ready(false) => {}
         }
-        let initial = std::mem::take(&mut self.initial);
-        let batch = if initial.is_empty() {
-            let Self { outbox, inbound, .. } = self;
-            match poll_read(outbox, cx, |bytes| inbound.read_all(outbox, bytes)) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(batch) => batch,
-            }
-        } else {
-            self.outbox.options().traffic.count_received(initial.len());
-            self.inbound.read_all(&self.outbox, &initial)
-        };
-        let ReadBatch { messages, end } = batch;
-        self.end = end;
-        Poll::Ready(match end {
-            // Messages before the end are delivered first.
-            _ if !messages.is_empty() => ReadOutcome::Messages(messages),
-            None => ReadOutcome::Nothing,
-            Some(end) => ReadOutcome::End(end),
-        })
     }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
 
-    fn poll_read<R>(&self, cx: &mut Context<'_>, consume: impl FnOnce(&[u8]) -> R) -> Poll<R> {
-        poll_read(&self.outbox, cx, consume)
+fn poll_outcome(outbox: &Outbox, state: &mut ReadState, cx: &mut Context<'_>) -> Poll<ReadOutcome> {
+    if let Some(end) = state.end {
+        return Poll::Ready(ReadOutcome::End(end));
     }
+    let ReadBatch { messages, end } = match state.take_initial() {
+        Some(initial) => {
+            outbox.options().traffic.count_received(initial.len());
+            state.read_all(outbox, &initial)
+        }
+        None => match poll_read(outbox, cx, |bytes| state.read_all(outbox, bytes)) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(batch) => batch,
+        },
+    };
+    state.end = end;
+    Poll::Ready(match end {
+        // Messages before the end are delivered first.
+        _ if !messages.is_empty() => ReadOutcome::Messages(messages),
+        None => ReadOutcome::Nothing,
+        Some(end) => ReadOutcome::End(end),
+    })
 }
 
 /// Reads some bytes and passes them to `consume`; no bytes if the stream has ended or failed.
@@ -162,12 +103,7 @@ fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, consume: impl FnOnce(&[u8
             Poll::Ready(Err(_)) => return Poll::Ready(consume(&[])),
             Poll::Ready(Ok(())) => {}
         }
-        let read = READ_BUFFER.with_borrow_mut(|buffer| match outbox.stream().try_read(buffer) {
-            Ok(length) => Some(Ok(length)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) => Some(Err(error)),
-        });
-        match read {
+        match READ_BUFFER.with_borrow_mut(|buffer| try_read(outbox, buffer)) {
             None => {}
             Some(Err(_)) => return Poll::Ready(consume(&[])),
             Some(Ok(length)) => {
@@ -178,13 +114,34 @@ fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, consume: impl FnOnce(&[u8
     }
 }
 
+/// Reads once. `None`: nothing has arrived. A read that does not fill the buffer has emptied the socket. Then the socket
+/// counts as not ready, so that no second read is needed to learn that: the kernel reports the next arrival.
+fn try_read(outbox: &Outbox, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+    let mut read = None;
+    let attempted = outbox.stream().try_io(Interest::READABLE, || {
+        let length = kernel::read(outbox.stream(), buffer)?;
+        read = Some(length);
+        let is_drained = CAN_SKIP_SECOND_READ && 0 < length && length < buffer.len();
+        if is_drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match (read, attempted) {
+        (Some(length), _) => Some(Ok(length)),
+        (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+        (None, Err(error)) => Some(Err(error)),
+        (None, Ok(())) => None,
+    }
+}
+
+/// Only with edge-triggered polling, and only Linux is tested.
+const CAN_SKIP_SECOND_READ: bool = cfg!(target_os = "linux");
+
 /// The whole messages of a piece of input, and the end if it is in that piece.
 struct ReadBatch {
     messages: Vec<Message>,
     end: Option<InboundEnd>,
 }
 
-impl Inbound {
+impl ReadState {
     /// Passes bytes to the frame reader. Answers Ping and Close.
     fn read_all(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> ReadBatch {
         let mut messages = Vec::new();
@@ -243,42 +200,40 @@ fn handle(incoming: Incoming, outbox: &Outbox) -> Result<Message, InboundEnd> {
 /// poll. It reads the socket only after the actor has received all messages of the last read. So a client that sends
 /// faster than its actor works fills only its own TCP window.
 #[derive(Debug)]
-pub(super) struct EventStream {
-    reader: Reader,
-    undelivered: vec::IntoIter<Message>,
+pub(super) struct EventStream(Outbox);
+
+impl EventStream {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self(outbox)
+    }
 }
 
 impl Stream for EventStream {
     type Item = SocketEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { reader, undelivered } = &mut *self;
-        let mut state = reader.0.borrow_mut();
-        if state.outbox.take_notified() {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let outbox = &self.0;
+        if outbox.take_notified() {
             return Poll::Ready(Some(SocketEvent::Notified));
         }
-        if let Some(message) = undelivered.next() {
+        let mut state = outbox.reading().borrow_mut();
+        if let Some(message) = state.next_message() {
             return Poll::Ready(Some(SocketEvent::Message(message)));
         }
         // After the messages that are read, which may postpone the deadline. The actor checks for unread ones.
-        if state.outbox.take_deadline() {
+        if outbox.take_deadline() {
             return Poll::Ready(Some(SocketEvent::DeadlinePassed));
         }
         for _ in 0..MAX_READS_PER_POLL {
-            match state.poll_outcome(cx) {
-                Poll::Pending => {
-                    // Frees the buffer, so that an idle socket holds none.
-                    *undelivered = Vec::new().into_iter();
-                    return Poll::Pending;
-                }
+            match poll_outcome(outbox, &mut state, cx) {
+                Poll::Pending => return Poll::Pending,
                 Poll::Ready(ReadOutcome::Nothing) => {}
                 Poll::Ready(ReadOutcome::Messages(messages)) => {
-                    *undelivered = messages.into_iter();
-                    return Poll::Ready(undelivered.next().map(SocketEvent::Message));
+                    return Poll::Ready(state.keep(messages).map(SocketEvent::Message));
                 }
                 Poll::Ready(ReadOutcome::End(end)) => {
                     if let InboundEnd::Violation(code) = end {
-                        state.outbox.close(code);
+                        outbox.close(code);
                     }
                     return Poll::Ready(None);
                 }

@@ -8,11 +8,12 @@
 //! - `utf8`: checks UTF-8 as it arrives.
 //! - [`frame_reader`]: turns a client's bytes into whole messages; does no IO.
 //! - `kernel`: reads and writes a socket without the runtime, for deadlines.
-//! - `deadline_tick`: the ticks to which deadlines are rounded up.
+//! - `thread_millis`: the times of deadlines, and which of them share a wake-up.
 //! - `postponement`: postpones a deadline while there is unread data.
 //! - `queue`: the frames that are queued for one socket.
 //! - [`client_prefix`]: which addresses count as one client.
 //! - [`proxies`]: the client's address when a proxy connects for it.
+//! - `read_state`: what a socket remembers of its reading.
 //! - [`outbox`]: sends frames to one socket, bounded in bytes.
 //! - [`outbox_registry`]: finds the outboxes of a thread by key.
 //! - [`deadlines`]: the deadlines of a thread's actors, with one timer.
@@ -31,7 +32,6 @@
 //! - [`listener`]: accepts connections on the public port.
 
 pub mod client_prefix;
-mod deadline_tick;
 pub mod deadlines;
 mod extensions;
 pub mod fd_limit;
@@ -50,8 +50,10 @@ mod postponement;
 pub mod proxies;
 mod queue;
 mod raw_refusal;
+mod read_state;
 pub mod request;
 mod task;
+mod thread_millis;
 mod upgrade;
 mod utf8;
 

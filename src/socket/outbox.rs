@@ -12,13 +12,15 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::SocketOptions;
 use super::client_prefix::ClientPrefix;
-use super::deadline_tick::Tick;
 use super::kernel;
 use super::postponement::Postponement;
 use super::queue::Queue;
+use super::read_state::ReadState;
+use super::thread_millis::ThreadMillis;
 use crate::metrics::Code;
 use protocol::close::CloseCode;
 use protocol::frame::{self, FrameKind};
@@ -46,6 +48,8 @@ struct OutboxState {
     is_deflated: bool,
     /// `None` while no frame is queued, as for most sockets.
     queue: RefCell<Option<Box<Queue>>>,
+    /// Here, so that a socket needs one allocation for both directions.
+    reading: RefCell<ReadState>,
     state: Cell<SocketState>,
     /// The code of the Close that was sent. `None` before that, or if it carried no code.
     close_code: Cell<Option<u16>>,
@@ -53,8 +57,8 @@ struct OutboxState {
     client: Option<ClientPrefix>,
     /// Postpones the deadlines of the session.
     postponement: Cell<Postponement>,
-    /// The tick at which the deadline of the session passes.
-    armed_tick: Cell<Tick>,
+    /// The deadline of the session.
+    deadline: Cell<ThreadMillis>,
     has_deadline_passed: Cell<bool>,
     is_notified: Cell<bool>,
     /// Wakes the socket's task.
@@ -93,6 +97,7 @@ pub enum Pushed {
 impl Outbox {
     pub(super) fn new(
         stream: TcpStream,
+        reading: ReadState,
         is_deflated: bool,
         client: Option<ClientPrefix>,
         options: Rc<SocketOptions>,
@@ -102,11 +107,12 @@ impl Outbox {
             options,
             is_deflated,
             queue: RefCell::default(),
+            reading: RefCell::new(reading),
             state: Cell::new(SocketState::Open),
             close_code: Cell::new(None),
             client,
             postponement: Cell::default(),
-            armed_tick: Cell::new(Tick::NEVER),
+            deadline: Cell::new(ThreadMillis::NEVER),
             has_deadline_passed: Cell::new(false),
             is_notified: Cell::new(false),
             task_waker: Cell::default(),
@@ -224,27 +230,27 @@ impl Outbox {
         }
     }
 
-    /// Call when a deadline of the session has passed. Returns whether the deadline is postponed because data of the
-    /// peer is unread.
-    pub(super) fn postpone_deadline(&self, would_close: bool) -> bool {
+    /// Call when a deadline of the session has passed. Returns for how long the deadline is postponed because data of
+    /// the peer is unread; `None` if the deadline takes effect.
+    pub fn postpone_deadline(&self, would_close: bool) -> Option<Duration> {
         let mut postponement = self.0.postponement.take();
         let time = postponement.postpone(would_close && self.has_unread());
         self.0.postponement.set(postponement);
-        time.is_some()
+        time
     }
 
-    pub(super) fn armed_tick(&self) -> Tick {
-        self.0.armed_tick.get()
+    pub(super) fn deadline(&self) -> ThreadMillis {
+        self.0.deadline.get()
     }
 
-    pub(super) fn set_armed_tick(&self, tick: Tick) {
-        self.0.armed_tick.set(tick);
+    pub(super) fn set_deadline(&self, deadline: ThreadMillis) {
+        self.0.deadline.set(deadline);
     }
 
     /// Call at every tick for which the socket has an entry.
-    pub(super) fn on_tick(&self, tick: Tick) {
-        if self.0.armed_tick.get() == tick {
-            self.0.armed_tick.set(Tick::NEVER);
+    pub(super) fn on_tick(&self, tick: ThreadMillis) {
+        if self.0.deadline.get() <= tick {
+            self.0.deadline.set(ThreadMillis::NEVER);
             self.0.has_deadline_passed.set(true);
             self.wake_task();
         }
@@ -326,6 +332,11 @@ impl Outbox {
         &self.0.stream
     }
 
+    /// The reading side of the socket. Not borrowed while the actor runs.
+    pub(super) fn reading(&self) -> &RefCell<ReadState> {
+        &self.0.reading
+    }
+
     /// The number of writes that made progress since frames were queued.
     pub(super) fn progress(&self) -> u64 {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.progress)
@@ -361,11 +372,10 @@ impl Drop for OutboxState {
 mod tests {
     use super::*;
 
-    /// Every socket has one. With the two counts of `Rc` it takes 104 bytes, which fit the allocator's size class of
-    /// 112.
+    /// Every socket has one. With the two counts of `Rc` it fits the allocator's size class of 192.
     #[cfg(target_pointer_width = "64")]
     #[test]
-    fn the_state_of_an_outbox_fits_into_88_bytes() {
-        assert!(size_of::<OutboxState>() <= 88, "{}", size_of::<OutboxState>());
+    fn the_state_of_an_outbox_fits_into_176_bytes() {
+        assert!(size_of::<OutboxState>() <= 176, "{}", size_of::<OutboxState>());
     }
 }

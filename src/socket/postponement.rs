@@ -5,13 +5,10 @@
 
 use std::time::Duration;
 
-use super::deadline_tick::TICK;
-
-/// How long a deadline is postponed at a time. The runtime polls thousands of sockets in that time. The deadline of an
-/// actor is postponed to the next tick instead, which is not later.
-const STEP: Duration = TICK;
+/// How long a deadline is postponed at a time. The runtime polls a thousand sockets in less time.
+const STEP: Duration = Duration::from_millis(10);
 /// How often a deadline is postponed in a row: one second in total for a peer that never stops sending.
-const MAX_STEPS: u8 = 20;
+const MAX_STEPS: u8 = 100;
 
 /// The postponements of one deadline.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use socket2::SockRef;
 
-use super::inbound::Reader;
+use super::inbound::{poll_close_answer, poll_peer_eof};
 use super::kernel;
 use super::limits::ConnectionPermit;
 use super::outbox::{Outbox, SocketState};
@@ -27,63 +27,57 @@ const MAX_OUTPUTS_PER_POLL: u32 = 16;
 
 /// The task of one socket, until the connection is closed.
 ///
-/// It is a struct because an async function stores its arguments twice. These fields are most of an idle socket's task:
-/// 256 bytes as a struct, 384 as an async function.
+/// Tokio rounds a task up to a multiple of 128 bytes. So that it needs one such block, the rest of an open socket is
+/// boxed together with the context of its actor, which the allocator rounds up to 640 bytes anyway.
 pub(super) struct SocketTask<S> {
     stage: TaskStage<S>,
     outbox: Outbox,
-    reader: Reader,
-    write_stall: StallTimer<u64>,
-    message_stall: StallTimer<u32>,
-    /// Released when the task ends.
-    _permit: ConnectionPermit,
 }
 
 enum TaskStage<S> {
-    /// The context of the actor. Frames that the context yields go into the outbox.
-    Open(Pin<Box<S>>),
+    Open(Box<OpenSocket<S>>),
     /// Boxed, so that an open socket does not reserve memory for the timers of closing.
     Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
+struct OpenSocket<S> {
+    /// The context of the actor. Frames that the context yields go into the outbox.
+    context: S,
+    write_stall: StallTimer<u64>,
+    message_stall: StallTimer<u32>,
+    /// Released when the task ends.
+    permit: Option<ConnectionPermit>,
+}
+
 impl<S> SocketTask<S>
 where
-    S: Stream<Item = Result<Bytes, Error>>,
+    S: Stream<Item = Result<Bytes, Error>> + Unpin,
 {
-    pub(super) fn new(
-        context: Pin<Box<S>>,
-        outbox: Outbox,
-        reader: Reader,
-        permit: ConnectionPermit,
-    ) -> Self {
-        Self {
-            stage: TaskStage::Open(context),
-            outbox,
-            reader,
-            write_stall: StallTimer::default(),
-            message_stall: StallTimer::default(),
-            _permit: permit,
-        }
+    pub(super) fn new(context: S, outbox: Outbox, permit: ConnectionPermit) -> Self {
+        let (write_stall, message_stall) = (StallTimer::default(), StallTimer::default());
+        let open = OpenSocket { context, write_stall, message_stall, permit: Some(permit) };
+        Self { stage: TaskStage::Open(Box::new(open)), outbox }
     }
 }
 
 impl<S> Future for SocketTask<S>
 where
-    S: Stream<Item = Result<Bytes, Error>>,
+    S: Stream<Item = Result<Bytes, Error>> + Unpin,
 {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { stage, outbox, reader, write_stall, message_stall, .. } = &mut *self;
-        if let TaskStage::Open(context) = stage {
-            let open = poll_open(context.as_mut(), outbox, write_stall, cx);
-            ready!(if open.is_pending() {
-                poll_message_timeout(outbox, reader, message_stall, cx)
+        let Self { stage, outbox } = &mut *self;
+        if let TaskStage::Open(open) = stage {
+            let OpenSocket { context, write_stall, message_stall, permit } = &mut **open;
+            ready!(if poll_open(context, outbox, write_stall, cx).is_pending() {
+                poll_message_timeout(outbox, message_stall, cx)
             } else {
-                open
+                Poll::Ready(())
             });
+            let closing = close(outbox.clone(), permit.take());
             // Drops the context, and with it the actor.
-            *stage = TaskStage::Closing(Box::pin(close(outbox.clone(), reader.clone())));
+            *stage = TaskStage::Closing(Box::pin(closing));
         }
         match stage {
             TaskStage::Closing(closing) => closing.as_mut().poll(cx),
@@ -94,18 +88,18 @@ where
 
 /// Polls the actor and writes queued frames. Ready when the socket must be closed.
 fn poll_open<S>(
-    mut context: Pin<&mut S>,
+    context: &mut S,
     outbox: &Outbox,
     write_stall: &mut StallTimer<u64>,
     cx: &mut Context<'_>,
 ) -> Poll<()>
 where
-    S: Stream<Item = Result<Bytes, Error>>,
+    S: Stream<Item = Result<Bytes, Error>> + Unpin,
 {
     outbox.set_task_waker(cx.waker());
     for round in 0.. {
         // A panic ends this session only. The actor is not polled again: the caller drops it.
-        let polled = catch_unwind(AssertUnwindSafe(|| context.as_mut().poll_next(cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *context).poll_next(cx)));
         match polled {
             Ok(Poll::Ready(Some(Ok(frames)))) => {
                 outbox.push(frames);
@@ -153,13 +147,8 @@ where
 
 /// Ready when a message has been incomplete for `message_timeout`; the socket is then closing. A socket between
 /// messages has no timer.
-fn poll_message_timeout(
-    outbox: &Outbox,
-    reader: &Reader,
-    timer: &mut StallTimer<u32>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let Some(number) = reader.incomplete_message() else {
+fn poll_message_timeout(outbox: &Outbox, timer: &mut StallTimer<u32>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(number) = outbox.reading().borrow().incomplete_message() else {
         timer.disarm();
         return Poll::Pending;
     };
@@ -173,8 +162,8 @@ fn poll_message_timeout(
 }
 
 /// Writes queued frames, waits for the peer's Close if the peer owes one, and shuts the connection down: first the
-/// gateway's side, then the peer's.
-async fn close(outbox: Outbox, reader: Reader) {
+/// gateway's side, then the peer's. The permit is released at the end.
+async fn close(outbox: Outbox, _permit: Option<ConnectionPermit>) {
     let options = outbox.options();
     // Written data may still be in the kernel's send buffer when the socket is dropped. By default the kernel keeps it
     // for minutes for a peer that does not read.
@@ -191,10 +180,10 @@ async fn close(outbox: Outbox, reader: Reader) {
         return;
     }
     if outbox.state() == SocketState::Closing {
-        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_close_answer(cx))).await;
+        let _ = timeout(options.close_timeout, poll_fn(|cx| poll_close_answer(&outbox, cx))).await;
     }
     if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {
-        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_peer_eof(cx))).await;
+        let _ = timeout(options.close_timeout, poll_fn(|cx| poll_peer_eof(&outbox, cx))).await;
     }
     // Unread data would make the kernel reset the connection, and the peer might not see the Close.
     kernel::discard(outbox.stream());
@@ -266,8 +255,8 @@ mod tests {
 
     /// Tokio adds 104 bytes and rounds up to a multiple of 128, for every idle socket.
     #[test]
-    fn the_task_of_a_socket_fits_into_256_bytes() {
+    fn the_task_of_a_socket_fits_into_128_bytes() {
         let size = size_of::<SocketTask<Empty<Result<Bytes, Error>>>>();
-        assert!(size <= 256 - 104, "{size} bytes");
+        assert!(size <= 128 - 104, "{size} bytes");
     }
 }

@@ -15,9 +15,10 @@ use futures_util::stream::empty;
 use super::client_prefix::ClientPrefix;
 use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
-use super::inbound::Reader;
+use super::inbound::EventStream;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
+use super::read_state::ReadState;
 use super::request::RequestHead;
 use super::task::SocketTask;
 use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
@@ -65,21 +66,20 @@ impl<A: Application> Upgrader<A> {
     pub(super) fn start(&self, request: AdmittedRequest<A::Admission>, stream: TcpStream, unread: Vec<u8>) {
         let AdmittedRequest { admission, permit, client, is_deflated, answer } = request;
         self.options.metrics.connections_opened.inc();
-        let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&self.options));
+        let frame_reader = FrameReader::new(self.options.inbound, is_deflated);
+        let reading = ReadState::new(frame_reader, unread.into());
+        let outbox = Outbox::new(stream, reading, is_deflated, client, Rc::clone(&self.options));
         // Hello follows it in the queue, and the task writes both at once.
         outbox.queue_first(answer, false);
-        let frame_reader = FrameReader::new(self.options.inbound, is_deflated);
-        let reader = Reader::new(outbox.clone(), frame_reader, unread.into());
         let actor = self.application.open(admission, outbox.clone());
         // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
         let empty_payload = empty::<Result<Bytes, PayloadError>>();
-        // Boxed, because a task reserves memory for every value that moves before its first poll.
-        let inbound = reader.to_stream();
-        let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
+        let inbound = EventStream::new(outbox.clone());
+        let context = WebsocketContext::with_factory(empty_payload, move |context| {
             <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
             actor
-        }));
-        actix_rt::spawn(SocketTask::new(context, outbox, reader, permit));
+        });
+        actix_rt::spawn(SocketTask::new(context, outbox, permit));
     }
 }
 
