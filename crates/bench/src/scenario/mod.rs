@@ -10,6 +10,7 @@ mod signal;
 mod slow;
 mod storm;
 mod unicast;
+mod waves;
 
 use crate::BenchError;
 use crate::arguments::{BenchArgs, Scenario};
@@ -38,6 +39,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Unicast => unicast::run(run),
         Scenario::Mixed => mixed::run(run),
         Scenario::Storm => storm::run(run),
+        Scenario::Waves => waves::run(run),
         Scenario::Slow => slow::run(run),
         Scenario::Burst => burst::run(run),
         Scenario::Signal => signal::run(run),
