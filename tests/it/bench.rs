@@ -271,6 +271,14 @@ fn after_a_reconnect_storm_every_client_recovers_its_messages() {
 }
 
 #[test]
+fn waves_report_the_memory_before_and_after_them() {
+    let gateway = &report("waves", &["--redis", "--in-flight", "16"])["gateway"];
+    for key in ["rss_before", "rss_peak", "rss_after_wave_1", "rss_after_wave_8", "rss_after_to_before"] {
+        assert!(figure(gateway, key) > 0.0, "{key}");
+    }
+}
+
+#[test]
 fn slow_readers_do_not_delay_other_clients() {
     let report = report("slow", &["--stalled", "10", "--rate", "50"]);
     let gateway = &report["gateway"];

@@ -45,6 +45,8 @@ pub(crate) enum Scenario {
     Storm,
     /// Each client is offline for 2 s every 15 s and resumes: share of durable messages delivered, latency of replay
     Jitter,
+    /// All clients connect at once, identify and leave, eight times: memory that the process keeps
+    Waves,
     /// Some readers stall: latency of the other sockets
     Slow,
     /// A big message goes to every socket: latency of small messages to other sockets
@@ -86,8 +88,8 @@ pub struct BenchArgs {
     /// Find the maximum rate first, then publish at this share of it (fanout, unicast and mixed)
     #[arg(long, value_name = "0.01 TO 1", conflicts_with = "rate")]
     pub(crate) capacity_share: Option<f64>,
-    /// Number of messages in flight without a rate [default: 1; connect: 64 connections, storm: 256
-    /// connections, scale: 16 connections for each replica]
+    /// Number of messages in flight without a rate [default: 1; connections with connect: 64, storm: 256, waves: 1024,
+    /// scale: 16 for each replica]
     #[arg(long, value_name = "N")]
     pub(crate) in_flight: Option<usize>,
     /// Size of a message [default: 128; jitter: 48; signal: 64; slow: 1024; burst: 65536 for the big messages]

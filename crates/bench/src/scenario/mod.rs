@@ -12,6 +12,7 @@ mod signal;
 mod slow;
 mod storm;
 mod unicast;
+mod waves;
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -44,6 +45,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         Scenario::Mixed => mixed::run(run),
         Scenario::Storm => storm::run(run),
         Scenario::Jitter => jitter::run(run),
+        Scenario::Waves => waves::run(run),
         Scenario::Slow => slow::run(run),
         Scenario::Burst => burst::run(run),
         Scenario::Signal => signal::run(run),

@@ -17,8 +17,8 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 pub(super) struct VerifiedSession {
     user: ChannelName,
     expiry: Option<Expiry>,
-    grants: Box<[ChannelPattern]>,
-    subscriptions: Vec<ChannelSubscription>,
+    /// `None` without grants and subscriptions.
+    channels: Option<Box<SessionChannels>>,
     next_request_id: u32,
     /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
@@ -26,6 +26,13 @@ pub(super) struct VerifiedSession {
     pub(super) open_requests: u8,
     /// `None` until the session needs it.
     pub(super) on_demand: Option<Box<OnDemandState>>,
+}
+
+/// What a session may subscribe to by its token, and its subscriptions in addition to its two own channels.
+#[derive(Debug, Default)]
+struct SessionChannels {
+    grants: Box<[ChannelPattern]>,
+    subscriptions: Vec<ChannelSubscription>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,13 +58,13 @@ impl VerifiedSession {
         let mut session = Self {
             user: identity.user,
             expiry: Expiry::new(identity.expires_at_ms, now),
-            grants: identity.grants.into(),
-            subscriptions: Vec::new(),
+            channels: None,
             next_request_id: 0,
             recovering_own: [false; 2],
             open_requests: 0,
             on_demand: None,
         };
+        session.set_grants(identity.grants);
         session.set_token_channels(identity.subscribe);
         session
     }
@@ -107,18 +114,41 @@ impl VerifiedSession {
     /// Applies a newer token. Unsubscribes from the channels that it no longer allows, and returns them.
     pub(super) fn refresh(&mut self, identity: Identity, rules: &Rules, now: Now) -> Vec<ChannelName> {
         self.expiry = Expiry::new(identity.expires_at_ms, now);
-        self.grants = identity.grants.into();
+        self.set_grants(identity.grants);
         self.set_token_channels(identity.subscribe);
-        let (mut kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut self.subscriptions)
+        let Some(channels) = &mut self.channels else { return Vec::new() };
+        let (mut kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut channels.subscriptions)
             .into_iter()
             .partition(|subscription| subscription.by_server || self.allows(rules, &subscription.channel));
         for subscription in &mut kept {
             subscription.by_token = self.token_channels().contains(&subscription.channel);
         }
-        self.subscriptions = kept;
+        self.channels_mut().subscriptions = kept;
         let lost: Vec<_> = lost.into_iter().map(|subscription| subscription.channel).collect();
         lost.iter().for_each(|channel| self.remove_on_demand(channel));
         lost
+    }
+
+    fn set_grants(&mut self, grants: Vec<ChannelPattern>) {
+        if !grants.is_empty() || self.channels.is_some() {
+            self.channels_mut().grants = grants.into();
+        }
+    }
+
+    fn channels_mut(&mut self) -> &mut SessionChannels {
+        self.channels.get_or_insert_default()
+    }
+
+    fn grants(&self) -> &[ChannelPattern] {
+        self.channels.as_ref().map_or(&[], |channels| &channels.grants)
+    }
+
+    fn subscriptions(&self) -> &[ChannelSubscription] {
+        self.channels.as_ref().map_or(&[], |channels| &channels.subscriptions)
+    }
+
+    fn subscription_mut(&mut self, channel: &ChannelName) -> Option<&mut ChannelSubscription> {
+        self.channels.as_mut()?.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
     }
 
     /// Replaces the channels that the claim `subscribe` of the token names.
@@ -142,7 +172,7 @@ impl VerifiedSession {
     pub(super) fn allows(&self, rules: &Rules, channel: &ChannelName) -> bool {
         rules.namespaces.of(channel).is_public
             || self.token_channels().contains(channel)
-            || self.grants.iter().any(|grant| grant.covers(channel))
+            || self.grants().iter().any(|grant| grant.covers(channel))
     }
 
     /// Whether the session may subscribe to `channel`, to which it is not subscribed yet.
@@ -150,7 +180,7 @@ impl VerifiedSession {
         if !self.allows(rules, channel) {
             return Err(RefusalReason::NotAllowed);
         }
-        let counted = self.subscriptions.iter().filter(|subscription| !subscription.by_token);
+        let counted = self.subscriptions().iter().filter(|subscription| !subscription.by_token);
         let is_full = rules.max_subscriptions != 0 && counted.count() >= rules.max_subscriptions as usize;
         if is_full && !self.token_channels().contains(channel) {
             return Err(RefusalReason::TooMany);
@@ -160,7 +190,8 @@ impl VerifiedSession {
 
     /// Whether the session is subscribed to `channel`, which may be one of its own.
     pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
-        self.is_own(channel) || self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
+        self.is_own(channel)
+            || self.subscriptions().iter().any(|subscription| subscription.channel == *channel)
     }
 
     /// Adds a subscription that waits for the hub. Returns the id of its request.
@@ -169,15 +200,14 @@ impl VerifiedSession {
         let by_token = self.token_channels().contains(&channel);
         let subscription =
             ChannelSubscription { channel, request_id, is_live: false, by_server: false, by_token };
-        self.subscriptions.push(subscription);
+        self.channels_mut().subscriptions.push(subscription);
         request_id
     }
 
     /// Marks a subscription as one of the backend, which needs no grant. Returns `false` if the session is not
     /// subscribed.
     pub(super) fn mark_by_server(&mut self, channel: &ChannelName) -> bool {
-        let found = self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel);
-        found.map(|subscription| subscription.by_server = true).is_some()
+        self.subscription_mut(channel).map(|subscription| subscription.by_server = true).is_some()
     }
 
     /// Returns a new id for a request to the hub.
@@ -193,7 +223,7 @@ impl VerifiedSession {
         if let Some(own) = self.own_index(channel) {
             return self.recovering_own[own];
         }
-        self.subscriptions.iter().any(|subscription| {
+        self.subscriptions().iter().any(|subscription| {
             subscription.channel == *channel && subscription.request_id == request_id && !subscription.is_live
         })
     }
@@ -209,18 +239,17 @@ impl VerifiedSession {
     pub(super) fn mark_live(&mut self, channel: &ChannelName) {
         if let Some(own) = self.own_index(channel) {
             self.recovering_own[own] = false;
-        } else if let Some(found) =
-            self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
-        {
+        } else if let Some(found) = self.subscription_mut(channel) {
             found.is_live = true;
         }
     }
 
     /// Unsubscribes from a channel. Returns whether the session was subscribed.
     pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
-        let before = self.subscriptions.len();
-        self.subscriptions.retain(|subscription| subscription.channel != *channel);
-        let was_subscribed = self.subscriptions.len() < before;
+        let Some(channels) = &mut self.channels else { return false };
+        let before = channels.subscriptions.len();
+        channels.subscriptions.retain(|subscription| subscription.channel != *channel);
+        let was_subscribed = channels.subscriptions.len() < before;
         // A client may name a thousand other channels, each of which would be compared with all open batches.
         if was_subscribed {
             self.remove_on_demand(channel);

@@ -128,5 +128,5 @@ fn a_session_without_signals_holds_no_state_for_them() {
     let client = in_the_room();
     let ConversationState::Ready(verified) = &client.conversation.state else { panic!("not ready") };
     assert!(verified.on_demand.is_none());
-    assert!(size_of::<VerifiedSession>() <= 104, "{}", size_of::<VerifiedSession>());
+    assert!(size_of::<VerifiedSession>() <= 64, "{}", size_of::<VerifiedSession>());
 }
