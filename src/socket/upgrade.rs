@@ -27,7 +27,7 @@ use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
 use super::read_state::ReadState;
 use super::task::SocketTask;
-use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
+use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, deadlines, handshake};
 use crate::metrics::Metrics;
 
 /// A connection with its HTTP codec, as the HTTP dispatcher passes it to the upgrade.
@@ -123,6 +123,7 @@ fn start<A: Application>(
     let actor = application.open(admission, outbox.clone());
     // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
     let empty_payload = empty::<Result<Bytes, PayloadError>>();
+    deadlines::start_timer();
     let inbound = EventStream::new(outbox.clone());
     let context = WebsocketContext::with_factory(empty_payload, move |context| {
         <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
