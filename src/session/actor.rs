@@ -305,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_actor_of_a_session_fits_into_192_bytes() {
-        assert!(size_of::<Session>() <= 192, "{}", size_of::<Session>());
+    fn the_actor_of_a_session_fits_into_176_bytes() {
+        assert!(size_of::<Session>() <= 176, "{}", size_of::<Session>());
     }
 }

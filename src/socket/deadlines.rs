@@ -34,7 +34,16 @@ struct Deadlines {
 /// soon after it, or earlier if the deadline is armed for an earlier time. Most deadlines move with every frame, and an
 /// early event costs less than arming the deadline again.
 pub fn arm(outbox: &Outbox, key: OutboxKey, at: Instant, now: Instant) {
-    DEADLINES.with_borrow_mut(|deadlines| deadlines.arm(outbox, key, at, now));
+    // At the end of the thread, its deadlines may be dropped before its last actor.
+    let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().arm(outbox, key, at, now));
+}
+
+/// Starts the timer of the thread if it does not run. Call in a task, before the first actor of the thread.
+pub(super) fn start_timer() {
+    let has_timer = DEADLINES.with_borrow_mut(|deadlines| std::mem::replace(&mut deadlines.has_timer, true));
+    if !has_timer {
+        actix_rt::spawn(ThreadTimer { sleep: Box::pin(sleep_until(Instant::now().into())) });
+    }
 }
 
 impl Deadlines {
@@ -58,11 +67,9 @@ impl Deadlines {
             return;
         }
         outbox.set_deadline(at);
-        let is_first = self.insert(at.to_tick(self.millis(now)), key);
-        if !self.has_timer {
-            self.has_timer = true;
-            actix_rt::spawn(ThreadTimer { sleep: Box::pin(sleep_until(Instant::now().into())) });
-        } else if is_first && let Some(waker) = self.waker.take() {
+        if self.insert(at.to_tick(self.millis(now)), key)
+            && let Some(waker) = self.waker.take()
+        {
             waker.wake();
         }
     }
@@ -115,12 +122,7 @@ impl Future for ThreadTimer {
 impl Drop for ThreadTimer {
     /// A later runtime of the same thread starts a timer of its own.
     fn drop(&mut self) {
-        // At the end of the thread, its deadlines may be dropped before its tasks.
-        let _ = DEADLINES.try_with(|deadlines| {
-            if let Ok(mut deadlines) = deadlines.try_borrow_mut() {
-                *deadlines = Deadlines::new(Instant::now());
-            }
-        });
+        let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().has_timer = false);
     }
 }
 
