@@ -152,8 +152,8 @@ impl AdminState {
         let mut outcomes = self.publish(&items).await.into_iter();
         let (mut responses, date) = (Vec::with_capacity(bodies.len() * 256), date());
         for parsed in parsed {
-            let outcome =
-                parsed.and_then(|()| outcomes.next().unwrap_or(Err(PublishError::Unavailable.into())));
+            let outcome = parsed
+                .and_then(|()| outcomes.next().unwrap_or_else(|| Err(PublishError::Unavailable.into())));
             let (status, body) = match outcome {
                 Ok(published) => (StatusCode::OK, published_json(published)),
                 Err(error) => (error.status_code(), error.to_json()),
