@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
-use crate::generator::{Assignment, GeneratorGroup};
+use crate::generator::{GeneratorGroup, GeneratorShare};
 use crate::latency::Latencies;
 use crate::peer::Protocol;
 use crate::worker::{AbsenceCounts, AbsencePlan, WAKE, Worker};
@@ -228,10 +228,10 @@ impl Clients {
         Ok(Self { counts, resumes, step: threads, threads: started, generators: None })
     }
 
-    /// Starts a generator process for each assignment; no client connects yet.
-    pub(crate) fn start_processes(assignments: &[Assignment], resumes: bool) -> Result<Self, BenchError> {
+    /// Starts a generator process for each share; no client connects yet.
+    pub(crate) fn start_processes(shares: &[GeneratorShare], resumes: bool) -> Result<Self, BenchError> {
         let counts = Arc::<ClientCounts>::default();
-        let generators = Some(GeneratorGroup::start(assignments, &counts)?);
+        let generators = Some(GeneratorGroup::start(shares, &counts)?);
         Ok(Self { counts, resumes, step: 1, threads: Vec::new(), generators })
     }
 

@@ -55,7 +55,7 @@ use self::arguments::Scenario;
 use self::clients::{ClientIdentity, ClientPlan, Clients};
 pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 pub use self::error::BenchError;
-use self::generator::Assignment;
+use self::generator::GeneratorShare;
 use self::outcome::BenchOutcome;
 use self::peer::{Peer, Protocol};
 use self::redis::OwnRedis;
@@ -170,7 +170,7 @@ fn measure(
     let (started_at, started_at_us) = (Instant::now(), since_1970().as_micros() as u64);
     let share = |share: usize, shares: usize| {
         let clients = arguments.clients();
-        Assignment {
+        GeneratorShare {
             secret: secret.map(str::to_owned),
             started_at_us,
             clients: clients * share / shares..clients * (share + 1) / shares,
@@ -207,14 +207,14 @@ fn since_1970() -> Duration {
 fn client_plan(
     environment: &Environment,
     arguments: &BenchArgs,
-    assignment: &Assignment,
+    share: &GeneratorShare,
     server: (Protocol, bool),
 ) -> Result<ClientPlan, BenchError> {
     Ok(ClientPlan {
-        addresses: assignment.addresses.clone(),
+        addresses: share.addresses.clone(),
         protocol: server.0,
-        first: assignment.clients.start,
-        identities: identities(environment, arguments, assignment, server)?,
+        first: share.clients.start,
+        identities: identities(environment, arguments, share, server)?,
         is_v2: arguments.has_channels() || arguments.resumes(),
         resumes: arguments.resumes(),
         is_deflated: arguments.deflate,
@@ -226,7 +226,7 @@ fn client_plan(
 fn identities(
     environment: &Environment,
     arguments: &BenchArgs,
-    Assignment { secret, clients, .. }: &Assignment,
+    GeneratorShare { secret, clients, .. }: &GeneratorShare,
     (protocol, is_baseline): (Protocol, bool),
 ) -> Result<Vec<ClientIdentity>, BenchError> {
     let secret = secret.as_deref();

@@ -18,7 +18,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The measured server: one process, or several replicas of a gateway.
 pub(crate) struct Target {
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<MeasuredServer>,
     pub(crate) is_baseline: bool,
     pub(crate) protocol: Protocol,
     pub(crate) publisher: Publisher,
@@ -29,7 +29,7 @@ pub(crate) struct Target {
 }
 
 /// A process of the measured server.
-pub(crate) struct Server {
+pub(crate) struct MeasuredServer {
     pub(crate) address: SocketAddr,
     admin: Option<SocketAddr>,
     process: Option<u32>,
@@ -64,11 +64,11 @@ impl StartingGateway {
         Ok(Self(child, log))
     }
 
-    fn wait_until_ready(self) -> Result<Server, BenchError> {
+    fn wait_until_ready(self) -> Result<MeasuredServer, BenchError> {
         let Self(child, log) = self;
         let (address, admin) = read_ports(log)?;
         wait_until_ready(admin)?;
-        Ok(Server { address, admin: Some(admin), process: Some(child.0), child: Some(child) })
+        Ok(MeasuredServer { address, admin: Some(admin), process: Some(child.0), child: Some(child) })
     }
 }
 
@@ -100,13 +100,13 @@ impl Target {
         }
         let (address, admin) = (environment.public_addr, environment.admin_addr);
         wait_until_ready(admin)?;
-        let server = Server { address, admin: Some(admin), process, child: None };
+        let server = MeasuredServer { address, admin: Some(admin), process, child: None };
         Self::gateways(environment, &[], vec![server], false)
     }
 
     pub(crate) fn baseline() -> Result<Self, BenchError> {
         let (child, address, orders) = baseline::start()?;
-        let server = Server { address, admin: None, process: Some(child.0), child: Some(child) };
+        let server = MeasuredServer { address, admin: None, process: Some(child.0), child: Some(child) };
         Ok(Self {
             servers: vec![server],
             is_baseline: true,
@@ -127,7 +127,8 @@ impl Target {
     ) -> Result<Self, BenchError> {
         let running = peer.start(redis, secret, heartbeat_interval, http_connections)?;
         let process = Some(running.child.0);
-        let server = Server { address: running.address, admin: None, process, child: Some(running.child) };
+        let server =
+            MeasuredServer { address: running.address, admin: None, process, child: Some(running.child) };
         Ok(Self {
             servers: vec![server],
             is_baseline: false,
@@ -141,7 +142,7 @@ impl Target {
     fn gateways(
         environment: &Environment,
         own_redis: &[RedisAddress],
-        servers: Vec<Server>,
+        servers: Vec<MeasuredServer>,
         is_cluster: bool,
     ) -> Result<Self, BenchError> {
         let redis = match &environment.broker {
@@ -205,7 +206,7 @@ impl Target {
     }
 }
 
-impl Server {
+impl MeasuredServer {
     /// The value of a metric of the gateway; 0 if the page has no such sample, NaN without a page.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let Some(Ok(page)) = self.admin.map(|admin| get(admin, "/metrics")) else { return f64::NAN };

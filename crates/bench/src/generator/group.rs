@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, mpsc};
 
-use super::messages::{Assignment, GeneratorReport, Order};
+use super::messages::{GeneratorOrder, GeneratorReport, GeneratorShare};
 use crate::BenchError;
 use crate::children::ChildProcess;
 use crate::clients::{COUNTS, ClientCounts, Pace};
@@ -25,10 +25,10 @@ struct Generator {
 }
 
 impl GeneratorGroup {
-    /// Starts a process for each assignment, and adds up their counts in `counts`.
-    pub(crate) fn start(assignments: &[Assignment], counts: &Arc<ClientCounts>) -> Result<Self, BenchError> {
+    /// Starts a process for each share, and adds up their counts in `counts`.
+    pub(crate) fn start(shares: &[GeneratorShare], counts: &Arc<ClientCounts>) -> Result<Self, BenchError> {
         // All start at the same time.
-        let spawned: Vec<_> = assignments.iter().map(spawn).collect::<Result<_, _>>()?;
+        let spawned: Vec<_> = shares.iter().map(spawn).collect::<Result<_, _>>()?;
         let (sender, latencies) = mpsc::channel();
         let mut generators = Vec::new();
         for (child, orders, mut reports) in spawned {
@@ -52,16 +52,16 @@ impl GeneratorGroup {
             Pace::InFlight(most) => Pace::InFlight(most.div_ceil(count)),
             Pace::AtOnce(most) => Pace::AtOnce(most.div_ceil(count)),
         };
-        self.send(&Order::Connect(range.clone(), pace));
+        self.send(&GeneratorOrder::Connect(range.clone(), pace));
     }
 
     pub(crate) fn disconnect(&self) {
-        self.send(&Order::Disconnect);
+        self.send(&GeneratorOrder::Disconnect);
     }
 
     /// The latencies that all processes recorded in a phase.
     pub(crate) fn latencies(&self, phase: u8) -> Latencies {
-        self.send(&Order::Latencies(phase));
+        self.send(&GeneratorOrder::Latencies(phase));
         let mut merged = Latencies::default();
         self.latencies.iter().take(self.generators.len()).for_each(|report| merged.merge(&report));
         merged
@@ -80,7 +80,7 @@ impl GeneratorGroup {
         threads.collect()
     }
 
-    fn send(&self, order: &Order) {
+    fn send(&self, order: &GeneratorOrder) {
         for Generator { orders, .. } in &self.generators {
             // Fails if the process has ended, which its missing counts show.
             let mut orders = orders;
@@ -90,14 +90,14 @@ impl GeneratorGroup {
 }
 
 /// Starts a generator process with the arguments of this process.
-fn spawn(assignment: &Assignment) -> Result<(ChildProcess, ChildStdin, BufReader<ChildStdout>), BenchError> {
+fn spawn(share: &GeneratorShare) -> Result<(ChildProcess, ChildStdin, BufReader<ChildStdout>), BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).arg("--generator").stdin(Stdio::piped()).stdout(Stdio::piped());
     let (child, (orders, reports, _)) = ChildProcess::start(&mut command)?;
     let (Some(mut orders), Some(reports)) = (orders, reports) else {
         return Err(BenchError::Server("a generator process has no pipes".to_owned()));
     };
-    orders.write_all(format!("{}\n", assignment.line()).as_bytes())?;
+    orders.write_all(format!("{}\n", share.line()).as_bytes())?;
     Ok((child, orders, BufReader::new(reports)))
 }
 

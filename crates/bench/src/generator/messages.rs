@@ -10,7 +10,7 @@ use crate::latency::Latencies;
 
 /// The first line to a generator process: its share of the work. The process has the rest of the arguments.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Assignment {
+pub(crate) struct GeneratorShare {
     /// The secret of tokens.
     pub(crate) secret: Option<String>,
     /// The start of the run by the clock of the machine, in microseconds since 1970.
@@ -21,7 +21,7 @@ pub(crate) struct Assignment {
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-impl Assignment {
+impl GeneratorShare {
     pub(crate) fn line(&self) -> String {
         let Self { secret, started_at_us, clients, addresses } = self;
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -44,7 +44,7 @@ impl Assignment {
 
 /// A later line to a generator process.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Order {
+pub(crate) enum GeneratorOrder {
     /// Connects these of its clients.
     Connect(Range<usize>, Pace),
     /// Disconnects all clients.
@@ -53,7 +53,7 @@ pub(crate) enum Order {
     Latencies(u8),
 }
 
-impl Order {
+impl GeneratorOrder {
     pub(crate) fn line(&self) -> String {
         match self {
             Self::Connect(Range { start, end }, pace) => {
@@ -127,24 +127,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn assignments_and_orders_are_read_as_written() {
-        let assignment = Assignment {
+    fn shares_and_orders_are_read_as_written() {
+        let share = GeneratorShare {
             secret: Some("\"quoted\"".to_owned()),
             started_at_us: 1_764_000_000_000_000,
             clients: 7..9,
             addresses: vec!["127.0.0.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()],
         };
-        assert_eq!(Assignment::read(&assignment.line()), Some(assignment));
+        assert_eq!(GeneratorShare::read(&share.line()), Some(share));
         for order in [
-            Order::Connect(3..5, Pace::Rate(0.5)),
-            Order::Connect(0..1, Pace::InFlight(2)),
-            Order::Connect(0..1, Pace::AtOnce(3)),
-            Order::Disconnect,
-            Order::Latencies(4),
+            GeneratorOrder::Connect(3..5, Pace::Rate(0.5)),
+            GeneratorOrder::Connect(0..1, Pace::InFlight(2)),
+            GeneratorOrder::Connect(0..1, Pace::AtOnce(3)),
+            GeneratorOrder::Disconnect,
+            GeneratorOrder::Latencies(4),
         ] {
-            assert_eq!(Order::read(&order.line()), Some(order));
+            assert_eq!(GeneratorOrder::read(&order.line()), Some(order));
         }
-        assert!(Order::read("connect 1 2").is_none() && Assignment::read("[]").is_none());
+        assert!(GeneratorOrder::read("connect 1 2").is_none() && GeneratorShare::read("[]").is_none());
     }
 
     #[test]

@@ -9,5 +9,5 @@ mod messages;
 mod serve;
 
 pub(crate) use self::group::GeneratorGroup;
-pub(crate) use self::messages::Assignment;
+pub(crate) use self::messages::GeneratorShare;
 pub(crate) use self::serve::serve;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::messages::{Assignment, GeneratorReport, Order};
+use super::messages::{GeneratorOrder, GeneratorReport, GeneratorShare};
 use crate::clients::{ClientCounts, Clients};
 use crate::output::print;
 use crate::peer::Protocol;
@@ -20,20 +20,20 @@ pub(crate) fn serve(environment: &Environment, arguments: &BenchArgs) -> Result<
     rlimit::increase_nofile_limit(u64::MAX)?;
     let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
     let unreadable = || BenchError::Run("a generator process could not read its orders".to_owned());
-    let assignment = lines.next().as_deref().and_then(Assignment::read).ok_or_else(unreadable)?;
-    let started_at = start_of_run(assignment.started_at_us);
-    let threads = arguments.threads.min(assignment.clients.len());
-    let plan = client_plan(environment, arguments, &assignment, (Protocol::Gateway, false))?;
+    let share = lines.next().as_deref().and_then(GeneratorShare::read).ok_or_else(unreadable)?;
+    let started_at = start_of_run(share.started_at_us);
+    let threads = arguments.threads.min(share.clients.len());
+    let plan = client_plan(environment, arguments, &share, (Protocol::Gateway, false))?;
     let clients = Clients::start(plan, threads, started_at)?;
     let threads = clients.threads().into_iter().map(|(_, thread)| thread).collect();
     report(&GeneratorReport::Started(threads));
     let counts = Arc::clone(&clients.counts);
     std::thread::Builder::new().name("bench-report".to_owned()).spawn(move || report_counts(&counts))?;
     for line in lines {
-        match Order::read(&line).ok_or_else(unreadable)? {
-            Order::Connect(range, pace) => clients.connect(range, pace),
-            Order::Disconnect => clients.disconnect(),
-            Order::Latencies(phase) => report(&GeneratorReport::Latencies(clients.latencies(phase))),
+        match GeneratorOrder::read(&line).ok_or_else(unreadable)? {
+            GeneratorOrder::Connect(range, pace) => clients.connect(range, pace),
+            GeneratorOrder::Disconnect => clients.disconnect(),
+            GeneratorOrder::Latencies(phase) => report(&GeneratorReport::Latencies(clients.latencies(phase))),
         }
     }
     Ok(ExitCode::SUCCESS)
