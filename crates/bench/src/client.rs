@@ -48,6 +48,8 @@ pub(crate) struct Client {
     pub(crate) partial: Vec<u8>,
     /// The position of the last message on `all`.
     pub(crate) since: Option<Box<str>>,
+    /// Whether the client has asked to resume and not yet got the answer.
+    is_resuming: bool,
 }
 
 impl Client {
@@ -58,6 +60,7 @@ impl Client {
     pub(crate) fn connect(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         // Set before the first error, because the caller counts the client as connecting.
         self.state = ClientState::Connecting;
+        self.is_resuming = self.since.is_some();
         let address = plan.address_of(self.index, self.losses);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -105,12 +108,16 @@ impl Client {
         }
     }
 
-    /// Whether a Ready or Subscription confirms that no message is missing; `None` while the channel recovers.
-    pub(crate) fn recovered(&self, payload: &[u8]) -> Option<bool> {
+    /// Whether a Ready or Subscription confirms that no message is missing; `None` while the channel recovers, and for
+    /// later confirmations, which a new link to Redis causes.
+    pub(crate) fn recovered(&mut self, payload: &[u8]) -> Option<bool> {
         self.since.as_ref()?;
         let says = |text: &[u8]| wire::find(payload, text).is_some();
         let is_decided = says(br#""channel":"all""#) && !says(br#""channel":"all","state":"recovering""#);
-        is_decided.then(|| says(br#""recovered":true"#))
+        let is_recovered = says(br#""recovered":true"#);
+        let is_first = self.is_resuming;
+        self.is_resuming = is_first && !is_decided;
+        (is_decided && (is_first || !is_recovered)).then_some(is_recovered)
     }
 
     /// Whether the client is connected. With a closed window the kernel may ignore a reset, so the client sends a

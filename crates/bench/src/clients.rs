@@ -126,12 +126,15 @@ impl ClientCounts {
         }
     }
 
-    /// Waits for the next delivery, but not longer than this. Only one thread may call this or
-    /// [`Self::wait_for_deliveries`].
-    pub(crate) fn wait_for_delivery(&self, timeout: Duration) {
+    /// Waits until there are more deliveries than in these counts, but not longer than this. Only one thread may call
+    /// this or [`Self::wait_for_deliveries`].
+    pub(crate) fn wait_for_delivery(&self, seen: &[u64; COUNTS], timeout: Duration) {
+        let seen: u64 = seen[COUNTS - PHASES..].iter().sum();
         self.waiting.get_or_init(std::thread::current);
-        self.awaited.store(self.delivered() + 1, SeqCst);
-        std::thread::park_timeout(timeout);
+        self.awaited.store(seen + 1, SeqCst);
+        if self.delivered() <= seen {
+            std::thread::park_timeout(timeout);
+        }
     }
 
     /// Deliveries of all phases.
@@ -335,6 +338,32 @@ impl Drop for Clients {
             drop(orders);
             let _ = waker.wake();
             let _ = handle.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_one_replica_divide_over_all_others() {
+        let addresses = (1..=5).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let plan = ClientPlan {
+            addresses,
+            protocol: Protocol::Gateway,
+            first: 0,
+            identities: Vec::new(),
+            is_v2: true,
+            resumes: true,
+            is_deflated: false,
+            small_buffers: 0..0,
+        };
+        let at_first: Vec<_> = (0..100).filter(|index| plan.address_of(*index, 0).port() == 1).collect();
+        assert_eq!(at_first.len(), 20);
+        for port in 2..=5 {
+            let moved = at_first.iter().filter(|index| plan.address_of(**index, 1).port() == port);
+            assert_eq!(moved.count(), 5, "{port}");
         }
     }
 }

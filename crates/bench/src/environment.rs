@@ -123,8 +123,12 @@ impl Environment {
         }
         let workers = arguments.replicas.map(|replicas| (cores() / replicas).max(1).to_string());
         if let Some(workers) = &workers {
-            // All replicas share the machine, so a probe may wait for its turn.
-            wanted.extend([("server.workers", workers.as_str()), ("broker.probe_timeout", "10s")]);
+            // All replicas share the machine, so Redis and its connections may wait for their turn.
+            wanted.extend([
+                ("server.workers", workers.as_str()),
+                ("broker.response_timeout", "10s"),
+                ("broker.probe_timeout", "10s"),
+            ]);
         }
         if arguments.scenario == Scenario::Scale {
             wanted.extend([("drain.window", "10s"), ("drain.timeout", "2m")]);

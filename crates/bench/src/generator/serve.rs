@@ -48,7 +48,7 @@ fn start_of_run(started_at_us: u64) -> Instant {
 fn report_counts(counts: &ClientCounts) {
     let mut reported = counts.all();
     loop {
-        counts.wait_for_delivery(REPORT_INTERVAL);
+        counts.wait_for_delivery(&reported, REPORT_INTERVAL);
         let now = counts.all();
         if now != reported {
             let reason = counts.reason.lock().clone().unwrap_or_default();
