@@ -148,7 +148,7 @@ pub(super) mod tests {
     /// The status of the refusal; 200 for a head that is accepted, 100 for an incomplete one.
     fn status(head: &str) -> u16 {
         match parse_head(head.as_bytes(), |_| ()) {
-            Ok(Some(((..), ()))) => 200,
+            Ok(Some((_, ()))) => 200,
             Ok(None) => 100,
             Err(refusal) => refusal.status.as_u16(),
         }

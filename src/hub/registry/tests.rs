@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::hub::recorder::FrameRecorder;
+use protocol::Version;
 use protocol::publication::Publication;
 
 mod gaps;
