@@ -87,16 +87,7 @@ impl Broker {
 
     /// A broker over Redis. Starts the link's thread and returns at once, so Redis may be down.
     pub fn redis(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
-        Self::redis_on(LinkThread::Own, options, metrics)
-    }
-
-    /// A broker over Redis whose links run on this thread.
-    pub fn redis_on(
-        thread: LinkThread,
-        options: RedisOptions,
-        metrics: &Metrics,
-    ) -> Result<Self, BrokerSetupError> {
-        RedisBroker::start(options, metrics, thread).map(Self::Redis)
+        RedisBroker::start(options, metrics, LinkThread::Own).map(Self::Redis)
     }
 
     /// Adds a hub. Hubs are never removed: a hub that panics ends the process.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use crate::broker::redis::{Credentials, Layout, LinkThread, ReadyWith, RedisOptions, TlsFiles};
+use crate::broker::redis::{Credentials, Layout, LinkThread, ReadyWith, RedisBroker, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, InboxOptions, PresenceOptions};
 use crate::metrics::Metrics;
 use crate::settings::{BrokerSettings, ReadyWithShards, Settings, Shards};
@@ -13,7 +13,7 @@ use protocol::payload_limits::PayloadLimits;
 /// Starts the broker. Does not check whether Redis is reachable.
 pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
     match redis_options(settings) {
-        Some(options) => Broker::redis_on(link_thread(settings), options, metrics),
+        Some(options) => RedisBroker::start(options, metrics, link_thread(settings)).map(Broker::Redis),
         None => Ok(Broker::memory(
             payload_limits(settings),
             history_options(settings),

@@ -177,11 +177,11 @@ impl Drop for Handle {
 }
 
 impl RedisBroker {
-    pub(super) fn start(
-        options: RedisOptions,
-        metrics: &Metrics,
-        on: LinkThread,
-    ) -> Result<Self, BrokerSetupError> {
+    /// Starts the links on this thread, or prepares them for the first hub, and returns at once.
+    ///
+    /// # Errors
+    /// The options are not valid, or the thread did not start.
+    pub fn start(options: RedisOptions, metrics: &Metrics, on: LinkThread) -> Result<Self, BrokerSetupError> {
         // rustls panics at the first `rediss://` connection if two providers are compiled in and neither is the
         // default. An error only means that this process has already installed a default.
         let _ = rustls::crypto::ring::default_provider().install_default();
