@@ -1,5 +1,5 @@
-//! Recognizes plain requests to publish, which a connection serves itself. Everything else is for the HTTP server: another
-//! route, a refusal, a body without a known length, and whatever has a meaning beyond the one request.
+//! Recognizes plain requests to publish, which a connection serves itself. All other requests are for the HTTP server:
+//! another route, a refusal, a body without a known length, or a header that concerns the connection.
 
 use std::ops::Range;
 
@@ -86,7 +86,7 @@ fn first_body(bytes: &[u8], key: &CurrentKey) -> Result<Range<usize>, Rest> {
 fn body_length(request: &Request<'_, '_>) -> Option<usize> {
     let is_publish =
         (request.method, request.path, request.version) == (Some("POST"), Some("/v1/publish"), Some(1));
-    // Which of two values counts is for the HTTP server to say.
+    // The HTTP server decides which of two values counts.
     let is_clear = [AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, ORIGIN]
         .iter()
         .all(|name| values(request, name).nth(1).is_none());
