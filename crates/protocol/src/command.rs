@@ -248,7 +248,7 @@ impl<'a> CommandFields<'a> {
 }
 
 /// Whether this is op 11 as most clients send it: without spaces, and with no field or a whole number in `time`. It is
-/// the only frame of an idle client, and the JSON parser takes a tenth of the user time of a heartbeat exchange.
+/// the only frame of an idle client, and the JSON parser took a tenth of the instructions of an exchange.
 fn is_plain_heartbeat_ack(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(r#"{"op":11"#).and_then(|rest| rest.strip_suffix('}')) else {
         return false;
