@@ -77,7 +77,7 @@ impl Session {
 
     /// Passes an input to the conversation and performs the resulting actions.
     fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
-        self.handle_with_token(input, None, context);
+        self.handle_with_token(now(), input, None, context);
     }
 
     /// The answer of a verification that took time. The session may have ended meanwhile.
@@ -88,17 +88,17 @@ impl Session {
         let (session, client) = (self.conversation.session(), self.outbox.client());
         let Authenticated { answer, accepted } =
             finish_verification(&self.services, session, client, &mut self.permit, answer);
-        self.handle_with_token(answer, accepted, context);
+        self.handle_with_token(now(), answer, accepted, context);
     }
 
     /// As [`Session::handle_input`], with what the hub notes of the token in the input.
     fn handle_with_token(
         &mut self,
+        now: Now,
         input: Input<'_>,
         accepted: Option<AcceptedToken>,
         context: &mut WebsocketContext<Self>,
     ) {
-        let now = now();
         let session = self.conversation.session();
         let mut ports = ActorPorts {
             services: &self.services,
@@ -160,7 +160,7 @@ impl Session {
             let until = now.monotonic + time;
             return deadlines::arm(&self.outbox, self.registration.key(), until, now.monotonic);
         }
-        self.handle_input(Input::DeadlinePassed, context);
+        self.handle_with_token(now, Input::DeadlinePassed, None, context);
     }
 }
 
