@@ -1,7 +1,7 @@
 //! The actor of one WebSocket.
 //!
 //! The actor turns events into inputs of the [`Conversation`], and the conversation's actions into frames, messages to
-//! the hub, and one timer. All decisions are in the conversation.
+//! the hub, and one deadline. All decisions are in the conversation.
 
 use std::rc::Rc;
 use std::sync::Arc;
