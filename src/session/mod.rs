@@ -10,7 +10,6 @@
 //! - `members`: reads the members of channels. `history`: reads pages of their histories.
 //! - `sends`: sends messages to the inbox, in their order.
 //! - [`staleness`]: whether revocations may be unknown.
-//! - [`heartbeat`]: the settings of heartbeats.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
 
@@ -19,7 +18,6 @@ pub mod admission;
 mod authenticate;
 mod clock;
 pub(crate) mod drive;
-pub mod heartbeat;
 mod history;
 pub mod limits;
 mod members;
