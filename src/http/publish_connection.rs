@@ -42,10 +42,8 @@ pub(super) type OtherConnection = (TcpStream, BytesMut);
 
 /// Why a connection ends.
 enum End {
-    /// The client has closed it, or it was cut.
+    /// The client has closed it, it was cut, or it had no request for too long.
     Closed,
-    /// It had no request for too long.
-    Idle,
     /// A head did not arrive in time.
     SlowHead,
     /// A body did not arrive in time.
@@ -67,7 +65,7 @@ impl<'a> PublishConnection<'a> {
     pub(super) async fn serve(mut self) -> Option<OtherConnection> {
         match self.publish_all().await {
             Ok(()) => return Some((self.stream, self.bytes)),
-            Err(End::Closed | End::Idle) => {}
+            Err(End::Closed) => {}
             Err(End::SlowHead) => self.end(SLOW_HEAD.to_owned()).await,
             Err(End::SlowBody) => {
                 let error = ApiError::BodyTimeout;
@@ -101,7 +99,7 @@ impl<'a> PublishConnection<'a> {
         let mut found = PlainRequests::find(&self.bytes, &self.admin.key);
         while found.bodies.is_empty() && found.rest != Rest::Other {
             let (limit, end) = match found.rest {
-                Rest::Empty if !self.is_first => (KEEP_ALIVE, End::Idle),
+                Rest::Empty if !self.is_first => (KEEP_ALIVE, End::Closed),
                 Rest::Body => (self.admin.request_timeout, End::SlowBody),
                 _ => (self.admin.request_timeout, End::SlowHead),
             };
