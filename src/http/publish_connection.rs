@@ -4,7 +4,7 @@
 //! The HTTP server answers a request of a connection before it looks at the next one. Here, requests that have arrived
 //! together are published together and answered in one write, so they share the ways to Redis and back.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -13,7 +13,8 @@ use actix_web::ResponseError as _;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HttpDate;
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt, AsyncWriteExt as _, Chain, Join, join};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::plain_publish::{PlainRequests, Rest};
 use super::publish::{PublishItem, parse, published_json};
@@ -37,8 +38,8 @@ pub(super) struct PublishConnection<'a> {
     is_first: bool,
 }
 
-/// A connection for the HTTP server, and the bytes that it has sent already.
-pub(super) type OtherConnection = (TcpStream, BytesMut);
+/// A connection for the HTTP server. The bytes that the client has sent already come first.
+pub(super) type OtherStream = Join<Chain<Cursor<BytesMut>, OwnedReadHalf>, OwnedWriteHalf>;
 
 /// Why a connection ends.
 enum End {
@@ -62,9 +63,12 @@ impl<'a> PublishConnection<'a> {
     }
 
     /// Serves plain requests until there is another one. Returns `None` once the connection has ended.
-    pub(super) async fn serve(mut self) -> Option<OtherConnection> {
+    pub(super) async fn serve(mut self) -> Option<OtherStream> {
         match self.publish_all().await {
-            Ok(()) => return Some((self.stream, self.bytes)),
+            Ok(()) => {
+                let (read, write) = self.stream.into_split();
+                return Some(join(AsyncReadExt::chain(Cursor::new(self.bytes), read), write));
+            }
             Err(End::Closed) => {}
             Err(End::SlowHead) => self.end(SLOW_HEAD.to_owned()).await,
             Err(End::SlowBody) => {
