@@ -126,7 +126,8 @@ mod tests {
         let start = Instant::now();
         let deadlines = Deadlines::new(start);
         let nanosecond = Duration::from_nanos(1);
-        for (at, millis) in [(0 * MS, 0), (nanosecond, 1), (MS, 1), (MS + nanosecond, 2), (1_500 * MS, 1_500)]
+        for (at, millis) in
+            [(Duration::ZERO, 0), (nanosecond, 1), (MS, 1), (MS + nanosecond, 2), (1_500 * MS, 1_500)]
         {
             assert_eq!(deadlines.millis(start + at), ThreadMillis(millis), "{at:?}");
             assert!(deadlines.time_of(ThreadMillis(millis)) >= start + at);
