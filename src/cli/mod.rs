@@ -189,6 +189,7 @@ impl Cli {
         let mut command = self.command.unwrap_or_else(|| CliCommand::Run(CommandArgs::default()));
         let later = command.take_overrides();
         let mut settings = self.settings;
+        // With bench, --profile may name a published idle test instead of a profile of the settings.
         if let CliCommand::Bench(CommandArgs { args, .. }) = &mut command {
             settings.profile = settings.profile.filter(|name| !args.take_profile(name));
         }

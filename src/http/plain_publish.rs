@@ -1,5 +1,5 @@
-//! Recognizes plain requests to publish, which a connection serves itself. Everything else is for the HTTP server: another
-//! route, a refusal, a body without a known length, and whatever has a meaning beyond the one request.
+//! Recognizes plain requests to publish, which a connection serves itself. All other requests are for the HTTP server:
+//! another route, a refusal, a body without a known length, or a header that concerns the connection.
 
 use std::ops::Range;
 
@@ -79,7 +79,7 @@ fn body_length(head: &RequestHead<'_>) -> Option<usize> {
         && head.path() == "/v1/publish"
         && head.query().is_none()
         && head.is_http_11();
-    // Which of two values counts is for the HTTP server to say.
+    // The HTTP server decides which of two values counts.
     let is_clear =
         [AUTHORIZATION, CONNECTION, ORIGIN].iter().all(|name| head.values(name.as_str()).nth(1).is_none());
     let is_alone =

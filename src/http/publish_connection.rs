@@ -1,8 +1,8 @@
-//! A connection of the admin port. It publishes what plain requests ask for; from the first other request on, the HTTP
-//! server serves the connection.
+//! A connection of the admin port. It serves plain requests to publish itself; from the first other request on, the
+//! HTTP server serves the connection.
 //!
 //! The HTTP server answers a request of a connection before it looks at the next one. Here, requests that have arrived
-//! together are published together and answered in one write, so they share the ways to Redis and back.
+//! together are published together and answered in one write, so they share a round trip to Redis.
 
 use std::io::{self, Cursor};
 use std::ops::Range;
@@ -62,7 +62,8 @@ impl<'a> PublishConnection<'a> {
         Self { admin, stream, bytes: BytesMut::new(), is_first: true }
     }
 
-    /// Serves plain requests until there is another one. Returns `None` once the connection has ended.
+    /// Serves plain requests until another one arrives, and returns the connection for the HTTP server. Returns `None`
+    /// if the connection has ended.
     pub(super) async fn serve(mut self) -> Option<OtherStream> {
         match self.publish_all().await {
             Ok(()) => {
@@ -83,7 +84,7 @@ impl<'a> PublishConnection<'a> {
         None
     }
 
-    /// Publishes until there is another request.
+    /// Serves requests until one is for the HTTP server.
     async fn publish_all(&mut self) -> Result<(), End> {
         loop {
             let found = self.requests().await?;
@@ -98,7 +99,7 @@ impl<'a> PublishConnection<'a> {
         }
     }
 
-    /// Waits for the next requests. Without a body, they are for the HTTP server.
+    /// Waits for the next requests. If none of them is plain, the first is for the HTTP server.
     async fn requests(&mut self) -> Result<PlainRequests, End> {
         let mut found = PlainRequests::find(&self.bytes, &self.admin.key);
         while found.bodies.is_empty() && found.rest != Rest::Other {
@@ -112,7 +113,7 @@ impl<'a> PublishConnection<'a> {
         Ok(found)
     }
 
-    /// Reads until there is more than `rest`.
+    /// Reads until a request is complete, or the bytes after the requests are no longer `rest`.
     async fn read_beyond(&mut self, rest: Rest) -> Result<PlainRequests, End> {
         loop {
             self.bytes.reserve(READ_BYTES);
@@ -146,7 +147,7 @@ impl<'a> PublishConnection<'a> {
 }
 
 impl AdminState {
-    /// Publishes what these bodies ask for, in order, and returns the responses.
+    /// Publishes the messages in these bodies, in order, and returns the responses.
     async fn respond(&self, bytes: &[u8], bodies: &[Range<usize>]) -> Vec<u8> {
         let mut items: Vec<PublishItem<'_>> = Vec::with_capacity(bodies.len());
         let parsed: Vec<_> =

@@ -1,19 +1,16 @@
-//! The arguments of `bench`, and their validation.
+//! The arguments of `bench`.
+
+mod check;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::BenchError;
 use crate::peer::Peer;
 use crate::profile::IdleProfile;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
-/// The maximum number of channels per socket with `--channels`, below the default `limits.subscriptions_per_session`.
-const MAX_CHANNELS_OF_ONE: usize = 90;
-/// The longest signal, in bytes.
-const MAX_SIGNAL_BYTES: usize = 1_024;
 /// Small messages per second during `burst`: enough to measure a delay of ten milliseconds.
 const BURST_RATE: f64 = 100.0;
 /// Messages per second of `jitter`, as in AnyCable's test.
@@ -281,98 +278,5 @@ impl BenchArgs {
         let rate = self.rate().unwrap_or(BURST_RATE);
         // At least one small message for each big message, or there would be no latency to measure.
         ((self.burst_every.min(self.seconds) * rate).round() as u64).max(2)
-    }
-
-    /// Fails if an argument is out of bounds or arguments contradict each other.
-    pub(crate) fn check(&self) -> Result<(), BenchError> {
-        let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
-        let is_count = |value: usize, least: usize, most: usize| (least..=most).contains(&value);
-        let (scenario, share, channels) = (self.scenario, self.capacity_share, self.channels);
-        let has_capacity = matches!(scenario, Scenario::Fanout | Scenario::Unicast | Scenario::Mixed);
-        let has_share = share.is_none_or(|share| has_capacity && is_between(share, 0.01, 1.0));
-        let most = MAX_CHANNELS_OF_ONE.saturating_mul(self.sockets);
-        let has_channels =
-            channels.is_none_or(|count| scenario == Scenario::Fanout && is_count(count, 1, most));
-        let has_bytes = is_count(self.message_bytes(), MIN_MESSAGE_BYTES, 1_048_576);
-        let has_rate =
-            matches!(scenario, Scenario::Burst | Scenario::Signal | Scenario::Send | Scenario::Jitter);
-        let has_in_flight = !has_rate || self.in_flight.is_none();
-        let has_profile = self.profile.is_none() || (scenario == Scenario::Idle && !self.running);
-        let is_jitter = scenario == Scenario::Jitter;
-        let has_absences = is_between(self.offline, 0.01, 3_600.0)
-            && is_between(self.offline_every, 0.02, 86_400.0)
-            && self.offline < self.offline_every;
-        let is_signal = scenario == Scenario::Signal;
-        let has_signals = !is_signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
-        let has_publisher = matches!(scenario, Scenario::Fanout | Scenario::Unicast);
-        let has_cluster = self.redis_cluster.is_none_or(|masters| has_publisher && is_count(masters, 1, 16));
-        let is_spread = matches!(
-            scenario,
-            Scenario::Idle
-                | Scenario::Connect
-                | Scenario::Fanout
-                | Scenario::Unicast
-                | Scenario::Storm
-                | Scenario::Scale
-        );
-        let fewest = 1 + self.ended_replicas();
-        let has_replicas = match self.replicas {
-            Some(replicas) => is_spread && is_count(replicas, fewest, self.sockets.min(1_000)),
-            None => scenario != Scenario::Scale,
-        };
-        let has_other_servers = self.running
-            || self.baseline
-            || self.redis_cluster.is_some()
-            || self.sweep.is_some()
-            || self.peer.is_some();
-        let has_own_replicas = scenario != Scenario::Scale || !has_other_servers;
-        let has_peer =
-            self.peer.is_none() || has_publisher || matches!(scenario, Scenario::Idle | Scenario::Connect);
-        let has_http = !self.publish_http || scenario == Scenario::Unicast && (self.redis || self.running);
-        let has_durable = !self.durable
-            || has_publisher
-                && !self.baseline
-                && (self.redis || self.running || self.redis_cluster.is_some());
-        for (holds, sentence) in [
-            (is_count(self.sockets, 1, 1_000_000), "--sockets must be 1 to 1000000"),
-            (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400"),
-            (is_between(self.rate.unwrap_or(1.0), 0.1, 1e7), "--rate must be 0.1 to 10000000"),
-            (is_count(self.in_flight.unwrap_or(1), 1, 1_000_000), "--in-flight must be 1 to 1000000"),
-            (has_bytes, "--message-bytes must be 48 to 1048576"),
-            (
-                is_count(self.threads, 1, self.sockets.min(64)),
-                "--threads must be 1 to 64, and at most --sockets",
-            ),
-            (is_between(self.stalled, 0.0, 100.0), "--stalled must be 0 to 100"),
-            (has_share, "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed"),
-            (has_channels, "--channels must be 1 to 90 times --sockets, with fanout"),
-            (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600"),
-            (has_cluster, "--redis-cluster must be 1 to 16, with fanout or unicast"),
-            (
-                has_durable,
-                "--durable needs fanout or unicast, with --redis, --redis-cluster or --running and without --baseline",
-            ),
-            (
-                has_own_replicas,
-                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --peer",
-            ),
-            (
-                has_replicas,
-                "--replicas must be 1 to 1000 (scale: 3 to 1000), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
-            ),
-            (has_peer, "--peer needs idle, connect, fanout or unicast"),
-            (has_http, "--publish-http needs unicast, with --redis or --running"),
-            (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
-            (has_profile, "--profile centrifugo and --profile anycable need idle, without --running"),
-            (has_in_flight, "--in-flight cannot be used with burst, signal, send and jitter; use --rate"),
-            (has_absences, "--offline must be 0.01 to 3600, and less than --offline-every"),
-            (!(is_jitter && self.baseline), "--baseline cannot be used with jitter: it keeps no messages"),
-            (has_signals, "with signal, --typists must be at least 1 and --message-bytes at most 1024"),
-        ] {
-            if !holds {
-                return Err(BenchError::Arguments(sentence.to_owned()));
-            }
-        }
-        Ok(())
     }
 }

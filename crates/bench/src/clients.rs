@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::generator::{GeneratorGroup, GeneratorShare};
 use crate::latency::Latencies;
@@ -67,7 +68,7 @@ pub(crate) struct ClientIdentity {
 }
 
 /// How fast clients connect.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Pace {
     /// Connections per second, independent of earlier ones.
     Rate(f64),

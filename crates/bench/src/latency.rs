@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::{Counter, Histogram};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 /// The maximum recorded latency, in microseconds; longer ones count as this value.
 const LONGEST_US: u64 = 600_000_000;
@@ -13,8 +13,9 @@ const SLICE: Duration = Duration::from_millis(500);
 /// The maximum number of slices; later latencies are in the last slice.
 const MAX_SLICES: u64 = 2_400;
 
-/// The latencies of one part of a run.
-#[derive(Clone)]
+/// The latencies of one part of a run. Another process gets them as [`LatencyCounts`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(into = "LatencyCounts", try_from = "LatencyCounts")]
 pub(crate) struct Latencies {
     all: Histogram<u64>,
     /// Latencies by due time. Two significant digits, to save memory.
@@ -24,6 +25,33 @@ pub(crate) struct Latencies {
 impl Default for Latencies {
     fn default() -> Self {
         Self { all: histogram(3), slices: BTreeMap::new() }
+    }
+}
+
+/// The recorded values of the histograms, each with its count. A slice follows its number.
+#[derive(Serialize, Deserialize)]
+struct LatencyCounts {
+    all: Vec<(u64, u64)>,
+    slices: Vec<(u64, Vec<(u64, u64)>)>,
+}
+
+impl From<Latencies> for LatencyCounts {
+    fn from(latencies: Latencies) -> Self {
+        let slices = latencies.slices.iter().map(|(number, slice)| (*number, counts(slice)));
+        Self { all: counts(&latencies.all), slices: slices.collect() }
+    }
+}
+
+impl TryFrom<LatencyCounts> for Latencies {
+    type Error = &'static str;
+
+    fn try_from(counts: LatencyCounts) -> Result<Self, Self::Error> {
+        let mut latencies = Self::default();
+        add(&mut latencies.all, &counts.all)?;
+        for (number, slice) in &counts.slices {
+            add(latencies.slice(*number), slice)?;
+        }
+        Ok(latencies)
     }
 }
 
@@ -40,12 +68,12 @@ fn counts<C: Counter>(histogram: &Histogram<C>) -> Vec<(u64, u64)> {
 }
 
 /// Adds the values of [`counts`].
-fn add<C: Counter>(histogram: &mut Histogram<C>, counts: &Value) -> Option<()> {
-    for pair in counts.as_array()? {
-        let [value, count] = &pair.as_array()?[..] else { return None };
-        histogram.saturating_record_n(value.as_u64()?, C::from_u64(count.as_u64()?)?);
+fn add<C: Counter>(histogram: &mut Histogram<C>, counts: &[(u64, u64)]) -> Result<(), &'static str> {
+    for (value, count) in counts {
+        let count = C::from_u64(*count).ok_or("a count is too large")?;
+        histogram.saturating_record_n(*value, count);
     }
-    Some(())
+    Ok(())
 }
 
 impl Latencies {
@@ -66,25 +94,6 @@ impl Latencies {
         for (number, slice) in &other.slices {
             let _ = self.slice(*number).add(slice);
         }
-    }
-
-    /// The histograms as JSON, for another process.
-    pub(crate) fn json(&self) -> Value {
-        let slices: Vec<_> =
-            self.slices.iter().map(|(number, slice)| json!([number, counts(slice)])).collect();
-        json!([counts(&self.all), slices])
-    }
-
-    /// Reads [`Self::json`].
-    pub(crate) fn read(json: &Value) -> Option<Self> {
-        let mut read = Self::default();
-        let [all, Value::Array(slices)] = &json.as_array()?[..] else { return None };
-        add(&mut read.all, all)?;
-        for slice in slices {
-            let [number, counts] = &slice.as_array()?[..] else { return None };
-            add(read.slice(number.as_u64()?), counts)?;
-        }
-        Some(read)
     }
 
     /// The quantile of this share (0 to 1), in milliseconds; 0 without latencies.

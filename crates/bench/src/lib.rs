@@ -5,13 +5,12 @@
 //!
 //! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
 //!   `profile`: idle tests that others publish.
-//! - `target`: the measured gateway or baseline. `baseline`: the baseline server. `redis`, `redis_cluster`, `publisher`: publishing.
-//!   `inbox_worker`: deletes what clients have sent.
+//! - `target`: the measured server. `baseline`: the baseline server. `peer`: other servers than the gateway, with their
+//!   protocols. `redis`, `redis_cluster`, `publisher`: publishing. `inbox_worker`: deletes what clients have sent.
 //!   `children`: the child processes.
 //! - `generator`: the processes that have the clients with `--replicas`.
 //! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client.
 //!   `wire`: the bytes that clients send and receive.
-//! - `peer`: other servers, measured in the same way.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
@@ -114,7 +113,7 @@ fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, 
     Ok(Report { arguments: arguments.clone(), tokens, transport, gateway: outcome, baseline })
 }
 
-/// The result of a gateway.
+/// The result of the measured server.
 struct Measured {
     tokens: TokenKind,
     transport: &'static str,

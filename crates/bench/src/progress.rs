@@ -32,7 +32,8 @@ impl ProgressLine {
             true => (PERIOD, "\r\x1b[K", ""),
             false => (PERIOD_OF_LINES, "", "\n"),
         };
-        let label = format!("{}: {activity}", if run.target.is_baseline { "baseline" } else { "gateway" });
+        let server = if run.target.is_baseline { "baseline" } else { run.target.protocol.name() };
+        let label = format!("{server}: {activity}");
         let (counts, started_at) = (Arc::clone(&run.clients.counts), Instant::now());
         let (end, ended) = mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -77,18 +77,21 @@ impl Publisher {
 
     pub(crate) fn admin(address: SocketAddr, key: Option<&str>, connections: usize) -> Self {
         let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
-        let head = format!(
-            "POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\nContent-Length: "
-        );
-        let mut publisher = Self::new(Transport::Admin(address, head), io::sink());
-        publisher.lanes.resize_with(connections, || Lane::new(io::sink()));
-        publisher
+        Self::http(|head| Transport::Admin(address, head), "/v1/publish", &key, connections)
     }
 
-    /// Publishes to the HTTP API of Centrifugo, with this request line and these headers.
-    pub(crate) fn centrifugo(address: SocketAddr, head: &str, connections: usize) -> Self {
-        let head = format!("{head}Content-Type: application/json\r\nContent-Length: ");
-        let mut publisher = Self::new(Transport::Centrifugo(address, head), io::sink());
+    /// Publishes to the HTTP API of Centrifugo.
+    pub(crate) fn centrifugo(address: SocketAddr, key: &str, connections: usize) -> Self {
+        let key = format!("X-API-Key: {key}\r\n");
+        Self::http(|head| Transport::Centrifugo(address, head), "/api/publish", &key, connections)
+    }
+
+    /// Publishes with requests to this path. `key`: the header with the key.
+    fn http(transport: impl Fn(String) -> Transport, path: &str, key: &str, connections: usize) -> Self {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\nContent-Length: "
+        );
+        let mut publisher = Self::new(transport(head), io::sink());
         publisher.lanes.resize_with(connections, || Lane::new(io::sink()));
         publisher
     }

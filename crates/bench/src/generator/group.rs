@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, mpsc};
 
-use super::messages::{GeneratorOrder, GeneratorReport, GeneratorShare};
+use super::messages::{self, GeneratorOrder, GeneratorReport, GeneratorShare};
 use crate::BenchError;
 use crate::children::ChildProcess;
 use crate::clients::{COUNTS, ClientCounts, Pace};
@@ -84,7 +84,7 @@ impl GeneratorGroup {
         for Generator { orders, .. } in &self.generators {
             // Fails if the process has ended, which its missing counts show.
             let mut orders = orders;
-            let _ = orders.write_all(format!("{}\n", order.line()).as_bytes());
+            let _ = orders.write_all(format!("{}\n", messages::line(order)).as_bytes());
         }
     }
 }
@@ -97,14 +97,14 @@ fn spawn(share: &GeneratorShare) -> Result<(ChildProcess, ChildStdin, BufReader<
     let (Some(mut orders), Some(reports)) = (orders, reports) else {
         return Err(BenchError::Server("a generator process has no pipes".to_owned()));
     };
-    orders.write_all(format!("{}\n", share.line()).as_bytes())?;
+    orders.write_all(format!("{}\n", messages::line(share)).as_bytes())?;
     Ok((child, orders, BufReader::new(reports)))
 }
 
 fn next(reports: &mut BufReader<ChildStdout>) -> Option<GeneratorReport> {
     let mut line = String::new();
     reports.read_line(&mut line).ok()?;
-    GeneratorReport::read(&line)
+    messages::read(&line)
 }
 
 /// Adds the counts of one process to those of all, until the process ends.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::messages::{GeneratorOrder, GeneratorReport, GeneratorShare};
+use super::messages::{self, GeneratorOrder, GeneratorReport, GeneratorShare};
 use crate::clients::{ClientCounts, Clients};
 use crate::output::print;
 use crate::peer::Protocol;
@@ -20,7 +20,7 @@ pub(crate) fn serve(environment: &Environment, arguments: &BenchArgs) -> Result<
     rlimit::increase_nofile_limit(u64::MAX)?;
     let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
     let unreadable = || BenchError::Run("a generator process could not read its orders".to_owned());
-    let share = lines.next().as_deref().and_then(GeneratorShare::read).ok_or_else(unreadable)?;
+    let share: GeneratorShare = lines.next().as_deref().and_then(messages::read).ok_or_else(unreadable)?;
     let started_at = start_of_run(share.started_at_us);
     let threads = arguments.threads.min(share.clients.len());
     let plan = client_plan(environment, arguments, &share, (Protocol::Gateway, false))?;
@@ -30,7 +30,7 @@ pub(crate) fn serve(environment: &Environment, arguments: &BenchArgs) -> Result<
     let counts = Arc::clone(&clients.counts);
     std::thread::Builder::new().name("bench-report".to_owned()).spawn(move || report_counts(&counts))?;
     for line in lines {
-        match GeneratorOrder::read(&line).ok_or_else(unreadable)? {
+        match messages::read(&line).ok_or_else(unreadable)? {
             GeneratorOrder::Connect(range, pace) => clients.connect(range, pace),
             GeneratorOrder::Disconnect => clients.disconnect(),
             GeneratorOrder::Latencies(phase) => report(&GeneratorReport::Latencies(clients.latencies(phase))),
@@ -60,5 +60,5 @@ fn report_counts(counts: &ClientCounts) {
 
 fn report(report: &GeneratorReport) {
     // If this fails, the reader has ended, and standard input ends as well.
-    let _ = print(&report.line());
+    let _ = print(&messages::line(report));
 }

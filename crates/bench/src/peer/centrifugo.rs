@@ -2,13 +2,11 @@
 //!
 //! Server-side subscriptions are the work that the gateway does: a client subscribes to nothing itself.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::PeerSettings;
-use crate::publisher::Publisher;
 use crate::wire::{self, ServerEvent};
 
 pub(super) const PATH: &str = "/connection/websocket";
@@ -39,11 +37,6 @@ pub(super) fn parse(payload: &[u8]) -> ServerEvent<'_> {
 
 pub(super) fn publication(channel: &str, message: &str) -> String {
     format!(r#"{{"channel":"{channel}","data":{message}}}"#)
-}
-
-pub(super) fn publisher(address: SocketAddr, key: &str, connections: usize) -> Publisher {
-    let head = format!("POST /api/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n");
-    Publisher::centrifugo(address, &head, connections)
 }
 
 /// The default settings, except for what the comparison needs.

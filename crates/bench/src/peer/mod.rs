@@ -178,7 +178,7 @@ impl Peer {
         let publisher = match self.protocol {
             Protocol::AnyCable => Publisher::anycable(redis)?,
             Protocol::Gateway | Protocol::Centrifugo => {
-                centrifugo::publisher(address, secret, http_connections)
+                Publisher::centrifugo(address, secret, http_connections)
             }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());

@@ -4,13 +4,12 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use super::{all, record_resumptions, resumptions};
+use super::{add_durable_to_all, record_resumptions, resumptions, wait_for_messages};
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
 use crate::process::ResourceUsage;
 use crate::progress::{Goal, ProgressLine};
 use crate::run::ScenarioRun;
-use crate::wire::{self, Stamp};
 use crate::worker::{AbsenceCounts, AbsencePlan, REPLAY_PHASE};
 
 /// The phase of the message that gives every client a position to resume from.
@@ -22,12 +21,10 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::DEFAULT)?;
-    let (sockets, whole) = (run.arguments.sockets as u64, Duration::from_secs_f64(run.arguments.seconds));
-    let now_us = run.now_us();
-    publish(run, FIRST, now_us);
+    let (whole, now_us) = (Duration::from_secs_f64(run.arguments.seconds), run.now_us());
+    add_durable_to_all(run, FIRST, now_us);
     run.target.publisher.flush()?;
-    // A missing message would be missing from the deliveries below, too.
-    let _ = run.clients.counts.wait_for_deliveries(sockets);
+    wait_for_messages(run, 1)?;
 
     let progress = ProgressLine::start(run, "jitter", Goal::Time(whole));
     let (usage, before) = (run.usage(), resumptions(run));
@@ -36,16 +33,14 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.publish_at_rate(whole, rate, |run, at_us| {
         // Counted before it is written: a client that returns now has not had it.
         run.clients.counts.published.fetch_add(1, SeqCst);
-        publish(run, MEASURED, at_us);
+        add_durable_to_all(run, MEASURED, at_us);
     })?;
     let published = run.clients.counts.published.load(SeqCst);
     while run.clients.absence_counts(published).pending > 0 {
         std::thread::park_timeout(CHECK_INTERVAL);
     }
     run.clients.wait_until_ready(run.arguments.sockets)?;
-    // Missing messages are reported with the deliveries.
-    let _ = run.clients.counts.wait_for_deliveries((published + 1) * sockets);
-    run.target.publisher.check()?;
+    wait_for_messages(run, published + 1)?;
     drop(progress);
     let used = run.used_since(&usage);
     record(run, published, before);
@@ -64,12 +59,6 @@ fn plan(run: &ScenarioRun<'_>) -> AbsencePlan {
         offline_us: micros(arguments.offline),
         clients: arguments.sockets,
     }
-}
-
-/// Adds a durable message to all clients.
-fn publish(run: &mut ScenarioRun<'_>, phase: u8, at_us: u64) {
-    let message = wire::message(Stamp { at_us, phase }, run.arguments.message_bytes());
-    run.target.publisher.add(&all(run.arguments.sockets), &message, true);
 }
 
 /// Records what was published, missed and delivered, and when.

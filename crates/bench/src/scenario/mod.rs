@@ -21,6 +21,7 @@ use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::BenchOutcome;
 use crate::publisher::Recipients;
 use crate::run::ScenarioRun;
+use crate::wire::{self, Stamp};
 
 /// A prime, so the recipients of consecutive messages are rarely neighbours in memory.
 const STRIDE: u64 = 7_919;
@@ -58,6 +59,19 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
 /// The channel `all`, with all clients.
 fn all(sockets: usize) -> Recipients {
     Recipients { channel: "all".to_owned(), members: 0..sockets }
+}
+
+/// Adds a durable message to all clients to the next batch. `at_us`: its due time.
+fn add_durable_to_all(run: &mut ScenarioRun<'_>, phase: u8, at_us: u64) {
+    let message = wire::message(Stamp { at_us, phase }, run.arguments.message_bytes());
+    run.target.publisher.add(&all(run.arguments.sockets), &message, true);
+}
+
+/// Waits until every client has this total number of messages, or until no more arrive: the scenario compares the
+/// numbers of deliveries.
+fn wait_for_messages(run: &ScenarioRun<'_>, messages: u64) -> Result<(), BenchError> {
+    let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
+    run.target.publisher.check()
 }
 
 /// Clients resumed without loss, clients with `"recovered":false`, and lost connections.

@@ -1,15 +1,13 @@
 //! `scale`: the life of a deployment of several replicas: connect, idle, a message to all, a killed replica, a drained
 //! replica. Every client must get every message exactly once and resume without loss.
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::{all, idle};
+use super::{add_durable_to_all, idle, resumptions, wait_for_messages};
 use crate::BenchError;
-use crate::clients::{ClientCounts, Pace};
+use crate::clients::Pace;
 use crate::load::PublishReport;
 use crate::run::ScenarioRun;
-use crate::wire::{self, Stamp};
 
 /// The phases of the messages.
 const TO_ALL: u8 = 1;
@@ -89,16 +87,9 @@ fn drain(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
 }
 
 fn publish(run: &mut ScenarioRun<'_>, phase: u8) -> Result<(), BenchError> {
-    let message = wire::message(Stamp { at_us: run.now_us(), phase }, run.arguments.message_bytes());
-    run.target.publisher.add(&all(run.arguments.sockets), &message, true);
+    let now_us = run.now_us();
+    add_durable_to_all(run, phase, now_us);
     run.target.publisher.flush()
-}
-
-/// Waits until every client has this total number of messages.
-fn wait_for_messages(run: &ScenarioRun<'_>, messages: u64) -> Result<(), BenchError> {
-    // Missing messages are counted as wrong deliveries.
-    let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
-    run.target.publisher.check()
 }
 
 /// Waits until every client has this total number of messages, the last one with this phase.
@@ -113,25 +104,26 @@ struct Returns {
     started_at: Instant,
     /// The number of these clients.
     clients: u64,
-    /// The counts before.
-    recovered: u64,
-    not_recovered: u64,
-    lost: u64,
+    /// The [`resumptions`] before.
+    before: [u64; 3],
 }
 
 impl Returns {
     fn start(run: &ScenarioRun<'_>, clients: f64) -> Self {
-        let ClientCounts { recovered, not_recovered, lost, .. } = &*run.clients.counts;
-        let [recovered, not_recovered, lost] =
-            [recovered, not_recovered, lost].map(|count| count.load(SeqCst));
-        Self { started_at: Instant::now(), clients: clients as u64, recovered, not_recovered, lost }
+        Self { started_at: Instant::now(), clients: clients as u64, before: resumptions(run) }
+    }
+
+    /// The change of [`resumptions`]: resumed without loss, with `"recovered":false`, and lost connections.
+    fn changes(&self, run: &ScenarioRun<'_>) -> [u64; 3] {
+        let now = resumptions(run);
+        std::array::from_fn(|index| now[index] - self.before[index])
     }
 
     /// Waits until this share of the clients has lost its connection.
     fn wait_for_losses(&self, run: &ScenarioRun<'_>, share: f64) -> Result<(), BenchError> {
         let awaited = (self.clients as f64 * share) as u64;
         loop {
-            let lost = run.clients.counts.lost.load(SeqCst) - self.lost;
+            let [.., lost] = self.changes(run);
             if lost >= awaited {
                 return Ok(());
             }
@@ -152,10 +144,8 @@ impl Returns {
     /// Records the figures of a replica that ended, when all of its clients have all messages.
     fn record(&self, run: &mut ScenarioRun<'_>, key: &str, replica: &str, back: Duration) {
         let repaired = self.started_at.elapsed();
-        let counts = &run.clients.counts;
-        let recovered = counts.recovered.load(SeqCst) - self.recovered;
-        let not_recovered = counts.not_recovered.load(SeqCst) - self.not_recovered;
-        let refused = (counts.lost.load(SeqCst) - self.lost).saturating_sub(self.clients);
+        let [recovered, not_recovered, lost] = self.changes(run);
+        let refused = lost.saturating_sub(self.clients);
         let outcome = &mut run.outcome;
         for (name, label, value) in [
             ("clients", "clients", self.clients as f64),

@@ -3,11 +3,10 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::{all, record_resumptions, resumptions};
+use super::{add_durable_to_all, record_resumptions, resumptions, wait_for_messages};
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
 use crate::run::ScenarioRun;
-use crate::wire::{self, Stamp};
 
 /// The number of durable messages before the disconnect, and again while all clients are away.
 const MESSAGES: u64 = 5;
@@ -18,7 +17,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::DEFAULT)?;
     // Gives every client a position to resume from.
     publish(run, 1)?;
-    expect(run, MESSAGES)?;
+    wait_for_messages(run, MESSAGES)?;
     run.clients.disconnect();
     while run.clients.counts.ready.load(SeqCst) > 0 {
         std::thread::park_timeout(Duration::from_millis(1));
@@ -33,7 +32,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
         // The baseline keeps no messages for clients that are away.
         publish(run, 2)?;
     }
-    expect(run, 2 * MESSAGES)?;
+    wait_for_messages(run, 2 * MESSAGES)?;
     let resumed = cut.elapsed();
     let used = run.used_since(&usage);
     record(run, used.process.cpu, resumed, before);
@@ -58,15 +57,8 @@ fn record(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 
 
 fn publish(run: &mut ScenarioRun<'_>, phase: u8) -> Result<(), BenchError> {
     for _ in 0..MESSAGES {
-        let message = wire::message(Stamp { at_us: run.now_us(), phase }, run.arguments.message_bytes());
-        run.target.publisher.add(&all(run.arguments.sockets), &message, true);
+        let now_us = run.now_us();
+        add_durable_to_all(run, phase, now_us);
     }
     run.target.publisher.flush()
-}
-
-/// Waits until every client has this total number of messages.
-fn expect(run: &ScenarioRun<'_>, messages: u64) -> Result<(), BenchError> {
-    // Missing messages are reported with the deliveries.
-    let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
-    run.target.publisher.check()
 }

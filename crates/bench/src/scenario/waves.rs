@@ -48,7 +48,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
 
 /// Disconnects all clients, and waits until the gateway has closed their sockets.
 fn leave(run: &ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.clients.send(|worker| worker.disconnect());
+    run.clients.disconnect();
     let since = Instant::now();
     while !run.target.is_baseline && run.target.metric(CONNECTIONS) > 0.0 {
         if since.elapsed() > LEAVE_TIMEOUT {
