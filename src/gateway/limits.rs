@@ -6,6 +6,7 @@ use crate::broker::RecoveryLimits;
 use crate::hub::HubLimits;
 use crate::hub::core::HubRules;
 use crate::metrics::Metrics;
+use crate::session::heartbeat;
 use crate::session::limits::SessionCaps;
 use crate::settings::{NamespaceSettings, Namespaces, Settings, SubscribeRule};
 use crate::socket::SocketOptions;
@@ -14,14 +15,13 @@ use crate::socket::frame_reader::Bounds;
 use crate::socket::limits::Caps;
 use crate::socket::proxies::TrustedProxies;
 use protocol::conversation::Rules;
-use protocol::heartbeat::HeartbeatRules;
 use protocol::namespace_rules::{ChannelRules, NamespaceRules};
 
 /// The rules of a conversation.
 pub(super) fn rules(settings: &Settings) -> Rules {
     let session = &settings.session;
     Rules {
-        heartbeat: HeartbeatRules { interval: session.heartbeat_interval, grace: session.heartbeat_grace },
+        heartbeat: heartbeat::rules(session),
         identify_timeout: session.identify_timeout,
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,

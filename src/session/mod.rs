@@ -10,6 +10,7 @@
 //! - `members`: reads the members of channels. `history`: reads pages of their histories.
 //! - `sends`: sends messages to the inbox, in their order.
 //! - [`staleness`]: whether revocations may be unknown.
+//! - [`heartbeat`]: the interval, the grace and the deadline of a session.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
 
@@ -18,6 +19,7 @@ pub mod admission;
 mod authenticate;
 mod clock;
 pub(crate) mod drive;
+pub mod heartbeat;
 mod history;
 pub mod limits;
 mod members;
