@@ -78,7 +78,7 @@ impl Session {
 
     /// Passes an input to the conversation and performs the resulting actions.
     fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
-        self.handle_with_token(input, None, context);
+        self.handle_with_token(now(), input, None, context);
     }
 
     /// The answer of a verification that took time. The session may have ended meanwhile.
@@ -89,17 +89,17 @@ impl Session {
         let (session, client) = (self.conversation.session(), self.outbox.client());
         let Authenticated { answer, accepted } =
             finish_verification(&self.services, session, client, &mut self.permit, answer);
-        self.handle_with_token(answer, accepted, context);
+        self.handle_with_token(now(), answer, accepted, context);
     }
 
     /// As [`Session::handle_input`], with what the hub notes of the token in the input.
     fn handle_with_token(
         &mut self,
+        now: Now,
         input: Input<'_>,
         accepted: Option<AcceptedToken>,
         context: &mut WebsocketContext<Self>,
     ) {
-        let now = now();
         let session = self.conversation.session();
         let mut ports = ActorPorts {
             services: &self.services,
@@ -150,9 +150,9 @@ impl Session {
     }
 
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
-        let key = self.registration.key();
-        if !heartbeat::postpone_deadline(&self.conversation, &self.outbox, key, now()) {
-            self.handle_input(Input::DeadlinePassed, context);
+        let (now, key) = (now(), self.registration.key());
+        if !heartbeat::postpone_deadline(&self.conversation, &self.outbox, key, now) {
+            self.handle_with_token(now, Input::DeadlinePassed, None, context);
         }
     }
 }

@@ -105,12 +105,50 @@ impl FrameReader {
         if input.is_empty() {
             return Ok(None);
         }
+        if self.partial.is_none()
+            && let Some(incoming) = self.read_whole_message(input)?
+        {
+            return Ok(Some(incoming));
+        }
         let partial = self.partial.get_or_insert_default();
         let incoming = partial.read(input, &self.bounds, self.is_deflated)?;
         if incoming.is_some() && partial.message.is_none() {
             self.partial = None;
         }
         Ok(incoming)
+    }
+
+    /// Reads a whole message in one frame that is not compressed, as most messages are, without state for an incomplete
+    /// one. `None` for everything else, which is left in `input`.
+    fn read_whole_message(&self, input: &mut &[u8]) -> Result<Option<Incoming>, CloseCode> {
+        // Two bytes determine the length.
+        if input.len() < 2 {
+            return Ok(None);
+        }
+        let length = header_length(input, self.is_deflated)?;
+        let Some((header, rest)) = input.split_at_checked(length) else { return Ok(None) };
+        let frame = Frame::parse(header)?;
+        let Opcode::Message(kind) = frame.opcode else { return Ok(None) };
+        let Bounds { max_message_bytes, max_fragments } = self.bounds;
+        if !frame.is_last
+            || frame.is_deflated
+            || max_fragments == 0
+            || frame.remaining > max_message_bytes as u64
+        {
+            return Ok(None);
+        }
+        let Some((masked, rest)) = rest.split_at_checked(frame.remaining as usize) else { return Ok(None) };
+        *input = rest;
+        let mut payload = masked.to_vec();
+        unmask(&mut payload, frame.mask);
+        if kind == MessageKind::Text && std::str::from_utf8(&payload).is_err() {
+            return Err(CloseCode::InvalidUtf8);
+        }
+        let payload = Bytes::from(payload);
+        Ok(Some(match kind {
+            MessageKind::Text => Incoming::Text(payload),
+            MessageKind::Binary => Incoming::Binary(payload),
+        }))
     }
 
     /// Whether a message or frame is incomplete.

@@ -37,8 +37,8 @@ thread_local! {
 
 /// The result of one read.
 enum ReadOutcome {
-    /// Whole messages for the actor; never empty.
-    Messages(Vec<Message>),
+    /// A whole message for the actor, and the messages after it. Most reads return one, which needs no vector.
+    Messages(Message, Vec<Message>),
     /// Bytes, but no whole message.
     Nothing,
     /// Nothing more is read.
@@ -53,7 +53,7 @@ pub(super) fn poll_close_answer(outbox: &Outbox, cx: &mut Context<'_>) -> Poll<(
         match poll_outcome(outbox, &mut state, cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(ReadOutcome::End(_)) => return Poll::Ready(()),
-            Poll::Ready(ReadOutcome::Messages(_) | ReadOutcome::Nothing) => {}
+            Poll::Ready(ReadOutcome::Messages(..) | ReadOutcome::Nothing) => {}
         }
     }
     cx.waker().wake_by_ref();
@@ -78,7 +78,7 @@ fn poll_outcome(outbox: &Outbox, state: &mut ReadState, cx: &mut Context<'_>) ->
     if let Some(end) = state.end {
         return Poll::Ready(ReadOutcome::End(end));
     }
-    let ReadBatch { messages, end } = match state.take_initial() {
+    let ReadBatch { first, more, end } = match state.take_initial() {
         Some(initial) => {
             outbox.options().traffic.count_received(initial.len());
             state.read_all(outbox, &initial)
@@ -89,11 +89,11 @@ fn poll_outcome(outbox: &Outbox, state: &mut ReadState, cx: &mut Context<'_>) ->
         },
     };
     state.end = end;
-    Poll::Ready(match end {
+    Poll::Ready(match (first, end) {
         // Messages before the end are delivered first.
-        _ if !messages.is_empty() => ReadOutcome::Messages(messages),
-        None => ReadOutcome::Nothing,
-        Some(end) => ReadOutcome::End(end),
+        (Some(first), _) => ReadOutcome::Messages(first, more),
+        (None, None) => ReadOutcome::Nothing,
+        (None, Some(end)) => ReadOutcome::End(end),
     })
 }
 
@@ -132,27 +132,29 @@ fn try_read(outbox: &Outbox, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// The whole messages of a piece of input, and the end if it is in that piece.
 struct ReadBatch {
-    messages: Vec<Message>,
+    first: Option<Message>,
+    more: Vec<Message>,
     end: Option<InboundEnd>,
 }
 
 impl ReadState {
     /// Passes bytes to the frame reader. Answers Ping and Close.
     fn read_all(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> ReadBatch {
-        let mut messages = Vec::new();
+        let (mut first, mut more) = (None, Vec::new());
         // An empty read means that the peer has closed its side, with or without a Close frame.
         let mut end = bytes.is_empty().then_some(InboundEnd::Closed);
         while end.is_none() {
             match self.read(outbox, &mut bytes) {
                 Ok(None) => break,
                 Ok(Some(incoming)) => match handle(incoming, outbox) {
-                    Ok(message) => messages.push(message),
+                    Ok(message) if first.is_none() => first = Some(message),
+                    Ok(message) => more.push(message),
                     Err(ended) => end = Some(ended),
                 },
                 Err(code) => end = Some(InboundEnd::Violation(code)),
             }
         }
-        ReadBatch { messages, end }
+        ReadBatch { first, more, end }
     }
 
     /// Reads the next whole message or control frame, and checks the rate of control frames.
@@ -223,8 +225,9 @@ impl Stream for EventStream {
             match poll_outcome(outbox, &mut state, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ReadOutcome::Nothing) => {}
-                Poll::Ready(ReadOutcome::Messages(messages)) => {
-                    return Poll::Ready(state.keep(messages).map(SocketEvent::Message));
+                Poll::Ready(ReadOutcome::Messages(first, more)) => {
+                    state.keep(more);
+                    return Poll::Ready(Some(SocketEvent::Message(first)));
                 }
                 Poll::Ready(ReadOutcome::End(end)) => {
                     if let InboundEnd::Violation(code) = end {

@@ -64,14 +64,11 @@ impl ReadState {
         Some(initial)
     }
 
-    /// Keeps all messages but the first, which it returns.
-    pub(super) fn keep(&mut self, messages: Vec<Message>) -> Option<Message> {
-        let mut messages = messages.into_iter();
-        let first = messages.next();
-        if !messages.as_slice().is_empty() {
-            self.buffered = Some(Box::new(Buffered::Messages(messages)));
+    /// Keeps the messages after the first of a read, for [`ReadState::next_message`].
+    pub(super) fn keep(&mut self, messages: Vec<Message>) {
+        if !messages.is_empty() {
+            self.buffered = Some(Box::new(Buffered::Messages(messages.into_iter())));
         }
-        first
     }
 
     /// The number of the incomplete message or frame; `None` between messages.

@@ -163,6 +163,9 @@ impl<'a> Command<'a> {
         text: &'a str,
         max_channels: usize,
     ) -> Result<Self, MalformedCommand> {
+        if is_plain_heartbeat_ack(text) {
+            return Ok(Self::HeartbeatAck);
+        }
         let fields = CommandFields::read(text)?;
         let number: u64 = fields.op.ok_or(MalformedCommand)?.get().parse().map_err(|_| MalformedCommand)?;
         match (number, version) {
@@ -241,6 +244,20 @@ impl<'a> CommandFields<'a> {
             Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(MalformedCommand),
             _ => Ok(Command::Heartbeat { time }),
         }
+    }
+}
+
+/// Whether this is op 11 as most clients send it: without spaces, and with no field or a whole number in `time`. It is
+/// the only frame of an idle client, and the JSON parser took a tenth of the instructions of an exchange.
+fn is_plain_heartbeat_ack(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(r#"{"op":11"#).and_then(|rest| rest.strip_suffix('}')) else {
+        return false;
+    };
+    match rest.strip_prefix(r#","time":"#).map(str::as_bytes) {
+        None => rest.is_empty(),
+        Some([b'0']) => true,
+        Some([b'1'..=b'9', more @ ..]) => more.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
     }
 }
 

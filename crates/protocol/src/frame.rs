@@ -62,7 +62,13 @@ pub fn encode_shorter(kind: FrameKind, payload: &[u8]) -> Bytes {
 }
 
 fn put_frame(first: u8, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(payload.len() + 10);
+    let length_bytes = match payload.len() {
+        0..=125 => 1,
+        126..=0xFFFF => 3,
+        _ => 9,
+    };
+    // Exact, because `Bytes` keeps the capacity of a longer buffer in a second allocation.
+    let mut frame = BytesMut::with_capacity(1 + length_bytes + payload.len());
     frame.put_u8(first);
     put_length(&mut frame, payload.len());
     frame.put_slice(payload);

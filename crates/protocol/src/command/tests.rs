@@ -51,6 +51,19 @@ fn parses_every_op_of_version_2() {
 }
 
 #[test]
+fn a_heartbeat_answer_means_the_same_with_and_without_spaces() {
+    for rest in ["", ",\"time\":", ",\"time\":1", ",\"op\":11", ",", "1", ".0"] {
+        for more in ["", "0", "7", "01", "-1", "1.5", "1e3", "99999999999999999999", "x", "null", "}"] {
+            let plain = format!("{{\"op\":11{rest}{more}}}");
+            let parse = |text: &str| {
+                Command::parse(Version::V2, text).map(|command| command == Command::HeartbeatAck)
+            };
+            assert_eq!(parse(&plain), parse(&format!(" {plain}")), "{plain}");
+        }
+    }
+}
+
+#[test]
 fn anything_else_is_malformed_in_both_versions() {
     let deep = format!(r#"{{"op":1,"token":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
     for text in [

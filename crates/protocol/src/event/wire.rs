@@ -68,9 +68,6 @@ enum OpFields<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<u64>,
     },
-    Heartbeat {
-        time: u64,
-    },
     HeartbeatAck {
         #[serde(skip_serializing_if = "Option::is_none")]
         time: Option<&'a RawValue>,
@@ -118,6 +115,13 @@ struct SignalFields<'a> {
     channel: &'a str,
     user: &'a str,
     signal: &'a RawValue,
+}
+
+/// The most frequent event of an idle client: without the map that a flattened field takes.
+#[derive(Serialize)]
+struct HeartbeatFields {
+    op: u64,
+    time: u64,
 }
 
 #[derive(Serialize)]
@@ -172,6 +176,7 @@ impl Event {
     /// The JSON text of this event for a client of `version`.
     pub fn to_json(&self, version: Version) -> String {
         let is_v2 = version == Version::V2;
+        // Serializing fails only for maps whose keys are not strings, and there are none.
         let (op, fields) = match self {
             Self::Hello { heartbeat_interval_ms, session, limits } => {
                 let v2 = is_v2.then_some(HelloV2 { v: 2, session: *session, limits: *limits });
@@ -203,7 +208,10 @@ impl Event {
             Self::ChannelError { channel, error } => {
                 (op::ERROR, OpFields::error(*error, None, Some(channel)))
             }
-            Self::Heartbeat { time_ms } => (op::HEARTBEAT, OpFields::Heartbeat { time: *time_ms }),
+            Self::Heartbeat { time_ms } => {
+                let fields = HeartbeatFields { op: op::HEARTBEAT, time: *time_ms };
+                return serde_json::to_string(&fields).unwrap_or_default();
+            }
             Self::HeartbeatAck { time } => {
                 // The command's parser has checked that the time is JSON.
                 let time = time.as_deref().and_then(|time| serde_json::from_str(time).ok());
@@ -230,7 +238,6 @@ impl Event {
                 (op::HISTORY_PAGE, OpFields::History { id, channel, messages, more })
             }
         };
-        // Serializing fails only for maps whose keys are not strings, and there are none.
         serde_json::to_string(&OpFrame { op, fields }).unwrap_or_default()
     }
 
