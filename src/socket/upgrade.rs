@@ -70,7 +70,7 @@ impl<A: Application> Upgrader<A> {
         let reading = ReadState::new(frame_reader, unread.into());
         let outbox = Outbox::new(stream, reading, is_deflated, client, Rc::clone(&self.options));
         // Hello follows it in the queue, and the task writes both at once.
-        outbox.queue_first(answer, false);
+        outbox.queue_answer(answer);
         let actor = self.application.open(admission, outbox.clone());
         // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
         let empty_payload = empty::<Result<Bytes, PayloadError>>();
