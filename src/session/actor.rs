@@ -244,7 +244,7 @@ impl Actor for Session {
         self.services.hub.do_send(Connect {
             session: self.conversation.session(),
             variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
-            outbox: self.registration.key(),
+            outbox: self.registration.reference(),
             opened: now.monotonic,
         });
         self.arm_deadline(now);

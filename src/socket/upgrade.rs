@@ -69,9 +69,8 @@ impl<A: Application> Upgrader<A> {
         let frame_reader = FrameReader::new(self.options.inbound, is_deflated);
         let reading = ReadState::new(frame_reader, unread.into());
         let outbox = Outbox::new(stream, reading, is_deflated, client, Rc::clone(&self.options));
-        // Hello follows it in the queue, and the task writes both at once. It counts as partly written, so that a socket that
-        // is too slow does not lose it: a Close frame alone would not answer the request.
-        outbox.queue_first(answer, true);
+        // Hello follows it in the queue, and the task writes both at once.
+        outbox.queue_answer(answer);
         let actor = self.application.open(admission, outbox.clone());
         // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
         let empty_payload = empty::<Result<Bytes, PayloadError>>();
