@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generator::{GeneratorGroup, GeneratorShare};
 use crate::latency::Latencies;
-use crate::peer::Protocol;
+use crate::other_server::Protocol;
 use crate::worker::{AbsenceCounts, AbsencePlan, WAKE, Worker};
 use crate::{BenchError, process};
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{BenchArgs, Scenario};
+use crate::other_server::Protocol;
 use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
-use crate::peer::Protocol;
 use crate::plot::{self, XAxis};
 use crate::process::cores;
 use crate::{BenchError, TokenKind, process};
@@ -50,7 +50,8 @@ impl Report {
 
     /// The name of the measured server.
     fn measured(&self) -> &'static str {
-        self.arguments.peer.as_ref().map_or(Protocol::Gateway, |peer| peer.protocol).name()
+        let other = self.arguments.server.as_ref();
+        other.map_or(Protocol::Gateway, |other| Protocol::Other(other.product)).name()
     }
 
     /// One sentence for each reason to doubt the results.

@@ -34,10 +34,10 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         (&["scale", "--replicas", "2"], "--replicas must be 1 to 1000 (scale: 3 to 1000)"),
         (&["scale", "--baseline"], "scale cannot be used with"),
         (
-            &["mixed", "--redis", "--peer", "anycable=/nowhere"],
-            "--peer needs idle, connect, fanout or unicast",
+            &["mixed", "--redis", "--server", "anycable=/nowhere"],
+            "--server needs idle, connect, fanout or unicast",
         ),
-        (&["idle", "--redis", "--peer", "centrifugo=/nowhere"], "/nowhere: No such file"),
+        (&["idle", "--redis", "--server", "centrifugo=/nowhere"], "/nowhere: No such file"),
         (&["unicast", "--channels", "2"], "--channels must be 1 to 90 times --sockets"),
         (&["fanout", "--sockets", "1", "--channels", "91"], "--channels must be 1 to 90 times --sockets"),
         (&["fanout", "--sweep", "sockets=1,0"], "--sockets must be 1 to 1000000"),
@@ -57,8 +57,8 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         &["fanout", "--rate", "1", "--in-flight", "1"][..],
         &["fanout", "--pid", "1"],
         &["fanout", "--sweep", "x=1"],
-        &["idle", "--redis", "--peer", "nginx=/nowhere"],
-        &["idle", "--peer", "centrifugo=/nowhere"],
+        &["idle", "--redis", "--server", "nginx=/nowhere"],
+        &["idle", "--server", "centrifugo=/nowhere"],
         &["nothing"],
     ] {
         let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();

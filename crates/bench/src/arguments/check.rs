@@ -66,14 +66,14 @@ impl BenchArgs {
             || self.baseline
             || self.redis_cluster.is_some()
             || self.sweep.is_some()
-            || self.peer.is_some();
+            || self.server.is_some();
         let is_spread = matches!(scenario, Idle | Connect | Fanout | Unicast | Storm | Scale);
         let fewest = 1 + self.ended_replicas();
         let has_replicas = match self.replicas {
             Some(replicas) => is_spread && is_count(replicas, fewest, self.sockets.min(1_000)),
             None => scenario != Scale,
         };
-        let has_peer = self.peer.is_none() || matches!(scenario, Idle | Connect | Fanout | Unicast);
+        let has_server = self.server.is_none() || matches!(scenario, Idle | Connect | Fanout | Unicast);
         let has_http = !self.publish_http || scenario == Unicast && (self.redis || self.running);
         [
             (has_cluster, "--redis-cluster must be 1 to 16, with fanout or unicast"),
@@ -83,13 +83,13 @@ impl BenchArgs {
             ),
             (
                 scenario != Scale || !has_other_servers,
-                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --peer",
+                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --server",
             ),
             (
                 has_replicas,
                 "--replicas must be 1 to 1000 (scale: 3 to 1000), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
             ),
-            (has_peer, "--peer needs idle, connect, fanout or unicast"),
+            (has_server, "--server needs idle, connect, fanout or unicast"),
             (has_http, "--publish-http needs unicast, with --redis or --running"),
             (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
         ]
