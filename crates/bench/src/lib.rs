@@ -5,12 +5,12 @@
 //!
 //! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
 //!   `profile`: idle tests that others publish.
-//! - `target`: the measured server. `baseline`: the baseline server. `other_server`: servers other than the gateway, with
-//!   their protocols. `redis`, `redis_cluster`, `publisher`: publishing. `inbox_worker`: deletes what clients have sent.
-//!   `children`: the child processes.
+//! - `target`: the measured server. `baseline`: the baseline server. `other_server`: servers other than the gateway,
+//!   with their protocols. `redis`, `redis_cluster`, `publisher`: publishing. `inbox_worker`: deletes what clients have
+//!   sent. `children`: the child processes.
 //! - `generator`: the processes that have the clients with `--replicas`.
-//! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client.
-//!   `wire`: the bytes that clients send and receive.
+//! - `clients`: all clients and their counts. `worker`: one thread of clients, what they receive, and their absences.
+//!   `client`: one client. `wire`: the bytes that clients send and receive.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
