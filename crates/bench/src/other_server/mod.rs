@@ -54,7 +54,7 @@ pub(crate) struct RunningServer {
 }
 
 /// What a server needs to start.
-struct ServerSettings<'a> {
+struct OtherServerSettings<'a> {
     port: u16,
     redis: &'a RedisAddress,
     /// The secret of the clients' tokens and of publications.
@@ -191,7 +191,7 @@ impl OtherServer {
         let [redis] = &*redis.addresses else {
             return Err(BenchError::Arguments("--server needs one Redis server".to_owned()));
         };
-        let settings = ServerSettings { port: free_port()?, redis, secret, heartbeat_interval };
+        let settings = OtherServerSettings { port: free_port()?, redis, secret, heartbeat_interval };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port));
         let (mut command, publisher) = match self.product {
             Product::Centrifugo => (
