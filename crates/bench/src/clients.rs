@@ -330,6 +330,16 @@ impl Clients {
         let (ready, reason) = (ready(), reason.unwrap_or_default());
         Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")))
     }
+
+    /// Waits until clients have resumed this often in total; fails if the number stops changing.
+    pub(crate) fn wait_until_resumed(&self, count: u64) -> Result<(), BenchError> {
+        let counts = &self.counts;
+        let resumed = || counts.recovered.load(SeqCst) + counts.not_recovered.load(SeqCst);
+        if wait(count, resumed, || IDLE_TIMEOUT, COUNT_CHECK_INTERVAL) {
+            return Ok(());
+        }
+        Err(BenchError::Run(format!("clients resumed only {} of {count} times", resumed())))
+    }
 }
 
 impl Drop for Clients {
