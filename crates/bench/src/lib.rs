@@ -80,7 +80,10 @@ pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode,
     }
     children::end_children_on_signals()?;
     match &arguments.sweep {
-        Some(sweep) => sweep.run(environment, arguments),
+        Some(sweep) => {
+            arguments.check()?;
+            sweep.run(environment, arguments)
+        }
         None => {
             let arguments = arguments.with_replicas(environment.max_sockets, environment.is_memory());
             arguments.check()?;

@@ -32,6 +32,9 @@ fn invalid_arguments_end_the_command_with_one_sentence() {
         (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),
         (&["burst", "--replicas", "2"], "--replicas must be 1 to 1000"),
         (&["scale", "--replicas", "2"], "--replicas must be 1 to 1000 (scale: 3 to 1000)"),
+        (&["scale", "--sockets", "2"], "scale needs at least 3 --sockets"),
+        (&["storm", "--rate", "5"], "--rate cannot be used with idle, storm, waves and scale"),
+        (&["scale", "--sweep", "sockets=5"], "scale cannot be used with"),
         (&["scale", "--baseline"], "scale cannot be used with"),
         (
             &["mixed", "--redis", "--server", "anycable=/nowhere"],
