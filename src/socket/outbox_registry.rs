@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use slab::Slab;
 
 use super::outbox::Outbox;
+use crate::shrink;
 
 /// The key of an outbox on this thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,12 @@ impl OutboxRegistration {
 impl Drop for OutboxRegistration {
     fn drop(&mut self) {
         // At the end of the thread, its slab may be dropped before its last socket.
-        let removed = OUTBOXES.try_with(|outboxes| outboxes.borrow_mut().try_remove(self.0.index()));
+        let removed = OUTBOXES.try_with(|outboxes| {
+            let mut outboxes = outboxes.borrow_mut();
+            let removed = outboxes.try_remove(self.0.index());
+            shrink::slab(&mut outboxes);
+            removed
+        });
         drop(removed);
     }
 }
