@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use slab::Slab;
 
 use super::outbox::Outbox;
+use crate::shrink;
 
 /// The key of an outbox on this thread. It is reused once the registration is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,12 @@ impl OutboxRegistration {
 impl Drop for OutboxRegistration {
     fn drop(&mut self) {
         // At the end of the thread, its slab may be dropped before its last socket.
-        let removed = OUTBOXES.try_with(|outboxes| outboxes.borrow_mut().try_remove(self.0.key.index()));
+        let removed = OUTBOXES.try_with(|outboxes| {
+            let mut outboxes = outboxes.borrow_mut();
+            let removed = outboxes.try_remove(self.0.key.index());
+            shrink::slab(&mut outboxes);
+            removed
+        });
         drop(removed);
     }
 }
