@@ -86,6 +86,8 @@ fn first_body(bytes: &[u8], key: &CurrentKey) -> Result<Range<usize>, Rest> {
 fn body_length(request: &Request<'_, '_>) -> Option<usize> {
     let is_publish =
         (request.method, request.path, request.version) == (Some("POST"), Some("/v1/publish"), Some(1));
+    // The HTTP server refuses a request without a host (RFC 9112, section 3.2).
+    let has_host = only(request, &HOST).is_some();
     // The HTTP server decides which of two values counts.
     let is_clear = [AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, ORIGIN]
         .iter()
@@ -95,7 +97,8 @@ fn body_length(request: &Request<'_, '_>) -> Option<usize> {
     let stays_open = only(request, &CONNECTION).is_none_or(|value| value.eq_ignore_ascii_case(b"keep-alive"));
     let digits = only(request, &CONTENT_LENGTH).filter(|value| value.iter().all(u8::is_ascii_digit))?;
     let length: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (is_publish && is_clear && is_alone && stays_open && length <= MAX_BODY_BYTES).then_some(length)
+    (is_publish && has_host && is_clear && is_alone && stays_open && length <= MAX_BODY_BYTES)
+        .then_some(length)
 }
 
 fn values<'a>(request: &Request<'_, 'a>, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
@@ -145,6 +148,7 @@ mod tests {
             plain.replace("/v1/publish", "/v1/publish?x"),
             plain.replace("HTTP/1.1", "HTTP/1.0"),
             plain.replace("localhost", "evil.test"),
+            plain.replace("Host: localhost\r\n", ""),
             plain.replace("Content-Length: 2", "Content-Length: +2"),
             plain.replace("Content-Length: 2", "Content-Length: 2, 2"),
             plain.replace("Content-Length: 2", "Content-Length:"),
