@@ -13,8 +13,9 @@ use super::CurrentKey;
 /// The most requests that are published together. With the default limits, all connections together stay below the
 /// publications that may wait for Redis.
 const MAX_TOGETHER: usize = 32;
-/// The most headers of a plain request.
-const MAX_HEADERS: usize = 32;
+/// The most headers of a plain request. The HTTP server refuses more at once, even while the head is incomplete. With a
+/// lower number here, it would get an incomplete head, and its deadline for the head would start again.
+const MAX_HEADERS: usize = 96;
 /// The HTTP server refuses longer heads.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 /// The longest body of a plain request. Longer ones gain nothing.
@@ -137,6 +138,17 @@ mod tests {
             assert_ne!(found.rest, Rest::Other, "{cut}");
         }
         assert_eq!(find(&bytes).bodies.len(), 2);
+    }
+
+    #[test]
+    fn an_incomplete_head_stays_under_its_first_deadline() {
+        let headers = "a: b\r\n".repeat(MAX_HEADERS - 2);
+        let whole = post(&headers, "{}");
+        let end = whole.find("\r\n\r\n").unwrap();
+        assert_eq!(find(&whole).bodies.len(), 1);
+        for cut in 1..end {
+            assert_eq!(find(&whole[..cut]).rest, Rest::Head, "{cut}");
+        }
     }
 
     #[test]
