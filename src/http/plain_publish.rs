@@ -119,6 +119,16 @@ mod tests {
         assert_eq!(find(&bytes).bodies.len(), 2);
     }
 
+    /// The HTTP server would start its deadline for the head again.
+    #[test]
+    fn an_incomplete_head_is_not_left_to_the_server() {
+        let whole = post(&"a: b\r\n".repeat(94), "{}");
+        assert_eq!(find(&whole).bodies.len(), 1);
+        for cut in 1..whole.len() - "{}".len() {
+            assert_eq!(find(&whole[..cut]).rest, Rest::Head, "{cut}");
+        }
+    }
+
     #[test]
     fn all_other_requests_are_left_to_the_server() {
         let plain = post("", "{}");
