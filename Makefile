@@ -70,7 +70,7 @@ measure: ## measure the cost of receiving compressed messages (docs/performance.
 	cargo build --release --locked --bin emagine-gateway --example measure
 	target/release/examples/measure 50000
 
-compare: ## measure other servers with the same load generator (docs/comparison.md): PEERS="anycable=PROGRAM …"
+compare: ## measure other servers with the same load generator (docs/comparison.md): SERVERS="anycable=PROGRAM …"
 	@scripts/setup rust redis python
 	cargo build --release --locked --bin emagine-gateway
 	@scripts/compare

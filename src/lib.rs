@@ -6,6 +6,7 @@
 //! - [`backoff`]: exponential back-off with jitter.
 //! - [`timeout`]: timeouts that do not count a pause of the process.
 //! - [`settings`]: loads and checks the settings.
+//! - `shrink`: decides when a table gives unused memory back.
 //! - `tls`: the TLS configuration of the gateway's own clients.
 //! - `http_client`: requests over HTTP and HTTPS.
 //! - [`auth`]: verifies tokens.
@@ -30,6 +31,7 @@ pub mod hub;
 pub mod metrics;
 pub mod session;
 pub mod settings;
+mod shrink;
 #[cfg(test)]
 mod simulation;
 pub mod socket;

@@ -9,13 +9,13 @@ const MAY_IMPORT: [(&str, &str); 12] = [
     ("gateway", "http http_client session hub socket broker settings auth metrics backoff timeout"),
     ("http", "session hub socket broker settings auth metrics backoff timeout"),
     ("session", "hub socket broker settings auth metrics backoff timeout"),
-    ("hub", "socket broker settings auth metrics backoff timeout"),
-    ("socket", "settings auth metrics backoff timeout"),
-    ("broker", "settings auth metrics backoff timeout tls"),
+    ("hub", "socket broker settings auth metrics backoff timeout shrink"),
+    ("socket", "settings auth metrics backoff timeout shrink"),
+    ("broker", "settings auth metrics backoff timeout tls shrink"),
     ("simulation", "session hub broker settings metrics"), // for tests only
     ("auth", "settings http_client metrics backoff timeout"),
     ("http_client", "settings tls"),
-    ("settings metrics backoff timeout tls", ""),
+    ("settings metrics backoff timeout tls shrink", ""),
 ];
 
 #[test]

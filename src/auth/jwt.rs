@@ -106,6 +106,10 @@ fn error_of(error: &jsonwebtoken::errors::Error) -> AuthError {
 fn claims_of(message: &str) -> Result<Claims, AuthError> {
     let (_, payload) = message.rsplit_once('.').ok_or(AuthError::Malformed)?;
     let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Malformed)?;
+    // Serde would also read the claims from an array, by their order.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(AuthError::Malformed);
+    }
     serde_json::from_slice(&json).map_err(|_| AuthError::Malformed)
 }
 

@@ -85,7 +85,7 @@ impl Broker {
         Self::Memory(MemoryBroker::new(limits.into(), history, presence, revocation_ttl, metrics))
     }
 
-    /// A broker over Redis. Starts the link's thread and returns at once, so Redis may be down.
+    /// A broker over Redis whose links have a thread of their own. Returns at once, so Redis may be down.
     pub fn redis(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
         RedisBroker::start(options, metrics, LinkThread::Own).map(Self::Redis)
     }

@@ -41,8 +41,8 @@ mod status;
 mod token;
 mod unread_body;
 
-use std::io::{self, Cursor};
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -51,19 +51,18 @@ use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::body::MessageBody;
-use actix_web::dev::{AppConfig, Service as _, ServiceRequest, ServiceResponse};
+use actix_web::dev::{AppConfig, Service, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Resource, Route};
-use tokio::io::AsyncReadExt as _;
 
 use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
 pub use self::control::{DEFAULT_LISTED, worker_timeout_detail};
 pub use self::health::Readiness;
-use self::publish_connection::PublishConnection;
+use self::publish_connection::{OtherStream, PublishConnection};
 pub use self::session_page::SessionPage;
 pub use self::status::InstanceInfo;
 use self::unread_body::{ResponseBody, UnreadBody};
@@ -215,6 +214,19 @@ fn application(
     })
 }
 
+/// Serves a connection: plain requests to publish by itself, and from the first other request on by the HTTP server.
+async fn serve_connection<S>(admin: &AdminState, http: &S, stream: TcpStream) -> Result<(), S::Error>
+where
+    S: Service<(OtherStream, Protocol, Option<SocketAddr>), Response = ()>,
+{
+    let _open = OpenConnection::new(&admin.metrics);
+    let peer = stream.peer_addr().ok();
+    match PublishConnection::new(admin, stream).serve().await {
+        Some(stream) => http.call((stream, Protocol::Http1, peer)).await,
+        None => Ok(()),
+    }
+}
+
 /// Serves the admin routes from `listener` on a separate thread. The caller handles signals.
 pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
     let max_connections = admin.max_connections;
@@ -233,18 +245,7 @@ pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
                 let http = Rc::new(http.await?);
                 Ok::<_, ()>(fn_service(move |stream: TcpStream| {
                     let (admin, http) = (Rc::clone(&admin), Rc::clone(&http));
-                    async move {
-                        let _open = OpenConnection::new(&admin.metrics);
-                        let _ = stream.set_nodelay(true);
-                        let Some((stream, bytes)) = PublishConnection::new(&admin, stream).serve().await
-                        else {
-                            return Ok(());
-                        };
-                        let peer = stream.peer_addr().ok();
-                        let (read, write) = stream.into_split();
-                        let stream = tokio::io::join(Cursor::new(bytes).chain(read), write);
-                        http.call((stream, Protocol::Http1, peer)).await
-                    }
+                    async move { serve_connection(&admin, &*http, stream).await }
                 }))
             }
         })

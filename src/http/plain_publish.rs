@@ -4,19 +4,15 @@
 use std::ops::Range;
 
 use actix_web::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
-use httparse::{EMPTY_HEADER, Request, Status};
 
 use super::CurrentKey;
+use crate::socket::request::{RequestHead, parse_head, text};
 
 /// The most requests that are published together. With the default limits, all connections together stay below the
 /// publications that may wait for Redis.
 const MAX_TOGETHER: usize = 32;
-/// The most headers of a plain request.
-const MAX_HEADERS: usize = 32;
-/// The HTTP server refuses longer heads.
-const MAX_HEAD_BYTES: usize = 128 * 1024;
 /// The longest body of a plain request. Longer ones gain nothing.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -69,42 +65,29 @@ fn first_body(bytes: &[u8], key: &CurrentKey) -> Result<Range<usize>, Rest> {
     if bytes.is_empty() {
         return Err(Rest::Empty);
     }
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
-    let mut request = Request::new(&mut headers);
-    let start = match request.parse(bytes) {
-        Ok(Status::Complete(length)) => length,
-        Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => return Err(Rest::Head),
-        _ => return Err(Rest::Other),
-    };
     // A client without the key cannot fill the memory with a body.
-    let length = body_length(&request).filter(|_| key.allows(|name| only(&request, name)));
+    let allowed = |head: &RequestHead<'_>| key.allows(|name| head.values(name.as_str()).next());
+    let parsed = parse_head(bytes, |head| body_length(head).filter(|_| allowed(head)));
+    let (start, length) = parsed.map_err(|_| Rest::Other)?.ok_or(Rest::Head)?;
     let end = start + length.ok_or(Rest::Other)?;
     if bytes.len() < end { Err(Rest::Body) } else { Ok(start..end) }
 }
 
 /// The length of the body of a plain request; `None` for other requests.
-fn body_length(request: &Request<'_, '_>) -> Option<usize> {
-    let is_publish =
-        (request.method, request.path, request.version) == (Some("POST"), Some("/v1/publish"), Some(1));
+fn body_length(head: &RequestHead<'_>) -> Option<usize> {
+    let is_publish = head.method() == "POST"
+        && head.path() == "/v1/publish"
+        && head.query().is_none()
+        && head.is_http_11();
     // The HTTP server decides which of two values counts.
-    let is_clear = [AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, ORIGIN]
-        .iter()
-        .all(|name| values(request, name).nth(1).is_none());
+    let is_clear =
+        [AUTHORIZATION, CONNECTION, ORIGIN].iter().all(|name| head.values(name.as_str()).nth(1).is_none());
     let is_alone =
-        [EXPECT, TRANSFER_ENCODING, UPGRADE].iter().all(|name| values(request, name).next().is_none());
-    let stays_open = only(request, &CONNECTION).is_none_or(|value| value.eq_ignore_ascii_case(b"keep-alive"));
-    let digits = only(request, &CONTENT_LENGTH).filter(|value| value.iter().all(u8::is_ascii_digit))?;
-    let length: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        [EXPECT, TRANSFER_ENCODING, UPGRADE].iter().all(|name| head.values(name.as_str()).next().is_none());
+    let mut connection = head.values(CONNECTION.as_str());
+    let stays_open = connection.next().is_none_or(|value| value.eq_ignore_ascii_case(b"keep-alive"));
+    let length: usize = text(head.values(CONTENT_LENGTH.as_str()).next()?)?.parse().ok()?;
     (is_publish && is_clear && is_alone && stays_open && length <= MAX_BODY_BYTES).then_some(length)
-}
-
-fn values<'a>(request: &Request<'_, 'a>, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    let headers = request.headers.iter();
-    headers.filter(|header| header.name.eq_ignore_ascii_case(name.as_str())).map(|header| header.value)
-}
-
-fn only<'a>(request: &Request<'_, 'a>, name: &HeaderName) -> Option<&'a [u8]> {
-    values(request, name).next()
 }
 
 #[cfg(test)]
@@ -136,6 +119,16 @@ mod tests {
         assert_eq!(find(&bytes).bodies.len(), 2);
     }
 
+    /// The HTTP server would start its deadline for the head again.
+    #[test]
+    fn an_incomplete_head_is_not_left_to_the_server() {
+        let whole = post(&"a: b\r\n".repeat(94), "{}");
+        assert_eq!(find(&whole).bodies.len(), 1);
+        for cut in 1..whole.len() - "{}".len() {
+            assert_eq!(find(&whole[..cut]).rest, Rest::Head, "{cut}");
+        }
+    }
+
     #[test]
     fn all_other_requests_are_left_to_the_server() {
         let plain = post("", "{}");
@@ -145,6 +138,7 @@ mod tests {
             plain.replace("/v1/publish", "/v1/publish?x"),
             plain.replace("HTTP/1.1", "HTTP/1.0"),
             plain.replace("localhost", "evil.test"),
+            plain.replace("Host: localhost\r\n", ""),
             plain.replace("Content-Length: 2", "Content-Length: +2"),
             plain.replace("Content-Length: 2", "Content-Length: 2, 2"),
             plain.replace("Content-Length: 2", "Content-Length:"),
@@ -160,7 +154,7 @@ mod tests {
             post("Connection: keep-alive, upgrade\r\n", "{}"),
             post("Host: localhost\r\n", "{}"),
             post("Origin: http://evil.test\r\n", "{}"),
-            post(&"A: b\r\n".repeat(MAX_HEADERS), "{}"),
+            post(&"A: b\r\n".repeat(96), "{}"),
             post(" folded: x\r\n", "{}"),
         ] {
             assert_eq!(

@@ -4,7 +4,7 @@
 //! The HTTP server answers a request of a connection before it looks at the next one. Here, requests that have arrived
 //! together are published together and answered in one write, so they share a round trip to Redis.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -13,7 +13,8 @@ use actix_web::ResponseError as _;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HttpDate;
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt, AsyncWriteExt as _, Chain, Join, join};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::plain_publish::{PlainRequests, Rest};
 use super::publish::{PublishItem, parse, published_json};
@@ -37,15 +38,13 @@ pub(super) struct PublishConnection<'a> {
     is_first: bool,
 }
 
-/// A connection for the HTTP server, and the bytes that it has sent already.
-pub(super) type OtherConnection = (TcpStream, BytesMut);
+/// A connection for the HTTP server. The bytes that the client has sent already come first.
+pub(super) type OtherStream = Join<Chain<Cursor<BytesMut>, OwnedReadHalf>, OwnedWriteHalf>;
 
 /// Why a connection ends.
 enum End {
-    /// The client has closed it, or it was cut.
+    /// The client has closed it, it was cut, or it had no request for too long.
     Closed,
-    /// It had no request for too long.
-    Idle,
     /// A head did not arrive in time.
     SlowHead,
     /// A body did not arrive in time.
@@ -65,10 +64,13 @@ impl<'a> PublishConnection<'a> {
 
     /// Serves plain requests until another one arrives, and returns the connection for the HTTP server. Returns `None`
     /// if the connection has ended.
-    pub(super) async fn serve(mut self) -> Option<OtherConnection> {
+    pub(super) async fn serve(mut self) -> Option<OtherStream> {
         match self.publish_all().await {
-            Ok(()) => return Some((self.stream, self.bytes)),
-            Err(End::Closed | End::Idle) => {}
+            Ok(()) => {
+                let (read, write) = self.stream.into_split();
+                return Some(join(AsyncReadExt::chain(Cursor::new(self.bytes), read), write));
+            }
+            Err(End::Closed) => {}
             Err(End::SlowHead) => self.end(SLOW_HEAD.to_owned()).await,
             Err(End::SlowBody) => {
                 let error = ApiError::BodyTimeout;
@@ -102,7 +104,7 @@ impl<'a> PublishConnection<'a> {
         let mut found = PlainRequests::find(&self.bytes, &self.admin.key);
         while found.bodies.is_empty() && found.rest != Rest::Other {
             let (limit, end) = match found.rest {
-                Rest::Empty if !self.is_first => (KEEP_ALIVE, End::Idle),
+                Rest::Empty if !self.is_first => (KEEP_ALIVE, End::Closed),
                 Rest::Body => (self.admin.request_timeout, End::SlowBody),
                 _ => (self.admin.request_timeout, End::SlowHead),
             };

@@ -20,6 +20,7 @@ use super::registry::{FrameSink, Offered, SessionKey};
 use super::session_events;
 use crate::broker::{Broker, HubId};
 use crate::metrics::{Latency, Metrics};
+use crate::shrink;
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outbox_registry;
 use protocol::close::CloseCode;
@@ -163,6 +164,7 @@ impl Handler<HubInput> for Hub {
             && let Some(session) = self.core.key(*session)
         {
             self.forget(session);
+            shrink::slots(&mut self.connected, self.core.registry().session_count().saturating_sub(1));
         }
         let mut actions = std::mem::take(&mut self.actions);
         self.core.on(Instant::now(), input, &mut actions);

@@ -27,6 +27,7 @@ use super::signals::SignalScheduler;
 use crate::broker::{BrokerCallId, HistoryRequest, HubEvent, LocalReport, ReadId, RecoveryLimits};
 use crate::metrics::{DropReason, Metrics};
 use crate::settings::Namespaces;
+use crate::shrink;
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
@@ -255,6 +256,7 @@ impl<S: FrameSink> HubCore<S> {
 
     fn on_leave(&mut self, session: SessionId, actions: &mut Vec<HubAction>) {
         let Some(key) = self.sessions.remove(&session) else { return };
+        shrink::map(&mut self.sessions);
         self.fanouts.remove(key);
         self.signals.remove(key);
         if self.registry.user_channel(key).is_some() {

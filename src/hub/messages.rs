@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::broker::HubEvent;
 use crate::socket::client_prefix::ClientPrefix;
-use crate::socket::outbox_registry::OutboxKey;
+use crate::socket::outbox_registry::OutboxRef;
 use protocol::channel::ChannelName;
 use protocol::conversation::{ChannelAnswer, SubscribeRequest};
 use protocol::event::SubscriptionState;
@@ -24,8 +24,8 @@ pub struct Connect {
     pub session: SessionId,
     /// The variant of frames that the session receives.
     pub variant: Variant,
-    /// The key of the socket's outbox in the registry of this thread.
-    pub outbox: OutboxKey,
+    /// The socket's outbox in the registry of this thread.
+    pub outbox: OutboxRef,
     /// The time at which the socket was opened.
     pub opened: Instant,
 }

@@ -21,6 +21,7 @@ use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use super::frame_group::FrameGroup;
 use crate::broker::BrokerCallId;
+use crate::shrink;
 use protocol::Variant;
 use protocol::channel::ChannelName;
 use protocol::conversation::WantedHistory;
@@ -289,6 +290,7 @@ impl<S: FrameSink> Registry<S> {
     /// Removes a session from all its channels.
     pub fn leave(&mut self, session: SessionKey) -> Vec<EndedSubscription> {
         let Some(found) = self.sessions.try_remove(session.index()) else { return Vec::new() };
+        shrink::slab(&mut self.sessions);
         found
             .subscriptions
             .into_iter()
@@ -324,6 +326,7 @@ impl<S: FrameSink> Registry<S> {
         let is_last = entry.subscribers.is_empty();
         if is_last {
             self.channels.remove(&channel);
+            shrink::map(&mut self.channels);
         } else if let Some(moved) = entry.subscribers.get(index as usize)
             && let Some(session) = self.sessions.get_mut(moved.session.index())
             && let Some(theirs) = session.subscriptions.iter_mut().find(|theirs| theirs.channel == channel)

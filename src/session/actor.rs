@@ -1,7 +1,7 @@
 //! The actor of one WebSocket.
 //!
 //! The actor turns events into inputs of the [`Conversation`], and the conversation's actions into frames, messages to
-//! the hub, and one timer. All decisions are in the conversation.
+//! the hub, and one deadline. All decisions are in the conversation.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::LOG_TARGET;
 use super::authenticate::{Authenticated, Authentication, authenticate, finish_verification};
 use super::clock::now;
 use super::drive::{SessionPorts, drive};
+use super::heartbeat;
 use super::history::read_history;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::members::read_members;
@@ -25,9 +26,9 @@ use crate::broker::InboxSendError;
 use crate::hub::control::{AcceptedToken, TokenAccepted};
 use crate::hub::messages::{Connect, HubInput};
 use crate::hub::session_events;
+use crate::socket::SocketEvent;
 use crate::socket::outbox::Outbox;
 use crate::socket::outbox_registry::{self, OutboxRegistration};
-use crate::socket::{SocketEvent, deadlines};
 use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
@@ -129,11 +130,8 @@ impl Session {
         }
     }
 
-    /// Arms the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.
     fn arm_deadline(&self, now: Now) {
-        if let Some(deadline) = self.conversation.next_deadline() {
-            deadlines::arm(&self.outbox, self.registration.key(), deadline, now.monotonic);
-        }
+        heartbeat::arm_deadline(&self.conversation, &self.outbox, self.registration.key(), now);
     }
 
     fn on_message(&mut self, message: Message, context: &mut WebsocketContext<Self>) {
@@ -151,16 +149,11 @@ impl Session {
         }
     }
 
-    /// A deadline may be overdue when the process resumes after a pause. So the client's unread data is handled before
-    /// a deadline closes the session.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
-        let now = now();
-        let would_close = self.conversation.would_close(now);
-        if let Some(time) = self.outbox.postpone_deadline(would_close) {
-            let until = now.monotonic + time;
-            return deadlines::arm(&self.outbox, self.registration.key(), until, now.monotonic);
+        let (now, key) = (now(), self.registration.key());
+        if !heartbeat::postpone_deadline(&self.conversation, &self.outbox, key, now) {
+            self.handle_with_token(now, Input::DeadlinePassed, None, context);
         }
-        self.handle_with_token(now, Input::DeadlinePassed, None, context);
     }
 }
 
@@ -251,7 +244,7 @@ impl Actor for Session {
         self.services.hub.do_send(Connect {
             session: self.conversation.session(),
             variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
-            outbox: self.registration.key(),
+            outbox: self.registration.reference(),
             opened: now.monotonic,
         });
         self.arm_deadline(now);

@@ -10,7 +10,7 @@
 //! - `members`: reads the members of channels. `history`: reads pages of their histories.
 //! - `sends`: sends messages to the inbox, in their order.
 //! - [`staleness`]: whether revocations may be unknown.
-//! - [`heartbeat`]: the settings of heartbeats.
+//! - [`heartbeat`]: the interval, the grace and the deadline of a session.
 //! - `clock`: reads the clocks for a session.
 //! - `services`: the services that all sessions of a worker thread share.
 

@@ -25,7 +25,6 @@ struct Deadlines {
     /// The time of tick 0.
     start: Instant,
     ticks: BTreeMap<ThreadMillis, Vec<OutboxKey>>,
-    has_timer: bool,
     /// Wakes the timer.
     waker: Option<Waker>,
 }
@@ -38,17 +37,14 @@ pub fn arm(outbox: &Outbox, key: OutboxKey, at: Instant, now: Instant) {
     let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().arm(outbox, key, at, now));
 }
 
-/// Starts the timer of the thread if it does not run. Call in a task, before the first actor of the thread.
+/// Starts the timer of the thread. Call it once on each worker thread.
 pub(super) fn start_timer() {
-    let has_timer = DEADLINES.with_borrow_mut(|deadlines| std::mem::replace(&mut deadlines.has_timer, true));
-    if !has_timer {
-        actix_rt::spawn(ThreadTimer { sleep: Box::pin(sleep_until(Instant::now().into())) });
-    }
+    actix_rt::spawn(ThreadTimer { sleep: Box::pin(sleep_until(Instant::now().into())) });
 }
 
 impl Deadlines {
     fn new(start: Instant) -> Self {
-        Self { start, ticks: BTreeMap::new(), has_timer: false, waker: None }
+        Self { start, ticks: BTreeMap::new(), waker: None }
     }
 
     /// A time in milliseconds since the start, rounded up.
@@ -119,13 +115,6 @@ impl Future for ThreadTimer {
     }
 }
 
-impl Drop for ThreadTimer {
-    /// A later runtime of the same thread starts a timer of its own.
-    fn drop(&mut self) {
-        let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().has_timer = false);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +126,8 @@ mod tests {
         let start = Instant::now();
         let deadlines = Deadlines::new(start);
         let nanosecond = Duration::from_nanos(1);
-        for (at, millis) in [(0 * MS, 0), (nanosecond, 1), (MS, 1), (MS + nanosecond, 2), (1_500 * MS, 1_500)]
+        for (at, millis) in
+            [(Duration::ZERO, 0), (nanosecond, 1), (MS, 1), (MS + nanosecond, 2), (1_500 * MS, 1_500)]
         {
             assert_eq!(deadlines.millis(start + at), ThreadMillis(millis), "{at:?}");
             assert!(deadlines.time_of(ThreadMillis(millis)) >= start + at);

@@ -5,7 +5,7 @@
 //! measured 150 bytes a socket with the shortest tokens, and 64 KiB after a message of 64 KiB.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ const READ_BYTES: usize = 16 * 1024;
 const MAX_READS_PER_POLL: u32 = 8;
 /// The period of `control_frames_per_minute`.
 const MINUTE: Duration = Duration::from_secs(60);
+/// Whether a short read shows that the socket is empty. That needs edge-triggered polling; only Linux is tested.
+const CAN_SKIP_SECOND_READ: bool = cfg!(target_os = "linux");
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
@@ -104,36 +106,29 @@ fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, consume: impl FnOnce(&[u8
             Poll::Ready(Ok(())) => {}
         }
         match READ_BUFFER.with_borrow_mut(|buffer| try_read(outbox, buffer)) {
-            None => {}
-            Some(Err(_)) => return Poll::Ready(consume(&[])),
-            Some(Ok(length)) => {
+            Ok(length) => {
                 outbox.options().traffic.count_received(length);
                 return Poll::Ready(READ_BUFFER.with_borrow(|buffer| consume(&buffer[..length])));
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return Poll::Ready(consume(&[])),
         }
     }
 }
 
-/// Reads once. `None`: nothing has arrived. A read that does not fill the buffer has emptied the socket. Then the socket
-/// counts as not ready, so that no second read is needed to learn that: the kernel reports the next arrival.
-fn try_read(outbox: &Outbox, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+/// Reads once. Fails with `WouldBlock` if nothing has arrived. A read that does not fill the buffer has emptied the
+/// socket. Then the socket counts as not ready, so that no second read is needed to learn that: the kernel reports the
+/// next arrival.
+fn try_read(outbox: &Outbox, buffer: &mut [u8]) -> io::Result<usize> {
     let mut read = None;
     let attempted = outbox.stream().try_io(Interest::READABLE, || {
         let length = kernel::read(outbox.stream(), buffer)?;
         read = Some(length);
         let is_drained = CAN_SKIP_SECOND_READ && 0 < length && length < buffer.len();
-        if is_drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if is_drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(length) }
     });
-    match (read, attempted) {
-        (Some(length), _) => Some(Ok(length)),
-        (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
-        (None, Err(error)) => Some(Err(error)),
-        (None, Ok(())) => None,
-    }
+    read.map_or(attempted, Ok)
 }
-
-/// Only with edge-triggered polling, and only Linux is tested.
-const CAN_SKIP_SECOND_READ: bool = cfg!(target_os = "linux");
 
 /// The whole messages of a piece of input, and the end if it is in that piece.
 struct ReadBatch {

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The map shrinks only above this capacity, in entries.
-pub(crate) const MIN_CAPACITY: usize = 1_024;
+use crate::shrink;
 
 /// A count for each key.
 #[derive(Debug)]
@@ -36,9 +35,7 @@ impl<K: Eq + Hash> KeyCounts<K> {
         *count -= 1;
         if *count == 0 {
             self.counts.remove(key);
-            if self.counts.capacity() > MIN_CAPACITY.max(8 * self.counts.len()) {
-                self.counts.shrink_to(2 * self.counts.len());
-            }
+            shrink::map(&mut self.counts);
         }
     }
 
@@ -57,6 +54,7 @@ impl<K: Eq + Hash> KeyCounts<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shrink::MIN_CAPACITY;
 
     #[test]
     fn a_key_without_a_count_takes_no_memory() {

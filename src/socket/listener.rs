@@ -14,7 +14,7 @@ use super::handshake_stream::HandshakeStream;
 use super::limits::{ConnectionLimiter, HandshakePermit};
 use super::raw_refusal::write_refusal;
 use super::upgrade::Upgrader;
-use super::{Application, SocketOptions, UpgradeRefusal};
+use super::{Application, SocketOptions, UpgradeRefusal, deadlines};
 use crate::metrics::Metrics;
 
 /// How many connections may wait to be accepted. After a restart all clients reconnect at once. The kernel caps the
@@ -48,8 +48,9 @@ where
     F: Fn() -> A + Clone + Send + 'static,
 {
     let handshakes = options.max_handshakes.div_ceil(workers.max(1)).max(1);
-    // Called on each worker thread.
+    // Called once on each worker thread.
     let factory = move || {
+        deadlines::start_timer();
         let upgrader = Rc::new(Upgrader {
             application: make_application(),
             options: Rc::new(options.for_thread()),

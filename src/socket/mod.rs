@@ -21,7 +21,7 @@
 //! - `key_counts`: counts by key.
 //! - [`limits`]: how many connections there may be.
 //! - `task`: the task of one socket, with the deadlines of reading and writing.
-//! - [`request`]: parses the head of a request.
+//! - [`request`]: parses the head of a request; the admin port uses it, too.
 //! - `extensions`: negotiates compression.
 //! - [`fd_limit`]: how many file descriptors the system allows.
 //! - [`origin`]: which pages may open a socket.

@@ -1,41 +1,68 @@
 //! Finds the outboxes of this thread by key.
 //!
-//! An outbox is not `Send`, but an actor message must be, even between two actors of one thread. So messages carry the
-//! key of an outbox.
+//! An outbox is not `Send`, but an actor message must be, even between two actors of one thread. So messages carry a
+//! reference to an outbox. A key is reused, and a message may arrive after that, so a reference has a serial number as
+//! well.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use slab::Slab;
 
 use super::outbox::Outbox;
+use crate::shrink;
 
-/// The key of an outbox on this thread.
+/// The key of an outbox on this thread. It is reused once the registration is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxKey(u32);
 
+/// A reference to one registration on this thread. It is not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxRef {
+    key: OutboxKey,
+    serial: u32,
+}
+
+/// An outbox and the number of its registration.
+struct Registered {
+    outbox: Outbox,
+    serial: u32,
+}
+
 thread_local! {
-    static OUTBOXES: RefCell<Slab<Outbox>> = const { RefCell::new(Slab::new()) };
+    static OUTBOXES: RefCell<Slab<Registered>> = const { RefCell::new(Slab::new()) };
+    static NEXT_SERIAL: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The registration of an outbox on this thread. Dropping it removes the outbox from the registry.
 #[derive(Debug)]
-pub struct OutboxRegistration(OutboxKey);
+pub struct OutboxRegistration(OutboxRef);
 
 /// Registers an outbox on this thread until the registration is dropped.
 pub fn register(outbox: Outbox) -> OutboxRegistration {
+    let serial = NEXT_SERIAL.get();
+    // No message waits while four billion sockets are opened.
+    NEXT_SERIAL.set(serial.wrapping_add(1));
+    let registered = Registered { outbox, serial };
     // A thread has fewer sockets than file descriptors, whose numbers have 31 bits.
-    OutboxRegistration(OutboxKey(OUTBOXES.with_borrow_mut(|outboxes| outboxes.insert(outbox) as u32)))
+    let key = OutboxKey(OUTBOXES.with_borrow_mut(|outboxes| outboxes.insert(registered) as u32));
+    OutboxRegistration(OutboxRef { key, serial })
 }
 
-/// The outbox with this key; `None` once its registration is dropped.
-pub fn find(key: OutboxKey) -> Option<Outbox> {
-    OUTBOXES.with_borrow(|outboxes| outboxes.get(key.index()).cloned())
+/// The outbox of this registration; `None` once it is dropped, even if its key is in use again.
+pub fn find(wanted: OutboxRef) -> Option<Outbox> {
+    OUTBOXES.with_borrow(|outboxes| {
+        let found = outboxes.get(wanted.key.index())?;
+        (found.serial == wanted.serial).then(|| found.outbox.clone())
+    })
 }
 
-/// Calls `handle` with the outboxes of these keys that are registered. `handle` must not register an outbox or drop a
+/// Calls `handle` with the outboxes that have these keys now. `handle` must not register an outbox or drop a
 /// registration.
 pub(super) fn for_each(keys: &[OutboxKey], handle: impl Fn(&Outbox)) {
-    OUTBOXES.with_borrow(|outboxes| keys.iter().filter_map(|key| outboxes.get(key.index())).for_each(handle));
+    OUTBOXES.with_borrow(|outboxes| {
+        let found = keys.iter().filter_map(|key| outboxes.get(key.index()));
+        found.for_each(|registered| handle(&registered.outbox));
+    });
 }
 
 impl OutboxKey {
@@ -50,8 +77,13 @@ impl OutboxKey {
 }
 
 impl OutboxRegistration {
-    /// The key, for actor messages and deadlines.
+    /// The key, for deadlines.
     pub fn key(&self) -> OutboxKey {
+        self.0.key
+    }
+
+    /// The reference, for actor messages.
+    pub fn reference(&self) -> OutboxRef {
         self.0
     }
 }
@@ -59,7 +91,36 @@ impl OutboxRegistration {
 impl Drop for OutboxRegistration {
     fn drop(&mut self) {
         // At the end of the thread, its slab may be dropped before its last socket.
-        let removed = OUTBOXES.try_with(|outboxes| outboxes.borrow_mut().try_remove(self.0.index()));
+        let removed = OUTBOXES.try_with(|outboxes| {
+            let mut outboxes = outboxes.borrow_mut();
+            let removed = outboxes.try_remove(self.0.key.index());
+            shrink::slab(&mut outboxes);
+            removed
+        });
         drop(removed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reference_never_finds_a_later_socket() {
+        let first = register(Outbox::for_test().0);
+        let (key, reference) = (first.key(), first.reference());
+        assert!(find(reference).is_some());
+        drop(first);
+        let second = register(Outbox::for_test().0);
+        assert_eq!(second.key(), key, "the key is reused");
+        assert!(find(reference).is_none());
+        assert!(find(second.reference()).is_some());
+    }
+
+    /// A vacant entry has eight bytes, and every socket has an entry.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_registered_outbox_fits_into_16_bytes() {
+        assert_eq!(size_of::<Registered>(), 16);
     }
 }

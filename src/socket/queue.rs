@@ -17,7 +17,8 @@ pub(super) struct Queue {
     /// The written part of the first frame has been removed.
     pub(super) frames: VecDeque<Bytes>,
     pub(super) bytes: usize,
-    /// Whether part of the first frame has been written.
+    /// Whether part of the first frame has been written. Such a frame is never removed. The answer to the handshake counts
+    /// as one from the beginning.
     pub(super) is_first_partly_written: bool,
     /// The number of writes that made progress. The task uses it to tell a slow peer from a stalled one.
     pub(super) progress: u64,

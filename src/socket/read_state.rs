@@ -58,13 +58,10 @@ impl ReadState {
 
     /// Takes the bytes that arrived together with the upgrade request.
     pub(super) fn take_initial(&mut self) -> Option<Box<[u8]>> {
-        match self.buffered.take().map(|buffered| *buffered) {
-            Some(Buffered::Initial(initial)) => Some(initial),
-            other => {
-                self.buffered = other.map(Box::new);
-                None
-            }
-        }
+        let Buffered::Initial(initial) = self.buffered.as_deref_mut()? else { return None };
+        let initial = std::mem::take(initial);
+        self.buffered = None;
+        Some(initial)
     }
 
     /// Keeps the messages after the first of a read, for [`ReadState::next_message`].

@@ -33,7 +33,7 @@ pub struct RequestHead<'a> {
 
 /// Parses the head at the beginning of `bytes`, and passes it to `decide`. Returns the length of the head and the
 /// result of `decide`; `None` if the head is incomplete.
-pub(super) fn parse_head<T>(
+pub(crate) fn parse_head<T>(
     bytes: &[u8],
     decide: impl FnOnce(&RequestHead<'_>) -> T,
 ) -> Result<Option<(usize, T)>, UpgradeRefusal> {
@@ -76,7 +76,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Whether the version is HTTP/1.1 and not HTTP/1.0.
-    pub(super) fn is_http_11(&self) -> bool {
+    pub(crate) fn is_http_11(&self) -> bool {
         self.is_http_11
     }
 

@@ -29,7 +29,9 @@ mod tests {
 
     #[test]
     fn a_deadline_is_noticed_late_by_less_than_a_16th() {
-        for (after, late) in [(0, 1), (10, 1), (31, 1), (32, 2), (1_000, 32), (2_047, 64), (2_048, 128), (45_000, 128)] {
+        for (after, late) in
+            [(0, 1), (10, 1), (31, 1), (32, 2), (1_000, 32), (2_047, 64), (2_048, 128), (45_000, 128)]
+        {
             for now in [0, 1_003, 77_777_777] {
                 let tick = ThreadMillis(now + after).to_tick(ThreadMillis(now)).0;
                 assert!((0..late).contains(&(tick - now - after)), "{after} ms after {now}: {tick}");

@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use super::read_state::ReadState;
 use super::request::RequestHead;
 use super::task::SocketTask;
-use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, deadlines, handshake};
+use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
 
 /// What one worker thread needs to turn requests into sockets.
 pub(super) struct Upgrader<A> {
@@ -70,11 +70,10 @@ impl<A: Application> Upgrader<A> {
         let reading = ReadState::new(frame_reader, unread.into());
         let outbox = Outbox::new(stream, reading, is_deflated, client, Rc::clone(&self.options));
         // Hello follows it in the queue, and the task writes both at once.
-        outbox.queue_first(answer, false);
+        outbox.queue_answer(answer);
         let actor = self.application.open(admission, outbox.clone());
         // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
         let empty_payload = empty::<Result<Bytes, PayloadError>>();
-        deadlines::start_timer();
         let inbound = EventStream::new(outbox.clone());
         let context = WebsocketContext::with_factory(empty_payload, move |context| {
             <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::peer::Peer;
+use crate::other_server::OtherServer;
 use crate::profile::IdleProfile;
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
@@ -143,7 +143,7 @@ pub struct BenchArgs {
     /// anycable=PROGRAM (idle, connect, fanout and unicast)
     #[arg(long, value_name = "NAME=PROGRAM", requires = "redis",
         conflicts_with_all = ["running", "redis_cluster", "publish_http", "durable", "deflate", "channels", "sweep"])]
-    pub(crate) peer: Option<Peer>,
+    pub(crate) server: Option<OtherServer>,
     /// Publish durable messages (fanout and unicast)
     #[arg(long)]
     pub(crate) durable: bool,
@@ -156,7 +156,7 @@ pub struct BenchArgs {
     /// Run this number of gateway processes on one Redis, and divide the sockets over as many generator processes, for
     /// more sockets than a process may open; all figures are sums (idle, connect, fanout, unicast, storm and scale)
     /// [default with scale: the fewest that leave room for all sockets without two of them]
-    #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis_cluster", "baseline", "sweep", "peer", "publish_http"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["running", "redis_cluster", "baseline", "sweep", "server", "publish_http"])]
     pub(crate) replicas: Option<usize>,
     /// Be one of the processes with the sockets, which the load generator starts
     #[arg(long, hide = true)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generator::{GeneratorGroup, GeneratorShare};
 use crate::latency::Latencies;
-use crate::peer::Protocol;
+use crate::other_server::Protocol;
 use crate::worker::{AbsenceCounts, AbsencePlan, WAKE, Worker};
 use crate::{BenchError, process};
 
@@ -329,6 +329,16 @@ impl Clients {
         let reason = self.counts.reason.lock().as_ref().map(|why| format!(" (last loss: {why})"));
         let (ready, reason) = (ready(), reason.unwrap_or_default());
         Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")))
+    }
+
+    /// Waits until clients have resumed this often in total; fails if the number stops changing.
+    pub(crate) fn wait_until_resumed(&self, count: u64) -> Result<(), BenchError> {
+        let counts = &self.counts;
+        let resumed = || counts.recovered.load(SeqCst) + counts.not_recovered.load(SeqCst);
+        if wait(count, resumed, || IDLE_TIMEOUT, COUNT_CHECK_INTERVAL) {
+            return Ok(());
+        }
+        Err(BenchError::Run(format!("clients resumed only {} of {count} times", resumed())))
     }
 }
 

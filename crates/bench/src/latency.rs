@@ -96,6 +96,10 @@ impl Latencies {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// The quantile of this share (0 to 1), in milliseconds; 0 without latencies.
     pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
         self.all.value_at_quantile(share) as f64 / 1e3

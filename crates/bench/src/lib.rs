@@ -5,12 +5,12 @@
 //!
 //! - `arguments`: the command line. `environment`: the settings of the gateway. `scenario`: one file for each scenario.
 //!   `profile`: idle tests that others publish.
-//! - `target`: the measured server. `baseline`: the baseline server. `peer`: other servers than the gateway, with their
-//!   protocols. `redis`, `redis_cluster`, `publisher`: publishing. `inbox_worker`: deletes what clients have sent.
-//!   `children`: the child processes.
+//! - `target`: the measured server. `baseline`: the baseline server. `other_server`: servers other than the gateway,
+//!   with their protocols. `redis`, `redis_cluster`, `publisher`: publishing. `inbox_worker`: deletes what clients have
+//!   sent. `children`: the child processes.
 //! - `generator`: the processes that have the clients with `--replicas`.
-//! - `clients`: all clients and their counts. `worker`: one thread of clients, and their absences. `client`: one client.
-//!   `wire`: the bytes that clients send and receive.
+//! - `clients`: all clients and their counts. `worker`: one thread of clients, what they receive, and their absences.
+//!   `client`: one client. `wire`: the bytes that clients send and receive.
 //! - `run`: one run against one target. `load`: publishing in a run. `latency`, `process`, `memory`: measurements.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: a scenario for several values of an option.
 //!
@@ -28,9 +28,9 @@ mod inbox_worker;
 mod latency;
 mod load;
 mod memory;
+mod other_server;
 mod outcome;
 mod output;
-mod peer;
 mod plot;
 mod process;
 mod profile;
@@ -55,14 +55,14 @@ use self::clients::{ClientIdentity, ClientPlan, Clients};
 pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 pub use self::error::BenchError;
 use self::generator::GeneratorShare;
+use self::other_server::{OtherServer, Protocol};
 use self::outcome::BenchOutcome;
-use self::peer::{Peer, Protocol};
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::ScenarioRun;
 use self::target::Target;
 
-/// An interval in which a run sees no heartbeats of a peer.
+/// An interval in which a run sees no heartbeats of another server.
 const NO_HEARTBEATS: Duration = Duration::from_secs(3_600);
 /// Open files of the generator in addition to its sockets.
 const OWN_FILES: usize = 64;
@@ -80,7 +80,10 @@ pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode,
     }
     children::end_children_on_signals()?;
     match &arguments.sweep {
-        Some(sweep) => sweep.run(environment, arguments),
+        Some(sweep) => {
+            arguments.check()?;
+            sweep.run(environment, arguments)
+        }
         None => {
             let arguments = arguments.with_replicas(environment.max_sockets, environment.is_memory());
             arguments.check()?;
@@ -103,8 +106,8 @@ fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, 
         None if arguments.baseline => Some(measure(environment, arguments, None, Target::baseline()?)?),
         None => None,
     };
-    let Measured { tokens, transport, mut outcome } = match (&arguments.peer, &redis) {
-        (Some(peer), Some(redis)) => measure_peer(environment, arguments, peer, redis)?,
+    let Measured { tokens, transport, mut outcome } = match (&arguments.server, &redis) {
+        (Some(other), Some(redis)) => measure_other(environment, arguments, other, redis)?,
         _ => measure_gateway(environment, arguments, redis.as_ref())?,
     };
     if let (true, Some(by_redis)) = (arguments.publish_http, &baseline) {
@@ -144,19 +147,19 @@ fn measure_gateway(
 }
 
 /// Measures another server, which it starts for this Redis.
-fn measure_peer(
+fn measure_other(
     environment: &Environment,
     arguments: &BenchArgs,
-    peer: &Peer,
+    other: &OtherServer,
     redis: &OwnRedis,
 ) -> Result<Measured, BenchError> {
     let secret = environment::random_secret();
     let interval =
         if arguments.has_heartbeats() { environment.heartbeat_interval(arguments) } else { NO_HEARTBEATS };
-    let target = Target::peer(peer, redis, &secret, interval, arguments.http_connections)?;
+    let target = Target::other(other, redis, &secret, interval, arguments.http_connections)?;
     let transport = target.publisher.transport();
     let outcome = measure(environment, arguments, Some(&secret), target)?;
-    Ok(Measured { tokens: peer.protocol.tokens(), transport, outcome })
+    Ok(Measured { tokens: other.product.tokens(), transport, outcome })
 }
 
 /// Measures one target. Tokens are signed with `secret`, or with the secret of the settings.
@@ -242,9 +245,9 @@ fn identities(
     let grants = if is_jwt && has_channels { vec![format!("{namespace}:*")] } else { Vec::new() };
     let identity = |index: usize| {
         let user = scenario::user(index);
-        if protocol != Protocol::Gateway {
-            let channels = protocol.channels(&user);
-            let token = (environment.mint_token)(secret, &user, protocol.claimed(&channels));
+        if let Protocol::Other(product) = protocol {
+            let channels = product.channels(&user);
+            let token = (environment.mint_token)(secret, &user, product.claimed(&channels));
             return Ok(ClientIdentity { token: token.map_err(BenchError::Arguments)?, channels });
         }
         // The baseline does not check tokens.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::peer::{self, Protocol};
+use crate::other_server::{self, Product};
 use crate::redis::command;
 use crate::{BenchError, RedisAddress, redis_cluster};
 
@@ -155,13 +155,13 @@ impl Publisher {
                 self.add_request(&request);
             }
             Transport::Centrifugo(_, head) => {
-                let body = Protocol::Centrifugo.publication(recipients, message);
+                let body = Product::Centrifugo.publication(recipients, message);
                 let request = format!("{head}{}\r\n\r\n{body}", body.len());
                 self.add_request(&request);
             }
             Transport::AnyCable => {
-                let body = Protocol::AnyCable.publication(recipients, message);
-                self.lanes[0].batch.extend(plain("PUBLISH", peer::ANYCABLE_CHANNEL, &body));
+                let body = Product::AnyCable.publication(recipients, message);
+                self.lanes[0].batch.extend(plain("PUBLISH", other_server::ANYCABLE_CHANNEL, &body));
             }
             Transport::Baseline => {
                 // Lost clients may still have slots, so "all" covers every slot.

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{BenchArgs, Scenario};
+use crate::other_server::Protocol;
 use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
-use crate::peer::Protocol;
 use crate::plot::{self, XAxis};
 use crate::process::cores;
 use crate::{BenchError, TokenKind, process};
@@ -50,7 +50,8 @@ impl Report {
 
     /// The name of the measured server.
     fn measured(&self) -> &'static str {
-        self.arguments.peer.as_ref().map_or(Protocol::Gateway, |peer| peer.protocol).name()
+        let other = self.arguments.server.as_ref();
+        other.map_or(Protocol::Gateway, |other| Protocol::Other(other.product)).name()
     }
 
     /// One sentence for each reason to doubt the results.
@@ -89,9 +90,12 @@ impl Report {
         }
         let generators = self.outcomes().map(|(name, outcome)| {
             let (busy, late_ms) = (outcome.busiest * 100.0, outcome.late_p99_ms());
-            format!(
-                "load generator ({name}): busiest thread {busy:.0} %, 1 % of the messages sent at least {late_ms:.1} ms late\n"
-            )
+            let late = match outcome.late.is_empty() {
+                // Nothing was published, or in a closed loop, where no message has a due time.
+                true => String::new(),
+                false => format!(", 1 % of the messages sent at least {late_ms:.1} ms late"),
+            };
+            format!("load generator ({name}): busiest thread {busy:.0} %{late}\n")
         });
         let warnings = self.warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
         self.headline() + &table(&rows) + &generators.chain(warnings).collect::<String>()
@@ -112,11 +116,23 @@ impl Report {
         let channels = channels.map(|count| format!(" in {} channels", number(count as f64)));
         let replicas = self.arguments.replicas.map(|count| format!(" over {count} replicas"));
         let [load, channels, replicas] = [load, channels, replicas].map(Option::unwrap_or_default);
-        let (name, bytes, transport) = (scenario.name(), self.arguments.message_bytes(), self.transport);
+        let messages = self.messages();
+        let name = scenario.name();
         let (tokens, cores) = (self.tokens.name(), cores());
         format!(
-            "{name}: {sockets} sockets{channels}{replicas} on {threads} thread(s), {pace}, {bytes} bytes, published by {transport}, tokens: {tokens}; {cores} core(s){load}\n"
+            "{name}: {sockets} sockets{channels}{replicas} on {threads} thread(s), {pace}{messages}, tokens: {tokens}; {cores} core(s){load}\n"
         )
+    }
+
+    /// The messages of the scenario, if it has any: their size, and how they are published.
+    fn messages(&self) -> String {
+        let (bytes, transport) = (self.arguments.message_bytes(), self.transport);
+        match self.arguments.scenario {
+            Scenario::Idle | Scenario::Connect | Scenario::Waves => String::new(),
+            // The clients send them.
+            Scenario::Send => format!(", {bytes} bytes"),
+            _ => format!(", {bytes} bytes, published by {transport}"),
+        }
     }
 
     pub(crate) fn json(&self) -> Value {

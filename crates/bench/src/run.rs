@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use crate::BenchError;
-use crate::arguments::BenchArgs;
+use crate::arguments::{BenchArgs, Scenario};
 use crate::clients::{Clients, Pace};
 use crate::memory;
 use crate::outcome::BenchOutcome;
@@ -137,6 +137,9 @@ impl ScenarioRun<'_> {
         let cpu = used.process.cpu * 1e6 / sockets;
         self.outcome.compare("rss_bytes_per_connection", "RSS per connection, bytes", memory);
         self.outcome.compare("cpu_us_per_connect", "CPU per connect and Identify, µs", cpu);
+        if self.arguments.scenario == Scenario::Connect {
+            self.outcome.cpu_parts("connect", used.process, sockets);
+        }
         if let Some(before) = memory_before {
             self.record_memory(&before, &used);
         }

@@ -1,4 +1,4 @@
-//! The measured server: gateways started by the generator, a running gateway, the baseline, or a peer.
+//! The measured server: gateways started by the generator, a running gateway, the baseline, or another server.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::children::ChildProcess;
 use crate::inbox_worker::InboxWorker;
-use crate::peer::{Peer, Protocol};
+use crate::other_server::{OtherServer, Protocol};
 use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
@@ -118,21 +118,21 @@ impl Target {
     }
 
     /// Starts another server with this Redis.
-    pub(crate) fn peer(
-        peer: &Peer,
+    pub(crate) fn other(
+        other: &OtherServer,
         redis: &OwnRedis,
         secret: &str,
         heartbeat_interval: Duration,
         http_connections: usize,
     ) -> Result<Self, BenchError> {
-        let running = peer.start(redis, secret, heartbeat_interval, http_connections)?;
+        let running = other.start(redis, secret, heartbeat_interval, http_connections)?;
         let process = Some(running.child.0);
         let server =
             MeasuredServer { address: running.address, admin: None, process, child: Some(running.child) };
         Ok(Self {
             servers: vec![server],
             is_baseline: false,
-            protocol: peer.protocol,
+            protocol: Protocol::Other(other.product),
             publisher: running.publisher,
             redis: redis.addresses.clone(),
             prefix: String::new(),

@@ -3,7 +3,6 @@
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::thread;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -28,7 +27,7 @@ pub enum LinkThread {
 /// Starts the links; called once.
 type StartLinks = Box<dyn FnOnce() + Send>;
 
-/// Links that wait for the first hub.
+/// Links that wait for the first hub; none if they have been started.
 pub(super) struct PendingLinks(Mutex<Option<StartLinks>>);
 
 impl PendingLinks {
@@ -46,14 +45,14 @@ pub(super) fn start(
     links: Arc<RedisLinks>,
     backoff: Backoff,
     address: String,
-    on: LinkThread,
+    thread: LinkThread,
 ) -> io::Result<PendingLinks> {
-    if on == LinkThread::FirstHub {
+    if thread == LinkThread::FirstHub {
         let start: StartLinks = Box::new(move || drop(spawn_local(run(links, backoff, address))));
         return Ok(PendingLinks(Mutex::new(Some(start))));
     }
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("broker-link".into()).spawn(move || {
+    std::thread::Builder::new().name("broker-link".into()).spawn(move || {
         // A task, because the future of `block_on` is polled whenever any task is woken. It ends, or its panic is logged.
         let _ = LocalSet::new().block_on(&runtime, async { spawn_local(run(links, backoff, address)).await });
         // A pending name resolution must not delay the end of the thread.

@@ -177,11 +177,15 @@ impl Drop for Handle {
 }
 
 impl RedisBroker {
-    /// Starts the links on this thread, or prepares them for the first hub, and returns at once.
+    /// Starts the links on a thread of their own, or prepares them for the first hub, and returns at once.
     ///
     /// # Errors
     /// The options are not valid, or the thread did not start.
-    pub fn start(options: RedisOptions, metrics: &Metrics, on: LinkThread) -> Result<Self, BrokerSetupError> {
+    pub fn start(
+        options: RedisOptions,
+        metrics: &Metrics,
+        thread: LinkThread,
+    ) -> Result<Self, BrokerSetupError> {
         // rustls panics at the first `rediss://` connection if two providers are compiled in and neither is the
         // default. An error only means that this process has already installed a default.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -190,7 +194,7 @@ impl RedisBroker {
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let links = Arc::new(RedisLinks::new(options, metrics));
         let pages = PageReads::new(&links);
-        let pending = link_thread::start(Arc::clone(&links), backoff, address, on)?;
+        let pending = link_thread::start(Arc::clone(&links), backoff, address, thread)?;
         Ok(Self { handle: Arc::new(Handle { links, pages, pending }) })
     }
 

@@ -7,6 +7,7 @@ use super::SessionKey;
 use crate::broker::FrameSizes;
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::HubRequestId;
+use crate::shrink;
 use protocol::channel::ChannelName;
 use protocol::conversation::{ChannelAnswer, ResumePoint, SubscribeRequest, WantedHistory};
 use protocol::event::SubscriptionState;
@@ -147,6 +148,7 @@ impl PendingRequests {
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<HubRequestId> {
         let (deadline, id) = *self.deadlines.front()?;
         (deadline <= now).then(|| self.deadlines.pop_front())?;
+        shrink::queue(&mut self.deadlines);
         Some(id)
     }
 

@@ -24,8 +24,14 @@ impl Outbox {
         self.queue_first(rest, is_first_partly_written);
     }
 
+    /// Queues the answer to the handshake, before any frame. It counts as partly written, so that it is written even if
+    /// the socket is closed at once: a Close without it would not be HTTP.
+    pub(in crate::socket) fn queue_answer(&self, answer: Bytes) {
+        self.queue_first(answer, true);
+    }
+
     /// Queues the rest of a frame when no frame is queued.
-    pub(in crate::socket) fn queue_first(&self, rest: Bytes, is_first_partly_written: bool) {
+    fn queue_first(&self, rest: Bytes, is_first_partly_written: bool) {
         let frames = VecDeque::new();
         let mut queue = Box::new(Queue { frames, bytes: 0, is_first_partly_written, progress: 0 });
         queue.push(rest, &self.0.options.metrics);

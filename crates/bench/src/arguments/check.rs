@@ -55,7 +55,7 @@ impl BenchArgs {
     }
 
     /// Which servers are measured, and how messages reach them.
-    fn rules_of_servers(&self) -> [Rule; 7] {
+    fn rules_of_servers(&self) -> [Rule; 8] {
         use Scenario::{Connect, Fanout, Idle, Scale, Storm, Unicast};
         let scenario = self.scenario;
         let has_publisher = matches!(scenario, Fanout | Unicast);
@@ -66,14 +66,14 @@ impl BenchArgs {
             || self.baseline
             || self.redis_cluster.is_some()
             || self.sweep.is_some()
-            || self.peer.is_some();
+            || self.server.is_some();
         let is_spread = matches!(scenario, Idle | Connect | Fanout | Unicast | Storm | Scale);
         let fewest = 1 + self.ended_replicas();
         let has_replicas = match self.replicas {
             Some(replicas) => is_spread && is_count(replicas, fewest, self.sockets.min(1_000)),
             None => scenario != Scale,
         };
-        let has_peer = self.peer.is_none() || matches!(scenario, Idle | Connect | Fanout | Unicast);
+        let has_server = self.server.is_none() || matches!(scenario, Idle | Connect | Fanout | Unicast);
         let has_http = !self.publish_http || scenario == Unicast && (self.redis || self.running);
         [
             (has_cluster, "--redis-cluster must be 1 to 16, with fanout or unicast"),
@@ -83,23 +83,28 @@ impl BenchArgs {
             ),
             (
                 scenario != Scale || !has_other_servers,
-                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --peer",
+                "scale cannot be used with --running, --baseline, --redis-cluster, --sweep and --server",
+            ),
+            (
+                scenario != Scale || self.sockets >= fewest,
+                "scale needs at least 3 --sockets, one for each replica",
             ),
             (
                 has_replicas,
                 "--replicas must be 1 to 1000 (scale: 3 to 1000), at most --sockets, with idle, connect, fanout, unicast, storm or scale",
             ),
-            (has_peer, "--peer needs idle, connect, fanout or unicast"),
+            (has_server, "--server needs idle, connect, fanout or unicast"),
             (has_http, "--publish-http needs unicast, with --redis or --running"),
             (is_count(self.http_connections, 1, 1_000), "--http-connections must be 1 to 1000"),
         ]
     }
 
     /// What single scenarios need.
-    fn rules_of_scenarios(&self) -> [Rule; 5] {
-        use Scenario::{Burst, Idle, Jitter, Send, Signal};
+    fn rules_of_scenarios(&self) -> [Rule; 6] {
+        use Scenario::{Burst, Idle, Jitter, Scale, Send, Signal, Storm, Waves};
         let scenario = self.scenario;
         let has_profile = self.profile.is_none() || scenario == Idle && !self.running;
+        let has_rate = self.rate.is_none() || !matches!(scenario, Idle | Storm | Waves | Scale);
         let has_in_flight = self.in_flight.is_none() || !matches!(scenario, Burst | Signal | Send | Jitter);
         let has_absences = is_between(self.offline, 0.01, 3_600.0)
             && is_between(self.offline_every, 0.02, 86_400.0)
@@ -108,6 +113,7 @@ impl BenchArgs {
             scenario != Signal || (self.typists >= 1 && self.message_bytes() <= MAX_SIGNAL_BYTES);
         [
             (has_profile, "--profile centrifugo and --profile anycable need idle, without --running"),
+            (has_rate, "--rate cannot be used with idle, storm, waves and scale"),
             (has_in_flight, "--in-flight cannot be used with burst, signal, send and jitter; use --rate"),
             (has_absences, "--offline must be 0.01 to 3600, and less than --offline-every"),
             (

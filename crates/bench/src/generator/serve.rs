@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::messages::{self, GeneratorOrder, GeneratorReport, GeneratorShare};
 use crate::clients::{ClientCounts, Clients};
+use crate::other_server::Protocol;
 use crate::output::print;
-use crate::peer::Protocol;
 use crate::{BenchArgs, BenchError, Environment, client_plan, since_1970};
 
 /// How often changed counts are reported. Deliveries are reported at once, because the publisher waits for them.

@@ -14,7 +14,6 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let (connects, sockets) = (run.clients.latencies(CONNECTING), run.arguments.sockets as f64);
     let (cpu, memory) = (used.redis_cpu * 1e6 / sockets, used.redis_memory / sockets);
     let outcome = &mut run.outcome;
-    outcome.cpu_parts("connect", used.process, sockets);
     outcome.compare("connects_per_second", "connects per second", sockets / used.seconds);
     outcome.latencies("connect", "connect", connects);
     outcome.plain("redis_cpu_us_per_connection", "Redis CPU per connection, µs", cpu);

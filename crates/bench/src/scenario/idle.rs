@@ -73,11 +73,11 @@ fn record(run: &mut ScenarioRun<'_>, used: &Usage, heartbeats: f64, alone: f64) 
 /// Records how many cores the processes of several replicas use.
 fn record_cores(outcome: &mut BenchOutcome, used: &Usage) {
     for (key, label, cpu) in [
-        ("gateway", "gateways", used.process.cpu),
-        ("generator", "generators", used.generator.cpu),
+        ("gateway", "the gateways", used.process.cpu),
+        ("generator", "the generators", used.generator.cpu),
         ("redis", "Redis", used.redis_cpu),
     ] {
-        outcome.plain(&format!("{key}_cores"), &format!("cores in use by the {label}"), cpu / used.seconds);
+        outcome.plain(&format!("{key}_cores"), &format!("cores in use by {label}"), cpu / used.seconds);
     }
 }
 

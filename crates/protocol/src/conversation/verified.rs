@@ -17,7 +17,7 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 pub(super) struct VerifiedSession {
     user: ChannelName,
     expiry: Option<Expiry>,
-    /// `None` without grants and subscriptions.
+    /// `None` until the session has a grant or a subscription.
     channels: Option<Box<SessionChannels>>,
     next_request_id: u32,
     /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.

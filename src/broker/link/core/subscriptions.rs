@@ -5,6 +5,7 @@ use super::super::follower::Follower;
 use super::super::hubs::HubSet;
 use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{BrokerCallId, Cut, HubEvent, HubId, SubscribeAck};
+use crate::shrink;
 use protocol::channel::ChannelName;
 
 /// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so the order of the lists does
@@ -141,6 +142,7 @@ impl LinkCore {
         self.refused.remove(channel);
         self.interrupted.remove(channel);
         if let Some(found) = self.channels.remove(channel) {
+            shrink::map(&mut self.channels);
             self.ring_budget_bytes += found.follower.ring_bytes();
             self.repairing -= usize::from(found.follower.is_repairing());
         }
@@ -172,6 +174,7 @@ impl LinkCore {
                 | (LinkSubscription::Subscribing | LinkSubscription::Unsubscribing, _) => {}
             }
         }
+        shrink::queue(&mut self.dirty);
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 

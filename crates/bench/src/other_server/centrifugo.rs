@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::PeerSettings;
+use super::OtherServerSettings;
 use crate::wire::{self, ServerEvent};
 
 pub(super) const PATH: &str = "/connection/websocket";
@@ -40,8 +40,8 @@ pub(super) fn publication(channel: &str, message: &str) -> String {
 }
 
 /// The default settings, except for what the comparison needs.
-pub(super) fn command(program: &Path, settings: &PeerSettings<'_>) -> Command {
-    let PeerSettings { port, redis, secret, heartbeat_interval } = settings;
+pub(super) fn command(program: &Path, settings: &OtherServerSettings<'_>) -> Command {
+    let OtherServerSettings { port, redis, secret, heartbeat_interval } = settings;
     let pong_timeout = PONG_TIMEOUT.min(*heartbeat_interval / 2);
     let milliseconds = |time: &Duration| format!("{}ms", time.as_millis());
     let mut command = Command::new(program);

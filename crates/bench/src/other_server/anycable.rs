@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::PeerSettings;
+use super::OtherServerSettings;
 use crate::wire::{self, ServerEvent};
 
 pub(super) const PATH: &str = "/cable";
@@ -44,8 +44,8 @@ pub(super) fn publication(stream: &str, message: &str) -> String {
 }
 
 /// The default settings, except for what the comparison needs.
-pub(super) fn command(program: &Path, settings: &PeerSettings<'_>) -> Command {
-    let PeerSettings { port, redis, heartbeat_interval, .. } = settings;
+pub(super) fn command(program: &Path, settings: &OtherServerSettings<'_>) -> Command {
+    let OtherServerSettings { port, redis, heartbeat_interval, .. } = settings;
     let mut command = Command::new(program);
     command.envs([
         ("ANYCABLE_HOST", "127.0.0.1".to_owned()),
