@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::shrink;
+#[cfg(test)]
+pub(crate) use crate::shrink::MIN_CAPACITY;
 
 /// A count for each key.
 #[derive(Debug)]
@@ -54,7 +56,6 @@ impl<K: Eq + Hash> KeyCounts<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shrink::MIN_CAPACITY;
 
     #[test]
     fn a_key_without_a_count_takes_no_memory() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::shrink::MIN_CAPACITY;
+use crate::socket::key_counts::MIN_CAPACITY;
 
 fn user(id: &str) -> ChannelName {
     ChannelName::of_user(id).unwrap()
