@@ -1,17 +1,39 @@
-//! Decides when a table gives unused memory back.
+//! Decides when a table, and a worker thread, gives unused memory back.
 //!
-//! Tables of the standard library keep the memory of their largest size. After many sockets have left, that would be
-//! most of the memory of the process.
+//! Tables of the standard library keep the memory of their largest size, and the allocator keeps what a thread has freed
+//! until the thread allocates again. After many sockets have left, that would be most of the memory of the process.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
 
 use slab::Slab;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 /// A table with room for at most this many entries does not shrink.
 pub(crate) const MIN_CAPACITY: usize = 1_024;
 /// A table shrinks when less than this share of its room is used.
 const MIN_USED: usize = 8;
+/// How long a thread waits before it gives memory back. What belongs to the last sockets is freed meanwhile.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static WILL_GIVE_BACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has this thread give back the memory that it has freed, soon and at most once a second.
+pub(crate) fn give_back_soon() {
+    let Ok(runtime) = Handle::try_current() else { return };
+    if !WILL_GIVE_BACK.replace(true) {
+        runtime.spawn(async {
+            sleep(GIVE_BACK_AFTER).await;
+            WILL_GIVE_BACK.set(false);
+            allocator::give_back();
+        });
+    }
+}
 
 /// Shrinks a map that is mostly unused. Call after an entry was removed. The map keeps room for twice its entries, so
 /// that it shrinks rarely: its number of entries has to halve again.
@@ -29,12 +51,14 @@ pub(crate) fn queue<T>(queue: &mut VecDeque<T>) {
 }
 
 /// Removes the unused end of a slab that is mostly unused. Call after an entry was removed. The time is proportional to
-/// the slab, so it happens at powers of two only.
-pub(crate) fn slab<T>(slab: &mut Slab<T>) {
+/// the slab, so it happens at powers of two only. Returns whether it happened.
+pub(crate) fn slab<T>(slab: &mut Slab<T>) -> bool {
     let entries = slab.len();
-    if is_mostly_unused(entries, slab.capacity()) && (entries == 0 || entries.is_power_of_two()) {
+    let shrinks = is_mostly_unused(entries, slab.capacity()) && (entries == 0 || entries.is_power_of_two());
+    if shrinks {
         slab.shrink_to_fit();
     }
+    shrinks
 }
 
 /// Removes the empty end of a list of slots that is mostly unused, as [`slab`] does. `used`: the number of used slots.

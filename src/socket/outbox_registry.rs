@@ -94,7 +94,9 @@ impl Drop for OutboxRegistration {
         let removed = OUTBOXES.try_with(|outboxes| {
             let mut outboxes = outboxes.borrow_mut();
             let removed = outboxes.try_remove(self.0.key.index());
-            shrink::slab(&mut outboxes);
+            if shrink::slab(&mut outboxes) {
+                shrink::give_back_soon();
+            }
             removed
         });
         drop(removed);
