@@ -61,7 +61,7 @@ pub(crate) fn slab<T>(slab: &mut Slab<T>) -> bool {
     shrinks
 }
 
-/// Removes the empty end of a list of slots that is mostly unused, as [`slab`] does. `used`: the number of used slots.
+/// Removes the empty end of a list of slots that is mostly unused, as [`slab()`] does. `used`: the number of used slots.
 pub(crate) fn slots<T>(slots: &mut Vec<Option<T>>, used: usize) {
     if is_mostly_unused(used, slots.capacity()) && (used == 0 || used.is_power_of_two()) {
         let end = slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);

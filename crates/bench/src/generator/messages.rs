@@ -49,7 +49,7 @@ pub(crate) fn line(message: &impl Serialize) -> String {
     json!(message).to_string()
 }
 
-/// Reads a [`line`].
+/// Reads a [`line()`].
 pub(crate) fn read<T: DeserializeOwned>(line: &str) -> Option<T> {
     serde_json::from_str(line).ok()
 }
