@@ -147,7 +147,7 @@ fn peers_cause_no_log_lines_at_the_default_level() {
         .with("limits.connections_per_address", "20");
     let mut peer = HealthyPeer::of(&plan);
     // The last line of the start. The port is open before it.
-    peer.gateway.wait_for_log("starting service: \"actix-web-service");
+    peer.gateway.wait_for_log("starting service: \"admin\"");
     let before = peer.gateway.log();
     for bytes in [
         vec![0xFF; 100],
