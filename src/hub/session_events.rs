@@ -8,10 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::messages::SessionEvent;
+use crate::shrink;
 use crate::socket::outbox::{Outbox, OutboxId};
-
-/// A table with room for more entries is freed when it is empty.
-const MAX_EMPTY_CAPACITY: usize = 1_024;
 
 /// The events of one session; most have one.
 type Events = Vec<SessionEvent>;
@@ -39,10 +37,37 @@ pub fn take(outbox: &Outbox) -> Events {
     let taken = EVENTS.try_with(|table| {
         let mut table = table.borrow_mut();
         let events = table.remove(&outbox.id());
-        if table.is_empty() && table.capacity() > MAX_EMPTY_CAPACITY {
-            table.shrink_to_fit();
-        }
+        shrink::map(&mut table);
         events
     });
     taken.ok().flatten().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_actor_takes_its_events_in_order_and_once() {
+        let (outbox, other) = (Outbox::for_test().0, Outbox::for_test().0);
+        for after_ms in [1, 2] {
+            push(&outbox, SessionEvent::Drain { after_ms });
+        }
+        assert!(take(&other).is_empty());
+        let taken = take(&outbox);
+        assert!(matches!(
+            taken[..],
+            [SessionEvent::Drain { after_ms: 1 }, SessionEvent::Drain { after_ms: 2 }]
+        ));
+        assert!(take(&outbox).is_empty());
+    }
+
+    /// A later socket may be at the address of this one.
+    #[tokio::test]
+    async fn a_closed_socket_gets_no_events() {
+        let outbox = Outbox::for_test().0;
+        outbox.finish();
+        push(&outbox, SessionEvent::TokenRevoked);
+        assert!(take(&outbox).is_empty());
+    }
 }

@@ -1,6 +1,6 @@
 //! The times of deadlines, and which of them share a wake-up.
 
-/// A time in milliseconds since the first deadline of the thread.
+/// A time in milliseconds since the deadlines of the thread began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ThreadMillis(pub(super) u64);
 
@@ -16,7 +16,7 @@ impl ThreadMillis {
     pub(super) const NEVER: Self = Self(u64::MAX);
 
     /// When this deadline is noticed if it is armed at `now`. The ticks of longer deadlines are further apart, so that
-    /// long deadlines share ticks, and short ones are exact.
+    /// long deadlines share ticks, and short ones are nearly exact.
     pub(super) fn to_tick(self, now: Self) -> Self {
         let longest = (self.0.saturating_sub(now.0) / PARTS).clamp(1, MAX_STEP);
         Self(self.0.next_multiple_of(1 << longest.ilog2()))

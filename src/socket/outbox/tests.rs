@@ -9,7 +9,7 @@ use crate::socket::frame_reader::{Bounds, FrameReader};
 
 impl Outbox {
     /// An outbox, and the socket of its peer. Call in a runtime.
-    pub(in crate::socket) fn for_test() -> (Self, std::net::TcpStream) {
+    pub(crate) fn for_test() -> (Self, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
