@@ -1,4 +1,4 @@
-//! The contents of the book (docs/SUMMARY.md) list every page.
+//! The contents of the book (docs/SUMMARY.md) list every page, and the index of the decisions every entry.
 //!
 //! `links` checks that each entry exists; `scripts/book` builds the book and checks its links.
 
@@ -36,4 +36,17 @@ fn the_book_contains_every_page_of_docs_once() {
     }
     let in_docs = listed.into_iter().filter(|chapter| !chapter.starts_with("../")).collect();
     crate::assert_same(("docs/SUMMARY.md", &in_docs), ("docs/", &pages(&docs, "")));
+}
+
+#[test]
+fn the_index_lists_every_decision_once() {
+    let page = include_str!("../../docs/decisions.md");
+    let (entries, index) = page.split_once("\n## Index\n").unwrap();
+    let mut entries: Vec<&str> = entries.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let rows = index.lines().filter_map(|line| line.split_once(" | [")?.1.split("](").next());
+    let mut listed: Vec<&str> = rows.collect();
+    assert!(entries.len() > 100, "only {} entries found", entries.len());
+    entries.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(entries, listed);
 }
