@@ -6,13 +6,13 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench million measure compare compare-instructions check audit compose-test clean
+.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench million measure compare compare-instructions docs check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install the tools for building and testing (Rust, redis-server, Python, Node, Chromium, promtool)
-	@scripts/setup rust redis python node chromium promtool snippets
+setup: ## install the tools for building and testing (Rust, redis-server, Python, Node, Chromium, promtool, mdBook)
+	@scripts/setup rust redis python node chromium promtool snippets mdbook
 
 run: ## run a gateway with the development profile (not optimised, builds faster)
 	@scripts/setup rust
@@ -43,17 +43,22 @@ conformance: ## run the 517 Autobahn cases for RFC 6455 and RFC 7692 against the
 	@scripts/setup rust python
 	@scripts/conformance
 
-lint: ## check formatting, clippy, the documentation and the alerts, with warnings as errors
-	@scripts/setup rust python node promtool
+lint: ## check formatting, clippy, the documentation, its book and the alerts, with warnings as errors
+	@scripts/setup rust python node promtool mdbook
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 	scripts/language --names
+	scripts/book
 	promtool check rules --lint-fatal deploy/prometheus/gateway.rules.yml
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool test rules deploy/prometheus/gateway.test.yml
 	node console/build.mjs --check
+
+docs: ## build the documentation as a book into target/book (mdBook), and check its links
+	@scripts/setup mdbook
+	@scripts/book
 
 bench: ## take the figures of docs/performance.md: load tests with a baseline, under ten minutes
 	@scripts/setup rust redis

@@ -1,5 +1,6 @@
 //! Checks that the documentation agrees with the tests, the code, the metrics and the deployment files.
 //!
+//! - `book`: docs/SUMMARY.md lists every page, the index of docs/decisions.md every entry
 //! - `compose`: docker-compose.yml and the files that it mounts
 //! - `errors`: docs/errors.md lists every error, docs/protocol.md every soft error
 //! - `links`: links and file names lead to existing files, lines are wrapped
@@ -8,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod book;
 mod compose;
 mod errors;
 mod links;
