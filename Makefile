@@ -6,13 +6,13 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console test-engines conformance lint fuzz bench million measure compare compare-instructions docs check audit compose-test clean
+.PHONY: help setup run test test-js test-console test-chat chat test-engines conformance lint fuzz bench million measure compare compare-instructions docs check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the tools for building and testing (Rust, redis-server, Python, Node, Chromium, promtool, mdBook)
-	@scripts/setup rust redis python node chromium promtool snippets mdbook
+	@scripts/setup rust redis python node chromium promtool snippets mdbook chat
 
 run: ## run a gateway with the development profile (not optimised, builds faster)
 	@scripts/setup rust
@@ -20,7 +20,7 @@ run: ## run a gateway with the development profile (not optimised, builds faster
 
 # A test waits for its servers most of the time, so twice as many run at once as there are cores.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
-test: setup conformance test-js test-console ## run every test; the tests start their own Redis servers
+test: setup conformance test-js test-console test-chat ## run every test; the tests start their own Redis servers
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --tests
 
@@ -33,6 +33,17 @@ test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pict
 	@scripts/setup rust node chromium
 	cargo build --locked --bin emagine-gateway
 	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
+
+chat: ## run the chat of examples/chat with a gateway and Redis, without Docker, at http://localhost:8000
+	@scripts/setup rust redis node chat
+	@examples/chat/run
+
+test-chat: ## test the chat in Chromium; SCREENSHOTS=1 also takes the pictures in docs/images
+	@scripts/setup rust redis node chromium chat
+	cargo build --locked --bin emagine-gateway
+	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm run --silent build
+	node examples/chat/frontend/build.mjs
+	node --test --test-reporter=spec --test-timeout=300000 examples/chat/test/chat.test.mjs
 
 test-engines: ## run the tests of Redis on Redis 8 and Valkey too, as far as Debian's packages are in reach
 	@scripts/setup rust redis

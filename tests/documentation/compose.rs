@@ -139,11 +139,13 @@ fn profiles_are_optional_and_ports_bind_to_loopback() {
         let profiles = match &**name {
             _ if is_monitoring => vec!["monitoring"],
             _ if name.starts_with("cluster-") => vec!["cluster"],
+            _ if name.starts_with("chat") => vec!["chat"],
             _ => vec![],
         };
         assert_eq!(texts(&service["profiles"]), profiles, "{name}");
         for port in texts(&service["ports"]) {
-            let address = if is_monitoring { "127.0.0.1:" } else { "${GATEWAY_HTTP_BIND:-127.0.0.1}:" };
+            let is_local = is_monitoring || name == "chat";
+            let address = if is_local { "127.0.0.1:" } else { "${GATEWAY_HTTP_BIND:-127.0.0.1}:" };
             assert!(port.starts_with(address), "{name}: {port}");
         }
         let needs = &service["depends_on"];

@@ -1,0 +1,1 @@
+"""A chat whose messages reach browsers through the gateway."""
