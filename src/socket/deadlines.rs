@@ -2,7 +2,8 @@
 //!
 //! Deadlines are rounded up to common ticks, so that one wake-up of the thread serves the heartbeats of many sockets, and
 //! so that a socket has an entry of four bytes instead of a timer. A socket has one deadline at a time. An entry of a
-//! socket that ended, or armed an earlier deadline, stays until its tick and has no effect.
+//! socket that ended, or armed an earlier deadline, has no effect. It stays until its tick; entries of ended sockets are
+//! also removed when most sockets have left.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use actix_rt::time::{Sleep, sleep_until};
 
 use super::outbox::Outbox;
-use super::outbox_registry::{OutboxKey, for_each};
+use super::outbox_registry::{OutboxKey, for_each, on_shrink};
 use super::thread_millis::ThreadMillis;
 
 thread_local! {
@@ -37,8 +38,15 @@ pub fn arm(outbox: &Outbox, key: OutboxKey, at: Instant, now: Instant) {
     let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().arm(outbox, key, at, now));
 }
 
+/// Removes the entries of sockets that are not open. They would stay until their ticks, and one small block in use keeps a
+/// whole page of the allocator.
+fn remove_closed(is_open: &dyn Fn(OutboxKey) -> bool) {
+    let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().retain(is_open));
+}
+
 /// Starts the timer of the thread. Call it once on each worker thread.
 pub(super) fn start_timer() {
+    on_shrink(remove_closed);
     actix_rt::spawn(ThreadTimer { sleep: Box::pin(sleep_until(Instant::now().into())) });
 }
 
@@ -75,6 +83,14 @@ impl Deadlines {
         let is_first = self.next().is_none_or(|first| tick < first);
         self.ticks.entry(tick).or_default().push(key);
         is_first
+    }
+
+    fn retain(&mut self, is_open: impl Fn(OutboxKey) -> bool) {
+        self.ticks.retain(|_, keys| {
+            keys.retain(|key| is_open(*key));
+            keys.shrink_to_fit();
+            !keys.is_empty()
+        });
     }
 
     fn next(&self) -> Option<ThreadMillis> {
@@ -146,6 +162,19 @@ mod tests {
         assert_eq!(deadlines.take_due(start + 100 * MS), Some((ThreadMillis(50), vec![third])));
         assert_eq!(deadlines.take_due(start + 100 * MS), Some((ThreadMillis(100), vec![first, second])));
         assert_eq!(deadlines.take_due(start + 100 * MS), None);
+        assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn entries_of_closed_sockets_are_removed() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(start);
+        let [closed, open, alone] = [1, 2, 3].map(OutboxKey::for_test);
+        for (tick, key) in [(100, closed), (100, open), (50, alone)] {
+            deadlines.insert(ThreadMillis(tick), key);
+        }
+        deadlines.retain(|key| key == open);
+        assert_eq!(deadlines.take_due(start + 100 * MS), Some((ThreadMillis(100), vec![open])));
         assert_eq!(deadlines.next(), None);
     }
 }

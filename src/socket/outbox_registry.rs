@@ -28,7 +28,11 @@ struct Registered {
     serial: u32,
 }
 
+/// Is told which sockets are open.
+type OnShrink = fn(&dyn Fn(OutboxKey) -> bool);
+
 thread_local! {
+    static ON_SHRINK: Cell<OnShrink> = const { Cell::new(|_| ()) };
     static OUTBOXES: RefCell<Slab<Registered>> = const { RefCell::new(Slab::new()) };
     static NEXT_SERIAL: Cell<u32> = const { Cell::new(0) };
 }
@@ -36,6 +40,11 @@ thread_local! {
 /// The registration of an outbox on this thread. Dropping it removes the outbox from the registry.
 #[derive(Debug)]
 pub struct OutboxRegistration(OutboxRef);
+
+/// Calls `handle` on this thread when most sockets have left.
+pub(super) fn on_shrink(handle: OnShrink) {
+    ON_SHRINK.set(handle);
+}
 
 /// Registers an outbox on this thread until the registration is dropped.
 pub fn register(outbox: Outbox) -> OutboxRegistration {
@@ -95,6 +104,7 @@ impl Drop for OutboxRegistration {
             let mut outboxes = outboxes.borrow_mut();
             let removed = outboxes.try_remove(self.0.key.index());
             if shrink::slab(&mut outboxes) {
+                ON_SHRINK.get()(&|key| outboxes.contains(key.index()));
                 shrink::give_back_soon();
             }
             removed

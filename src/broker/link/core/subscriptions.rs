@@ -142,7 +142,9 @@ impl LinkCore {
         self.refused.remove(channel);
         self.interrupted.remove(channel);
         if let Some(found) = self.channels.remove(channel) {
-            shrink::map(&mut self.channels);
+            if shrink::map(&mut self.channels) {
+                shrink::give_back_soon();
+            }
             self.ring_budget_bytes += found.follower.ring_bytes();
             self.repairing -= usize::from(found.follower.is_repairing());
         }
