@@ -1,0 +1,217 @@
+"""The steps of scenarios, by name. The README describes each."""
+
+import json
+
+from . import tokens
+from .failure import Failure
+from .matching import mismatch, resolve
+from .server import HELLO, SESSION, USER
+
+AT_ONCE = [0, 100]
+
+
+def do(world, step):
+    arguments = {key: value for key, value in step.items() if key != "do"}
+    if step["do"] == "subscribe":
+        world.subscribed.add(step["channel"])
+    world.command("do", action=step["do"], **resolve(arguments, world.saved))
+
+
+def open_(world, step):
+    world.wait("the opening of a socket", lambda: world.opened, step.get("ms", AT_ONCE))
+    world.socket = world.opened.pop(0)
+
+
+def accept(world, step=None):
+    world.current().is_accepted = True
+    world.command("accept", socket=world.socket.number)
+
+
+def refuse(world, step):
+    _end(world, "refuse", status=step["refuse"])
+
+
+def close(world, step):
+    _end(world, "close", code=step["close"], reason=step.get("reason", ""))
+
+
+def cut(world, step):
+    _end(world, "cut")
+
+
+def _end(world, cmd, **arguments):
+    socket = world.current()
+    socket.is_over = True
+    world.command(cmd, socket=socket.number, **arguments)
+
+
+def silent(world, step):
+    world.current().is_silent = True
+
+
+def send(world, step):
+    _send_frame(world, resolve(step["send"], world.saved))
+
+
+def text(world, step):
+    world.command("receive", socket=world.current().number, text=step["text"])
+
+
+def _send_frame(world, frame):
+    socket = world.current()
+    socket.note_sent(frame)
+    world.command("receive", socket=socket.number, text=json.dumps(frame))
+
+
+def expect(world, step):
+    _expect(world, step["expect"], step.get("ms", AT_ONCE))
+
+
+def _expect(world, expected, bounds):
+    socket = world.current()
+    expected = resolve(tokens.with_token_text(expected), world.saved)
+    world.wait(f"a frame like {json.dumps(expected)}", lambda: socket.frames, bounds)
+    # Clients may request channels in any order.
+    index = 0
+    if expected["op"] in (4, 5) and "channel" in expected:
+        names = [(frame["op"], frame.get("channel")) for frame, _ in socket.frames]
+        wanted = (expected["op"], expected["channel"])
+        index = names.index(wanted) if wanted in names else 0
+    frame, subscribe = socket.frames.pop(index)
+    where = mismatch(expected, frame, world.saved)
+    if where:
+        raise Failure(f"the client sent {json.dumps(frame)}: {where}")
+    if frame["op"] in (1, 12) and frame["token"] not in world.tokens:
+        raise Failure("the client sent a token that it did not get")
+    if subscribe:
+        subscribe.unexpected -= 1
+    return frame
+
+
+def answer(world, step):
+    socket = world.current()
+    states = {one["channel"]: one for one in resolve(step["answer"], world.saved)}
+    ready = [one for one in socket.subscribes if one.unexpected == 0]
+    socket.subscribes = [one for one in socket.subscribes if one.unexpected > 0]
+    for request in ready:
+        entries = request.frame.get("channels") or [request.frame]
+        names = [one if isinstance(one, str) else one["channel"] for one in entries]
+        answers = [states.pop(name) for name in names]
+        is_batch = "channels" in request.frame
+        _send_frame(world, {"op": 6, "channels": answers} if is_batch else {"op": 6, **answers[0]})
+    if states:
+        raise Failure(f"the client did not request {', '.join(states)}")
+
+
+def session(world, step):
+    given = step["session"]
+    open_(world, step)
+    accept(world)
+    _send_frame(world, {**HELLO, **given.get("hello", {})})
+    identify = _expect(world, {"op": 1, **given.get("identify", {})}, AT_ONCE)
+    ready = {"op": 2, "user": USER, "session": SESSION, **given.get("ready", {})}
+    listed = ready.get("channels", [])
+    _send_frame(world, {**ready, "channels": listed + _states(identify, listed, ready["user"])})
+
+
+def _states(identify, listed, user):
+    """The states in Ready of the channels that the scenario does not list."""
+    states = {name: {"channel": name, "position": "1-0"} for name in (f"user:{user}", "all")}
+    for entry in identify.get("channels", []):
+        name, since = entry["channel"], entry.get("since")
+        if since is not None:
+            states[name] = {"channel": name, "position": since, "recovered": True}
+        elif name not in states:
+            states[name] = {"channel": name, "position": "5-0"}
+    names = [entry["channel"] for entry in listed]
+    return [state for name, state in states.items() if name not in names]
+
+
+def token(world, step):
+    _answer_token(world, step, {"token": world.give_token(step["token"])})
+
+
+def token_error(world, step):
+    _answer_token(world, step, {"error": True})
+
+
+def _answer_token(world, step, given):
+    world.wait("a request for a token", lambda: world.asked, step.get("ms", AT_ONCE))
+    reason = world.asked.pop(0).get("reason")
+    if reason is not None and reason != step.get("reason", reason):
+        raise Failure(f"the client asked for a token for {reason}, not for {step['reason']}")
+    world.command("token", **given)
+
+
+def closed(world, step):
+    socket = world.current()
+    is_closed = lambda: socket in world.closed
+    world.wait("the client's close", is_closed, step.get("ms", AT_ONCE))
+    world.closed.remove(socket)
+
+
+def events(world, step):
+    expected = resolve(step["events"], world.saved)
+
+    def is_done():
+        return len(world.events) >= len(expected)
+
+    world.wait(f"the event {json.dumps(expected[-1:])}", is_done, step.get("ms", AT_ONCE))
+    reported, world.events = world.events, []
+    for key in {_group(one) for one in [*expected, *reported]}:
+        wanted = [one for one in expected if _group(one) == key]
+        got = [one for one in reported if _group(one) == key]
+        for index, one in enumerate(wanted):
+            why = mismatch(one, got[index], world.saved) if index < len(got) else "is missing"
+            if why:
+                raise Failure(f"event {index + 1} of {key}: {why}; reported: {json.dumps(got)}")
+        if len(got) > len(wanted):
+            raise Failure(f"unexpected events of {key}: {json.dumps(got[len(wanted):])}")
+
+
+def _group(event):
+    return event.get("as") or event.get("channel")
+
+
+def state(world, step):
+    where = mismatch(step["state"], world.state or {}, world.saved)
+    if where:
+        raise Failure(f"the latest state is {json.dumps(world.state)}: {where}")
+
+
+def error(world, step):
+    def found():
+        return [one for one in world.errors if mismatch(step["error"], one, {}) is None]
+
+    world.wait(f"the error {json.dumps(step['error'])}", found, step.get("ms", AT_ONCE))
+    world.errors = []
+
+
+def advance(world, step):
+    world.pass_time(step["advance"])
+
+
+def quiet(world, step):
+    check_nothing_left(world)
+    world.pass_time(step["quiet"])
+    check_nothing_left(world)
+
+
+def random(world, step):
+    world.command("random", value=step["random"])
+
+
+def check_nothing_left(world):
+    """Raises a Failure if the client has done something that no step expected."""
+    left = [json.dumps(frame) for socket in world.sockets for frame, _ in socket.frames]
+    left += [json.dumps(event) for event in world.events]
+    left += [f"socket {socket.number} opened" for socket in world.opened]
+    left += [f"socket {socket.number} closed" for socket in world.closed]
+    left += [json.dumps(asked) for asked in world.asked]
+    if left:
+        raise Failure(f"the client did what no step expected: {'; '.join(left)}")
+
+
+ALL = (do, accept, refuse, close, cut, silent, send, text, expect, answer, session, token)
+ALL += (token_error, closed, events, state, error, advance, quiet, random)
+BY_NAME = {**{step.__name__: step for step in ALL}, "open": open_}

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Runs the conformance kit against the adapter of a client. README.md explains it."""
+
+import argparse
+import sys
+
+from kit.adapter import Adapter
+from kit.failure import AdapterError
+from kit.mutants import Mutant
+from kit.scenario import load, play
+
+
+def arguments(given):
+    own, command = given, []
+    if "--" in given:
+        own, command = given[: given.index("--")], given[given.index("--") + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, usage="run.py [options] [NAME…] -- COMMAND…")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="run scenarios that begin with this")
+    parser.add_argument("--trace", action="store_true", help="print every command and reply")
+    parser.add_argument("--mutants", action="store_true", help="check that each mutant is noticed")
+    parser.add_argument("--allow-skips", action="store_true", help="allow a client that lacks features")
+    options = parser.parse_args(own)
+    if not command:
+        parser.error("-- and the command of the adapter are missing")
+    options.command = command
+    return options
+
+
+def run(options, scenarios):
+    """Runs the scenarios, and prints a line for each. Returns the numbers of failures and skips."""
+    failed = skipped = 0
+    with Adapter(options.command, print if options.trace else None) as adapter:
+        info = adapter.request({"cmd": "info"})
+        features = set(info.get("features", []))
+        for name, scenario in scenarios.items():
+            lacking = sorted(set(scenario.get("needs", [])) - features)
+            if lacking:
+                skipped += 1
+                print(f"skip {name}: the client lacks {', '.join(lacking)}")
+                continue
+            verdicts = mutant_verdicts if options.mutants else client_verdicts
+            for title, why in verdicts(adapter, scenario):
+                failed += why is not None
+                print(f"ok   {name}: {title}" if why is None else f"FAIL {name}: {title}\n     {why}")
+    print(f"{info.get('client')}: {len(scenarios)} scenarios, {failed} failed, {skipped} skipped")
+    return failed, skipped
+
+
+def client_verdicts(adapter, scenario):
+    """Why the client fails, or None."""
+    yield scenario["title"], play(adapter, scenario)
+
+
+def mutant_verdicts(adapter, scenario):
+    """For each mutant: None if the scenario notices it."""
+    for spec in scenario["mutants"]:
+        why = play(Mutant(adapter, spec), scenario)
+        yield f"{spec} is noticed ({why})", None if why else "the scenario passes with this mutant"
+
+
+def main(given):
+    options = arguments(given)
+    try:
+        scenarios = load(options.names)
+        if not scenarios:
+            raise ValueError("no scenario has this name")
+        failed, skipped = run(options, scenarios)
+    except (AdapterError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 1 if failed or (skipped and not options.allow_skips) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
