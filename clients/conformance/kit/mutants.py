@@ -30,8 +30,14 @@ class Mutant:
 
     def _command(self, command):
         cmd = command["cmd"]
-        if self.kind == "deaf" and cmd == "receive":
-            return None if matches(self.value, _parsed(command["text"])) else command
+        if self.kind == "ignore" and cmd == "do" and command["action"] == self.value:
+            return None
+        if self.kind == "deaf" and cmd == "receive" and self._hears(command):
+            return None
+        if self.kind == "breaks" and cmd == "receive" and self._hears(command):
+            return {"cmd": "cut", "socket": command["socket"]}
+        if self.kind == "option" and cmd == "start":
+            return {**command, "options": {**command["options"], **self.value}}
         if self.kind == "code" and cmd == "close" and command["code"] == self.value[0]:
             return _ended_with(self.value[1], command)
         if self.kind == "random" and cmd == "start":
@@ -41,6 +47,9 @@ class Mutant:
         if self.kind == "speed" and cmd == "advance":
             return {**command, "ms": command["ms"] * self.value}
         return command
+
+    def _hears(self, command):
+        return matches(self.value, _parsed(command["text"]))
 
     def _effects(self, effect):
         if self.kind == "mute" and effect["type"] == "frame":

@@ -2,7 +2,7 @@
 
 import json
 
-from . import tokens
+from . import frames, tokens
 from .failure import Failure
 from .matching import mismatch, resolve
 from .server import HELLO, SESSION, USER
@@ -97,10 +97,40 @@ def answer(world, step):
         entries = request.frame.get("channels") or [request.frame]
         names = [one if isinstance(one, str) else one["channel"] for one in entries]
         answers = [states.pop(name) for name in names]
-        is_batch = "channels" in request.frame
-        _send_frame(world, {"op": 6, "channels": answers} if is_batch else {"op": 6, **answers[0]})
+        _send_answer(world, request, answers)
     if states:
         raise Failure(f"the client did not request {', '.join(states)}")
+
+
+def _send_answer(world, subscribe, states):
+    """A batch has one answer with a list, and a single request has a single one."""
+    is_batch = "channels" in subscribe.frame
+    _send_frame(world, {"op": 6, "channels": states} if is_batch else {"op": 6, **states[0]})
+
+
+def serve(world, step):
+    """Answers every op 4 and op 5 for this time."""
+    socket = world.current()
+
+    def answer_all():
+        subscribes, socket.subscribes = socket.subscribes, []
+        socket.frames = [one for one in socket.frames if one[1] not in subscribes]
+        for subscribe in subscribes:
+            states = [_granted(single) for single in frames.singles(subscribe.frame)]
+            _send_answer(world, subscribe, states)
+        return False
+
+    world.pass_time(step["serve"], answer_all)
+    answer_all()
+
+
+def _granted(request):
+    state = {"channel": request["channel"]}
+    if request["op"] == 5:
+        return {**state, "state": "unsubscribed"}
+    since = request.get("since")
+    more = {} if since is None else {"recovered": True}
+    return {**state, "state": "subscribed", "position": since or "5-0", **more}
 
 
 def session(world, step):
@@ -212,6 +242,6 @@ def check_nothing_left(world):
         raise Failure(f"the client did what no step expected: {'; '.join(left)}")
 
 
-ALL = (do, accept, refuse, close, cut, silent, send, text, expect, answer, session, token)
+ALL = (do, accept, refuse, close, cut, silent, send, text, expect, answer, serve, session, token)
 ALL += (token_error, closed, events, state, error, advance, quiet, random)
 BY_NAME = {**{step.__name__: step for step in ALL}, "open": open_}

@@ -124,7 +124,9 @@ const COMMANDS = {
   },
 };
 
-const FEATURES = ['history', 'last', 'members', 'presence', 'refresh', 'send', 'signal', 'token_function', 'wake'];
+/** A version of the client without `disconnect` is run with `--without disconnect`. */
+const MAYBE = 'disconnect' in GatewayClient.prototype ? ['disconnect'] : [];
+const FEATURES = [...MAYBE, 'history', 'last', 'members', 'presence', 'refresh', 'send', 'signal', 'token_function', 'wake'];
 
 /** Waits until the client has nothing left to do now. */
 async function settled() {
