@@ -4,6 +4,8 @@ import json
 
 from .matching import mismatch
 
+KINDS = ("deaf", "mute", "strip", "breaks", "ignore", "lose", "twice", "code", "option", "random", "speed")
+
 
 def matches(pattern, value):
     return mismatch(pattern, value, {}) is None

@@ -124,9 +124,8 @@ const COMMANDS = {
   },
 };
 
-/** A version of the client without `disconnect` is run with `--without disconnect`. */
-const MAYBE = 'disconnect' in GatewayClient.prototype ? ['disconnect'] : [];
-const FEATURES = [...MAYBE, 'history', 'last', 'members', 'presence', 'refresh', 'send', 'signal', 'token_function', 'wake'];
+const FEATURES = ['history', 'last', 'members', 'presence', 'refresh', 'send', 'signal', 'token_function', 'wake'];
+if ('disconnect' in GatewayClient.prototype) FEATURES.push('disconnect');
 
 /** Waits until the client has nothing left to do now. */
 async function settled() {
