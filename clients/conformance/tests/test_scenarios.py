@@ -10,16 +10,25 @@ FOLDER = pathlib.Path(__file__).parent
 ROOT = FOLDER.parent.parent.parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from kit import mutants, schema, steps, world  # noqa: E402
+from kit import frames, mutants, schema, steps, world  # noqa: E402
 from kit.scenario import load  # noqa: E402
 
 SCHEMA = json.loads((FOLDER.parent / "scenario.schema.json").read_text("utf-8"))
+PROTOCOL = (ROOT / "docs/protocol.md").read_text("utf-8")
 README = (FOLDER.parent / "README.md").read_text("utf-8")
 
 
 def kinds(name):
     """The first fields of the choices of a step or a mutant."""
     return [next(iter(one["properties"])) for one in SCHEMA["$defs"][name]["oneOf"]]
+
+
+def all_steps():
+    return [step for scenario in load().values() for step in scenario["steps"]]
+
+
+def ops_of(name):
+    return {step[name]["op"] for step in all_steps() if name in step}
 
 
 def anchors_of(page):
@@ -52,6 +61,30 @@ class Scenarios(unittest.TestCase):
             why = schema.problem({**valid, "steps": [step]}, SCHEMA)
             self.assertEqual((why or "")[: len(expected or "")], expected or "", step)
             self.assertEqual(why is None, expected is None)
+
+
+class Coverage(unittest.TestCase):
+    """docs/protocol.md has nothing for clients that no scenario has."""
+
+    def test_scenarios_have_every_op(self):
+        rows = re.findall(r"^\| (\d{1,2}) \| [\w ]+ \| ([^|]+) \|", PROTOCOL, re.MULTILINE)
+        sent = {int(op) for op, direction in rows if direction in ("both", "S→C", "server → client")}
+        expected = {int(op) for op, direction in rows if direction not in ("S→C", "server → client")}
+        self.assertEqual(expected, set(frames.FIELDS))
+        # The runner sends and expects the frames of a session, and answers heartbeats.
+        self.assertEqual(sent - ops_of("send"), {11})
+        self.assertEqual(expected - ops_of("expect"), {10})
+
+    def test_scenarios_have_every_close_code(self):
+        section = PROTOCOL.split("## Close codes")[1].split("\n## ")[0]
+        codes = {int(code) for code in re.findall(r"^\| (\d{4}) \|", section, re.MULTILINE)}
+        closed_with = {step["close"] for step in all_steps() if "close" in step}
+        self.assertEqual(codes - closed_with, set())
+
+    def test_scenarios_have_every_refusal_that_clients_treat_alone(self):
+        sent = {step["send"].get("code") for step in all_steps() if "send" in step}
+        codes = {"refresh_failed", "not_allowed", "unavailable", "too_big", "rate_limited", "busy"}
+        self.assertEqual(codes - sent, set())
 
 
 class Format(unittest.TestCase):
