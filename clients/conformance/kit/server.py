@@ -30,11 +30,28 @@ class Subscribe:
         self.unexpected = len(frames.singles(frame))
 
 
+class Inbox:
+    """The messages of op 16 by id, over all sockets of the client."""
+
+    def __init__(self):
+        self.messages = {}
+        self.acknowledged = set()
+
+    def take(self, frame, text):
+        """Raises a Failure if the gateway would not store the message of this op 16."""
+        message = self.messages.setdefault(frame["id"], (frame["channel"], frame["message"]))
+        if message != (frame["channel"], frame["message"]):
+            raise Failure(f"the client used the id of another message: {text}")
+        if frame["id"] in self.acknowledged:
+            raise Failure(f"the client repeated an acknowledged message: {text}")
+
+
 class Socket:
     """A socket of the client."""
 
-    def __init__(self, number):
+    def __init__(self, number, inbox):
         self.number = number
+        self.inbox = inbox
         self.is_accepted = False
         self.is_over = False
         self.is_silent = False
@@ -56,6 +73,8 @@ class Socket:
         self._check_limits(frame, text, now)
         self._check_order(frame, text)
         op = frame["op"]
+        if op == frames.SEND:
+            self.inbox.take(frame, text)
         if op == 10:
             return None if self.is_silent else json.dumps({**frame, "op": 11})
         subscribe = Subscribe(frame) if op in (4, 5) else None
@@ -70,6 +89,8 @@ class Socket:
             self.limits = {**LIMITS, **frame.get("limits", {})}
         if frame.get("op") == 2 and self.is_identified:
             self.is_ready = True
+        if frame.get("op") == 17:
+            self.inbox.acknowledged.add(frame["id"])
         self.requests.discard(frame.get("id"))
 
     def _check_order(self, frame, text):

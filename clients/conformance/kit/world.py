@@ -2,7 +2,7 @@
 
 from . import tokens
 from .failure import AdapterError, Failure
-from .server import USER, Socket
+from .server import USER, Inbox, Socket
 
 OPTIONS = {
     "url": "ws://gateway.test/",
@@ -27,6 +27,7 @@ class World:
         self.now = 0
         self.next = None
         self.saved = {}
+        self.inbox = Inbox()
         self.sockets = []
         self.socket = None
         self.opened = []
@@ -100,7 +101,7 @@ class World:
         kind = effect.get("type")
         if kind == "open":
             self._check_url(effect["url"])
-            self.sockets.append(Socket(effect["socket"]))
+            self.sockets.append(Socket(effect["socket"], self.inbox))
             self.opened.append(self.sockets[-1])
         elif kind == "frame":
             answer = self._socket(effect).read(effect["text"], self.now)

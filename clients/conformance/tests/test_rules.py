@@ -9,14 +9,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from kit import frames  # noqa: E402
 from kit.failure import Failure  # noqa: E402
 from kit.matching import mismatch, resolve  # noqa: E402
-from kit.server import Socket  # noqa: E402
+from kit.server import Inbox, Socket  # noqa: E402
 from kit.tokens import text_of  # noqa: E402
 
 IDENTIFY = '{"op":1,"token":"t"}'
 
 
 def open_socket(**limits):
-    socket = Socket(1)
+    socket = Socket(1, Inbox())
     socket.is_accepted = True
     socket.note_sent({"op": 0, "limits": limits})
     return socket
@@ -93,6 +93,25 @@ class Limits(unittest.TestCase):
         socket.read('{"op":15,"id":"4","channel":"a:1"}', 0)
         with self.assertRaisesRegex(Failure, "4 requests have no answer"):
             socket.read('{"op":15,"id":"5","channel":"a:1"}', 0)
+
+
+class Messages(unittest.TestCase):
+    def setUp(self):
+        self.socket = open_socket()
+        self.socket.read(IDENTIFY, 0)
+        self.socket.read('{"op":16,"id":"1","channel":"a:1","message":{"n":1}}', 0)
+
+    def test_a_message_may_be_repeated_before_its_answer(self):
+        self.socket.read('{"op":16,"id":"1","channel":"a:1","message":{"n":1}}', 0)
+
+    def test_an_acknowledged_message_may_not_be_repeated(self):
+        self.socket.note_sent({"op": 17, "id": "1"})
+        with self.assertRaisesRegex(Failure, "repeated an acknowledged"):
+            self.socket.read('{"op":16,"id":"1","channel":"a:1","message":{"n":1}}', 0)
+
+    def test_an_id_belongs_to_one_message(self):
+        with self.assertRaisesRegex(Failure, "the id of another message"):
+            self.socket.read('{"op":16,"id":"1","channel":"a:1","message":{"n":2}}', 0)
 
 
 class Matching(unittest.TestCase):
