@@ -51,11 +51,24 @@ def verdicts(adapter, scenario, lacking, is_mutated):
     if lacking:
         yield scenario["title"], f"the client lacks {', '.join(sorted(lacking))}"
     elif not is_mutated:
-        yield scenario["title"], play(adapter, scenario)
+        yield scenario["title"], verdict(adapter, adapter, scenario)[1]
     else:
         for spec in scenario["mutants"]:
-            why = play(Mutant(adapter, spec), scenario)
-            yield f"{spec}: {why}", None if why else "the scenario passes with this mutant"
+            is_error, why = verdict(adapter, Mutant(adapter, spec), scenario)
+            if why is None:
+                yield f"{spec}", "the scenario passes with this mutant"
+            else:
+                yield f"{spec}: {why}", why if is_error else None
+
+
+def verdict(adapter, seen, scenario):
+    """Whether the adapter failed, and why the scenario failed or None."""
+    try:
+        return False, play(seen, scenario)
+    except AdapterError as error:
+        # Another process, so that the next scenarios do not suffer.
+        adapter.restart()
+        return True, str(error)
 
 
 def main(given):

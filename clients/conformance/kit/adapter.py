@@ -1,5 +1,6 @@
 """The adapter of a client: a process that replies to each command with one line."""
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -16,23 +17,37 @@ class Adapter:
 
     def __init__(self, command, trace=None):
         self.trace = trace or (lambda line: None)
-        try:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-            )
-        except OSError as error:
-            raise AdapterError(f"cannot start the adapter: {error}") from None
-        self.lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.command = command
+        self._start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._end()
+
+    def restart(self):
+        """Ends the process and starts another one."""
+        self._end()
+        self._start()
+
+    def _start(self):
+        try:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+            )
+        except OSError as error:
+            raise AdapterError(f"cannot start the adapter: {error}") from None
+        # Each process has a queue of its own: the end of an earlier one must not count for it.
+        self.lines = queue.Queue()
+        reader = threading.Thread(target=_read, args=(self.process.stdout, self.lines), daemon=True)
+        reader.start()
+
+    def _end(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
 
     def request(self, command):
         """Sends a command and returns the reply, an object."""
@@ -62,10 +77,10 @@ class Adapter:
             raise AdapterError(f"the reply to {line} is not a JSON object: {reply.rstrip()}")
         return value
 
-    def _read(self):
-        try:
-            for line in self.process.stdout:
-                self.lines.put(line)
-        except ValueError:
-            pass  # The stream was closed.
-        self.lines.put(None)
+
+def _read(stream, lines):
+    """Puts each line into the queue, and None at the end."""
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)

@@ -42,6 +42,8 @@ def play(adapter, scenario):
         steps.check_nothing_left(world)
     except Failure as failure:
         return f"{where}: {failure}"
+    except AdapterError as error:
+        raise AdapterError(f"{where}: {error}") from None
     except (KeyError, TypeError) as error:
         raise AdapterError(f"{where}: a reply lacks something: {error!r}") from error
     return None
