@@ -25,10 +25,9 @@ export interface ChannelsContext extends Omit<SubscriptionContext, 'own' | 'onWa
 }
 
 /**
- * The reason of a temporary refusal: the gateway may not subscribe to the channel, or cannot verify
- * the token of a Refresh, at the moment.
+ * The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment.
  */
-export const UNAVAILABLE = 'unavailable';
+const UNAVAILABLE = 'unavailable';
 
 /** The maximum number of channels in one frame. */
 const MAX_BATCH = 1_000;

@@ -1,7 +1,7 @@
 /** The public client: connects, reconnects, and resumes every channel from its position. */
 
 import { Backoff } from './backoff.js';
-import { Channels, UNAVAILABLE } from './channels.js';
+import { Channels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
@@ -232,8 +232,7 @@ export class GatewayClient implements GatewayClientLike {
         },
         onSoftError: (code, detail) => {
           this.#onError(code, new Error(detail));
-          // The gateway refused the token, or cannot verify it now. The previous one is in force.
-          if (['refresh_failed', UNAVAILABLE].includes(code)) this.#refresh.onFailed();
+          if (['unavailable', 'refresh_failed'].includes(code)) this.#refresh.onFailed();
         },
         onToken: (expiresInMs) => {
           if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
