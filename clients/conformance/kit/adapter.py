@@ -10,6 +10,8 @@ from .failure import AdapterError
 
 # Only an adapter that hangs waits so long.
 TIMEOUT_S = 20
+# An adapter that fails more often is not worth the wait.
+MAX_RESTARTS = 3
 
 
 class Adapter:
@@ -18,6 +20,7 @@ class Adapter:
     def __init__(self, command, trace=None):
         self.trace = trace or (lambda line: None)
         self.command = command
+        self.restarts = 0
         self._start()
 
     def __enter__(self):
@@ -27,7 +30,10 @@ class Adapter:
         self._end()
 
     def restart(self):
-        """Ends the process and starts another one."""
+        """Ends the process and starts another one, unless that was done too often."""
+        self.restarts += 1
+        if self.restarts > MAX_RESTARTS:
+            raise AdapterError(f"the adapter failed {self.restarts} times; no further scenario is run")
         self._end()
         self._start()
 

@@ -85,6 +85,12 @@ class Errors(unittest.TestCase):
         with unittest.mock.patch.object(adapter, "TIMEOUT_S", 1.0):
             self.check("hangs", "no reply within 1.0 s")
 
+    def test_an_adapter_that_fails_four_times_is_given_up(self):
+        names = [*BASICS, "close-4009", "wake-checks"]
+        code, out = with_adapter("odd.py", "ends", names=names)
+        self.assertEqual((code, out.count("FAIL")), (2, 3), out)
+        self.assertIn("the adapter failed 4 times", out)
+
     def test_a_missing_program_is_an_error(self):
         code, out = result_of("--", "no-such-program")
         self.assertEqual(code, 2)

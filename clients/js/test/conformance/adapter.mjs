@@ -100,7 +100,10 @@ const ACTIONS = {
 
 const COMMANDS = {
   start,
-  do: ({ action, ...given }) => ACTIONS[action](given),
+  do({ action, ...given }) {
+    // A call may return a promise. Its failure is no concern of the kit: the events report it.
+    Promise.resolve(ACTIONS[action](given)).catch(() => {});
+  },
   accept: ({ socket }) => world.sockets[socket - 1].onopen?.({}),
   receive({ socket, text }) {
     const { isOver, onmessage } = world.sockets[socket - 1];
