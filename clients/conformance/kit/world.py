@@ -15,7 +15,7 @@ OPTIONS = {
 EVENTS = ("subscribed", "recovered", "gap", "recovering", "message", "signal", "presence", "refused")
 # The events of the session's own channels that count, unless the user has subscribed to them.
 OWN_EVENTS = ("message", "signal", "gap")
-# A client whose timers never end would keep the runner busy for ever.
+# A client whose timers never end would keep the runner busy without end.
 MAX_TIMERS = 10_000
 
 

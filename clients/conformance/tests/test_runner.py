@@ -12,6 +12,7 @@ sys.path.insert(0, str(FOLDER.parent))
 
 import run  # noqa: E402
 from kit import adapter, world  # noqa: E402
+from kit.failure import AdapterError  # noqa: E402
 
 BASICS = ("close-4010", "heartbeat-answered", "resume-after-cut")
 
@@ -81,9 +82,13 @@ class Errors(unittest.TestCase):
     def test_an_incomplete_reply_fails_each_scenario(self):
         self.check("incomplete", "a reply lacks effects or next")
 
-    def test_an_adapter_that_hangs_fails_each_scenario(self):
-        with unittest.mock.patch.object(adapter, "TIMEOUT_S", 1.0):
-            self.check("hangs", "no reply within 1.0 s")
+    def test_an_adapter_that_hangs_is_noticed(self):
+        command = [sys.executable, str(FOLDER / "adapters" / "odd.py"), "hangs"]
+        with adapter.Adapter(command) as hanging:
+            self.assertEqual(hanging.request({"cmd": "info"})["client"], "odd")
+            with unittest.mock.patch.object(adapter, "TIMEOUT_S", 0.05):
+                with self.assertRaisesRegex(AdapterError, "no reply within 0.05 s"):
+                    hanging.request({"cmd": "start"})
 
     def test_an_adapter_that_fails_four_times_is_given_up(self):
         names = [*BASICS, "close-4009", "wake-checks"]

@@ -65,9 +65,9 @@ class TinyClient:
         position = frame.get("position")
         if position:
             self.positions[frame["channel"]] = position
-        told = {key: frame[key] for key in ("channel", "message", "position") if key in frame}
+        fields = {key: frame[key] for key in ("channel", "message", "position") if key in frame}
         for _ in range(2 if FLAW == "repeating" else 1):
-            self.report("event", event="message", **told)
+            self.report("event", event="message", **fields)
 
     def close(self, code, **_):
         if code == 4010 and FLAW != "stubborn":
