@@ -2,7 +2,7 @@
 //!
 //! Deadlines are rounded up to common ticks, so that one wake-up of the thread serves the heartbeats of many sockets, and
 //! so that a socket has an entry of four bytes instead of a timer. A socket has one deadline at a time. An entry of a
-//! socket that ended, or armed an earlier deadline, has no effect. It stays until its tick; entries of ended sockets are
+//! socket that ended, or armed another deadline, has no effect. It stays until its tick; entries of ended sockets are
 //! also removed when most sockets have left.
 
 use std::cell::RefCell;
@@ -31,8 +31,8 @@ struct Deadlines {
 }
 
 /// Has the actor of a socket receive [`SocketEvent::DeadlinePassed`](super::SocketEvent::DeadlinePassed) at a time or
-/// soon after it, or earlier if the deadline is armed for an earlier time. Most deadlines move with every frame, and an
-/// early event costs less than arming the deadline again.
+/// soon after it, and not at the time for which the deadline was armed before. A later deadline is armed again, too: that
+/// costs less than an event that is too early. It happens when a client identifies, and once for each heartbeat.
 pub fn arm(outbox: &Outbox, key: OutboxKey, at: Instant, now: Instant) {
     // At the end of the thread, its deadlines may be dropped before its last actor.
     let _ = DEADLINES.try_with(|deadlines| deadlines.borrow_mut().arm(outbox, key, at, now));
@@ -67,7 +67,7 @@ impl Deadlines {
 
     fn arm(&mut self, outbox: &Outbox, key: OutboxKey, at: Instant, now: Instant) {
         let at = self.millis(at);
-        if outbox.deadline() <= at {
+        if outbox.deadline() == at {
             return;
         }
         outbox.set_deadline(at);
@@ -147,6 +147,21 @@ mod tests {
         {
             assert_eq!(deadlines.millis(start + at), ThreadMillis(millis), "{at:?}");
             assert!(deadlines.time_of(ThreadMillis(millis)) >= start + at);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deadline_replaces_an_earlier_one() {
+        let now = Instant::now();
+        let mut deadlines = Deadlines::new(now);
+        let (outbox, key) = (Outbox::for_test().0, OutboxKey::for_test(1));
+        deadlines.arm(&outbox, key, now + 10 * MS, now);
+        deadlines.arm(&outbox, key, now + 50 * MS, now);
+        for (due, passes) in [(10, false), (50, true)] {
+            while let Some((tick, _)) = deadlines.take_due(now + (due + 5) * MS) {
+                outbox.on_tick(tick);
+            }
+            assert_eq!(outbox.take_deadline(), passes, "{due} ms");
         }
     }
 

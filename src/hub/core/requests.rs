@@ -108,7 +108,7 @@ impl PendingRequests {
             None
         };
         if is_complete {
-            self.requests.remove(&id);
+            self.remove(id);
         }
         answer
     }
@@ -129,8 +129,19 @@ impl PendingRequests {
         if request.unresolved > 0 {
             return None;
         }
-        let mut request = self.requests.remove(&id)?;
+        let mut request = self.remove(id)?;
         if request.is_answered || request.channels.is_empty() { None } else { request.answer() }
+    }
+
+    /// Removes a request, and the first deadlines as far as their requests are complete. Otherwise each of them would
+    /// wake the thread.
+    fn remove(&mut self, id: HubRequestId) -> Option<PendingRequest> {
+        let removed = self.requests.remove(&id);
+        while self.deadlines.front().is_some_and(|(_, id)| !self.requests.contains_key(id)) {
+            self.deadlines.pop_front();
+        }
+        shrink::queue(&mut self.deadlines);
+        removed
     }
 
     /// Sets the time by which a request is answered. Does nothing if it is complete.

@@ -17,7 +17,7 @@ use crate::support::redis_server::RedisServer;
 /// The number of clients that send while the gateway is stopped.
 const CLIENTS: usize = 100;
 /// Longer than every deadline in these tests.
-const STOP: Duration = Duration::from_secs(3);
+const STOP: Duration = Duration::from_secs(5);
 
 impl HealthyPeer {
     /// Stops the gateway for longer than every deadline. Meanwhile, calls `speak` and sends from the healthy client.
@@ -43,9 +43,10 @@ fn status(client: &mut TcpStream) -> String {
 
 #[test]
 fn clients_that_sent_during_a_stop_are_not_silent() {
-    let plan = TestGateway::with("session.heartbeat_interval", "1s").with("session.heartbeat_grace", "1s");
+    // The clients say nothing until all of them are connected, which may take seconds on a busy machine.
+    let plan = TestGateway::with("session.heartbeat_interval", "2s").with("session.heartbeat_grace", "2s");
     let mut peer = HealthyPeer::of(&plan);
-    let hello = HELLO.replace("45000", "1000");
+    let hello = HELLO.replace("45000", "2000");
     let ready = || {
         let mut raw = RawSocket::connect(peer.gateway.public);
         raw.expect_text(&hello);
