@@ -232,7 +232,7 @@ export class GatewayClient implements GatewayClientLike {
         },
         onSoftError: (code, detail) => {
           this.#onError(code, new Error(detail));
-          if (code === 'refresh_failed') this.#refresh.onFailed();
+          if (['unavailable', 'refresh_failed'].includes(code)) this.#refresh.onFailed();
         },
         onToken: (expiresInMs) => {
           if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
