@@ -94,18 +94,29 @@ class Loops(ClientTest):
     def test_throws_buffer_overflow_after_the_buffered_events(self) -> None:
         world = self.world(ROOM, buffer_size=3)
         room = self.subscriptions[0]
+        self.take(world, room)
         for n in range(1, 5):
             world.receive(message(n, f"5-{n}"))
         self.assertEqual(room.state, "closed")
         self.assertEqual(world.socket.frames(5), [{"op": 5, "channels": ["room:7"]}])
-        self.assertEqual(self.take(world, room, 3)[-1], Message("room:7", 2, "5-2"))
+        self.assertEqual(self.take(world, room, 3)[-1], Message("room:7", 3, "5-3"))
         error = world.task(anext(room)).exception()
         assert isinstance(error, BufferOverflow)
-        self.assertEqual((error.code, error.position), ("buffer_overflow", "5-2"))
+        self.assertEqual((error.code, error.position), ("buffer_overflow", "5-3"))
         self.assertIsInstance(world.task(anext(room)).exception(), StopAsyncIteration)
         world.receive({"op": 6, "channels": [{"channel": "room:7", "state": "unsubscribed"}]})
         world.subscribe("room:7", since=error.position)
-        self.assertEqual(world.socket.frames(4)[-1]["channels"], [{"channel": "room:7", "since": "5-2"}])
+        self.assertEqual(world.socket.frames(4)[-1]["channels"], [{"channel": "room:7", "since": "5-3"}])
+
+    def test_stays_subscribed_for_listeners_without_a_loop(self) -> None:
+        world = self.world(ROOM, buffer_size=3)
+        room = self.subscriptions[0]
+        for n in range(1, 9):
+            world.receive(message(n, f"5-{n}"))
+        self.assertEqual(world.events[-1], Message("room:7", 8, "5-8"))
+        self.assertEqual(room.state, "subscribed")
+        self.assertIsInstance(world.task(anext(room)).exception(), BufferOverflow)
+        self.assertEqual(room.state, "closed")
 
     def test_ends_when_the_app_unsubscribes_or_closes(self) -> None:
         world = self.world(ROOM, ROOM)

@@ -33,8 +33,9 @@ class Changes:
 class EventStream(AsyncIterator[ChannelEvent]):
     """The events since it was made, in order, each once. It is made for one loop.
 
-    It holds at most ``limit`` events. When one more comes, the loop gets those and then
-    ``BufferOverflow``.
+    It holds at most ``limit`` events. When one more comes, it closes: the loop gets those and then
+    ``BufferOverflow``. Without a loop it drops them instead and stays open, because the app may use
+    only listeners.
     """
 
     def __init__(self, limit: int, on_close: Callable[["EventStream"], None]) -> None:
@@ -44,15 +45,18 @@ class EventStream(AsyncIterator[ChannelEvent]):
         self._changes = Changes()
         self._is_finished = False
         self._has_overflowed = False
+        self._has_loop = False
         self._position: str | None = None
 
     def __aiter__(self) -> "EventStream":
         return self
 
     async def __anext__(self) -> ChannelEvent:
+        self._has_loop = True
         while not self._waiting:
             if self._has_overflowed:
                 self._has_overflowed = False
+                self.close()
                 raise BufferOverflow(self._limit, self._position)
             if self._is_finished:
                 raise StopAsyncIteration
@@ -75,17 +79,22 @@ class EventStream(AsyncIterator[ChannelEvent]):
 
     def push(self, event: ChannelEvent) -> None:
         """An event has happened."""
-        if self._is_finished:
+        if self._is_finished or self._has_overflowed:
             return
         if len(self._waiting) >= self._limit:
             self._has_overflowed = True
-            self.close()
+            if self._has_loop:
+                self.close()
+            else:
+                self._waiting.clear()
             return
         self._waiting.append(event)
         self._changes.notify()
 
     def interrupt(self, error: Exception) -> None:
         """The loop gets an error after the events that wait. It may iterate again."""
-        if not self._is_finished and not (self._waiting and isinstance(self._waiting[-1], Exception)):
+        if self._is_finished or self._has_overflowed:
+            return
+        if not (self._waiting and isinstance(self._waiting[-1], Exception)):
             self._waiting.append(error)
             self._changes.notify()
