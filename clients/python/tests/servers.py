@@ -11,7 +11,9 @@ import socket
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _TARGET = Path(os.environ.get("CARGO_TARGET_DIR", _REPOSITORY / "target"))
@@ -53,6 +55,14 @@ async def _running(*command: str, stderr: int | None = None) -> AsyncIterator[as
             await process.wait()
 
 
+@dataclass(frozen=True)
+class Ports:
+    """The ports of a gateway."""
+
+    public: int
+    admin: int
+
+
 @contextlib.asynccontextmanager
 async def redis_server() -> AsyncIterator[int]:
     """A redis-server without persistence. Yields its port."""
@@ -76,8 +86,8 @@ async def redis_server() -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def gateway(redis_port: int, **settings: str) -> AsyncIterator[int]:
-    """A gateway. Yields its public port."""
+async def gateway(redis_port: int, **settings: str) -> AsyncIterator[Ports]:
+    """A gateway. Yields its ports."""
     if not os.path.exists(BINARY):
         raise AssertionError(f"{BINARY} does not exist: run cargo build --bin emagine-gateway")
     given = {
@@ -103,19 +113,36 @@ async def gateway(redis_port: int, **settings: str) -> AsyncIterator[int]:
                     ports[found[1]] = int(found[2])
         drain = asyncio.create_task(process.stderr.read())
         try:
-            await eventually("the gateway is ready", lambda: _is_ready(ports["admin"]))
-            yield ports["public"]
+
+            async def is_ready() -> bool:
+                return (await get(ports["admin"], "/readyz"))[0] == 200
+
+            # It has a link to Redis, and has loaded its functions.
+            await eventually("the gateway is ready", is_ready)
+            yield Ports(ports["public"], ports["admin"])
         finally:
             drain.cancel()
 
 
-async def _is_ready(admin_port: int) -> bool:
-    """Whether the gateway has a link to Redis, and has loaded its functions."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", admin_port)
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    status = await reader.readline()
+async def get(port: int, path: str) -> tuple[int, bytes]:
+    """The status and the body of a GET of the admin port."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
-    return b" 200 " in status
+    return int(head.split()[1]), body
+
+
+async def inbox_of(port: int) -> list[Any]:
+    """All messages of the inbox, from the admin port."""
+    messages: list[Any] = []
+    after = ""
+    while True:
+        page = json.loads((await get(port, f"/v1/inbox?limit=100{after}"))[1])
+        messages += [entry["message"] for entry in page["messages"]]
+        if page["next"] is None:
+            return messages
+        after = f"&after={page['next']}"
 
 
 class Publisher:

@@ -7,7 +7,7 @@ import unittest
 from contextlib import AsyncExitStack
 
 from readme import readme_programs
-from servers import FaultProxy, Publisher, eventually, gateway, redis_server
+from servers import FaultProxy, Publisher, eventually, gateway, inbox_of, redis_server
 
 from emagine_gateway import (
     BackoffOptions,
@@ -36,7 +36,7 @@ class GatewayTest(unittest.IsolatedAsyncioTestCase):
         asyncio.get_running_loop().set_debug(False)
         stack = await self.enterAsyncContext(AsyncExitStack())
         redis = await stack.enter_async_context(redis_server())
-        self.port = await stack.enter_async_context(gateway(redis, **self.settings()))
+        self.ports = await stack.enter_async_context(gateway(redis, **self.settings()))
         self.publisher = await Publisher.connect(redis)
         stack.push_async_callback(self.publisher.close)
 
@@ -46,7 +46,7 @@ class GatewayTest(unittest.IsolatedAsyncioTestCase):
 
     def client(self, user: str = "42") -> GatewayClient:
         """A client without a proxy."""
-        return GatewayClient(f"ws://127.0.0.1:{self.port}/", token=user)
+        return GatewayClient(f"ws://127.0.0.1:{self.ports.public}/", token=user)
 
 
 class OpenGateway(GatewayTest):
@@ -58,10 +58,13 @@ class OpenGateway(GatewayTest):
             "namespaces__room__send": "true",
             "namespaces__room__signals": "true",
             "namespaces__room__max_last": "50",
+            "session__sends_per_minute": "60000",
+            "limits__connects_per_second_per_address": "0",
+            "limits__identifies_per_minute_per_user": "0",
         }
 
-    async def test_delivers_every_durable_message_once_over_cuts(self) -> None:
-        proxy = FaultProxy(self.port, SEED)
+    async def test_delivers_and_sends_every_message_once_over_cuts(self) -> None:
+        proxy = FaultProxy(self.ports.public, SEED)
         received: dict[str, list[int]] = {channel: [] for channel in CHANNELS}
         gaps: list[Gap] = []
 
@@ -88,11 +91,14 @@ class OpenGateway(GatewayTest):
                 await room.ready()
             proxy.cuts_left = CUTS
             proxy.cut_all()
+            sending = tasks.create_task(self._send_until_cut(proxy, client))
             published = await self._publish_until_cut(proxy, received)
+            sent = await sending
         for channel in CHANNELS:
             self.assertEqual(received[channel], list(range(1, published + 1)), f"{channel}, seed {SEED}")
         self.assertEqual(gaps, [])
         self.assertEqual(sum(proxy.cuts.values()), CUTS)
+        self.assertEqual(await inbox_of(self.ports.admin), list(range(1, sent + 1)))
 
     async def _publish_until_cut(self, proxy: FaultProxy, received: dict[str, list[int]]) -> int:
         """Publishes until all cuts are made and all messages have arrived. Returns their number."""
@@ -112,6 +118,14 @@ class OpenGateway(GatewayTest):
                 await eventually("the reader keeps up", is_near)
         await eventually(f"all {published} messages of each channel arrive", has_all)
         return published
+
+    async def _send_until_cut(self, proxy: FaultProxy, client: GatewayClient) -> int:
+        """Sends messages to the backend until all cuts are made. Returns their number."""
+        sent = 0
+        while proxy.cuts_left > 0:
+            sent += 1
+            await client.send("room:7", sent)
+        return sent
 
     async def test_sends_signals_and_reads_history(self) -> None:
         async with self.client() as one, self.client("43") as other:
@@ -146,7 +160,7 @@ class OpenGateway(GatewayTest):
             self.assertEqual([(await anext(messages)).message["n"] for _ in range(2)], [2, 3])
 
     async def test_runs_the_quick_start_of_the_readme(self) -> None:
-        program = readme_programs()[0].replace("localhost:8080", f"127.0.0.1:{self.port}")
+        program = readme_programs()[0].replace("localhost:8080", f"127.0.0.1:{self.ports.public}")
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-u", "-c", program, stdout=asyncio.subprocess.PIPE
         )
