@@ -3,8 +3,10 @@
 import asyncio
 import os
 import sys
+import tempfile
 import unittest
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from readme import readme_programs
 from servers import FaultProxy, Publisher, eventually, gateway, inbox_of, redis_server
@@ -24,6 +26,7 @@ from emagine_gateway import (
 CUTS = int(os.environ.get("CUTS", "100"))
 SEED = int(os.environ.get("SEED", "42"))
 CHANNELS = ("user:42", "all", "room:7")
+CONSUMER = str(Path(__file__).parents[1] / "examples/consumer.py")
 AHEAD = 300
 """How far the publisher may be ahead of the reader: less than the length of a history (1000)."""
 
@@ -145,38 +148,59 @@ class OpenGateway(GatewayTest):
             self.assertEqual(refused.exception.code, "not_allowed")
         self.assertEqual(one.state, "closed")
 
-    async def test_resumes_from_the_position_of_an_earlier_process(self) -> None:
-        async with self.client() as first, first.subscribe("room:7") as room:
-            await room.ready()
-            await self.publisher.publish("room:7", {"n": 1})
-            async for message in room.messages():
-                self.assertEqual(message.message, {"n": 1})
-                break
-            position = room.position
-        for n in (2, 3):
-            await self.publisher.publish("room:7", {"n": n})
-        async with self.client() as second:
-            messages = second.subscribe("room:7", since=position).messages()
-            self.assertEqual([(await anext(messages)).message["n"] for _ in range(2)], [2, 3])
+    async def test_runs_the_consumer_which_resumes_after_a_restart(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            first = await self._start(CONSUMER, "user:42", cwd=folder)
+            await self._publish_until_printed(first, {"n": 1})
+            for n in (2, 3):
+                await self.publisher.publish("user:42", {"n": n})
+            first.terminate()
+            rest, _ = await first.communicate()
+            self.assertEqual(first.returncode, 0)
+            second = await self._start(CONSUMER, "user:42", cwd=folder)
+            await self.publisher.publish("user:42", {"n": 4})
+            assert second.stdout is not None
+            printed = rest.splitlines()
+            while b'{"n": 4}' not in printed:
+                printed.append((await second.stdout.readline()).strip())
+        self.assertEqual(
+            [line for line in printed if line != b'{"n": 1}'], [b'{"n": %d}' % n for n in (2, 3, 4)]
+        )
 
     async def test_runs_the_quick_start_of_the_readme(self) -> None:
         program = readme_programs()[0].replace("localhost:8080", f"127.0.0.1:{self.ports.public}")
+        process = await self._start("-u", "-c", program)
+        line = await self._publish_until_printed(process, {"text": "hello"}, "room:7")
+        self.assertEqual(line, b"{'text': 'hello'}\n")
+
+    async def _start(self, *arguments: str, cwd: str | None = None) -> asyncio.subprocess.Process:
+        """Runs a program of Python until the test ends."""
+        environment = {**os.environ, "GATEWAY": f"ws://127.0.0.1:{self.ports.public}/", "TOKEN": "42"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-u", "-c", program, stdout=asyncio.subprocess.PIPE
+            sys.executable, *arguments, cwd=cwd, env=environment, stdout=asyncio.subprocess.PIPE
         )
+
+        async def end() -> None:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
+        self.addAsyncCleanup(end)
+        return process
+
+    async def _publish_until_printed(
+        self, process: asyncio.subprocess.Process, message: object, channel: str = "user:42"
+    ) -> bytes:
+        """Publishes a message until the program is subscribed. Returns its first line."""
         assert process.stdout is not None
-        try:
-            reading = asyncio.create_task(process.stdout.readline())
+        reading = asyncio.create_task(process.stdout.readline())
 
-            async def is_printed() -> bool:
-                await self.publisher.publish("room:7", {"text": "hello"})
-                return reading.done()
+        async def is_printed() -> bool:
+            await self.publisher.publish(channel, message)
+            return reading.done()
 
-            await eventually("the message is printed", is_printed)
-            self.assertEqual(await reading, b"{'text': 'hello'}\n")
-        finally:
-            process.kill()
-            await process.communicate()
+        await eventually("the message is printed", is_printed)
+        return await reading
 
 
 class VerifyingGateway(GatewayTest):

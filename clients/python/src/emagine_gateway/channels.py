@@ -277,8 +277,7 @@ class Channels:
 
     def _greet(self, feed: Feed) -> None:
         """Delivers the state of the channel to a later subscription, once and first."""
-        event = feed.channel.greeting()
-        if event and not feed.is_greeted:
+        if not feed.is_greeted and (event := feed.channel.greeting()):
             feed.is_greeted = True
             self._deliver(Deliver(event, (feed,), is_of_channel=False))
 

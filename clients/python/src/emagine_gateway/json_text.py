@@ -8,10 +8,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+# One for all frames: `json.loads` would make a decoder each time.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def decode(data: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError if it is none."""
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return _DECODER.decode(data if isinstance(data, str) else data.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
