@@ -217,6 +217,14 @@ class VerifyingGateway(GatewayTest):
             with self.assertRaises(SessionEnded):
                 await client.ready()
 
+    async def test_never_logs_a_token(self) -> None:
+        with self.assertLogs(level="DEBUG") as logs:
+            async with self.client("nobody") as client:
+                with self.assertRaises(SessionEnded):
+                    await client.ready()
+        self.assertIn("4003", str(logs.output))
+        self.assertNotIn("nobody", str(logs.output))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -341,7 +341,8 @@ class GatewayClient(Emitter):
                         stream.interrupt(error)
             self._changes.notify()
         elif isinstance(event, ErrorEvent):
-            log.debug("error in %s: %r", event.where, event.error)
+            # The text of an error of the app may contain a token.
+            log.debug("error in %s: %s", event.where, type(event.error).__name__)
         self._emit(event)
 
     def _emit(self, event: ChannelEvent | ClientEvent) -> None:

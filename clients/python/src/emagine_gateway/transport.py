@@ -1,6 +1,7 @@
 """One WebSocket of the package ``websockets``."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ssl import SSLContext
@@ -8,6 +9,10 @@ from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+# At the level DEBUG, `websockets` would log every frame, with tokens and messages.
+_LOGGER = logging.getLogger("emagine_gateway.websocket")
+_LOGGER.setLevel(logging.INFO)
 
 _CLOSE_TIMEOUT = 1.0
 """How long the other side may take to close, in seconds."""
@@ -51,6 +56,7 @@ class SocketOptions:
             "close_timeout": _CLOSE_TIMEOUT,
             "ping_interval": None,
             "max_size": None,
+            "logger": _LOGGER,
         }
         if self.ssl is not None:
             arguments["ssl"] = self.ssl
