@@ -8,7 +8,7 @@ from typing import Any
 
 from virtual import World
 
-from emagine_gateway import Gap, Message, Pending, Recovered, Recovering, Refused, Subscribed
+from emagine_gateway import Gap, Message, Pending, Recovered, Recovering, Refused, SessionEnded, Subscribed
 
 
 def message(n: int, position: str | None = None, channel: str = "room:7") -> dict[str, Any]:
@@ -126,6 +126,11 @@ class Reconnecting(CoreTest):
             world.end(4010)
             world.do(world.client.connect)
         self.assertEqual(world.client.state, "closed")
+        world.task(world.client.disconnect())
+        self.assertIsInstance(world.task(world.client.ready()).exception(), SessionEnded)
+        world.do(world.client.connect)
+        waiting = world.task(world.client.ready())
+        self.assertFalse(waiting.done())
         world.advance(world.next_ms or 0)
         self.assertEqual(world.client.state, "connecting")
 

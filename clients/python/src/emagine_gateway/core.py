@@ -289,12 +289,15 @@ class GatewayCore:
 
     def _stop(self, code: int | None, reason: str, state: Literal["closed", "idle"] = "closed") -> None:
         """Ends the connection and does not reconnect."""
-        self.timers.clear("retry")
+        failure = SessionEnded("disconnected" if state == "idle" else state, code, reason)
         if self.state in (state, "closed"):
+            if self.timers.is_set("retry"):
+                self.timers.clear("retry")
+                self.failure = failure
             return
         self._leave()
         self._ends += 1
-        self.failure = SessionEnded("disconnected" if state == "idle" else state, code, reason)
+        self.failure = failure
         self._set_state(state, code, reason)
         for request in list(self._page_requests):
             request.cancel(self.failure.code)
