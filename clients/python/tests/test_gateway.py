@@ -149,20 +149,23 @@ class OpenGateway(GatewayTest):
         self.assertEqual(one.state, "closed")
 
     async def test_runs_the_consumer_which_resumes_after_a_restart(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            first = await self._start(CONSUMER, "user:42", cwd=folder)
-            await self._publish_until_printed(first, {"n": 1})
-            for n in (2, 3):
-                await self.publisher.publish("user:42", {"n": n})
-            first.terminate()
-            rest, _ = await first.communicate()
-            self.assertEqual(first.returncode, 0)
-            second = await self._start(CONSUMER, "user:42", cwd=folder)
-            await self.publisher.publish("user:42", {"n": 4})
-            assert second.stdout is not None
-            printed = rest.splitlines()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        first = await self._start(CONSUMER, "user:42", cwd=folder)
+        await self._publish_until_printed(first, {"n": 1})
+        for n in (2, 3):
+            await self.publisher.publish("user:42", {"n": n})
+        first.terminate()
+        rest, _ = await first.communicate()
+        self.assertEqual(first.returncode, 0)
+        second = await self._start(CONSUMER, "user:42", cwd=folder)
+        await self.publisher.publish("user:42", {"n": 4})
+        assert second.stdout is not None
+        printed = rest.splitlines()
+        async with asyncio.timeout(20):
             while b'{"n": 4}' not in printed:
-                printed.append((await second.stdout.readline()).strip())
+                line = await second.stdout.readline()
+                self.assertTrue(line, "the consumer has ended")
+                printed.append(line.strip())
         self.assertEqual(
             [line for line in printed if line != b'{"n": 1}'], [b'{"n": %d}' % n for n in (2, 3, 4)]
         )
