@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console test-chat chat test-engines conformance lint fuzz bench million measure compare compare-instructions docs check audit compose-test clean
+.PHONY: help setup run test test-js test-python test-console test-chat chat test-engines conformance lint fuzz bench million measure compare compare-instructions docs check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ run: ## run a gateway with the development profile (not optimised, builds faster
 
 # A test waits for its servers most of the time, so twice as many run at once as there are cores.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
-test: setup conformance test-js test-console test-chat ## run every test; the tests start their own Redis servers
+test: setup conformance test-js test-python test-console test-chat ## run every test; the tests start their own Redis servers
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --tests
 
@@ -28,6 +28,11 @@ test-js: ## test the JavaScript client (clients/js) in Node and Chromium against
 	@scripts/setup rust redis node chromium
 	cargo build --locked --bin emagine-gateway
 	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test && npm run --silent reference
+
+test-python: ## test the Python client (clients/python) with the conformance kit and against a real gateway
+	@scripts/setup rust redis python
+	cargo build --locked --bin emagine-gateway
+	@scripts/test-python
 
 test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pictures in docs/images
 	@scripts/setup rust node chromium
