@@ -18,6 +18,7 @@ use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::request::RequestHead;
 use emagine_gateway::socket::{Application, SocketEvent, SocketOptions, UpgradeRefusal, listener};
+use protocol::Encoding;
 use protocol::frame::{FrameKind, encode, encode_deflated};
 
 /// More than the longest message of the suite, which is 16 MiB.
@@ -50,7 +51,7 @@ impl Actor for EchoSocket {
 
 impl StreamHandler<SocketEvent> for EchoSocket {
     fn handle(&mut self, event: SocketEvent, _: &mut Self::Context) {
-        let encode = if self.outbox.is_deflated() { encode_deflated } else { encode };
+        let encode = if self.outbox.encoding() == Encoding::Deflated { encode_deflated } else { encode };
         let frame = match event {
             SocketEvent::Message(Message::Text(text)) => encode(FrameKind::Text, text.as_bytes()),
             SocketEvent::Message(Message::Binary(bytes)) => encode(FrameKind::Binary, &bytes),

@@ -23,7 +23,9 @@ use tokio::time::MissedTickBehavior;
 
 use self::control::SessionControl;
 use self::keys::{KeyLoader, KeyThread};
-use self::limits::{caps, export_limits, hub_limits, raise_fd_limit, rules, session_caps, socket_options};
+use self::limits::{
+    caps, event_stream_rules, export_limits, hub_limits, raise_fd_limit, rules, session_caps, socket_options,
+};
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, ReloadableAuthenticator};
 use crate::broker::{Broker, BrokerSetupError};
@@ -123,6 +125,7 @@ impl Gateway {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let (rules, tokens) = (Arc::new(rules(&settings)), tokens.clone());
+            let event_stream_rules = Arc::new(event_stream_rules(&settings));
             let (staleness, opaque) = (staleness.clone(), opaque.clone());
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
@@ -132,6 +135,7 @@ impl Gateway {
             move || Sessions {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
+                    event_stream_rules: Arc::clone(&event_stream_rules),
                     // A client may have so many pages on their way without being closed as a slow reader.
                     max_history_bytes: hub_limits.rules.recovery.bytes / usize::from(MAX_OPEN_REQUESTS),
                     tokens: tokens.clone(),

@@ -12,7 +12,7 @@ use protocol::command::Command;
 use protocol::conversation::WantedHistory;
 use protocol::position::Position;
 use protocol::publication::{Payload, Publication};
-use protocol::{Variant, Version};
+use protocol::{Encoding, Variant, Version};
 
 /// Prepares a part once and returns the closure to measure.
 pub(crate) type Path = fn() -> Box<dyn FnMut()>;
@@ -22,9 +22,9 @@ pub(crate) const PATHS: [(&str, Path); 9] = [
     ("parse_identify", || parse(Version::V2, IDENTIFY)),
     ("parse_heartbeat", || parse(Version::V1, r#"{"op":10,"time":1579276740336}"#)),
     ("decode_publication", || Box::new(|| drop(black_box(publication("room:7", 1))))),
-    ("encode_v1", || encode(Variant { version: Version::V1, is_deflated: false })),
-    ("encode_v2", || encode(Variant { version: Version::V2, is_deflated: false })),
-    ("encode_deflated", || encode(Variant { version: Version::V1, is_deflated: true })),
+    ("encode_v1", || encode(Version::V1)),
+    ("encode_v2", || encode(Version::V2)),
+    ("encode_deflated", || encode(Variant { version: Version::V1, encoding: Encoding::Deflated })),
     ("route_to_one_of_1000", route_to_one),
     ("route_to_all_1000", route_to_all),
     ("merge_50_missed_with_50_held", merge),
@@ -71,7 +71,8 @@ fn parse(version: Version, text: &'static str) -> Box<dyn FnMut()> {
     Box::new(move || drop(black_box(Command::parse(version, black_box(text)).expect("a valid command"))))
 }
 
-fn encode(variant: Variant) -> Box<dyn FnMut()> {
+fn encode(variant: impl Into<Variant>) -> Box<dyn FnMut()> {
+    let variant = variant.into();
     // A publication caches its frame, so each run needs a new publication. The message is shared.
     let template = publication("room:7", 1);
     let message: Arc<_> = template.message().to_owned().into();

@@ -8,7 +8,7 @@ use protocol::channel::ChannelName;
 use protocol::payload_limits::DEFAULT_MAX_DEPTH;
 use protocol::position::Position;
 use protocol::publication::{PayloadError, Publication, decode_for_users};
-use protocol::{Variant, Version};
+use protocol::{Encoding, Variant, Version};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -117,8 +117,8 @@ fn check_frames(publication: &Publication, message: &str) {
         publication.position().map(|position| format!(r#","position":"{position}""#)).unwrap_or_default();
     // A name may hold quotes and backslashes.
     let channel = Value::from(channel);
-    for is_deflated in [false, true] {
-        let text = |version| text_of(publication.frame(Variant { version, is_deflated }));
+    for encoding in [Encoding::Plain, Encoding::Deflated] {
+        let text = |version| text_of(publication.frame(Variant { version, encoding }));
         assert_eq!(text(Version::V1), format!(r#"{{"op":3,"message":{message}}}"#));
         assert_eq!(
             text(Version::V2),

@@ -34,6 +34,12 @@ pub(super) fn rules(settings: &Settings) -> Rules {
     }
 }
 
+/// The rules of the conversation of an event stream.
+pub(super) fn event_stream_rules(settings: &Settings) -> Rules {
+    let rules = rules(settings);
+    Rules { heartbeat: heartbeat::without_timeout(rules.heartbeat), ..rules }
+}
+
 /// What sessions may do on the channels of each namespace.
 fn namespace_rules(namespaces: &Namespaces) -> NamespaceRules {
     let rules = |name: &str| {

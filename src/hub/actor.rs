@@ -23,6 +23,7 @@ use crate::metrics::{Latency, Metrics};
 use crate::shrink;
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outbox_registry;
+use protocol::Encoding;
 use protocol::close::CloseCode;
 
 /// The hub of one worker thread.
@@ -209,6 +210,10 @@ impl FrameSink for Outbox {
     }
 
     fn send_together(&self, frames: &FrameGroup) -> bool {
+        if self.encoding() == Encoding::EventStream {
+            // Each block gets the positions of its own stream.
+            return frames.frames().all(|frame| self.send(frame));
+        }
         self.push(frames.bytes().clone()) == Pushed::Accepted
     }
 

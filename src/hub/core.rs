@@ -356,9 +356,9 @@ impl<S: FrameSink> HubCore<S> {
     ) {
         self.inbox_budget.clear_gap(&channel);
         let is_deferred = self.fanouts.is_busy(&channel);
-        if let Some((frame, receivers)) = self.registry.announce_gap(&channel, reason, position, is_deferred)
+        if let Some((frames, receivers)) = self.registry.announce_gap(&channel, reason, position, is_deferred)
         {
-            self.fanouts.add_gap(channel.clone(), frame, receivers);
+            self.fanouts.add_gap(channel.clone(), frames, receivers);
         }
         if reason == GapReason::Overflow {
             self.repeat_call(&channel, actions);

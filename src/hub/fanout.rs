@@ -7,10 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::registry::{FanoutOutcome, FrameReceiver, FrameSink, SessionKey};
 use protocol::channel::ChannelName;
+use protocol::event::EventFrames;
 use protocol::publication::Publication;
 
 /// The number of bytes written in one turn, which takes about a millisecond. Without turns, a message of 64 KiB to
@@ -43,17 +42,17 @@ struct Fanout<S> {
 #[derive(Debug)]
 pub(super) struct RoomFrames {
     /// With the users that have joined and left.
-    pub(super) full: Bytes,
+    pub(super) full: EventFrames,
     /// With the count only.
-    pub(super) count: Bytes,
+    pub(super) count: EventFrames,
 }
 
 #[derive(Debug)]
 enum FanoutContent {
     Publication(Arc<Publication>),
-    Gap(Bytes),
+    Gap(EventFrames),
     /// Op 14, the number of subscribers.
-    Room(Bytes),
+    Room(EventFrames),
 }
 
 /// The result of one turn.
@@ -97,8 +96,13 @@ impl<S: FrameSink> FanoutScheduler<S> {
     }
 
     /// Adds a gap. It counts no bytes in the inbox.
-    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<FrameReceiver<S>>) {
-        self.push(channel, Fanout::new(FanoutContent::Gap(frame), receivers, 0));
+    pub(super) fn add_gap(
+        &mut self,
+        channel: ChannelName,
+        frames: EventFrames,
+        receivers: Vec<FrameReceiver<S>>,
+    ) {
+        self.push(channel, Fanout::new(FanoutContent::Gap(frames), receivers, 0));
     }
 
     /// Adds op 14. It counts no bytes in the inbox. It replaces an op 14 of the channel that waits, so at most one
@@ -115,8 +119,8 @@ impl<S: FrameSink> FanoutScheduler<S> {
             fanouts.remove(at)
         });
         // The joins and leaves of the replaced op 14 are lost, so this one cannot have any.
-        let frame = if waiting.is_some() { room.count } else { room.full };
-        self.push(channel, Fanout::new(FanoutContent::Room(frame), receivers, 0));
+        let frames = if waiting.is_some() { room.count } else { room.full };
+        self.push(channel, Fanout::new(FanoutContent::Room(frames), receivers, 0));
     }
 
     fn push(&mut self, channel: ChannelName, fanout: Fanout<S>) {
@@ -202,7 +206,7 @@ impl FanoutContent {
     fn send<S: FrameSink>(&self, receiver: &FrameReceiver<S>, outcome: &mut FanoutOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
-            Self::Gap(frame) | Self::Room(frame) => frame,
+            Self::Gap(frames) | Self::Room(frames) => frames.of(receiver.variant),
         };
         let (is_sent, is_message) = (receiver.sink.send(frame.clone()), matches!(self, Self::Publication(_)));
         match (is_message, is_sent) {

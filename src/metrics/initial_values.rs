@@ -25,6 +25,7 @@ const UPGRADES_REFUSED: &[&str] = &[
     "too_many_handshakes",
     "draining",
     "bad_request",
+    "unauthorized",
     "bad_handshake",
     "method_not_allowed",
     "upgrade_required",

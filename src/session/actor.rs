@@ -34,7 +34,7 @@ use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
-use protocol::{Now, SessionId, Variant, Version};
+use protocol::{Encoding, Now, SessionId, Variant, Version};
 
 /// One client's session.
 #[derive(Debug)]
@@ -59,12 +59,19 @@ impl Session {
         let jitter = rand::random::<f64>();
         let number = if version == Version::V1 { 1 } else { 2 };
         log::debug!(target: LOG_TARGET, session:%, version = number; "session opened");
+        let variant = Variant { version, encoding: outbox.encoding() };
         let mut actions = Vec::new();
-        let conversation =
-            Conversation::open(Arc::clone(&services.rules), version, session, jitter, now(), &mut actions);
+        let conversation = Conversation::open(
+            Arc::clone(services.rules_of(variant.encoding)),
+            version,
+            session,
+            jitter,
+            now(),
+            &mut actions,
+        );
         for action in actions {
             if let Action::Send(event) = action {
-                outbox.push(event.to_frame(version));
+                outbox.push(event.to_frame(variant));
             }
         }
         Self {
@@ -169,6 +176,10 @@ struct ActorPorts<'a> {
 }
 
 impl SessionPorts for ActorPorts<'_> {
+    fn encoding(&self) -> Encoding {
+        self.outbox.encoding()
+    }
+
     fn send(&mut self, frame: Bytes) {
         self.outbox.push(frame);
     }
@@ -243,7 +254,7 @@ impl Actor for Session {
         let now = now();
         self.services.hub.do_send(Connect {
             session: self.conversation.session(),
-            variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
+            variant: Variant { version: self.conversation.version(), encoding: self.outbox.encoding() },
             outbox: self.registration.reference(),
             opened: now.monotonic,
         });

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_http::StatusCode;
 
 use super::actor::Session;
+use super::event_request;
 use super::limits::{AdmitRefusal, SessionLimits, UnidentifiedPermit};
 use super::services::Services;
 use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
 use crate::socket::request::{RequestHead, text};
-use crate::socket::{Application, UpgradeRefusal};
+use crate::socket::{Application, EVENTS_PATH, UpgradeRefusal};
 use protocol::Version;
 
 /// Whether this replica is draining. Clones share the state.
@@ -95,10 +96,11 @@ impl Application for Sessions {
         request: &RequestHead<'_>,
         client: Option<ClientPrefix>,
     ) -> Result<Self::Admission, UpgradeRefusal> {
-        if !matches!(request.path(), "/" | "/gateway") {
-            return Err(NOT_FOUND);
-        }
-        let version = version(request.query()).ok_or(BAD_VERSION)?;
+        let version = match request.path() {
+            "/" | "/gateway" => version(request.query()).ok_or(BAD_VERSION)?,
+            EVENTS_PATH => Version::V2,
+            _ => return Err(NOT_FOUND),
+        };
         if !self.origins.admits(origin(request).map_err(|()| BAD_ORIGIN)?) {
             return Err(BAD_ORIGIN);
         }
@@ -110,6 +112,10 @@ impl Application for Sessions {
             AdmitRefusal::Total => TOO_MANY_UNIDENTIFIED,
         })?;
         Ok((version, permit))
+    }
+
+    fn first_message(&self, request: &RequestHead<'_>) -> Result<String, UpgradeRefusal> {
+        event_request::identify(request)
     }
 
     fn open(&self, (version, permit): Self::Admission, outbox: Outbox) -> Session {

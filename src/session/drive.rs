@@ -5,15 +5,19 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::hub::messages::{HubInput, SessionEvent};
-use protocol::Now;
 use protocol::client_message::ClientMessage;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::history_page::HistoryQuery;
 use protocol::members::MembersRequest;
+use protocol::{Encoding, Now, Variant};
 
 /// The outputs of a session: its client, the hub, the verification of tokens, and reads.
 pub(crate) trait SessionPorts {
+    /// What the client's frames are.
+    fn encoding(&self) -> Encoding {
+        Encoding::Plain
+    }
     /// Sends a prepared frame to the client.
     fn send(&mut self, frame: Bytes);
     /// Sends Close as the last frame.
@@ -58,16 +62,17 @@ pub(crate) fn perform(
     action: Action,
     ports: &mut impl SessionPorts,
 ) -> Option<Input<'static>> {
-    let (session, version) = (conversation.session(), conversation.version());
+    let session = conversation.session();
+    let variant = Variant { version: conversation.version(), encoding: ports.encoding() };
     match action {
-        Action::Send(event) => ports.send(event.to_frame(version)),
+        Action::Send(event) => ports.send(event.to_frame(variant)),
         Action::Close(code) => ports.close(code),
         Action::CloseWith(code, reason) => ports.close_with(code, &reason),
         Action::Authenticate(token) => return ports.authenticate(&token),
         Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
         Action::Subscribe(channels) => ports.send_to_hub(HubInput::Subscribe { session, channels }),
         Action::Unsubscribe { channels, answer } => {
-            let answer = answer.map(|answer| answer.to_frame(version));
+            let answer = answer.map(|answer| answer.to_frame(variant));
             ports.send_to_hub(HubInput::Unsubscribe { session, channels, answer });
         }
         Action::ReadMembers(request) => return ports.read_members(request),

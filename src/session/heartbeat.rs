@@ -4,6 +4,8 @@
 //! one deadline for everything, including the identify timeout and the expiry of its token. The worker's timer
 //! ([`crate::socket::deadlines`]) wakes the actor when it passes.
 
+use std::time::Duration;
+
 use crate::settings::SessionSettings;
 use crate::socket::deadlines;
 use crate::socket::outbox::Outbox;
@@ -12,9 +14,17 @@ use protocol::Now;
 use protocol::conversation::Conversation;
 use protocol::heartbeat::HeartbeatRules;
 
+/// A hundred years. A longer time may be too long for an `Instant`.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The interval and the grace of every session's heartbeat, from `[session]`.
 pub fn rules(settings: &SessionSettings) -> HeartbeatRules {
     HeartbeatRules { interval: settings.heartbeat_interval, grace: settings.heartbeat_grace }
+}
+
+/// The rules of an event stream: its client cannot answer, so no silence is too long.
+pub fn without_timeout(rules: HeartbeatRules) -> HeartbeatRules {
+    HeartbeatRules { grace: NEVER, ..rules }
 }
 
 /// Arms the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.

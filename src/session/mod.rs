@@ -3,6 +3,7 @@
 //! # Files
 //!
 //! - [`admission`]: decides which requests become sessions.
+//! - `event_request`: what a request for an event stream asks for.
 //! - [`limits`]: limits the sessions and tokens of users and addresses.
 //! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
@@ -19,6 +20,7 @@ pub mod admission;
 mod authenticate;
 mod clock;
 pub(crate) mod drive;
+mod event_request;
 pub mod heartbeat;
 mod history;
 pub mod limits;

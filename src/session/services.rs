@@ -12,6 +12,7 @@ use crate::auth::{ReloadableAuthenticator, Verification};
 use crate::broker::Broker;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
+use protocol::Encoding;
 use protocol::conversation::Rules;
 
 /// The services that all sessions of a worker thread share.
@@ -19,6 +20,8 @@ use protocol::conversation::Rules;
 pub struct Services {
     /// The rules of every conversation, from the settings.
     pub rules: Arc<Rules>,
+    /// The rules of event streams, whose clients cannot answer heartbeats.
+    pub event_stream_rules: Arc<Rules>,
     /// The most bytes of a page of a history.
     pub max_history_bytes: usize,
     /// Verifies tokens that have a signature.
@@ -38,6 +41,14 @@ pub struct Services {
 }
 
 impl Services {
+    /// The rules of the conversations of sockets with this encoding.
+    pub(super) fn rules_of(&self, encoding: Encoding) -> &Arc<Rules> {
+        match encoding {
+            Encoding::Plain | Encoding::Deflated => &self.rules,
+            Encoding::EventStream => &self.event_stream_rules,
+        }
+    }
+
     /// Verifies a token, or starts to. `on_late_refusal` is called if the token is refused after nobody waits for the
     /// answer any more.
     pub(super) fn verify(

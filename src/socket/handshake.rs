@@ -14,7 +14,7 @@ const UPGRADE_REQUIRED: UpgradeRefusal = UpgradeRefusal {
     headers: &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
 };
 
-const METHOD_NOT_ALLOWED: UpgradeRefusal = UpgradeRefusal {
+pub(super) const METHOD_NOT_ALLOWED: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::METHOD_NOT_ALLOWED,
     reason: "method_not_allowed",
     headers: &[("allow", "GET")],

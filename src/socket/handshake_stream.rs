@@ -14,6 +14,7 @@ use actix_rt::time::{Sleep, sleep};
 use socket2::SockRef;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
+use super::http_response::FinalResponse;
 use super::raw_refusal::write_refusal;
 use super::request::{RequestHead, parse_head};
 use super::{UpgradeRefusal, kernel};
@@ -51,8 +52,8 @@ impl HandshakeStream {
     /// request that is not valid; `None` if the client left or was too slow.
     pub(super) async fn read_head<T>(
         &mut self,
-        decide: impl Fn(&RequestHead<'_>) -> Result<T, UpgradeRefusal>,
-    ) -> Option<Result<T, UpgradeRefusal>> {
+        decide: impl Fn(&RequestHead<'_>) -> Result<T, FinalResponse>,
+    ) -> Option<Result<T, FinalResponse>> {
         loop {
             let read = poll_fn(|cx| self.poll_read(cx)).await;
             if !read.is_ok_and(|length| length > 0) {
@@ -65,15 +66,15 @@ impl HandshakeStream {
                     self.has_more = has_body;
                     return Some(decided);
                 }
-                Err(refusal) => return Some(Err(refusal)),
+                Err(refusal) => return Some(Err(refusal.into())),
             }
         }
     }
 
-    /// Writes a refusal and ends the connection. If more of the request is on its way, waits until the client has ended
+    /// Writes a response and ends the connection. If more of the request is on its way, waits until the client has ended
     /// its side: with unread data the kernel would reset the connection, and the client might lose the answer.
-    pub(super) async fn refuse(mut self, refusal: &UpgradeRefusal) {
-        write_refusal(&self.stream, refusal);
+    pub(super) async fn refuse(mut self, response: &FinalResponse) {
+        write_refusal(&self.stream, response);
         if self.has_more && SockRef::from(&self.stream).shutdown(Shutdown::Write).is_ok() {
             poll_fn(|cx| self.poll_end(cx)).await;
         }
@@ -98,7 +99,7 @@ impl HandshakeStream {
     fn read_at_deadline(&self, bytes: &mut [u8]) -> io::Result<usize> {
         kernel::read(&self.stream, bytes).inspect_err(|error| {
             if error.kind() == ErrorKind::WouldBlock {
-                write_refusal(&self.stream, &TIMED_OUT);
+                write_refusal(&self.stream, &TIMED_OUT.into());
             }
         })
     }

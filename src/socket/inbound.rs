@@ -20,6 +20,7 @@ use super::frame_reader::Incoming;
 use super::kernel;
 use super::outbox::Outbox;
 use super::read_state::{InboundEnd, ReadState};
+use protocol::Encoding;
 use protocol::close::CloseCode;
 
 /// How many bytes are read at once. All sockets of a thread share one buffer, so that an idle socket needs none.
@@ -140,6 +141,10 @@ struct ReadBatch {
 impl ReadState {
     /// Passes bytes to the frame reader. Answers Ping and Close.
     fn read_all(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> ReadBatch {
+        if outbox.encoding() == Encoding::EventStream && !bytes.is_empty() {
+            let end = Some(InboundEnd::Violation(CloseCode::ProtocolError));
+            return ReadBatch { first: None, more: Vec::new(), end };
+        }
         let (mut first, mut more) = (None, Vec::new());
         // An empty read means that the peer has closed its side, with or without a Close frame.
         let mut end = bytes.is_empty().then_some(InboundEnd::Closed);

@@ -78,7 +78,7 @@ async fn serve_connection<A: Application>(
     let _handshake = match begin_handshake(options, &upgrader.connections, peer) {
         Ok(permit) => permit,
         Err(refusal) => {
-            write_refusal(&stream, &refusal);
+            write_refusal(&stream, &refusal.into());
             return Ok(());
         }
     };
@@ -88,10 +88,12 @@ async fn serve_connection<A: Application>(
             let (stream, unread) = handshake.into_parts();
             upgrader.start(request, stream, unread);
         }
-        Some(Err(refusal)) => {
-            Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
-            log::debug!("refused an upgrade: {}", refusal.reason);
-            handshake.refuse(&refusal).await;
+        Some(Err(response)) => {
+            if let Some(reason) = response.reason() {
+                Metrics::count(&options.metrics.upgrades_refused, reason);
+                log::debug!("refused an upgrade: {reason}");
+            }
+            handshake.refuse(&response).await;
         }
         None => {}
     }

@@ -26,9 +26,10 @@
 //! - [`fd_limit`]: how many file descriptors the system allows.
 //! - [`origin`]: which pages may open a socket.
 //! - `handshake`: checks a handshake against RFC 6455.
-//! - `raw_refusal`: refuses a connection with an HTTP response.
+//! - `http_response`: the HTTP responses except 101.
+//! - `raw_refusal`: ends a connection with an HTTP response.
 //! - `handshake_stream`: reads the request of a connection, within the deadline of the handshake.
-//! - `upgrade`: turns an upgrade request into a socket, or refuses it.
+//! - `upgrade`: turns a request into a socket or an event stream, or refuses it.
 //! - [`listener`]: accepts connections on the public port.
 
 pub mod client_prefix;
@@ -38,6 +39,7 @@ pub mod fd_limit;
 pub mod frame_reader;
 mod handshake;
 mod handshake_stream;
+mod http_response;
 mod inbound;
 mod kernel;
 pub(crate) mod key_counts;
@@ -68,8 +70,11 @@ use self::client_prefix::ClientPrefix;
 use self::frame_reader::Bounds;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
-use self::request::RequestHead;
+use self::request::{BAD_REQUEST, RequestHead};
 use crate::metrics::{Metrics, Traffic};
+
+/// The path of event streams.
+pub const EVENTS_PATH: &str = "/events";
 
 /// The application that sockets serve: it admits requests and makes an actor for each socket. Each worker thread has
 /// one.
@@ -92,6 +97,12 @@ pub trait Application: 'static {
         request: &RequestHead<'_>,
         client: Option<ClientPrefix>,
     ) -> Result<Self::Admission, UpgradeRefusal>;
+
+    /// The first message that the actor of an event stream receives. An event stream is a socket that sends server-sent
+    /// events; its client sends nothing after the request. Called for an admitted request for [`EVENTS_PATH`].
+    fn first_message(&self, _request: &RequestHead<'_>) -> Result<String, UpgradeRefusal> {
+        Err(BAD_REQUEST)
+    }
 
     /// Makes the actor of a new socket. The actor sends through `outbox`.
     fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;

@@ -1,4 +1,5 @@
-//! The outbox sends frames to one socket, in order and bounded in bytes.
+//! The outbox sends frames to one socket, in order and bounded in bytes. The frames of an event stream
+//! (`event_stream.rs`) are blocks of server-sent events.
 //!
 //! It belongs to one worker thread. The hub, the session and the socket's task share it by reference count, without a
 //! lock. A frame is written at once if no frame is queued. So a delivery is usually one `write`, without a queue, a
@@ -7,6 +8,7 @@
 //! An outbox also holds what else the parts of one socket share, so that a socket needs one allocation: the state of its
 //! reading, the deadline of its actor, and whether the hub has events for the actor.
 
+mod event_stream;
 mod writing;
 
 use actix_rt::net::TcpStream;
@@ -25,6 +27,7 @@ use super::queue::Queue;
 use super::read_state::ReadState;
 use super::thread_millis::ThreadMillis;
 use crate::metrics::Code;
+use protocol::Encoding;
 use protocol::close::CloseCode;
 use protocol::frame::{self, FrameKind};
 
@@ -47,8 +50,7 @@ pub struct OutboxId(usize);
 struct OutboxState {
     stream: TcpStream,
     options: Rc<SocketOptions>,
-    /// Whether permessage-deflate has been negotiated.
-    is_deflated: bool,
+    encoding: Encoding,
     /// `None` while no frame is queued, as for most sockets.
     queue: RefCell<Option<Box<Queue>>>,
     /// Here, so that a socket needs one allocation for both directions.
@@ -101,14 +103,14 @@ impl Outbox {
     pub(super) fn new(
         stream: TcpStream,
         reading: ReadState,
-        is_deflated: bool,
+        encoding: Encoding,
         client: Option<ClientPrefix>,
         options: Rc<SocketOptions>,
     ) -> Self {
         Self(Rc::new(OutboxState {
             stream,
             options,
-            is_deflated,
+            encoding,
             queue: RefCell::default(),
             reading: RefCell::new(reading),
             state: Cell::new(SocketState::Open),
@@ -122,7 +124,7 @@ impl Outbox {
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if no frame is queued, otherwise after the queued frames.
+    /// Sends a prepared frame of the socket's encoding: at once if no frame is queued, otherwise after the queued frames.
     ///
     /// The socket is closed as too slow if the queued frames take more memory than `session.max_outbound_bytes`, or
     /// more than is left of `server.max_outbound_bytes`. The longest queued frame does not count against
@@ -131,6 +133,7 @@ impl Outbox {
         if self.0.state.get() != SocketState::Open {
             return Pushed::Closed;
         }
+        let Some(frame) = self.complete(frame) else { return Pushed::Accepted };
         self.enqueue(frame);
         let held = self.held_bytes();
         if held > 0 && (held > self.remaining_total_bytes() || self.exceeds_own_bound(held)) {
@@ -138,6 +141,14 @@ impl Outbox {
             return Pushed::Closed;
         }
         Pushed::Accepted
+    }
+
+    /// The frame as it is sent. `None`: an event stream does not send it.
+    fn complete(&self, frame: Bytes) -> Option<Bytes> {
+        match self.0.encoding {
+            Encoding::Plain | Encoding::Deflated => Some(frame),
+            Encoding::EventStream => self.complete_block(frame),
+        }
     }
 
     /// Sends frames that are worthless later: writes at once what the kernel accepts, and drops the others. A frame of
@@ -218,7 +229,12 @@ impl Outbox {
     fn send_close(&self, state: SocketState, code: Option<u16>, reason: &str) {
         if self.0.state.get() == SocketState::Open {
             self.0.close_code.set(code);
-            self.enqueue(frame::encode_close(code, reason));
+            let (state, frame) = match self.0.encoding {
+                Encoding::Plain | Encoding::Deflated => (state, frame::encode_close(code, reason)),
+                // Its client cannot answer.
+                Encoding::EventStream => (SocketState::Flushing, self.close_event_stream(code, reason)),
+            };
+            self.enqueue(frame);
             if self.0.state.get() == SocketState::Open {
                 self.0.state.set(state);
             }
@@ -286,9 +302,9 @@ impl Outbox {
         kernel::has_unread(&self.0.stream)
     }
 
-    /// Whether frames may be compressed.
-    pub fn is_deflated(&self) -> bool {
-        self.0.is_deflated
+    /// What the frames of the socket are.
+    pub fn encoding(&self) -> Encoding {
+        self.0.encoding
     }
 
     /// The code of the Close that was sent, including the answer to a Close of the peer. `None` if no Close was sent,
@@ -368,6 +384,9 @@ impl Drop for OutboxState {
     fn drop(&mut self) {
         let queued = self.queue.borrow().as_ref().map_or(0, |queue| queue.bytes);
         self.options.metrics.outbound_queued_bytes.dec_by(queued as i64);
+        if self.encoding == Encoding::EventStream {
+            event_stream::remove(OutboxId(std::ptr::from_ref(self).addr()));
+        }
     }
 }
 

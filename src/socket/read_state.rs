@@ -46,6 +46,17 @@ impl ReadState {
         Self { frame_reader, completed: 0, end: None, control_frames: Budget::default(), buffered }
     }
 
+    /// The state of an event stream, whose client sends nothing after its request. The actor receives `message` as if the
+    /// client had sent it.
+    pub(super) fn of_event_stream(
+        frame_reader: FrameReader,
+        message: Message,
+        end: Option<InboundEnd>,
+    ) -> Self {
+        let buffered = Some(Box::new(Buffered::Messages(vec![message].into_iter())));
+        Self { frame_reader, completed: 0, end, control_frames: Budget::default(), buffered }
+    }
+
     /// The next message that is read and not yet delivered.
     pub(super) fn next_message(&mut self) -> Option<Message> {
         let Some(Buffered::Messages(messages)) = self.buffered.as_deref_mut() else { return None };

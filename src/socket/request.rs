@@ -14,7 +14,7 @@ const MAX_HEADERS: usize = 96;
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// Not HTTP, or a request that two parsers may understand differently.
-const BAD_REQUEST: UpgradeRefusal =
+pub(crate) const BAD_REQUEST: UpgradeRefusal =
     UpgradeRefusal { status: StatusCode::BAD_REQUEST, reason: "bad_request", headers: &[] };
 const HEAD_TOO_LARGE: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

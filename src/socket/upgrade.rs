@@ -1,4 +1,4 @@
-//! Turns an upgrade request into a socket, or refuses it.
+//! Turns a request into a socket or an event stream, or refuses it.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -8,20 +8,26 @@ use actix::StreamHandler;
 use actix_http::error::PayloadError;
 use actix_http::ws;
 use actix_rt::net::TcpStream;
-use actix_web_actors::ws::WebsocketContext;
+use actix_web_actors::ws::{Message, WebsocketContext};
 use bytes::Bytes;
 use futures_util::stream::empty;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 
 use super::client_prefix::ClientPrefix;
 use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
+use super::handshake::METHOD_NOT_ALLOWED;
+use super::http_response::{FinalResponse, PageOrigin};
 use super::inbound::EventStream;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
-use super::read_state::ReadState;
-use super::request::RequestHead;
+use super::read_state::{InboundEnd, ReadState};
+use super::request::{BAD_REQUEST, RequestHead};
 use super::task::SocketTask;
-use super::{Application, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
+use super::{Application, EVENTS_PATH, SocketEvent, SocketOptions, UpgradeRefusal, handshake};
+use protocol::Encoding;
+use protocol::close::CloseCode;
 
 /// What one worker thread needs to turn requests into sockets.
 pub(super) struct Upgrader<A> {
@@ -35,9 +41,21 @@ pub(super) struct AdmittedRequest<T> {
     admission: T,
     permit: ConnectionPermit,
     client: Option<ClientPrefix>,
-    is_deflated: bool,
-    /// The response with status 101.
-    answer: Bytes,
+    opening: Opening,
+}
+
+/// What a request opens.
+enum Opening {
+    WebSocket {
+        is_deflated: bool,
+        /// The response with status 101.
+        answer: Bytes,
+    },
+    EventStream {
+        origin: PageOrigin,
+        /// The message that the actor receives first.
+        message: String,
+    },
 }
 
 impl<A: Application> Upgrader<A> {
@@ -46,31 +64,72 @@ impl<A: Application> Upgrader<A> {
         &self,
         peer: Option<IpAddr>,
         request: &RequestHead<'_>,
+    ) -> Result<AdmittedRequest<A::Admission>, FinalResponse> {
+        if request.path() != EVENTS_PATH {
+            return Ok(self.admit_socket(peer, request)?);
+        }
+        if request.method() == "OPTIONS" && !request.has_body() {
+            return Err(FinalResponse::Preflight(PageOrigin::of(request)));
+        }
+        self.admit_event_stream(peer, request)
+            .map_err(|refusal| FinalResponse::EventsRefused(refusal, PageOrigin::of(request)))
+    }
+
+    fn admit_event_stream(
+        &self,
+        peer: Option<IpAddr>,
+        request: &RequestHead<'_>,
+    ) -> Result<AdmittedRequest<A::Admission>, UpgradeRefusal> {
+        if request.method() != "GET" {
+            return Err(METHOD_NOT_ALLOWED);
+        }
+        if request.has_body() {
+            return Err(BAD_REQUEST);
+        }
+        self.admit_client(peer, request, || {
+            let message = self.application.first_message(request)?;
+            Ok(Opening::EventStream { origin: PageOrigin::of(request), message })
+        })
+    }
+
+    fn admit_socket(
+        &self,
+        peer: Option<IpAddr>,
+        request: &RequestHead<'_>,
+    ) -> Result<AdmittedRequest<A::Admission>, UpgradeRefusal> {
+        let key = handshake::verify(request)?;
+        self.admit_client(peer, request, || {
+            let deflate = self.options.compression.then(|| negotiate_deflate(request)).flatten();
+            Ok(Opening::WebSocket { is_deflated: deflate.is_some(), answer: answer(key, deflate) })
+        })
+    }
+
+    /// Admits or refuses the client of a valid request, and then decides what the request opens.
+    fn admit_client(
+        &self,
+        peer: Option<IpAddr>,
+        request: &RequestHead<'_>,
+        open: impl FnOnce() -> Result<Opening, UpgradeRefusal>,
     ) -> Result<AdmittedRequest<A::Admission>, UpgradeRefusal> {
         let options = &self.options;
-        let key = handshake::verify(request)?;
         let client = peer.map(|peer| ClientPrefix::of(options.trusted_proxies.client(peer, request)));
         let admission = self.application.admit(request, client)?;
         let permit = self.connections.acquire(client, &options.metrics, Instant::now())?;
-        let deflate = options.compression.then(|| negotiate_deflate(request)).flatten();
-        Ok(AdmittedRequest {
-            admission,
-            permit,
-            client,
-            is_deflated: deflate.is_some(),
-            answer: answer(key, deflate),
-        })
+        Ok(AdmittedRequest { admission, permit, client, opening: open()? })
     }
 
     /// Starts the task of an admitted socket on this worker thread. `unread`: bytes that followed the request.
     pub(super) fn start(&self, request: AdmittedRequest<A::Admission>, stream: TcpStream, unread: Vec<u8>) {
-        let AdmittedRequest { admission, permit, client, is_deflated, answer } = request;
+        let AdmittedRequest { admission, permit, client, opening } = request;
         self.options.metrics.connections_opened.inc();
-        let frame_reader = FrameReader::new(self.options.inbound, is_deflated);
-        let reading = ReadState::new(frame_reader, unread.into());
-        let outbox = Outbox::new(stream, reading, is_deflated, client, Rc::clone(&self.options));
-        // Hello follows it in the queue, and the task writes both at once.
-        outbox.queue_answer(answer);
+        let outbox = match opening {
+            Opening::WebSocket { is_deflated, answer } => {
+                self.open_socket(stream, client, is_deflated, answer, unread)
+            }
+            Opening::EventStream { origin, message } => {
+                self.open_event_stream(stream, client, origin, message, &unread)
+            }
+        };
         let actor = self.application.open(admission, outbox.clone());
         // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
         let empty_payload = empty::<Result<Bytes, PayloadError>>();
@@ -80,6 +139,43 @@ impl<A: Application> Upgrader<A> {
             actor
         });
         actix_rt::spawn(SocketTask::new(context, outbox, permit));
+    }
+
+    fn open_socket(
+        &self,
+        stream: TcpStream,
+        client: Option<ClientPrefix>,
+        is_deflated: bool,
+        answer: Bytes,
+        unread: Vec<u8>,
+    ) -> Outbox {
+        let frame_reader = FrameReader::new(self.options.inbound, is_deflated);
+        let reading = ReadState::new(frame_reader, unread.into());
+        let encoding = if is_deflated { Encoding::Deflated } else { Encoding::Plain };
+        let outbox = Outbox::new(stream, reading, encoding, client, Rc::clone(&self.options));
+        // Hello follows it in the queue, and the task writes both at once.
+        outbox.queue_answer(answer);
+        outbox
+    }
+
+    fn open_event_stream(
+        &self,
+        stream: TcpStream,
+        client: Option<ClientPrefix>,
+        origin: PageOrigin,
+        message: String,
+        unread: &[u8],
+    ) -> Outbox {
+        // The client never sends anything, so only the kernel notices that it is gone: nothing acknowledges the heartbeats.
+        // A client that does not read is closed earlier, by `write_timeout`.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(2 * self.options.write_timeout));
+        let frame_reader = FrameReader::new(self.options.inbound, false);
+        let end = (!unread.is_empty()).then_some(InboundEnd::Violation(CloseCode::ProtocolError));
+        let reading = ReadState::of_event_stream(frame_reader, Message::Text(message.into()), end);
+        let outbox = Outbox::new(stream, reading, Encoding::EventStream, client, Rc::clone(&self.options));
+        outbox.begin_event_stream(origin);
+        outbox
     }
 }
 

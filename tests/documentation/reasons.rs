@@ -7,10 +7,11 @@ use super::metrics::{exported_values, read};
 
 /// The files that refuse upgrades, and the text that precedes each reason there. Only these reasons are texts; all other
 /// values are enums.
-const UPGRADE_REFUSALS: [(&str, &str); 4] = [
+const UPGRADE_REFUSALS: [(&str, &str); 5] = [
     ("src/socket/limits.rs", "reason: "),
     ("src/socket/handshake.rs", "reason: "),
     ("src/session/admission.rs", "reason: "),
+    ("src/session/event_request.rs", "reason: "),
     ("src/socket/request.rs", "reason: "),
 ];
 

@@ -1,6 +1,7 @@
 //! Runs the commands that README and docs show, or lists them with the reason for not running them.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::support::gateway::TestGateway;
 use crate::support::process::run;
@@ -23,12 +24,13 @@ const PAGES: [(&str, &str); 13] = [
 ];
 
 /// Beginnings of the commands that this test does not run, and the reasons.
-const NOT_RUN: [(&str, &str); 10] = [
+const NOT_RUN: [(&str, &str); 11] = [
     ("cargo run --profile quick", "it never ends; a test below checks its settings"),
     ("make ", "the tests themselves, or ten minutes of work"),
     ("docker compose ", "scripts/compose-test runs it where a container engine exists"),
     ("old=$(docker compose ", "scripts/compose-test runs it where a container engine exists"),
     ("target/quick/emagine-gateway tail", "it never ends; tests/it/settings_cli.rs and others run it"),
+    ("curl -N", "it never ends; a test below runs it"),
     ("redis-server --port 6379", "its port may be in use; every test starts its own server"),
     ("target/release/emagine-gateway bench", "ten thousand sockets; tests/it/bench.rs runs it with a few"),
     ("openssl genpkey", "tests/it/snippets.rs runs it in its own folder"),
@@ -76,6 +78,29 @@ fn the_commands_of_the_pages_work() {
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
         client.expect_text(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }
+}
+
+/// The command never ends, so this test ends it after the first message.
+#[test]
+fn the_readme_s_curl_reads_an_event_stream() {
+    let gateway = TestGateway::spawn();
+    let mut blocks = blocks(PAGES[0].1).into_iter();
+    let command = blocks.find(|block| block.starts_with("curl -N")).unwrap();
+    let command = command.trim().replace("127.0.0.1:8080", &gateway.public.to_string());
+    let mut curl = Command::new("bash")
+        .args(["-c", &format!("exec {command}")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line == "event: ready").unwrap();
+    gateway.publish("public:news", "{\"title\":\"x\"}");
+    lines.find(|line| line == "event: message").unwrap();
+    let data = r#"data: {"op":3,"channel":"public:news","message":{"title":"x"}}"#;
+    assert_eq!(lines.next().as_deref(), Some(data));
+    curl.kill().unwrap();
+    curl.wait().unwrap();
 }
 
 #[test]

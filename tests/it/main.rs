@@ -20,6 +20,7 @@ mod corpus;
 mod counting;
 mod delivery;
 mod deployments;
+mod events;
 mod history;
 mod hostile;
 mod inbox;

@@ -1,5 +1,6 @@
-//! Events: the frames that the gateway sends to one client. `wire.rs` encodes them.
+//! Events: the frames that the gateway sends to one client. `wire.rs` has their JSON, `frames.rs` their frames.
 
+mod frames;
 mod wire;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::history_page::HistoryPage;
 use super::members::MembersPage;
 use super::position::Position;
 use super::presence::UserPresence;
+pub use frames::EventFrames;
 pub(crate) use wire::{encode_message, encode_signal};
 
 /// One frame for one client. Op 3 is not an event: a message is encoded once for all receivers, by

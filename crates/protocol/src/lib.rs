@@ -11,6 +11,7 @@
 //! - [`cursor`], [`history`]: how far a reader has followed a channel, and whether a page of its history is complete.
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
+//! - [`event_stream`]: the blocks of server-sent events.
 //! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
 //! - [`command`], [`event`], [`members`], [`history_page`], [`page_error`], [`client_message`], [`signal`]: frames from
 //!   and to a client.
@@ -31,6 +32,7 @@ pub mod conversation;
 pub mod cursor;
 pub mod deflate;
 pub mod event;
+pub mod event_stream;
 pub mod frame;
 pub mod heartbeat;
 pub mod history;
@@ -70,18 +72,29 @@ pub enum Version {
     V2,
 }
 
-/// The encoding that a receiver needs. Each publication is encoded at most once for each of the four variants.
+/// What a receiver's frames are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// WebSocket frames.
+    Plain,
+    /// WebSocket frames, of which messages may be compressed: permessage-deflate was negotiated.
+    Deflated,
+    /// Blocks of server-sent events, of version 2 only.
+    EventStream,
+}
+
+/// The frames that a receiver needs. Each publication is encoded at most once for each of the five variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
     /// The protocol version.
     pub version: Version,
-    /// Whether permessage-deflate was negotiated.
-    pub is_deflated: bool,
+    /// What the frames are.
+    pub encoding: Encoding,
 }
 
 impl From<Version> for Variant {
     fn from(version: Version) -> Self {
-        Self { version, is_deflated: false }
+        Self { version, encoding: Encoding::Plain }
     }
 }
 

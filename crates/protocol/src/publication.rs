@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Variant;
 use super::channel::ChannelName;
 use super::event;
 use super::payload_limits::PayloadLimits;
 use super::position::Position;
+use super::{Encoding, Variant};
 
 /// A message for the subscribers of one channel. All threads share it.
 #[derive(Debug)]
@@ -20,9 +20,9 @@ pub struct Publication {
     position: Option<Position>,
     message: Arc<RawValue>,
     received: Option<Instant>,
-    /// The WebSocket frame of each variant, encoded when the first receiver needs it: most channels have receivers of
+    /// The frame of each variant, encoded when the first receiver needs it: most channels have receivers of
     /// only one variant.
-    frames: [OnceLock<Bytes>; 4],
+    frames: [OnceLock<Bytes>; 5],
 }
 
 /// A parsed payload, not yet assigned to a channel.
@@ -122,7 +122,7 @@ impl Payload {
 impl Publication {
     /// Creates a publication of a validated message.
     pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
-        Self { channel, position, message, received: None, frames: [const { OnceLock::new() }; 4] }
+        Self { channel, position, message, received: None, frames: [const { OnceLock::new() }; 5] }
     }
 
     /// Sets the time of arrival.
@@ -163,10 +163,14 @@ impl Publication {
         &self.message
     }
 
-    /// The complete WebSocket frame for receivers of this variant.
+    /// The complete frame for receivers of this variant.
     pub fn frame(&self, variant: impl Into<Variant>) -> &Bytes {
         let variant = variant.into();
-        let index = variant.version as usize + 2 * usize::from(variant.is_deflated);
+        let index = match variant.encoding {
+            Encoding::Plain => variant.version as usize,
+            Encoding::Deflated => 2 + variant.version as usize,
+            Encoding::EventStream => 4,
+        };
         self.frames[index].get_or_init(|| event::encode_message(variant, self))
     }
 

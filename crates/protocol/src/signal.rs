@@ -67,14 +67,14 @@ pub struct Signal {
     session: SessionId,
     user: Box<str>,
     signal: Box<RawValue>,
-    /// The WebSocket frame without and with permessage-deflate, encoded when the first receiver needs it.
-    frames: [OnceLock<Bytes>; 2],
+    /// The frame of each encoding, encoded when the first receiver needs it.
+    frames: [OnceLock<Bytes>; 3],
 }
 
 impl Signal {
     /// A signal that `session` of `user` sent. `signal` is at most [`MAX_SIGNAL_BYTES`] long.
     pub fn new(channel: ChannelName, session: SessionId, user: Box<str>, signal: Box<RawValue>) -> Self {
-        Self { channel, session, user, signal, frames: [const { OnceLock::new() }; 2] }
+        Self { channel, session, user, signal, frames: [const { OnceLock::new() }; 3] }
     }
 
     /// The channel of the signal.
@@ -97,10 +97,10 @@ impl Signal {
         &self.signal
     }
 
-    /// The complete WebSocket frame for receivers of this variant. Only sessions of version 2 receive signals.
+    /// The complete frame for receivers of this variant. Only sessions of version 2 receive signals.
     pub fn frame(&self, variant: impl Into<Variant>) -> &Bytes {
-        let is_deflated = variant.into().is_deflated;
-        self.frames[usize::from(is_deflated)].get_or_init(|| event::encode_signal(is_deflated, self))
+        let Variant { encoding, .. } = variant.into();
+        self.frames[encoding as usize].get_or_init(|| event::encode_signal(encoding, self))
     }
 
     /// The approximate memory of the signal in a queue, in bytes.

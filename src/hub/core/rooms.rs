@@ -7,15 +7,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{FrameSink, HubAction, HubCore, SessionKey};
 use crate::broker::LocalReport;
 use crate::hub::fanout::{ROOM_FRAME_COST, RoomFrames};
 use crate::settings::{NamespaceSettings, Namespaces, RoomPresence};
-use protocol::Version;
 use protocol::channel::ChannelName;
-use protocol::event::Event;
+use protocol::event::{Event, EventFrames};
 
 /// The rooms with a subscriber on this thread.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ struct HubRoom {
     /// The number of subscribed sessions of each user, if the namespace reports members.
     users: HashMap<ChannelName, usize>,
     /// Op 14 with the last count; `None` until the broker has reported one.
-    count: Option<Bytes>,
+    count: Option<EventFrames>,
 }
 
 impl Rooms {
@@ -161,11 +158,11 @@ impl<S: FrameSink> HubCore<S> {
         }
         let channels = self.registry.channels_of(session);
         for channel in channels.filter(|one| channel.is_none_or(|channel| channel == *one)) {
-            if let Some(frame) = self.rooms.rooms.get(channel).and_then(|room| room.count.as_ref())
-                && let Some(sink) = self.registry.live_sink(session, channel)
+            if let Some(frames) = self.rooms.rooms.get(channel).and_then(|room| room.count.as_ref())
+                && let Some(receiver) = self.registry.live_receiver(session, channel)
             {
                 // A closing session is about to leave, so the result does not matter.
-                sink.send(frame.clone());
+                receiver.sink.send(frames.of(receiver.variant).clone());
             }
         }
     }
@@ -182,20 +179,18 @@ impl<S: FrameSink> HubCore<S> {
         if room.options.presence == RoomPresence::Off {
             return;
         }
-        let encode = |joined, left| {
-            Event::Room { channel: channel.clone(), count, joined, left }.to_frame(Version::V2)
-        };
-        let count_frame = encode(Arc::default(), Arc::default());
+        let encode = |joined, left| Event::Room { channel: channel.clone(), count, joined, left }.to_frames();
+        let count_frames = encode(Arc::default(), Arc::default());
         // The first op 14 of a session has only the count.
-        let is_first = room.count.replace(count_frame.clone()).is_none();
+        let is_first = room.count.replace(count_frames.clone()).is_none();
         let has_changes = !joined.is_empty() || !left.is_empty();
-        let full = if has_changes && !is_first { encode(joined, left) } else { count_frame.clone() };
+        let full = if has_changes && !is_first { encode(joined, left) } else { count_frames.clone() };
         let receivers = self.registry.live_receivers(&channel);
         if self.fanouts.should_defer(&channel, receivers.len() * ROOM_FRAME_COST) {
-            return self.fanouts.add_room(channel, RoomFrames { full, count: count_frame }, receivers);
+            return self.fanouts.add_room(channel, RoomFrames { full, count: count_frames }, receivers);
         }
         for receiver in receivers {
-            receiver.sink.send(full.clone());
+            receiver.sink.send(full.of(receiver.variant).clone());
         }
     }
 }

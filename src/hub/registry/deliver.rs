@@ -110,7 +110,7 @@ impl<S: FrameSink> Subscriber<S> {
             HoldOutcome::Full if pending.is_unresolved() => {
                 let has_dropped = pending.move_cut(cut);
                 if has_dropped || publication.position().is_none() {
-                    pending.hold_gap(arrival, &gaps::gap_frame(publication.channel(), GapReason::Overflow));
+                    pending.hold_gap(arrival, &gaps::gap_frames(publication.channel(), GapReason::Overflow));
                 }
                 outcome.moved_cuts = true;
             }

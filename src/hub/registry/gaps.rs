@@ -1,17 +1,15 @@
 //! Announces gaps, so that clients know where messages may be missing.
 
-use bytes::Bytes;
-
 use super::{Coverage, FrameReceiver, FrameSink, Registry};
 use protocol::Version;
 use protocol::channel::ChannelName;
 use protocol::cursor::ChannelCursor;
-use protocol::event::{Event, GapReason};
+use protocol::event::{Event, EventFrames, GapReason};
 use protocol::position::Position;
 
-/// The frame of a gap. Only version 2 has gaps.
-pub(super) fn gap_frame(channel: &ChannelName, reason: GapReason) -> Bytes {
-    Event::Gap { channel: channel.clone(), reason }.to_frame(Version::V2)
+/// The frames of a gap. Only version 2 has gaps.
+pub(super) fn gap_frames(channel: &ChannelName, reason: GapReason) -> EventFrames {
+    Event::Gap { channel: channel.clone(), reason }.to_frames()
 }
 
 impl<S: FrameSink> Registry<S> {
@@ -23,7 +21,7 @@ impl<S: FrameSink> Registry<S> {
         reason: GapReason,
         position: Option<Position>,
         is_deferred: bool,
-    ) -> Option<(Bytes, Vec<FrameReceiver<S>>)> {
+    ) -> Option<(EventFrames, Vec<FrameReceiver<S>>)> {
         let entry = self.channels.get_mut(channel)?;
         if entry.coverage == Coverage::Unconfirmed {
             // Unconfirmed subscriptions have no position, so they miss nothing.
@@ -36,19 +34,19 @@ impl<S: FrameSink> Registry<S> {
             None if reason != GapReason::LinkLost => entry.coverage = Coverage::Unknown,
             None => {}
         }
-        let frame = gap_frame(channel, reason);
+        let frames = gap_frames(channel, reason);
         self.arrivals += 1;
         let mut receivers = Vec::new();
         for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
             match &mut subscriber.pending {
-                Some(pending) => pending.hold_gap(self.arrivals, &frame),
+                Some(pending) => pending.hold_gap(self.arrivals, &frames),
                 None if is_deferred => receivers.push(subscriber.to_receiver()),
                 // A closing session is about to leave, so the result of `send` does not matter.
                 None => {
-                    subscriber.sink.send(frame.clone());
+                    subscriber.sink.send(frames.of(subscriber.variant).clone());
                 }
             }
         }
-        is_deferred.then_some((frame, receivers))
+        is_deferred.then_some((frames, receivers))
     }
 }

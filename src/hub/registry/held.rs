@@ -19,7 +19,9 @@ impl<S: FrameSink> Registry<S> {
         let Some(found) = self.sessions.get(session.index()) else { return 0 };
         let frames = held.iter().filter_map(|(_, item)| match item {
             HeldItem::Publication(publication) => Some((publication.frame(found.variant), 1)),
-            HeldItem::Gap(frame) if found.variant.version == Version::V2 => Some((frame, 0)),
+            HeldItem::Gap(frames) if found.variant.version == Version::V2 => {
+                Some((frames.of(found.variant), 0))
+            }
             HeldItem::Gap(_) => None,
         });
         let frames: Vec<CountedFrame<'_>> = frames.collect();

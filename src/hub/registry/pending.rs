@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{ArrivalNumber, HubRequestId};
 use crate::broker::ReadId;
 use protocol::conversation::WantedHistory;
-use protocol::event::SubscriptionState;
+use protocol::event::{EventFrames, SubscriptionState};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
@@ -54,8 +52,8 @@ enum PendingState {
 #[derive(Debug, Clone)]
 pub(super) enum HeldItem {
     Publication(Arc<Publication>),
-    /// The frame of the gap.
-    Gap(Bytes),
+    /// The frames of the gap.
+    Gap(EventFrames),
 }
 
 /// The result of holding a publication.
@@ -190,13 +188,13 @@ impl PendingSubscription {
 
     /// Holds a gap in order with the publications, unless the same gap is held since the last publication. So the gaps
     /// after the limit of publications are at most as many as there are reasons.
-    pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frame: &Bytes) {
+    pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frames: &EventFrames) {
         let mut since_publication = self.held.iter().rev().map_while(|(_, item)| match item {
             HeldItem::Gap(held) => Some(held),
             HeldItem::Publication(_) => None,
         });
-        if !since_publication.any(|held| held == frame) {
-            self.held.push((arrival, HeldItem::Gap(frame.clone())));
+        if !since_publication.any(|held| held == frames) {
+            self.held.push((arrival, HeldItem::Gap(frames.clone())));
         }
     }
 

@@ -13,12 +13,12 @@ impl<S: FrameSink> Registry<S> {
         live.map(|subscriber| subscriber.to_receiver()).collect()
     }
 
-    /// The sink of a session, if its subscription to a channel is live and its version has op 14.
-    pub fn live_sink(&self, session: SessionKey, channel: &ChannelName) -> Option<&S> {
+    /// A session, if its subscription to a channel is live and its version has op 14.
+    pub fn live_receiver(&self, session: SessionKey, channel: &ChannelName) -> Option<FrameReceiver<S>> {
         let found = self.sessions.get(session.index())?;
         let subscription = found.subscriptions.iter().find(|one| one.channel == *channel)?;
         let subscriber = self.channels.get(channel)?.subscribers.get(subscription.index as usize)?;
         let is_receiver = subscriber.pending.is_none() && found.variant.version == Version::V2;
-        is_receiver.then_some(&found.sink)
+        is_receiver.then(|| subscriber.to_receiver())
     }
 }

@@ -14,8 +14,8 @@ pub(super) struct SignalBatch {
     signals: Vec<Arc<Signal>>,
     /// The local sessions that have sent a signal, sorted, each with the index of its signal.
     senders: Vec<(SessionKey, usize)>,
-    /// All frames without and with compression, joined when the first receiver needs them.
-    groups: [Option<FrameGroup>; 2],
+    /// All frames in each encoding, joined when the first receiver needs them.
+    groups: [Option<FrameGroup>; 3],
 }
 
 impl SignalBatch {
@@ -24,7 +24,7 @@ impl SignalBatch {
         let mut senders: Vec<_> =
             senders.filter_map(|(index, signal)| Some((sender(signal)?, index))).collect();
         senders.sort_unstable();
-        Self { signals, senders, groups: [None, None] }
+        Self { signals, senders, groups: [const { None }; 3] }
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -58,7 +58,7 @@ impl SignalBatch {
 
     fn group(&mut self, variant: Variant) -> &FrameGroup {
         let frames = self.signals.iter().map(|signal| signal.frame(variant));
-        self.groups[usize::from(variant.is_deflated)].get_or_insert_with(|| FrameGroup::join(frames))
+        self.groups[variant.encoding as usize].get_or_insert_with(|| FrameGroup::join(frames))
     }
 
     /// The signals that a session has not sent. A payload of a backend may name any user, so a session may have several

@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod deadline;
+pub(crate) mod event_stream;
 pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http;

@@ -1,4 +1,4 @@
-//! The JSON and the frames of events.
+//! The JSON of events, and the frames of messages and signals.
 //!
 //! Each variant of [`OpFields`] lists the fields of one op in the order of the wire. The order and the absence of
 //! fields are part of the contract with version 1.
@@ -17,7 +17,7 @@ use crate::position::Position;
 use crate::presence::UserPresence;
 use crate::publication::Publication;
 use crate::signal::Signal;
-use crate::{SessionId, Variant, Version};
+use crate::{Encoding, SessionId, Variant, Version, event_stream};
 
 /// The length of op 3 without its channel and message, in bytes, rounded up.
 const MAX_MESSAGE_OVERHEAD: usize = 96;
@@ -240,14 +240,9 @@ impl Event {
         };
         serde_json::to_string(&OpFrame { op, fields }).unwrap_or_default()
     }
-
-    /// The WebSocket frame of this event for a client of `version`.
-    pub fn to_frame(&self, version: Version) -> Bytes {
-        frame::encode(FrameKind::Text, self.to_json(version).as_bytes())
-    }
 }
 
-/// The WebSocket frame of op 3 for receivers of `variant`.
+/// The frame of op 3 for receivers of `variant`.
 pub(crate) fn encode_message(variant: Variant, publication: &Publication) -> Bytes {
     let (channel, message) = (publication.channel().as_str(), publication.message());
     let is_v2 = variant.version == Version::V2;
@@ -260,18 +255,27 @@ pub(crate) fn encode_message(variant: Variant, publication: &Publication) -> Byt
     let mut json = Vec::with_capacity(message.get().len() + channel.len() + MAX_MESSAGE_OVERHEAD);
     // Writing to a vector cannot fail.
     let _ = serde_json::to_writer(&mut json, &fields);
-    let encode = if variant.is_deflated { frame::encode_shorter } else { frame::encode };
-    encode(FrameKind::Text, &json)
+    match variant.encoding {
+        Encoding::Plain => frame::encode(FrameKind::Text, &json),
+        Encoding::Deflated => frame::encode_shorter(FrameKind::Text, &json),
+        Encoding::EventStream => {
+            let moved = publication.position().map(|at| event_stream::entry(publication.channel(), Some(at)));
+            event_stream::encode("message", moved.as_deref(), &json)
+        }
+    }
 }
 
-/// The WebSocket frame of op 18 for receivers of version 2.
-pub(crate) fn encode_signal(is_deflated: bool, signal: &Signal) -> Bytes {
+/// The frame of op 18 for receivers of version 2.
+pub(crate) fn encode_signal(encoding: Encoding, signal: &Signal) -> Bytes {
     let (channel, user) = (signal.channel().as_str(), signal.user());
     let fields = SignalFields { op: op::SIGNAL, channel, user, signal: signal.signal() };
     // Serializing fails only for maps whose keys are not strings, and there are none.
     let json = serde_json::to_vec(&fields).unwrap_or_default();
-    let encode = if is_deflated { frame::encode_shorter } else { frame::encode };
-    encode(FrameKind::Text, &json)
+    match encoding {
+        Encoding::Plain => frame::encode(FrameKind::Text, &json),
+        Encoding::Deflated => frame::encode_shorter(FrameKind::Text, &json),
+        Encoding::EventStream => event_stream::encode("signal", None, &json),
+    }
 }
 
 impl<'a> OpFields<'a> {
