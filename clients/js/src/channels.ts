@@ -8,6 +8,7 @@
 
 import type { Backoff } from './backoff.js';
 import type { Timer } from './environment.js';
+import { MAX_BATCH } from './limits.js';
 import { Op } from './protocol.js';
 import type { ChannelRequest, ChannelState, Requester, ServerFrame, SubscriptionAnswer } from './protocol.js';
 import { Channel, subscribe, Wire } from './subscription.js';
@@ -23,14 +24,6 @@ export interface ChannelsContext extends Omit<SubscriptionContext, 'own' | 'onWa
   retry: Timer;
   backoff: Backoff;
 }
-
-/**
- * The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment.
- */
-const UNAVAILABLE = 'unavailable';
-
-/** The maximum number of channels in one frame. */
-const MAX_BATCH = 1_000;
 
 /** The type of the event that a frame of a channel becomes, by its `op`. */
 const EVENTS: Record<number, string> = { 3: 'message', 8: 'gap', 14: 'presence', 18: 'signal' };
@@ -144,7 +137,8 @@ export class Channels {
       channel.wire = Wire.Refused;
       channel.isStale = false;
       const { retry, backoff } = this.#context;
-      if (reason === UNAVAILABLE && !retry.isSet) retry.set(backoff.next(), () => this.askAgain(UNAVAILABLE));
+      // For now: the gateway may not subscribe to the channel at the moment.
+      if (reason === 'unavailable' && !retry.isSet) retry.set(backoff.next(), () => this.askAgain(reason));
       this.#context.push(() => {
         // Refused again for the same reason: the app already knows.
         if (refusal !== reason) channel.give({ type: 'refused', channel: channel.name, reason });

@@ -1,24 +1,20 @@
 /** The public client: connects, reconnects, and resumes every channel from its position. */
 
 import { Backoff } from './backoff.js';
-import { Channels } from './channels.js';
+import type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
+import { Channels as AllChannels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
-import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateDetail, StateEvent } from './options.js';
+import { MAX_ENDS, MAX_FAULTS, WAKE_MS } from './limits.js';
+import type { ClientEvents, ClientOptions, GatewayClientLike } from './options.js';
 import { CLIENT_ERRORS, Op, RECONNECT_RULES, ReconnectRule, withVersion } from './protocol.js';
 import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
-import type { ChannelEvent, SubscribeOptions, Subscription } from './subscription.js';
-import { askToken, Refresh, userOf, type TokenReason } from './token.js';
+import type { ClientState, StateDetail, StateEvent } from './state.js';
+import type { SubscribeOptions, Subscription } from './subscription.js';
+import { askToken, checked, Refresh, userOf, type TokenReason } from './token.js';
 import { browserPresence } from './visibility.js';
-
-/** The number of Identify errors in a row after which the client closes. */
-const MAX_FAULTS = 3;
-/** After this many closes in a row without a lasting connection, `connect` waits. */
-const MAX_ENDS = 5;
-/** The minimum time between attempts that a wake-up starts, in milliseconds. */
-const WAKE_MS = 1_000;
 
 /**
  * A client of the gateway. It connects, reconnects after a loss, and resumes every channel from its
@@ -28,7 +24,10 @@ const WAKE_MS = 1_000;
  * Each connection attempt is a generation: tokens, frames and events of an earlier one have no
  * effect.
  */
-export class GatewayClient implements GatewayClientLike {
+export class GatewayClient<Channels extends object = AnyChannels>
+  extends Emitter<ClientEvents<Channels>>
+  implements GatewayClientLike
+{
   readonly #options: ClientOptions;
   /** The current state. The event `state` reports each change. */
   state: ClientState = 'idle';
@@ -42,8 +41,7 @@ export class GatewayClient implements GatewayClientLike {
   readonly #url: string;
   readonly #environment: Environment;
   readonly #queue = new EventQueue();
-  readonly #emitter: Emitter<ClientEvents>;
-  readonly #channels: Channels;
+  readonly #channels: AllChannels;
   readonly #backoff: Backoff;
   readonly #refresh: Refresh;
   readonly #retry: Timer;
@@ -66,9 +64,14 @@ export class GatewayClient implements GatewayClientLike {
 
   /** @throws TypeError if the URL or the token is invalid. */
   constructor(options: ClientOptions) {
+    super(
+      // An error thrown by an error listener must be visible, but must not call the listener again.
+      (error, type) => (type === 'error' ? console.error(error) : this.#onError('listener', error)),
+      options.bufferSize,
+    );
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
-    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is not a string');
+    if (!this.#mayAsk) checked(token);
     this.#options = options;
     this.#connectMs = options.connectTimeoutMs ?? 15_000;
     this.#url = withVersion(options.url);
@@ -76,11 +79,6 @@ export class GatewayClient implements GatewayClientLike {
     if (options.WebSocket) given.WebSocket = options.WebSocket;
     const setTimeout = (callback: () => void, delayMs: number) => given.setTimeout(() => this.#queue.run(callback), delayMs);
     const environment = (this.#environment = { ...given, setTimeout });
-    const onThrown = (error: unknown) => this.#onError('listener', error);
-    this.#emitter = new Emitter((error, type) => {
-      // An error thrown by an error listener must be visible, but must not call the listener again.
-      type === 'error' ? console.error(error) : onThrown(error);
-    }, options.bufferSize);
     const newBackoff = () => new Backoff(options.backoff, environment.random);
     this.#backoff = newBackoff();
     this.#refresh = new Refresh(environment, () => {
@@ -90,11 +88,11 @@ export class GatewayClient implements GatewayClientLike {
     });
     this.#retry = new Timer(environment);
     this.#flushLater = new Timer(environment);
-    this.#channels = new Channels({
+    this.#channels = new AllChannels({
       bufferSize: options.bufferSize,
-      onThrown,
+      onThrown: (error, where = 'listener') => this.#onError(where, error),
       onEvent: (event) => {
-        this.#emitter.tell(event);
+        this.tell(event);
         if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
       },
       onDirty: () => this.#flushSoon(),
@@ -126,7 +124,7 @@ export class GatewayClient implements GatewayClientLike {
   close(): void {
     this.#queue.run(() => {
       this.#channels.close();
-      this.#emitter.finish();
+      this.finish();
       this.#stop({ reason: 'closed by the app' });
     });
   }
@@ -135,18 +133,11 @@ export class GatewayClient implements GatewayClientLike {
    * Subscribes to a channel, now and after every reconnect. `since` resumes after a position; `last`
    * begins with stored messages.
    */
-  subscribe(channel: string, options?: SubscribeOptions): Subscription {
-    return this.#channels.subscribe(channel, options);
-  }
-
-  /** Adds a listener for a type of event. The returned function removes it. */
-  on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
-    return this.#emitter.on(type, listener);
-  }
-
-  /** The events of all channels from now on, in order, including the session's own channels. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    return this.#emitter.stream();
+  subscribe<Name extends ChannelName<Channels>, Message = MessageOf<Channels, Name>>(
+    channel: Name,
+    options?: SubscribeOptions<Message>,
+  ): Subscription<Message, Name> {
+    return this.#channels.subscribe(channel, options) as Subscription<Message, any>;
   }
 
   /** Gets a new token, sends it without reconnecting, and retries refused channels. */
@@ -350,7 +341,7 @@ export class GatewayClient implements GatewayClientLike {
   #setState(state: ClientState, detail?: StateDetail): void {
     // A restarted attempt causes no event.
     if (state === this.state) return;
-    const event: StateEvent = { state, attempts: this.#backoff.tries, ...detail };
+    const event = { state, attempts: this.#backoff.tries, ...detail } as StateEvent;
     this.state = state;
     this.#log(state, event);
     this.#emit('state', event);
@@ -360,7 +351,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#log('error', { where });
     this.#queue.push(() => {
       // An error thrown by the app must be visible.
-      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+      if (!this.emit('error', { where, error }) && where === 'listener') console.error(error);
     });
   }
 
@@ -376,6 +367,6 @@ export class GatewayClient implements GatewayClientLike {
 
   /** Notifies listeners after the current task. */
   #emit<Type extends keyof ClientEvents>(type: Type, event: ClientEvents[Type]): void {
-    this.#queue.push(() => this.#emitter.emit(type, event));
+    this.#queue.push(() => this.emit(type, event));
   }
 }

@@ -3,6 +3,7 @@
 import { Budget } from './budget.js';
 import type { Channels } from './channels.js';
 import { Timer, type Environment, type Socket } from './environment.js';
+import { FRAME_MARGIN, MIN_BEAT_MS } from './limits.js';
 import { number, Op, text, type ServerFrame } from './protocol.js';
 import type { EventQueue } from './queue.js';
 
@@ -36,11 +37,6 @@ export interface ConnectionContext {
   onLatency(latencyMs: number): void;
   onEnd(ending: Ending): void;
 }
-
-/** The minimum time between heartbeats, in milliseconds. Each uses a part of the budget. */
-const MIN_BEAT_MS = 15_000;
-/** Bytes of a frame besides the token and the channels, at most. */
-const FRAME_MARGIN = 256;
 
 export class Connection {
   readonly #context: ConnectionContext;

@@ -7,65 +7,70 @@ export type Off = () => void;
  * Calls listeners in the order of registration, and feeds iterations. If a listener throws, the
  * others are called nevertheless.
  */
-export class Emitter<Events extends Record<string, any>> {
-  readonly #onThrown: (error: unknown, type: keyof Events) => void;
+export class Emitter<Events extends Record<string, any>> implements AsyncIterable<Events['event']> {
+  readonly #onThrown: (error: unknown, type: string) => void;
   readonly #limit: number;
-  readonly #listeners = new Map<keyof Events, Set<(event: any) => void>>();
-  readonly #streams = new Set<Stream<Events['event']>>();
+  readonly #listeners = new Map<PropertyKey, Set<(event: any) => void>>();
+  readonly #streams = new Set<Stream<any>>();
 
   /**
+   * @internal
    * @param onThrown gets the error that a listener threw, and the type of the event.
    * @param limit the number of events that each iteration may buffer.
    */
-  constructor(onThrown: (error: unknown, type: keyof Events) => void, limit = 10_000) {
+  constructor(onThrown: (error: unknown, type: string) => void, limit = 10_000) {
     this.#onThrown = onThrown;
     this.#limit = limit;
   }
 
+  /**
+   * Adds a listener for a type of event, or with `event` for all events of channels. The returned
+   * function removes it.
+   */
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): Off {
-    let all = this.#listeners.get(type);
-    if (!all) this.#listeners.set(type, (all = new Set()));
+    const all = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, all);
     // Wrapped, so that a function that was added twice can be removed once.
     const entry = (event: Events[Type]) => listener(event);
     all.add(entry);
     return () => void all.delete(entry);
   }
 
+  /** The events of channels from now on, in order. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Events['event']> {
+    const stream: Stream<any> = new Stream(this.#limit, () => this.#streams.delete(stream));
+    this.#streams.add(stream);
+    return stream;
+  }
+
   /**
-   * Calls the listeners of a type, and returns whether there are any. A listener that is removed
-   * meanwhile is not called; one that is added starts with the next event.
+   * @internal Calls the listeners of a type, and returns whether there are any. A listener that is
+   * removed meanwhile is not called; one that is added starts with the next event.
    */
-  emit<Type extends keyof Events>(type: Type, event: Events[Type]): boolean {
+  emit(type: PropertyKey, event: unknown): boolean {
     const all = this.#listeners.get(type);
-    for (const listener of [...(all ?? [])]) {
-      if (!all?.has(listener)) continue;
+    for (const listener of new Set(all)) {
+      if (!all!.has(listener)) continue;
       try {
         listener(event);
       } catch (error) {
-        this.#onThrown(error, type);
+        this.#onThrown(error, type as string);
       }
     }
     return !!all?.size;
   }
 
   /**
-   * Delivers an event to all iterations and listeners. Iterations first, because a listener may end
-   * them.
+   * @internal Delivers an event to all iterations and listeners. Iterations first, because a listener
+   * may end them.
    */
-  tell(event: Events['event']): void {
+  tell(event: { type: string }): void {
     this.#streams.forEach((stream) => stream.push(event));
     this.emit(event.type, event);
     this.emit('event', event);
   }
 
-  /** The events from now on, as an iteration. */
-  stream(): Stream<Events['event']> {
-    const stream: Stream<Events['event']> = new Stream(this.#limit, () => this.#streams.delete(stream));
-    this.#streams.add(stream);
-    return stream;
-  }
-
-  /** Ends the iterations. */
+  /** @internal Ends the iterations. */
   finish(): void {
     this.#streams.forEach((stream) => stream.finish());
   }

@@ -67,7 +67,7 @@ export class Timer {
   }
 
   clear(): void {
-    if (this.isSet) this.#environment.clearTimeout(this.#running);
+    this.#environment.clearTimeout(this.#running);
     this.#running = undefined;
   }
 }

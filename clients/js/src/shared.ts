@@ -2,7 +2,8 @@
 
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer } from './environment.js';
-import type { ClientEvents, ClientState, GatewayClientLike, StateEvent } from './options.js';
+import type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
+import type { ClientEvents, ErrorEvent, GatewayClientLike } from './options.js';
 import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
 import { SharedHub } from './shared-hub.js';
@@ -12,6 +13,7 @@ import { LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions, RequestFrame } from './shared-messages.js';
 import { findKey, keyOf, settingsOf, tokenOf, type SharedClientOptions } from './shared-options.js';
 import { Channel, subscribe } from './subscription.js';
+import type { ClientState, StateEvent } from './state.js';
 import type { ChannelEvent, SubscribeOptions, Subscription, SubscriptionContext } from './subscription.js';
 import type { TokenReason } from './token.js';
 import { watchTab } from './visibility.js';
@@ -32,7 +34,10 @@ const PAUSE_MS = 1_000;
  * the same members as GatewayClient, which GatewayClientLike describes. If no worker can be used,
  * it opens its own socket.
  */
-export class SharedClient implements GatewayClientLike {
+export class SharedClient<Channels extends object = AnyChannels>
+  extends Emitter<ClientEvents<Channels>>
+  implements GatewayClientLike
+{
   state: ClientState = 'idle';
   user: string | undefined;
   latencyMs: number | undefined;
@@ -43,7 +48,6 @@ export class SharedClient implements GatewayClientLike {
   /** The hub in this tab, if it has no worker. */
   #ownHub: SharedHub | undefined;
   readonly #queue = new EventQueue();
-  readonly #emitter: Emitter<ClientEvents>;
   readonly #channels = new Map<string, Channel>();
   /** The channels requested from the worker, and the number of the request. */
   readonly #asked = new Map<string, number>();
@@ -69,15 +73,14 @@ export class SharedClient implements GatewayClientLike {
   #releaseLock: Off | undefined;
 
   constructor(options: SharedClientOptions) {
+    super((error, type) => (type === 'error' ? console.error(error) : this.#onError('listener', error)), options.bufferSize);
     this.#options = options;
-    const onThrown = (error: unknown) => this.#onError('listener', error);
-    this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)), options.bufferSize);
     this.#context = {
       own: [],
       bufferSize: options.bufferSize,
-      onThrown,
+      onThrown: (error, where = 'listener') => this.#onError(where, error),
       onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved),
-      onEvent: (event) => this.#emitter.tell(event),
+      onEvent: (event) => this.tell(event),
       soon: (task) => queueMicrotask(() => this.#queue.push(task)),
       later: (task) => void setTimeout(() => this.#queue.push(task), 0),
     };
@@ -112,25 +115,20 @@ export class SharedClient implements GatewayClientLike {
       if (typeof this.#options.worker === 'function' || this.#ownHub) this.#unlink();
       this.#channels.forEach((channel) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
       this.#channels.clear();
-      this.#emitter.finish();
+      this.finish();
       this.#onState({ state: 'closed', attempts: 0, reason: 'closed by the app' });
     });
   }
 
-  subscribe(name: string, options?: SubscribeOptions): Subscription {
+  subscribe<Name extends ChannelName<Channels>, Message = MessageOf<Channels, Name>>(
+    name: Name,
+    options?: SubscribeOptions<Message>,
+  ): Subscription<Message, Name> {
     return subscribe(name, options, this.#context, () => {
       let channel = this.#channels.get(name);
       if (!channel) this.#channels.set(name, (channel = new Channel(name, this.#context)));
       return channel;
-    });
-  }
-
-  on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
-    return this.#emitter.on(type, listener);
-  }
-
-  [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    return this.#emitter.stream();
+    }) as Subscription<Message, any>;
   }
 
   wake(why = 'app'): void {
@@ -296,7 +294,7 @@ export class SharedClient implements GatewayClientLike {
         return this.#onError(message.event.where, new Error(message.event.message));
       case 'latency':
         this.latencyMs = message.latencyMs;
-        return this.#queue.push(() => this.#emitter.emit('latency', message.latencyMs));
+        return this.#queue.push(() => this.emit('latency', message.latencyMs));
       case 'log':
         return this.#log(message.what, message.detail);
       case 'token':
@@ -335,7 +333,7 @@ export class SharedClient implements GatewayClientLike {
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
     if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.lastState = undefined));
-    this.#queue.push(() => this.#emitter.emit('state', event));
+    this.#queue.push(() => this.emit('state', event));
   }
 
   /** The rule of the cursor, as in Channels: it moves after the event was delivered to the app. */
@@ -356,7 +354,7 @@ export class SharedClient implements GatewayClientLike {
       channel.isGiven = false;
     }
     if (channel) channel.give(event);
-    else this.#emitter.tell(event);
+    else this.tell(event);
     if (visit !== this.#visit) return;
     if (isOwn && position && (!isBegin || !this.#own[event.channel])) this.#own[event.channel] = position;
     if (isLost) this.#onChannel({ ...event, type: 'gap', reason: 'not_recovered' }, id);
@@ -379,9 +377,9 @@ export class SharedClient implements GatewayClientLike {
     void this.#join();
   }
 
-  #onError(where: string, error: unknown): void {
+  #onError(where: ErrorEvent['where'], error: unknown): void {
     this.#queue.push(() => {
-      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+      if (!this.emit('error', { where, error }) && where === 'listener') console.error(error);
     });
   }
 

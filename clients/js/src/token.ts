@@ -1,6 +1,7 @@
 /** Tokens: where they come from, and when a new one is needed. */
 
 import { Timer, type Environment } from './environment.js';
+import { TOKEN_MS } from './limits.js';
 
 /**
  * Why the client asks for a token. For `connect` a stored token is fine; the other reasons need a
@@ -31,17 +32,17 @@ export function askToken(
     timer.set(timeoutMs, () => reject(new Error('token timed out')));
     Promise.resolve()
       .then(() => (isCurrent() ? token(reason) : null))
-      .then(checked)
+      .then((answer) => (answer == null ? null : checked(answer)))
       .then(resolve, reject)
       .finally(() => timer.clear());
   });
 }
 
-/** A token, or `null` if there is none. */
-function checked(answer: unknown): string | null {
+/** The token, if it is one. */
+export function checked(token: unknown): string {
   // The error does not quote the value: it may be a secret.
-  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is not a string');
-  return (answer as string | undefined) ?? null;
+  if (typeof token !== 'string') throw new TypeError('token is not a string');
+  return token;
 }
 
 /**
@@ -57,9 +58,6 @@ export function userOf(token: string): string {
     return parts.slice(0, -2).join('.');
   }
 }
-
-/** The minimum time between two requests for a token, in milliseconds. */
-const SOONEST_MS = 1_000;
 
 /** Renews the token of a session before it expires. */
 export class Refresh {
@@ -100,7 +98,7 @@ export class Refresh {
 
   #in(delayMs: number): void {
     const { now } = this.#environment;
-    this.#timer.set(Math.max(delayMs, this.#renewedAt + SOONEST_MS - now()), () => {
+    this.#timer.set(Math.max(delayMs, this.#renewedAt + TOKEN_MS - now()), () => {
       this.#renewedAt = now();
       this.#renew();
     });
