@@ -4,16 +4,18 @@ import { Backoff } from './backoff.js';
 import type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
 import { Channels as AllChannels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
-import { Emitter, type Off } from './emitter.js';
+import { ClientBase } from './client-base.js';
+import type { Off } from './emitter.js';
+import { GatewayError } from './errors.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
 import { MAX_ENDS, MAX_FAULTS, WAKE_MS } from './limits.js';
-import type { ClientEvents, ClientOptions, GatewayClientLike } from './options.js';
+import type { ClientEvents, ClientOptions, ErrorEvent, GatewayClientLike } from './options.js';
 import { CLIENT_ERRORS, Op, RECONNECT_RULES, ReconnectRule, withVersion } from './protocol.js';
 import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
 import type { ClientState, StateDetail, StateEvent } from './state.js';
 import type { SubscribeOptions, Subscription } from './subscription.js';
-import { askToken, checked, Refresh, userOf, type TokenReason } from './token.js';
+import { askToken, checked, Refresh, tokenFrom, userOf, type TokenReason } from './token.js';
 import { browserPresence } from './visibility.js';
 
 /**
@@ -25,16 +27,10 @@ import { browserPresence } from './visibility.js';
  * effect.
  */
 export class GatewayClient<Channels extends object = AnyChannels>
-  extends Emitter<ClientEvents<Channels>>
+  extends ClientBase<Channels>
   implements GatewayClientLike
 {
   readonly #options: ClientOptions;
-  /** The current state. The event `state` reports each change. */
-  state: ClientState = 'idle';
-  /** The user of the session; `undefined` before the first Ready. */
-  user: string | undefined;
-  /** The time from the latest heartbeat to its answer, in milliseconds. */
-  latencyMs: number | undefined;
   readonly #connectMs: number;
   /** Whether the client can ask for a new token. */
   readonly #mayAsk: boolean;
@@ -64,11 +60,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
 
   /** @throws TypeError if the URL or the token is invalid. */
   constructor(options: ClientOptions) {
-    super(
-      // An error thrown by an error listener must be visible, but must not call the listener again.
-      (error, type) => (type === 'error' ? console.error(error) : this.#onError('listener', error)),
-      options.bufferSize,
-    );
+    super(options.bufferSize);
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
     if (!this.#mayAsk) checked(token);
@@ -90,7 +82,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
     this.#flushLater = new Timer(environment);
     this.#channels = new AllChannels({
       bufferSize: options.bufferSize,
-      onThrown: (error, where = 'listener') => this.#onError(where, error),
+      onThrown: (error) => this.onThrown(error),
       onEvent: (event) => {
         this.tell(event);
         if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
@@ -104,11 +96,12 @@ export class GatewayClient<Channels extends object = AnyChannels>
     });
   }
 
-  /** Connects, and reconnects until `close` or a close code that forbids it. */
-  connect(): void {
+  /** Connects, and reconnects until `disconnect`, `close` or a close code that forbids it. Returns `ready()`. */
+  connect(): Promise<void> {
     this.#queue.run(() => {
       if ((this.state !== 'idle' && this.state !== 'closed') || this.#retry.isSet) return;
       this.#faults = 0;
+      this.failure = undefined;
       this.#leavePresence ??= (this.#options.presence ?? browserPresence)(
         (why) => this.wake(why),
         (why) => this.#queue.run(() => this.#rest(why)),
@@ -118,10 +111,15 @@ export class GatewayClient<Channels extends object = AnyChannels>
       this.#backoff.tries = 0;
       this.#open();
     });
+    return this.ready();
   }
 
-  /** Ends the connection, the subscriptions and the iterations. `connect` starts again. */
-  close(): void {
+  /** Ends the connection. Subscriptions keep their positions, and `connect` resumes them. */
+  disconnect(): void {
+    this.#queue.run(() => this.#stop({ reason: 'disconnected' }, 'idle'));
+  }
+
+  override close(): void {
     this.#queue.run(() => {
       this.#channels.close();
       this.finish();
@@ -161,7 +159,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
         return this.#open();
       }
       const connection = this.#connection;
-      if (connection?.budget.wait(this.#now) === 0) connection.probe();
+      if (connection?.budget?.wait(this.#now) === 0) connection.probe();
     });
   }
 
@@ -222,7 +220,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
           channels.onReady(user, states);
         },
         onSoftError: (code, detail) => {
-          this.#onError(code, new Error(detail));
+          this.onError(code, new GatewayError(code, detail));
           if (code === 'refresh_failed') this.#refresh.onFailed();
         },
         onToken: (expiresInMs) => {
@@ -230,24 +228,24 @@ export class GatewayClient<Channels extends object = AnyChannels>
           channels.askAgain();
         },
         onLatency: (latencyMs) => this.#emit('latency', (this.latencyMs = latencyMs)),
-        onEnd: this.#guarded((ending: Ending) => this.#onEnd(ending)),
+        onEnd: this.#guarded<Ending, void>((...ending) => this.#onEnd(...ending)),
       });
     } catch (error) {
       // The next attempt would fail in the same way.
-      this.#onError('socket', error);
+      this.onError('socket', error);
       this.#stop({ reason: 'no WebSocket' });
     }
   }
 
-  #onEnd({ code, reason, error, afterMs }: Ending): void {
+  #onEnd(...[code, reason, error, afterMs]: Ending): void {
     const wasReady = this.#readyAt !== undefined;
     const asked = this.#tokenReason;
     let kind = RECONNECT_RULES[code] ?? ReconnectRule.Yes;
     this.#leave();
-    if (error) this.#onError('socket', error);
+    if (error) this.onError('socket', error);
     this.#faults = !wasReady && CLIENT_ERRORS.includes(code) ? this.#faults + 1 : 0;
     if (this.#faults >= MAX_FAULTS) {
-      this.#onError('identify', new Error(`refused: ${code} ${reason}`));
+      this.onError('identify', new GatewayError('identify', `${code} ${reason}`));
       kind = ReconnectRule.Never;
     }
     if (code === 4003) this.#tokenReason = 'refused';
@@ -266,14 +264,15 @@ export class GatewayClient<Channels extends object = AnyChannels>
   }
 
   /** Ends the connection and does not reconnect. */
-  #stop(detail: StateDetail): void {
+  #stop(detail: StateDetail, state: 'closed' | 'idle' = 'closed'): void {
     this.#retry.clear();
     this.#leavePresence?.();
     this.#leavePresence = undefined;
-    if (this.state === 'closed') return;
+    if (this.state === state || this.state === 'closed') return;
     this.#leave();
     this.#ends++;
-    this.#setState('closed', detail);
+    this.failure = new GatewayError(state === 'idle' ? detail.reason : state, detail.reason);
+    this.#setState(state, detail);
   }
 
   /** Ends this generation: its connection, its timers and its requests. */
@@ -294,7 +293,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
   }
 
   #soon(task: () => void): void {
-    queueMicrotask(() => this.#queue.push(task));
+    void Promise.resolve().then(() => this.#queue.push(task));
   }
 
   #guarded<Given extends unknown[], Result>(act: (...given: Given) => Result): (...given: Given) => Result | false {
@@ -303,14 +302,14 @@ export class GatewayClient<Channels extends object = AnyChannels>
   }
 
   #ask(reason: TokenReason, onToken: (token: string | null) => void, onFailed: () => void): void {
-    const isCurrent = this.#guarded(() => true);
-    const settle = (act: () => void) => isCurrent() && this.#queue.run(act);
+    const settle = this.#guarded((act: () => void) => this.#queue.run(act));
+    const { token } = this.#options;
     this.#tokenTimer = new Timer(this.#environment);
-    askToken(this.#options.token, reason, this.#connectMs, this.#tokenTimer, isCurrent).then(
+    askToken(this.#guarded(() => tokenFrom(token, reason)), this.#connectMs, this.#tokenTimer).then(
       (token) => settle(() => onToken(token)),
       (error) =>
         settle(() => {
-          this.#onError('token', error);
+          this.onError('token', error);
           onFailed();
         }),
     );
@@ -330,8 +329,11 @@ export class GatewayClient<Channels extends object = AnyChannels>
     for (;;) {
       const connection = this.#connection;
       if (!connection?.isReady) return;
-      const waitMs = connection.budget.wait(this.#now);
-      if (waitMs > 0) return this.#flushLater.set(waitMs, () => this.#flush());
+      const waitMs = connection.budget!.wait(this.#now);
+      if (waitMs > 0) {
+        this.#channels.onDelayed(waitMs);
+        return this.#flushLater.set(waitMs, () => this.#flush());
+      }
       const command = this.#channels.nextCommand(connection.maxBytes);
       if (!command) return;
       connection.send(command);
@@ -347,7 +349,8 @@ export class GatewayClient<Channels extends object = AnyChannels>
     this.#emit('state', event);
   }
 
-  #onError(where: string, error: unknown): void {
+  /** @internal */
+  override onError(where: ErrorEvent['where'], error: unknown): void {
     this.#log('error', { where });
     this.#queue.push(() => {
       // An error thrown by the app must be visible.

@@ -62,7 +62,7 @@ export class Timer {
         this.#running = undefined;
         callback();
       },
-      Math.min(Math.max(delayMs, 0), 2 ** 31 - 1),
+      Math.min(delayMs, 2 ** 31 - 1),
     );
   }
 

@@ -58,6 +58,11 @@ export type ChannelEvent<Message = any, Channel extends string = string> =
    * channel continues. With `last`, a fresh view has begun, and its messages follow.
    */
   | { type: 'gap'; channel: Channel; reason: GapReason; position?: string; last?: number }
+  /**
+   * The client has sent as many messages as the gateway allows in a minute, and requests the channel
+   * after this time.
+   */
+  | { type: 'pending'; channel: Channel; reason: 'rate_limited'; retryInMs: number }
   /** The channel is not allowed, is no longer allowed, or cannot be requested. */
   | { type: 'refused'; channel: Channel; reason: RefusedReason }
   /**

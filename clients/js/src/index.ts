@@ -1,5 +1,6 @@
 export { GatewayClient } from './client.js';
-export { BufferOverflow, type Off } from './emitter.js';
+export type { Off } from './emitter.js';
+export { BufferOverflow, GatewayError } from './errors.js';
 export type { BackoffOptions } from './backoff.js';
 export type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
 export type { SocketConstructor } from './environment.js';

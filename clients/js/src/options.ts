@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** The options of a client, its events, and the interface that all clients have. */
 
 import type { BackoffOptions } from './backoff.js';
@@ -55,13 +56,12 @@ export interface ClientOptions {
  * - `token`: the token function threw an error, timed out, or returned no string.
  * - `socket`: a connection failed. `error` is the WebSocket's reason if it reports one.
  * - `identify`: the gateway refuses the client's frames, and the client is closed.
- * - `listener`: a listener threw an error.
- * - `parser`: the parser of a subscription threw an error. The subscription gets the event `invalid`.
+ * - `listener`: a listener threw an error, or a parser, whose subscription gets the event `invalid`.
  * - `worker`: a SharedWorker could not be used.
  * - the code of a soft error of the gateway (op 9).
  */
 export interface ErrorEvent {
-  where: 'token' | 'socket' | 'identify' | 'listener' | 'parser' | 'worker' | SoftErrorCode;
+  where: 'token' | 'socket' | 'identify' | 'listener' | 'worker' | SoftErrorCode;
   error: unknown;
 }
 
@@ -104,9 +104,19 @@ export interface GatewayClientLike<Channels extends object = AnyChannels> extend
   readonly user: string | undefined;
   /** The time from the latest heartbeat to its answer, in milliseconds. */
   readonly latencyMs: number | undefined;
-  /** Connects, and reconnects until `close` or a close code that forbids it. */
-  connect(): void;
-  /** Ends the connection, the subscriptions and the iterations. `connect` starts again. */
+  /**
+   * Connects, and reconnects until `disconnect`, `close` or a close code that forbids it. Returns
+   * `ready()`.
+   */
+  connect(): Promise<void>;
+  /**
+   * Resolves when the client is connected: at once, if it is. Rejects with a GatewayError whose code is
+   * `disconnected` or `closed`. A rejection need not be handled: the event `state` reports it too.
+   */
+  ready(): Promise<void>;
+  /** Ends the connection. Subscriptions keep their positions, and `connect` resumes them. */
+  disconnect(): void;
+  /** Ends the connection, the subscriptions and the iterations. `connect` starts again without them. */
   close(): void;
   /** Call when the environment has changed: reconnects at once, or checks the connection. */
   wake(why?: string): void;
@@ -120,6 +130,14 @@ export interface GatewayClientLike<Channels extends object = AnyChannels> extend
   subscribe: Subscribe<Channels>;
   /** Adds a listener for a type of event. The returned function removes it. */
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents<Channels>[Type]) => void): Off;
+  /** Adds a listener for the next event of a type. The returned function removes it. */
+  once<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents<Channels>[Type]) => void): Off;
+  /** Removes a listener of a type, as often as it was added. */
+  off<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents<Channels>[Type]) => void): void;
+  /** As `close`, for `using`. */
+  [Symbol.dispose](): void;
+  /** As `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** The part of both clients that the entry points `presence` and `messages` use. */

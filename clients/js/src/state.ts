@@ -3,11 +3,11 @@
 /**
  * The state of a client:
  *
- * - `idle`: `connect` has not been called.
+ * - `idle`: not connected, before `connect` and after `disconnect`.
  * - `connecting`: getting a token, opening a socket, or identifying.
  * - `connected`: Ready has arrived.
  * - `waiting`: the connection is lost, and the next attempt is scheduled.
- * - `closed`: ended, until `connect` is called again.
+ * - `closed`: ended, with its subscriptions. `connect` starts without them.
  */
 export type ClientState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed';
 
@@ -39,9 +39,10 @@ export type CloseCode =
 /** Why a client is waiting or closed: a reason of this library, or the text of the gateway's Close. */
 export type StateReason =
   | 'closed by the app'
+  | 'disconnected'
   | 'no token'
   | 'no WebSocket'
-  | 'not ready in time'
+  | 'timeout'
   | 'no heartbeat'
   | 'cannot send'
   | 'bad frame'
@@ -54,7 +55,8 @@ export type StateEvent = {
   /** The number of attempts since the last connection that lasted. */
   attempts: number;
 } & (
-  | { state: 'idle' | 'connecting' | 'connected'; code?: undefined; reason?: undefined; retryInMs?: undefined }
+  | { state: 'idle'; code?: undefined; reason?: StateReason; retryInMs?: undefined }
+  | { state: 'connecting' | 'connected'; code?: undefined; reason?: undefined; retryInMs?: undefined }
   | {
       state: 'waiting';
       /** After a connection: the close code. */

@@ -1,6 +1,8 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** Channels and subscriptions as the app sees them: events and positions. */
 
 import { Emitter } from './emitter.js';
+import { text } from './protocol.js';
 import type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
 
 export type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
@@ -9,7 +11,8 @@ export type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
 /**
  * The state of a subscription:
  *
- * - `pending`: not connected, or not answered yet.
+ * - `pending`: not connected, not answered yet, or not requested yet (the event `pending` has the
+ *   reason).
  * - `recovering`: silent until the gateway can read the history.
  * - `subscribed`: messages arrive.
  * - `refused`: the event `refused` has the reason.
@@ -31,6 +34,8 @@ export interface SubscribeOptions<Message = any> {
    * get the event `invalid` in place of `message`, and the client emits an error event.
    */
   parse?: ((message: unknown) => Message) | undefined;
+  /** Ends the subscription, as `unsubscribe` does. */
+  signal?: AbortSignal | undefined;
 }
 
 /** The context that all subscriptions of a client share. */
@@ -40,7 +45,7 @@ export interface SubscriptionContext {
   /** The number of events that `for await` may buffer. */
   bufferSize: number | undefined;
   /** A listener or a parser threw an error. */
-  onThrown(error: unknown, where?: 'listener' | 'parser'): void;
+  onThrown(error: unknown): void;
   /** An event on any channel. */
   onEvent(event: ChannelEvent): void;
   /**
@@ -61,14 +66,14 @@ export const SINCE_CONFLICT = 'since_conflict';
  * Why this cannot be requested, if so. An invalid request would end the session for all channels.
  */
 function problemOf(name: unknown, since: unknown): string | undefined {
-  if (typeof name !== 'string' || !/^[!-z|~]{1,255}$/.test(name)) return 'bad_channel';
-  return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
+  if (!/^[!-z|~]{1,255}$/.test(text(name) ?? '')) return 'bad_channel';
+  return since === undefined || text(since)?.length! < 256 ? undefined : 'bad_since';
 }
 
-type ChannelStateEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
+type ChannelStateEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused' | 'pending'>;
 
 const isStateEvent = (event: ChannelEvent): event is ChannelStateEvent =>
-  ['subscribed', 'recovering', 'refused'].includes(event.type);
+  /^(su|ref|pen)|ring/.test(event.type);
 
 /**
  * The state of a channel at the gateway. At most one request per channel is pending. From
@@ -130,8 +135,8 @@ export class Channel {
     return this.lastState?.type ?? 'pending';
   }
 
-  /** Why it is refused, if it is. */
-  get refusal(): string | undefined {
+  /** Why it is refused, or why its request waits. */
+  get reason(): string | undefined {
     return (this.lastState as { reason?: string } | undefined)?.reason;
   }
 
@@ -194,12 +199,14 @@ export function subscribe(
   context: SubscriptionContext,
   find: (name: string) => Channel,
 ): Subscription {
-  const { last, parse, ...more } = options ?? {};
+  const { last, parse, signal, ...more } = options ?? {};
   const since = more.since ?? undefined;
   const problem = problemOf(name, since);
-  if (problem) return refused(String(name), problem, context);
-  // An invalid number would end the session for all channels.
-  return find(name).subscribe(since, last! >>> 0, parse);
+  const subscription = problem
+    ? refused(String(name), problem, context)
+    : // An invalid number would end the session for all channels.
+      find(name).subscribe(since, last! >>> 0, parse);
+  return subscription.endWith(signal);
 }
 
 /** A subscription that is refused alone, on a channel of its own. */
@@ -228,11 +235,12 @@ export class Subscription<Message = any, Name extends string = string> extends E
   readonly #parse: Parser | undefined;
   #isClosed = false;
   #isGreeted = false;
+  #signal: AbortSignal | undefined;
+  readonly #end = (): void => this.unsubscribe();
 
   /** @internal */
   constructor(owner: Channel, parse?: Parser) {
-    const { context } = owner;
-    super((error) => context.onThrown(error), context.bufferSize);
+    super(owner.context.bufferSize);
     this.#owner = owner;
     this.#parse = parse;
   }
@@ -268,8 +276,27 @@ export class Subscription<Message = any, Name extends string = string> extends E
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#owner.subscriptions.delete(this);
+    this.#signal?.removeEventListener('abort', this.#end);
     this.finish();
     if (!this.#owner.isWanted) this.#owner.context.onWanted(this.#owner, false);
+  }
+
+  /** As `unsubscribe`, for `using`. */
+  [Symbol.dispose](): void {
+    this.unsubscribe();
+  }
+
+  /** @internal */
+  endWith(signal: AbortSignal | undefined): this {
+    this.#signal = signal;
+    if (signal?.aborted) this.unsubscribe();
+    signal?.addEventListener('abort', this.#end);
+    return this;
+  }
+
+  /** @internal */
+  override onThrown(error: unknown): void {
+    this.#owner.context.onThrown(error);
   }
 
   /** @internal */
@@ -297,7 +324,7 @@ export class Subscription<Message = any, Name extends string = string> extends E
     try {
       return { ...event, message: this.#parse(event.message) };
     } catch (error) {
-      this.#owner.context.onThrown(error, 'parser');
+      this.onThrown(error);
       return { ...event, type: 'invalid', error };
     }
   }

@@ -1,7 +1,9 @@
 /** Tokens: where they come from, and when a new one is needed. */
 
+import { GatewayError } from './errors.js';
 import { Timer, type Environment } from './environment.js';
 import { TOKEN_MS } from './limits.js';
+import { text } from './protocol.js';
 
 /**
  * Why the client asks for a token. For `connect` a stored token is fine; the other reasons need a
@@ -16,22 +18,18 @@ export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 /** A token, or a function that returns one. `null` means that nobody is logged in. */
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
+/** The answer to a request for a token, which is not checked yet. */
+export const tokenFrom = (token: Token, reason: TokenReason): unknown => (typeof token === 'function' ? token(reason) : token);
+
 /**
- * Asks for a token with a timeout, if `isCurrent`. Rejects after the timeout, with the error that
- * the function threw, or if the result is not a token. `timer` measures the timeout.
+ * Asks for a token with a timeout, which `timer` measures. Rejects after the timeout, with the error
+ * that the app's function threw, or if the answer is not a token.
  */
-export function askToken(
-  token: Token,
-  reason: TokenReason,
-  timeoutMs: number,
-  timer: Timer,
-  isCurrent: () => boolean = () => true,
-): Promise<string | null> {
-  if (typeof token === 'string') return Promise.resolve(token);
+export function askToken(ask: () => unknown, timeoutMs: number, timer: Timer): Promise<string | null> {
   return new Promise((resolve, reject) => {
-    timer.set(timeoutMs, () => reject(new Error('token timed out')));
+    timer.set(timeoutMs, () => reject(new GatewayError('timeout')));
     Promise.resolve()
-      .then(() => (isCurrent() ? token(reason) : null))
+      .then(ask)
       .then((answer) => (answer == null ? null : checked(answer)))
       .then(resolve, reject)
       .finally(() => timer.clear());
@@ -41,8 +39,8 @@ export function askToken(
 /** The token, if it is one. */
 export function checked(token: unknown): string {
   // The error does not quote the value: it may be a secret.
-  if (typeof token !== 'string') throw new TypeError('token is not a string');
-  return token;
+  if (text(token) === undefined) throw new TypeError('token is not a string');
+  return token as string;
 }
 
 /**
@@ -53,7 +51,7 @@ export function userOf(token: string): string {
   const parts = token.split('.');
   if (parts.length < 3 || parts.at(-1)!.length < 20) return token;
   try {
-    return String(JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub ?? token);
+    return JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub ?? token;
   } catch {
     return parts.slice(0, -2).join('.');
   }

@@ -64,7 +64,7 @@ it('can be imported and required', async () => {
 
 it('passes the same tests as a minified bundle', () => {
   const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility'];
-  tests.push('parser', 'presence', 'history', 'send');
+  tests.push('session', 'listeners', 'batching', 'parser', 'presence', 'history', 'send');
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   const CLIENT = join(root, 'dist/bundle/gateway-client.js');

@@ -38,7 +38,7 @@ describe('a parser', () => {
       { type: 'invalid', channel: ROOM, message: { n: 2 }, position: '5-2', error },
       { type: 'message', channel: ROOM, message: { doubled: 6 }, position: '5-3' },
     ]);
-    assert.deepEqual(world.errors, [{ where: 'parser', error }]);
+    assert.deepEqual(world.errors, [{ where: 'listener', error }]);
     assert.equal((await cut(world)).channels.find(({ channel }) => channel === ROOM).since, '5-3');
   });
 

@@ -1,6 +1,6 @@
 // Compiled, but not run: the programs of the README are well-typed, and some mistakes are not.
 import WebSocket from 'ws';
-import { GatewayClient, type ChannelEvent, type GatewayClientLike, type StateEvent, type Subscription } from '../src/index.js';
+import { GatewayClient, GatewayError, type ChannelEvent, type GatewayClientLike, type StateEvent, type Subscription } from '../src/index.js';
 import { allHistory, history, MessageError, queued, send, signal, type HistoryPage } from '../src/messages.js';
 import { online, presence, PresenceError, type MemberPage, type OnlineState } from '../src/presence.js';
 import { useChannel, useGatewayState, useOnline, useOnlineUsers, usePresence } from '../src/react.js';
@@ -118,6 +118,25 @@ export const plain: Subscription = parsed;
 // @ts-expect-error a message is not a number
 parsed.on('message', ({ message }) => message.toFixed());
 
+// Promises, listeners for one event, and the ends of a client and a subscription.
+export async function session(): Promise<string> {
+  await using other = new GatewayClient({ url: 'wss://g/', token: 't' });
+  using ended = other.subscribe('room:7', { signal: AbortSignal.timeout(1_000) });
+  const off: () => void = ended.once('pending', ({ reason, retryInMs }) => console.log(reason, retryInMs.toFixed()));
+  const listener = ({ state }: StateEvent) => console.log(state);
+  other.once('state', listener);
+  other.off('state', listener);
+  off();
+  const connected: Promise<void> = other.connect().then(() => other.ready());
+  other.disconnect();
+  return connected.then(
+    () => '',
+    (error: unknown) => (error instanceof GatewayError ? error.code : ''),
+  );
+}
+new MessageError('closed') satisfies GatewayError;
+new PresenceError('closed') satisfies GatewayError;
+
 // Events are unions that their type or state decides, and codes and reasons are literals.
 export function explain(event: StateEvent | ChannelEvent<Chat>): string {
   if ('state' in event) {
@@ -138,7 +157,7 @@ export function explain(event: StateEvent | ChannelEvent<Chat>): string {
       return event.channel;
   }
 }
-client.on('error', ({ where, error }) => where === 'parser' && console.log(error));
+client.on('error', ({ where, error }) => where === 'identify' && console.log(error));
 
 // @ts-expect-error a room has no such event
 presence(client, 'room:7').on('change', () => {});
