@@ -221,7 +221,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
         },
         onSoftError: (code, detail) => {
           this.onError(code, new GatewayError(code, detail));
-          if (code === 'refresh_failed') this.#refresh.onFailed();
+          if (['unavailable', 'refresh_failed'].includes(code)) this.#refresh.onFailed();
         },
         onToken: (expiresInMs) => {
           if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);

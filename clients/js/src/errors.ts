@@ -3,8 +3,8 @@
 /** An error of the library. Its `code` does not change between releases; its message may. */
 export class GatewayError extends Error {
   /**
-   * What went wrong: of a client `closed` or `disconnected`; of a subscription `closed` or the reason
-   * of the event `refused`; or the code of an error of the gateway (op 9).
+   * What went wrong: `closed` or `disconnected`, of `connect` and `ready`; `buffer_overflow`; `timeout`
+   * of a token; `identify`; or the code of an error of the gateway (op 9).
    */
   readonly code: string;
   override name = 'GatewayError';
@@ -14,8 +14,6 @@ export class GatewayError extends Error {
     this.code = code;
   }
 }
-
-const OVERFLOW = 'buffer_overflow';
 
 /**
  * The error of an iteration whose buffer was full. The iteration yields the buffered events first;
@@ -27,10 +25,12 @@ export class BufferOverflow extends GatewayError {
    * error.
    */
   static override [Symbol.hasInstance](error: any): boolean {
-    return error?.code === OVERFLOW;
+    return error?.name === 'BufferOverflow';
   }
 
+  override name = 'BufferOverflow';
+
   constructor() {
-    super(OVERFLOW);
+    super('buffer_overflow');
   }
 }
