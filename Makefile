@@ -27,7 +27,7 @@ test: setup conformance test-js test-console ## run every test; the tests start 
 test-js: ## test the JavaScript client (clients/js) in Node and Chromium against a real gateway
 	@scripts/setup rust redis node chromium
 	cargo build --locked --bin emagine-gateway
-	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test
+	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test && npm run --silent reference
 
 test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pictures in docs/images
 	@scripts/setup rust node chromium

@@ -5,11 +5,17 @@
  * `ws` have it.
  */
 export interface Socket {
+  /** Called when the connection is open. */
   onopen: ((event: any) => void) | null;
+  /** Called for each message; its text is `data`. */
   onmessage: ((event: any) => void) | null;
+  /** Called once at the end, with `code` and `reason`. */
   onclose: ((event: any) => void) | null;
+  /** Called for an error; `onclose` follows. */
   onerror: ((event: any) => void) | null;
+  /** Sends text. */
   send(text: string): void;
+  /** Closes the connection. */
   close(code?: number): void;
 }
 

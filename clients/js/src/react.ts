@@ -134,3 +134,6 @@ export type {
   UseSignalsOptions,
   UseTyping,
 } from './react-messages.js';
+export { GatewayProvider, useGateway, useRoom } from './react-room.js';
+export type { UseRoom } from './react-room.js';
+export type { LiveListOptions, LiveListView } from './live-list.js';

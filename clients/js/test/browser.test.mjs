@@ -230,15 +230,15 @@ describe('in Chromium', () => {
   });
 
   it('shows a recovering channel in React until it is subscribed', async (test) => {
-    const own = ['user:42', 'all'].map((channel) => ({ channel, position: '1-0' }));
-    const scripted = await startScripted(test, [...own, { channel: 'room:7', state: 'recovering' }]);
+    const scripted = await startScripted(test);
+    scripted.isStalled = true;
     const page = await visit(test, undefined, '/react.html');
     await page.evaluate((url) => window.start(url), scripted.url);
     const shows = (text) => eventually(`it shows ${text}`, async () => (await page.textContent('#room')) === text);
     await shows('connected room:7 recovering [] whole');
-    scripted.send({ op: 6, channel: 'room:7', state: 'subscribed', position: '5-0' });
+    scripted.recover();
     await shows('connected room:7 subscribed [] whole');
-    scripted.send({ op: 3, channel: 'room:7', position: '5-1', message: { n: 1 } });
+    scripted.publish('room:7', { n: 1 });
     await shows('connected room:7 subscribed [1] whole');
   });
 

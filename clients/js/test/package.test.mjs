@@ -11,7 +11,7 @@ import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 // The only modules that import React.
-const REACT = ['react.js', 'react-messages.js', 'react-presence.js'];
+const REACT = ['react.js', 'react-messages.js', 'react-presence.js', 'react-room.js'];
 const read = (path) => readFileSync(join(root, path), 'utf8');
 const MAX_BYTES = 6 * 1024;
 const MAX_PRESENCE_BYTES = 2 * 1024;
@@ -97,7 +97,7 @@ it('keeps its worker in a bundle with tree shaking', async () => {
     assert.match(await bundle(`import '${path}';`), /onconnect/, path);
   }
   // The other modules have no side effects, so an unused import adds nothing.
-  const unused = ['', '/shared', '/messages', '/presence'].map((entry) => `import '@emagine/gateway-client${entry}';`);
+  const unused = ['', '/live-list', '/shared', '/messages', '/presence', '/testing'].map((entry) => `import '@emagine/gateway-client${entry}';`);
   assert.ok((await bundle(unused.join(' '))).length < 10);
 });
 
@@ -120,7 +120,7 @@ it('is found by tools that do not support exports', async (test) => {
     }
   }
   const program = `
-    const names = ['', '/messages', '/presence', '/react', '/shared'].map((entry) => Object.keys(require('@emagine/gateway-client' + entry)));
+    const names = ['', '/live-list', '/messages', '/presence', '/react', '/shared', '/testing'].map((entry) => Object.keys(require('@emagine/gateway-client' + entry)));
     console.log(JSON.stringify(names));`;
   writeFileSync(join(folder, 'program.cjs'), program);
   const { stdout, stderr } = spawnSync(process.execPath, [join(folder, 'program.cjs')], { encoding: 'utf8' });
@@ -152,7 +152,7 @@ it('has types that compile with every check', (test) => {
   mkdirSync(join(root, 'dist'), { recursive: true });
   const folder = mkdtempSync(join(root, 'dist/old-'));
   test.after(() => rmSync(folder, { recursive: true, force: true }));
-  const entries = ['', '/messages', '/presence', '/react', '/shared'].map((entry) => `import '@emagine/gateway-client${entry}';`);
+  const entries = ['', '/live-list', '/messages', '/presence', '/react', '/shared', '/testing'].map((entry) => `import '@emagine/gateway-client${entry}';`);
   writeFileSync(join(folder, 'app.mts'), `${entries.join('\n')}\n`);
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
   const options = ['--ignoreConfig', '--noEmit', '--strict', '--module', 'nodenext', '--lib', 'es2022,dom', '--types', 'react'];
@@ -168,8 +168,10 @@ it('supports the oldest Node version that the tests use', () => {
   assert.ok(Number(process.versions.node.split('.')[0]) >= Number(oldest));
 });
 
-it('has no host in its lockfile', () => {
-  assert.doesNotMatch(read('package-lock.json'), /resolved|:\/\//);
+it('has no host in its lockfiles', () => {
+  for (const folder of ['', 'reference/', 'sizes/']) {
+    assert.doesNotMatch(read(`${folder}package-lock.json`), /resolved|:\/\//);
+  }
 });
 
 it('has source files of at most 400 lines', () => {

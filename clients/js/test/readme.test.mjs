@@ -39,7 +39,7 @@ const CONFIG = {
 };
 
 it('has programs that compile', (test) => {
-  const programs = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```(?:jsx?|ts)\n(.*?)^```/gms)];
+  const programs = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```[jt]sx?\n(.*?)^```/gms)];
   assert.ok(programs.length >= 5, `only ${programs.length} programs found`);
   // The folder is inside the package, so that the package's own name resolves.
   mkdirSync(join(root, 'dist'), { recursive: true });

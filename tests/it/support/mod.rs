@@ -12,6 +12,7 @@ pub(crate) mod http;
 pub(crate) mod introspection_server;
 pub(crate) mod jwks_server;
 pub(crate) mod numbered_publisher;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod raw_socket;
 pub(crate) mod redis_line;

@@ -2,16 +2,18 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::certificates::{Authority, Certificate};
 use super::deadline::eventually;
+use super::ports::Port;
 
 /// Arguments with which a server loads its data so slowly that only [`RedisServer::finish_loading`] ends it, and with
 /// which `DEBUG POPULATE` adds keys.
@@ -27,6 +29,9 @@ pub(crate) const LOADING_SLOWLY: [&str; 6] = [
 /// The distance from the port of a cluster's node to the port of its bus.
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
+/// The file with what the server prints. A failed start shows it.
+const LOG: &str = "redis-server.log";
+
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The absolute path of the program to start instead of the `redis-server` in the `PATH`. `scripts/engines` sets it.
@@ -34,7 +39,9 @@ const PROGRAM: &str = "GATEWAY_TEST_REDIS_SERVER";
 
 /// A `redis-server` on a free port, in its own directory, without persistence. Killed on drop.
 pub(crate) struct RedisServer {
-    port: u16,
+    port: Port,
+    /// Further ports of the server: with TLS, and that of a cluster's bus.
+    more_ports: Vec<Port>,
     dir: TempDir,
     arguments: Vec<String>,
     password: Option<String>,
@@ -79,23 +86,26 @@ impl RedisServer {
     }
 
     fn reserve_tls(own: &Certificate, authority: &str, asks_clients: &str) -> (Self, u16) {
-        let tls_port = free_port();
-        let port = tls_port.to_string();
+        let tls_port = Port::any();
+        let port = tls_port.number().to_string();
         let arguments = ["--tls-port", &port, "--tls-auth-clients", asks_clients, "--tls-replication", "yes"];
         let files =
             ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"];
-        let server = Self::reserve(&[&arguments[..], &files[..]].concat());
+        let mut server = Self::reserve(&[&arguments[..], &files[..]].concat());
         for (name, pem) in [("cert.pem", &*own.certificate), ("key.pem", &own.key), ("ca.pem", authority)] {
-            std::fs::write(server.file(name), pem).unwrap();
+            fs::write(server.file(name), pem).unwrap();
         }
-        (server, tls_port)
+        let number = tls_port.number();
+        server.more_ports.push(tls_port);
+        (server, number)
     }
 
     /// Prepares a server without starting it; its port is already known.
     pub(crate) fn reserve(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let password = password_of(&arguments);
-        Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
+        let (port, dir) = (Port::any(), TempDir::new().unwrap());
+        Self { port, more_ports: Vec::new(), dir, arguments, password, mode: None, child: None }
     }
 
     /// Changes the further arguments of `redis-server` from the next start on.
@@ -116,8 +126,10 @@ impl RedisServer {
                 (server, Some(port))
             }
         };
-        server.port = free_node_port();
-        server.arguments.extend(["--cluster-port".to_owned(), (server.port + BUS_OFFSET).to_string()]);
+        let [port, bus] = Port::any_two(BUS_OFFSET);
+        server.arguments.extend(["--cluster-port".to_owned(), bus.number().to_string()]);
+        server.port = port;
+        server.more_ports.push(bus);
         (server, tls_port)
     }
 
@@ -129,7 +141,7 @@ impl RedisServer {
 
     /// The port without TLS.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The path of a file in the server's directory.
@@ -139,17 +151,17 @@ impl RedisServer {
 
     /// The URL, without a password.
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.port())
     }
 
     /// The address that the server listens on.
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
     /// The URL with a password.
     pub(crate) fn url_with(&self, password: &str) -> String {
-        format!("redis://:{password}@127.0.0.1:{}", self.port)
+        format!("redis://:{password}@127.0.0.1:{}", self.port())
     }
 
     /// The password of the default user.
@@ -191,11 +203,21 @@ impl RedisServer {
 
     /// Waits until the server answers.
     #[track_caller]
-    pub(crate) fn wait_up(&self) {
-        eventually(START_DEADLINE, || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
-            redis::cmd("PING").exec(&mut self.try_client().ok()?).ok()
+    pub(crate) fn wait_up(&mut self) {
+        let ended = eventually(START_DEADLINE, || {
+            let child = self.child.as_mut().expect("launched");
+            if let Some(status) = child.try_wait().unwrap() {
+                return Some(Some(status));
+            }
+            TcpStream::connect(self.address()).ok()?;
+            redis::cmd("PING").exec(&mut self.try_client().ok()?).ok().map(|()| None)
         });
+        if let Some(status) = ended {
+            panic!(
+                "redis-server ended with {status}: {}",
+                fs::read_to_string(self.file(LOG)).unwrap_or_default()
+            );
+        }
         self.assert_own();
     }
 
@@ -204,7 +226,7 @@ impl RedisServer {
     fn assert_own(&self) {
         let info: redis::RedisResult<String> = redis::cmd("INFO").arg("server").query(&mut self.client());
         let id = format!("process_id:{}\r", self.child.as_ref().unwrap().id());
-        assert!(info.is_ok_and(|info| info.contains(&id)), "another server has the port {}", self.port);
+        assert!(info.is_ok_and(|info| info.contains(&id)), "another server has the port {}", self.port());
     }
 
     /// Starts the server with [`LOADING_SLOWLY`], and waits until it answers that it is loading its data.
@@ -244,7 +266,8 @@ impl RedisServer {
     }
 
     fn spawn(&self) -> Child {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
+        let log = File::options().create(true).append(true).open(self.file(LOG)).unwrap();
         let program = env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("redis-server"));
         let spawned = Command::new(&program)
             .args(self.mode.map(|_| "redis.conf"))
@@ -252,7 +275,7 @@ impl RedisServer {
             .args(&self.arguments)
             .args(self.mode)
             .current_dir(self.dir.path())
-            .stdout(Stdio::null())
+            .stdout(log)
             .spawn();
         match spawned {
             Ok(child) => child,
@@ -262,21 +285,6 @@ impl RedisServer {
             Err(error) => panic!("{} did not start: {error}", program.display()),
         }
     }
-}
-
-/// Finds a free port below the ephemeral range (from 32768 on Linux), so that no outgoing connection of the tests takes
-/// it before Redis starts or while Redis is down.
-fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
-}
-
-/// Finds a port like [`free_port`] for a node of a cluster, whose bus listens [`BUS_OFFSET`] above it.
-fn free_node_port() -> u16 {
-    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let are_free = |port: &u16| is_free(*port) && is_free(*port + BUS_OFFSET);
-    // No port of a node is a bus port of another one.
-    std::iter::repeat_with(|| rand::random_range(10_000..20_000)).find(are_free).unwrap()
 }
 
 fn password_of(arguments: &[String]) -> Option<String> {
