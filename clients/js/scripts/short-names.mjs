@@ -35,7 +35,10 @@ export function shorten(folder, publicNames) {
   const files = readdirSync(folder);
   const derived = files.filter((file) => /extends (Emitter|ClientBase)/.test(read(file)));
   // The base class gets the letters that its subclasses need least.
-  const base = name('emitter.ts', [...LETTERS].reverse(), ['emitter.ts', ...derived].flatMap(membersOf)).concat(['emitter.ts', 'client-base.ts'].flatMap(membersOf));
+  const base = [
+    ...name('emitter.ts', [...LETTERS].reverse(), ['emitter.ts', ...derived].flatMap(membersOf)),
+    ...['emitter.ts', 'client-base.ts'].flatMap(membersOf),
+  ];
   for (const file of files) {
     if (file !== 'emitter.ts') name(file, NAMES, membersOf(file).concat(derived.includes(file) ? base : []));
   }

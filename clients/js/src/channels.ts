@@ -177,7 +177,7 @@ export class Channels {
         channel.isStale = true;
         return this.#context.onDirty();
       }
-      channel.cursor ??= told.position;
+      channel.cursor ??= text(told.position);
       channel.give({ ...told, type: 'subscribed' });
     });
     this.#later(channel, () => {
@@ -207,7 +207,7 @@ export class Channels {
       const request = { channel: channel.name, since: channel.cursor || undefined, last: channel.last || undefined };
       bytes += JSON.stringify(request).length + 1;
       if (bytes > maxBytes) return [];
-      if (wire < channel.wire || channel.state === 'pending') channel.lastState = undefined;
+      if (channel.state !== 'refused') channel.lastState = undefined;
       channel.wire = wire;
       return request;
     });

@@ -14,7 +14,7 @@ export abstract class ClientBase<Channels extends object> extends Emitter<Client
   user: string | undefined;
   /** The time from the latest heartbeat to its answer, in milliseconds. */
   latencyMs: number | undefined;
-  /** @internal Why it was closed or disconnected. */
+  /** @internal Why it was closed or disconnected. The internal event `ready` reports it, and the state. */
   failure: GatewayError | undefined;
 
   /** Ends the connection, the subscriptions and the iterations. `connect` starts again without them. */
@@ -30,9 +30,9 @@ export abstract class ClientBase<Channels extends object> extends Emitter<Client
   ready(): Promise<void> {
     const promise = new Promise<void>((resolve, reject) => {
       const check = (): void => {
-        if (this.state === 'connected') resolve();
-        else if (this.failure) reject(this.failure);
-        else this.once('state', check);
+        if (this.failure) reject(this.failure);
+        else if (this.state === 'connected') resolve();
+        else this.once('ready' as keyof ClientEvents<Channels>, check);
       };
       check();
     });

@@ -268,10 +268,11 @@ export class GatewayClient<Channels extends object = AnyChannels>
     this.#retry.clear();
     this.#leavePresence?.();
     this.#leavePresence = undefined;
+    this.failure = new GatewayError(state === 'idle' ? detail.reason : state, detail.reason);
+    this.emit('ready');
     if (this.state === state || this.state === 'closed') return;
     this.#leave();
     this.#ends++;
-    this.failure = new GatewayError(state === 'idle' ? detail.reason : state, detail.reason);
     this.#setState(state, detail);
   }
 
@@ -345,6 +346,7 @@ export class GatewayClient<Channels extends object = AnyChannels>
     if (state === this.state) return;
     const event = { state, attempts: this.#backoff.tries, ...detail } as StateEvent;
     this.state = state;
+    this.emit('ready');
     this.#log(state, event);
     this.#emit('state', event);
   }

@@ -60,7 +60,7 @@ export abstract class Emitter<Events extends Record<string, any>> implements Asy
    * @internal Calls the listeners of a type, and returns whether there are any. A listener that is
    * removed meanwhile is not called; one that is added starts with the next event.
    */
-  emit(type: PropertyKey, event: unknown): boolean {
+  emit(type: PropertyKey, event?: unknown): boolean {
     const all = this.#listeners.get(type);
     const entries = new Set(all);
     for (const entry of entries) {

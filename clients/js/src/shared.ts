@@ -95,8 +95,10 @@ export class SharedClient<Channels extends object = AnyChannels> extends ClientB
   /** Leaves the worker. Subscriptions keep their positions. The last tab to leave ends the socket. */
   disconnect(): void {
     this.#queue.run(() => {
-      if (this.state === 'closed' || this.state === 'idle') return this.#retry.clear();
       this.#rest();
+      this.failure = new GatewayError('disconnected');
+      this.emit('ready');
+      if (this.state === 'closed' || this.state === 'idle') return;
       this.#onState({ state: 'idle', attempts: 0, reason: 'disconnected' });
     });
   }
@@ -336,10 +338,9 @@ export class SharedClient<Channels extends object = AnyChannels> extends ClientB
     this.state = event.state;
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
-    if (event.state === 'closed' || event.state === 'idle') {
-      this.failure = new GatewayError(event.state === 'idle' ? 'disconnected' : event.state, event.reason);
-    }
+    if (event.state === 'closed') this.failure = new GatewayError(event.state, event.reason);
     if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.lastState = undefined));
+    this.emit('ready');
     this.#queue.push(() => this.emit('state', event));
   }
 

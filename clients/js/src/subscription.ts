@@ -148,7 +148,7 @@ export class Channel {
     const { moves, lastState } = this;
     const { last, ...state }: any = event;
     const { message, presence = message?.at >= 0 && /^online:/.test(this.name) && message } = state;
-    const position = /^[mg]/.test(event.type) ? state.position : undefined;
+    const position = /^[mg]/.test(event.type) ? text(state.position) : undefined;
     this.giving = position;
     if (isStateEvent(event)) this.lastState = state;
     // Later subscriptions start with the latest presence. The gateway reads it after an earlier edge.
@@ -199,8 +199,8 @@ export function subscribe(
   context: SubscriptionContext,
   find: (name: string) => Channel,
 ): Subscription {
-  const { last, parse, signal, ...more } = options ?? {};
-  const since = more.since ?? undefined;
+  const { since: from, last, parse, signal } = options ?? {};
+  const since = from ?? undefined;
   const problem = problemOf(name, since);
   const subscription = problem
     ? refused(String(name), problem, context)
@@ -311,7 +311,7 @@ export class Subscription<Message = any, Name extends string = string> extends E
     const { lastState, cursor, context } = this.#owner;
     if (this.#isGreeted) return;
     this.#isGreeted = true;
-    if (lastState?.type === 'refused') context.later(() => this.#emit(lastState));
+    if (this.state === 'refused') context.later(() => this.#emit(lastState!));
     else if (lastState) this.#emit(lastState.type === 'subscribed' ? { ...lastState, position: cursor! } : lastState);
   }
 

@@ -71,13 +71,43 @@ describe('connect() and ready()', () => {
     await new Promise((resolve) => setImmediate(resolve));
   });
 
-  it('follow a connect() inside the listener of a close', async () => {
+  it('belong to one connect(), also inside the listener of a close', async () => {
     const world = start();
     world.client.once('state', () => world.client.once('state', () => (world.second = watch(world.client.connect()))));
     const first = watch(world.client.connect());
     world.client.close();
     await ready(world);
-    assert.deepEqual([first.is, world.second.is], ['resolved', 'resolved']);
+    assert.deepEqual([first.is, world.second.is], ['rejected', 'resolved']);
+  });
+});
+
+describe('a connect() that waits because the client was closed often', () => {
+  for (const [end, code] of [['disconnect', 'disconnected'], ['close', 'closed']]) {
+    it(`is rejected by ${end}()`, async () => {
+      const world = start();
+      for (let turn = 0; turn < 5; turn++) {
+        world.client.connect();
+        world.client.close();
+      }
+      const waiting = watch(world.client.connect());
+      await settled();
+      assert.deepEqual([waiting.is, world.client.state, world.clock.timers], ['pending', 'closed', 1]);
+      world.client[end]();
+      await settled();
+      assert.deepEqual([waiting.is, waiting.error?.code, world.clock.timers], ['rejected', code, 0]);
+    });
+  }
+
+  it('resolves after the wait', async () => {
+    const world = start();
+    for (let turn = 0; turn < 5; turn++) {
+      world.client.connect();
+      world.client.close();
+    }
+    const waiting = watch(world.client.connect());
+    await world.clock.pass(world.clock.nextInMs);
+    await ready(world);
+    assert.equal(waiting.is, 'resolved');
   });
 });
 
