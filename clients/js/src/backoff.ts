@@ -3,6 +3,7 @@
  * together do not reconnect together.
  */
 
+import { SPREAD_MS } from './limits.js';
 import { ReconnectRule } from './protocol.js';
 
 /** The back-off between connection attempts. */
@@ -17,9 +18,6 @@ export interface BackoffOptions {
   /** A connection that lasted this long resets the bound. Milliseconds, default 10000. */
   stableMs?: number;
 }
-
-/** Clients that are disconnected together, without a time to reconnect, spread over this time. */
-const SPREAD_MS = 3_000;
 
 /** Counts attempts, and chooses the wait before each. */
 export class Backoff {
@@ -49,11 +47,10 @@ export class Backoff {
    * bound.
    */
   next(kind?: ReconnectRule): number {
-    const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.tries);
-    this.tries = Math.min(this.tries + 1, 30);
-    // A client over its budget waits until it refills: at least half of the bound.
-    if (kind === ReconnectRule.LongWait) return (this.#maxMs * (1 + this.#random())) / 2;
-    if (kind === undefined) return (bound * (1 + this.#random())) / 2;
-    return this.#random() * (kind === ReconnectRule.Spread ? Math.max(bound, SPREAD_MS) : bound);
+    const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.tries++);
+    const random = this.#random();
+    // A client over its budget waits until it refills.
+    if (!kind || kind === ReconnectRule.LongWait) return ((kind ? this.#maxMs : bound) * (1 + random)) / 2;
+    return random * Math.max(bound, kind === ReconnectRule.Spread ? SPREAD_MS : 0);
   }
 }

@@ -29,7 +29,7 @@ export class Budget {
     if (this.#perMinute === 0) return 0;
     // A clock that was set back must not extend the wait.
     this.#sent = this.#sent.filter((time) => time <= now && now - time < MINUTE_MS);
-    const usable = Math.max(1, Math.floor(this.#perMinute * 0.8));
+    const usable = Math.ceil(this.#perMinute * 0.8);
     return this.#sent.length < usable ? 0 : this.#sent[this.#sent.length - usable]! + MINUTE_MS - now;
   }
 }

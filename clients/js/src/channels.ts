@@ -8,7 +8,8 @@
 
 import type { Backoff } from './backoff.js';
 import type { Timer } from './environment.js';
-import { Op } from './protocol.js';
+import { MAX_BATCH } from './limits.js';
+import { Op, text } from './protocol.js';
 import type { ChannelRequest, ChannelState, Requester, ServerFrame, SubscriptionAnswer } from './protocol.js';
 import { Channel, subscribe, Wire } from './subscription.js';
 import type { SubscribeOptions, Subscription, SubscriptionContext } from './subscription.js';
@@ -24,19 +25,11 @@ export interface ChannelsContext extends Omit<SubscriptionContext, 'own' | 'onWa
   backoff: Backoff;
 }
 
-/**
- * The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment.
- */
-const UNAVAILABLE = 'unavailable';
-
-/** The maximum number of channels in one frame. */
-const MAX_BATCH = 1_000;
-
 /** The type of the event that a frame of a channel becomes, by its `op`. */
 const EVENTS: Record<number, string> = { 3: 'message', 8: 'gap', 14: 'presence', 18: 'signal' };
 
 /** The entries of a list from the gateway that have the name of a channel. */
-const named = (list: unknown): any[] => (Array.isArray(list) ? list : []).filter((one) => typeof one?.channel === 'string');
+const named = (list: unknown): any[] => ([] as any[]).concat(list).filter((one) => text(one?.channel));
 
 /** All channels of a client. */
 export class Channels {
@@ -113,10 +106,20 @@ export class Channels {
     return frame;
   }
 
+  /** The budget delays the requests. The app is told once for each channel. */
+  onDelayed(retryInMs: number): void {
+    this.#all.forEach((channel, name) =>
+      this.#context.push(() => {
+        const isDelayed = channel.wire === Wire.Off && !channel.lastState;
+        if (isDelayed) channel.give({ type: 'pending', channel: name, reason: 'rate_limited', retryInMs });
+      }),
+    );
+  }
+
   /** Requests refused channels again: all, or those refused for this reason. */
   askAgain(reason?: string): void {
     this.#all.forEach((channel) => {
-      if (channel.wire === Wire.Refused && (!reason || channel.refusal === reason)) channel.wire = Wire.Off;
+      if (channel.wire === Wire.Refused && (!reason || channel.reason === reason)) channel.wire = Wire.Off;
     });
     this.#context.onDirty();
   }
@@ -129,7 +132,7 @@ export class Channels {
   #onAnswer(frame: SubscriptionAnswer): void {
     const channel = this.#all.get(frame.channel);
     if (!channel) return;
-    const { wire, refusal } = channel;
+    const { wire, reason: before } = channel;
     const { state, reason = state } = frame as { state: string; reason?: string };
     if (state === 'unsubscribed' && wire === Wire.Unsubscribing) {
       channel.wire = Wire.Off;
@@ -144,10 +147,11 @@ export class Channels {
       channel.wire = Wire.Refused;
       channel.isStale = false;
       const { retry, backoff } = this.#context;
-      if (reason === UNAVAILABLE && !retry.isSet) retry.set(backoff.next(), () => this.askAgain(UNAVAILABLE));
+      // For now: the gateway may not subscribe to the channel at the moment.
+      if (reason === 'unavailable' && !retry.isSet) retry.set(backoff.next(), () => this.askAgain(reason));
       this.#context.push(() => {
         // Refused again for the same reason: the app already knows.
-        if (refusal !== reason) channel.give({ type: 'refused', channel: channel.name, reason });
+        if (before !== reason) channel.give({ type: 'refused', channel: channel.name, reason });
         this.#forgetUnwanted();
       });
     } else if (wire === Wire.Subscribing || wire === Wire.Recovering) {
@@ -173,7 +177,7 @@ export class Channels {
         channel.isStale = true;
         return this.#context.onDirty();
       }
-      channel.cursor ??= told.position;
+      channel.cursor ??= text(told.position);
       channel.give({ ...told, type: 'subscribed' });
     });
     this.#later(channel, () => {
@@ -203,7 +207,7 @@ export class Channels {
       const request = { channel: channel.name, since: channel.cursor || undefined, last: channel.last || undefined };
       bytes += JSON.stringify(request).length + 1;
       if (bytes > maxBytes) return [];
-      if (wire < channel.wire) channel.lastState = undefined;
+      if (channel.state !== 'refused') channel.lastState = undefined;
       channel.wire = wire;
       return request;
     });

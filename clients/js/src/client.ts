@@ -1,24 +1,22 @@
 /** The public client: connects, reconnects, and resumes every channel from its position. */
 
 import { Backoff } from './backoff.js';
-import { Channels } from './channels.js';
+import type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
+import { Channels as AllChannels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
-import { Emitter, type Off } from './emitter.js';
+import { ClientBase } from './client-base.js';
+import type { Off } from './emitter.js';
+import { GatewayError } from './errors.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
-import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateDetail, StateEvent } from './options.js';
+import { MAX_ENDS, MAX_FAULTS, WAKE_MS } from './limits.js';
+import type { ClientEvents, ClientOptions, ErrorEvent, GatewayClientLike } from './options.js';
 import { CLIENT_ERRORS, Op, RECONNECT_RULES, ReconnectRule, withVersion } from './protocol.js';
 import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
-import type { ChannelEvent, SubscribeOptions, Subscription } from './subscription.js';
-import { askToken, Refresh, userOf, type TokenReason } from './token.js';
+import type { ClientState, StateDetail, StateEvent } from './state.js';
+import type { SubscribeOptions, Subscription } from './subscription.js';
+import { askToken, checked, Refresh, tokenFrom, userOf, type TokenReason } from './token.js';
 import { browserPresence } from './visibility.js';
-
-/** The number of Identify errors in a row after which the client closes. */
-const MAX_FAULTS = 3;
-/** After this many closes in a row without a lasting connection, `connect` waits. */
-const MAX_ENDS = 5;
-/** The minimum time between attempts that a wake-up starts, in milliseconds. */
-const WAKE_MS = 1_000;
 
 /**
  * A client of the gateway. It connects, reconnects after a loss, and resumes every channel from its
@@ -28,22 +26,18 @@ const WAKE_MS = 1_000;
  * Each connection attempt is a generation: tokens, frames and events of an earlier one have no
  * effect.
  */
-export class GatewayClient implements GatewayClientLike {
+export class GatewayClient<Channels extends object = AnyChannels>
+  extends ClientBase<Channels>
+  implements GatewayClientLike
+{
   readonly #options: ClientOptions;
-  /** The current state. The event `state` reports each change. */
-  state: ClientState = 'idle';
-  /** The user of the session; `undefined` before the first Ready. */
-  user: string | undefined;
-  /** The time from the latest heartbeat to its answer, in milliseconds. */
-  latencyMs: number | undefined;
   readonly #connectMs: number;
   /** Whether the client can ask for a new token. */
   readonly #mayAsk: boolean;
   readonly #url: string;
   readonly #environment: Environment;
   readonly #queue = new EventQueue();
-  readonly #emitter: Emitter<ClientEvents>;
-  readonly #channels: Channels;
+  readonly #channels: AllChannels;
   readonly #backoff: Backoff;
   readonly #refresh: Refresh;
   readonly #retry: Timer;
@@ -66,9 +60,10 @@ export class GatewayClient implements GatewayClientLike {
 
   /** @throws TypeError if the URL or the token is invalid. */
   constructor(options: ClientOptions) {
+    super(options.bufferSize);
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
-    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is not a string');
+    if (!this.#mayAsk) checked(token);
     this.#options = options;
     this.#connectMs = options.connectTimeoutMs ?? 15_000;
     this.#url = withVersion(options.url);
@@ -76,11 +71,6 @@ export class GatewayClient implements GatewayClientLike {
     if (options.WebSocket) given.WebSocket = options.WebSocket;
     const setTimeout = (callback: () => void, delayMs: number) => given.setTimeout(() => this.#queue.run(callback), delayMs);
     const environment = (this.#environment = { ...given, setTimeout });
-    const onThrown = (error: unknown) => this.#onError('listener', error);
-    this.#emitter = new Emitter((error, type) => {
-      // An error thrown by an error listener must be visible, but must not call the listener again.
-      type === 'error' ? console.error(error) : onThrown(error);
-    }, options.bufferSize);
     const newBackoff = () => new Backoff(options.backoff, environment.random);
     this.#backoff = newBackoff();
     this.#refresh = new Refresh(environment, () => {
@@ -90,11 +80,11 @@ export class GatewayClient implements GatewayClientLike {
     });
     this.#retry = new Timer(environment);
     this.#flushLater = new Timer(environment);
-    this.#channels = new Channels({
+    this.#channels = new AllChannels({
       bufferSize: options.bufferSize,
-      onThrown,
+      onThrown: (error) => this.onThrown(error),
       onEvent: (event) => {
-        this.#emitter.tell(event);
+        this.tell(event);
         if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
       },
       onDirty: () => this.#flushSoon(),
@@ -106,11 +96,12 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
-  /** Connects, and reconnects until `close` or a close code that forbids it. */
-  connect(): void {
+  /** Connects, and reconnects until `disconnect`, `close` or a close code that forbids it. Returns `ready()`. */
+  connect(): Promise<void> {
     this.#queue.run(() => {
       if ((this.state !== 'idle' && this.state !== 'closed') || this.#retry.isSet) return;
       this.#faults = 0;
+      this.failure = undefined;
       this.#leavePresence ??= (this.#options.presence ?? browserPresence)(
         (why) => this.wake(why),
         (why) => this.#queue.run(() => this.#rest(why)),
@@ -120,13 +111,18 @@ export class GatewayClient implements GatewayClientLike {
       this.#backoff.tries = 0;
       this.#open();
     });
+    return this.ready();
   }
 
-  /** Ends the connection, the subscriptions and the iterations. `connect` starts again. */
-  close(): void {
+  /** Ends the connection. Subscriptions keep their positions, and `connect` resumes them. */
+  disconnect(): void {
+    this.#queue.run(() => this.#stop({ reason: 'disconnected' }, 'idle'));
+  }
+
+  override close(): void {
     this.#queue.run(() => {
       this.#channels.close();
-      this.#emitter.finish();
+      this.finish();
       this.#stop({ reason: 'closed by the app' });
     });
   }
@@ -135,18 +131,11 @@ export class GatewayClient implements GatewayClientLike {
    * Subscribes to a channel, now and after every reconnect. `since` resumes after a position; `last`
    * begins with stored messages.
    */
-  subscribe(channel: string, options?: SubscribeOptions): Subscription {
-    return this.#channels.subscribe(channel, options);
-  }
-
-  /** Adds a listener for a type of event. The returned function removes it. */
-  on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
-    return this.#emitter.on(type, listener);
-  }
-
-  /** The events of all channels from now on, in order, including the session's own channels. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    return this.#emitter.stream();
+  subscribe<Name extends ChannelName<Channels>, Message = MessageOf<Channels, Name>>(
+    channel: Name,
+    options?: SubscribeOptions<Message>,
+  ): Subscription<Message, Name> {
+    return this.#channels.subscribe(channel, options) as Subscription<Message, any>;
   }
 
   /** Gets a new token, sends it without reconnecting, and retries refused channels. */
@@ -170,7 +159,7 @@ export class GatewayClient implements GatewayClientLike {
         return this.#open();
       }
       const connection = this.#connection;
-      if (connection?.budget.wait(this.#now) === 0) connection.probe();
+      if (connection?.budget?.wait(this.#now) === 0) connection.probe();
     });
   }
 
@@ -231,7 +220,7 @@ export class GatewayClient implements GatewayClientLike {
           channels.onReady(user, states);
         },
         onSoftError: (code, detail) => {
-          this.#onError(code, new Error(detail));
+          this.onError(code, new GatewayError(code, detail));
           if (['unavailable', 'refresh_failed'].includes(code)) this.#refresh.onFailed();
         },
         onToken: (expiresInMs) => {
@@ -239,24 +228,24 @@ export class GatewayClient implements GatewayClientLike {
           channels.askAgain();
         },
         onLatency: (latencyMs) => this.#emit('latency', (this.latencyMs = latencyMs)),
-        onEnd: this.#guarded((ending: Ending) => this.#onEnd(ending)),
+        onEnd: this.#guarded<Ending, void>((...ending) => this.#onEnd(...ending)),
       });
     } catch (error) {
       // The next attempt would fail in the same way.
-      this.#onError('socket', error);
+      this.onError('socket', error);
       this.#stop({ reason: 'no WebSocket' });
     }
   }
 
-  #onEnd({ code, reason, error, afterMs }: Ending): void {
+  #onEnd(...[code, reason, error, afterMs]: Ending): void {
     const wasReady = this.#readyAt !== undefined;
     const asked = this.#tokenReason;
     let kind = RECONNECT_RULES[code] ?? ReconnectRule.Yes;
     this.#leave();
-    if (error) this.#onError('socket', error);
+    if (error) this.onError('socket', error);
     this.#faults = !wasReady && CLIENT_ERRORS.includes(code) ? this.#faults + 1 : 0;
     if (this.#faults >= MAX_FAULTS) {
-      this.#onError('identify', new Error(`refused: ${code} ${reason}`));
+      this.onError('identify', new GatewayError('identify', `${code} ${reason}`));
       kind = ReconnectRule.Never;
     }
     if (code === 4003) this.#tokenReason = 'refused';
@@ -275,14 +264,16 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   /** Ends the connection and does not reconnect. */
-  #stop(detail: StateDetail): void {
+  #stop(detail: StateDetail, state: 'closed' | 'idle' = 'closed'): void {
     this.#retry.clear();
     this.#leavePresence?.();
     this.#leavePresence = undefined;
-    if (this.state === 'closed') return;
+    this.failure = new GatewayError(state === 'idle' ? detail.reason : state, detail.reason);
+    this.emit('ready');
+    if (this.state === state || this.state === 'closed') return;
     this.#leave();
     this.#ends++;
-    this.#setState('closed', detail);
+    this.#setState(state, detail);
   }
 
   /** Ends this generation: its connection, its timers and its requests. */
@@ -303,7 +294,7 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #soon(task: () => void): void {
-    queueMicrotask(() => this.#queue.push(task));
+    void Promise.resolve().then(() => this.#queue.push(task));
   }
 
   #guarded<Given extends unknown[], Result>(act: (...given: Given) => Result): (...given: Given) => Result | false {
@@ -312,14 +303,14 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #ask(reason: TokenReason, onToken: (token: string | null) => void, onFailed: () => void): void {
-    const isCurrent = this.#guarded(() => true);
-    const settle = (act: () => void) => isCurrent() && this.#queue.run(act);
+    const settle = this.#guarded((act: () => void) => this.#queue.run(act));
+    const { token } = this.#options;
     this.#tokenTimer = new Timer(this.#environment);
-    askToken(this.#options.token, reason, this.#connectMs, this.#tokenTimer, isCurrent).then(
+    askToken(this.#guarded(() => tokenFrom(token, reason)), this.#connectMs, this.#tokenTimer).then(
       (token) => settle(() => onToken(token)),
       (error) =>
         settle(() => {
-          this.#onError('token', error);
+          this.onError('token', error);
           onFailed();
         }),
     );
@@ -339,8 +330,11 @@ export class GatewayClient implements GatewayClientLike {
     for (;;) {
       const connection = this.#connection;
       if (!connection?.isReady) return;
-      const waitMs = connection.budget.wait(this.#now);
-      if (waitMs > 0) return this.#flushLater.set(waitMs, () => this.#flush());
+      const waitMs = connection.budget!.wait(this.#now);
+      if (waitMs > 0) {
+        this.#channels.onDelayed(waitMs);
+        return this.#flushLater.set(waitMs, () => this.#flush());
+      }
       const command = this.#channels.nextCommand(connection.maxBytes);
       if (!command) return;
       connection.send(command);
@@ -350,17 +344,19 @@ export class GatewayClient implements GatewayClientLike {
   #setState(state: ClientState, detail?: StateDetail): void {
     // A restarted attempt causes no event.
     if (state === this.state) return;
-    const event: StateEvent = { state, attempts: this.#backoff.tries, ...detail };
+    const event = { state, attempts: this.#backoff.tries, ...detail } as StateEvent;
     this.state = state;
+    this.emit('ready');
     this.#log(state, event);
     this.#emit('state', event);
   }
 
-  #onError(where: string, error: unknown): void {
+  /** @internal */
+  override onError(where: ErrorEvent['where'], error: unknown): void {
     this.#log('error', { where });
     this.#queue.push(() => {
       // An error thrown by the app must be visible.
-      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+      if (!this.emit('error', { where, error }) && where === 'listener') console.error(error);
     });
   }
 
@@ -376,6 +372,6 @@ export class GatewayClient implements GatewayClientLike {
 
   /** Notifies listeners after the current task. */
   #emit<Type extends keyof ClientEvents>(type: Type, event: ClientEvents[Type]): void {
-    this.#queue.push(() => this.#emitter.emit(type, event));
+    this.#queue.push(() => this.emit(type, event));
   }
 }

@@ -3,19 +3,15 @@
 import { Budget } from './budget.js';
 import type { Channels } from './channels.js';
 import { Timer, type Environment, type Socket } from './environment.js';
+import { FRAME_MARGIN, MIN_BEAT_MS } from './limits.js';
 import { number, Op, text, type ServerFrame } from './protocol.js';
 import type { EventQueue } from './queue.js';
 
-/** How a socket ended. */
-export interface Ending {
-  /** The close code; 1006 without a Close. */
-  code: number;
-  reason: string;
-  /** The error of the WebSocket. Browsers report none. */
-  error: unknown;
-  /** The delay that the gateway requested (op 7), in milliseconds from now. */
-  afterMs: number | undefined;
-}
+/**
+ * How a socket ended: with the code 1006 if there was no Close. Browsers report no error. The delay is
+ * the one that the gateway requested (op 7).
+ */
+export type Ending = [code: number, reason: string, error: unknown, afterMs: number | undefined];
 
 /** The inputs and callbacks of a connection. No callback runs after `onEnd`. */
 export interface ConnectionContext {
@@ -30,22 +26,17 @@ export interface ConnectionContext {
   queue: EventQueue;
   channels: Channels;
   onReady(frame: Extract<ServerFrame, { op: 2 }>): void;
-  onSoftError(code: string, detail: string): void;
+  onSoftError(code: string, detail: string | undefined): void;
   /** A token is in force: after Ready, and after a refresh. */
   onToken(expiresInMs: number | undefined): void;
   onLatency(latencyMs: number): void;
-  onEnd(ending: Ending): void;
+  onEnd(...ending: Ending): void;
 }
-
-/** The minimum time between heartbeats, in milliseconds. Each uses a part of the budget. */
-const MIN_BEAT_MS = 15_000;
-/** Bytes of a frame besides the token and the channels, at most. */
-const FRAME_MARGIN = 256;
 
 export class Connection {
   readonly #context: ConnectionContext;
   /** The message budget; known after Hello. */
-  budget = new Budget(1);
+  budget: Budget | undefined;
   /** The maximum size of a frame of channels; known after Hello. */
   maxBytes = 0;
   isReady = false;
@@ -81,7 +72,7 @@ export class Connection {
     };
     // Always followed by close.
     this.#socket.onerror = (event) => (this.#error = event?.error ?? event?.message);
-    this.#deadline.set(connectMs, () => this.drop('not ready in time'));
+    this.#deadline.set(connectMs, () => this.drop('timeout'));
   }
 
   get #now(): number {
@@ -91,7 +82,7 @@ export class Connection {
   /** Sends one frame, and counts it, unless it has a budget of its own. */
   send(frame: object, isCounted = true): void {
     if (this.#isOver) return;
-    if (isCounted) this.budget.note(this.#now);
+    if (isCounted) this.budget?.note(this.#now);
     try {
       this.#socket.send(JSON.stringify(frame));
     } catch {
@@ -120,11 +111,7 @@ export class Connection {
   drop(reason: string, code?: number): void {
     if (this.#isOver) return;
     this.#end(1006, reason);
-    try {
-      this.#socket.close(code);
-    } catch {
-      // It was not open yet.
-    }
+    this.#socket.close(code);
   }
 
   #end(code: number, reason: string, error?: unknown): void {
@@ -135,7 +122,7 @@ export class Connection {
     this.#socket.onmessage = this.#socket.onclose = null;
     for (const timer of [this.#deadline, this.#beat, this.#answer]) timer.clear();
     const at = this.#comeBackAt;
-    this.#context.onEnd({ code, reason, error, afterMs: at && Math.max(0, at - this.#now) });
+    this.#context.onEnd(code, reason, error, at && Math.max(0, at - this.#now));
   }
 
   #onMessage(data: unknown): void {
@@ -173,10 +160,10 @@ export class Connection {
     if ('id' in frame) return this.#context.channels.requesters.forEach((requester) => requester.take(frame));
     switch (frame.op) {
       case Op.Error:
-        return this.#context.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail) ?? '');
+        return this.#context.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail));
       case Op.HeartbeatAck:
         this.#answer.clear();
-        if (this.#asksAgain && this.budget.wait(this.#lastSeen) === 0) this.probe();
+        if (this.#asksAgain && this.budget!.wait(this.#lastSeen) === 0) this.probe();
         if (number(frame.time) !== undefined) this.#context.onLatency(Math.max(0, this.#lastSeen - frame.time!));
         return;
       case Op.Refreshed:

@@ -68,12 +68,12 @@ export class Timer {
         this.#running = undefined;
         callback();
       },
-      Math.min(Math.max(delayMs, 0), 2 ** 31 - 1),
+      Math.min(delayMs, 2 ** 31 - 1),
     );
   }
 
   clear(): void {
-    if (this.isSet) this.#environment.clearTimeout(this.#running);
+    this.#environment.clearTimeout(this.#running);
     this.#running = undefined;
   }
 }

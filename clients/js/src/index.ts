@@ -1,16 +1,12 @@
 export { GatewayClient } from './client.js';
-export { BufferOverflow, type Off } from './emitter.js';
+export type { Off } from './emitter.js';
+export { BufferOverflow, GatewayError } from './errors.js';
 export type { BackoffOptions } from './backoff.js';
+export type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
 export type { Socket, SocketConstructor } from './environment.js';
-export type { ClientEvents, ClientOptions, ClientState, ErrorEvent, GatewayClientLike, StateEvent } from './options.js';
+export type { ChannelEvent, ChannelEventOf, ChannelEvents, ChannelPresence, GapReason, RefusedReason } from './events.js';
+export type { ClientEvents, ClientOptions, ErrorEvent, GatewayClientLike, SoftErrorCode } from './options.js';
+export type { ClientState, CloseCode, StateEvent, StateReason } from './state.js';
 export { browserPresence, type Presence } from './visibility.js';
-export type {
-  ChannelEvent,
-  ChannelEventOf,
-  ChannelEvents,
-  ChannelPresence,
-  SubscribeOptions,
-  Subscription,
-  SubscriptionState,
-} from './subscription.js';
+export type { SubscribeOptions, Subscription, SubscriptionState } from './subscription.js';
 export type { Token, TokenReason } from './token.js';

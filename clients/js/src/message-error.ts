@@ -1,5 +1,7 @@
 /** The error of a message or of a request for history. */
 
+import { GatewayError } from './errors.js';
+
 /**
  * The error of `send`, `history` and `allHistory`. `code` is one of:
  *
@@ -17,17 +19,15 @@
  * - `disconnected`: the connection was lost before the answer to a request.
  * - another reason of a refused subscription, or another code of op 9.
  */
-export class MessageError extends Error {
-  readonly code: string;
+export class MessageError extends GatewayError {
   /** The id of the message. Pass it to `send` to try again without a duplicate. */
   readonly id: string | undefined;
+  override name = 'MessageError';
   /** The gateway may have stored the message, because an attempt was not answered. */
   readonly mayBeStored: boolean;
 
-  constructor(code: string, detail = code, id?: string, mayBeStored = false) {
-    super(detail || code);
-    this.name = 'MessageError';
-    this.code = code;
+  constructor(code: string, detail?: string, id?: string, mayBeStored = false) {
+    super(code, detail);
     this.id = id;
     this.mayBeStored = mayBeStored;
   }

@@ -1,5 +1,6 @@
 /** Who is in a room: its count, joins and leaves (op 14), and its members by page (op 15). */
 
+import { GatewayError } from './errors.js';
 import type { GatewayClientLike } from './options.js';
 import { PresenceHandle } from './presence-handle.js';
 import { number, Op, text } from './protocol.js';
@@ -27,14 +28,8 @@ export interface MemberPage {
  * - `closed`: the app has closed the room or the client.
  * - another reason of a refused subscription, or another code of op 9.
  */
-export class PresenceError extends Error {
-  readonly code: string;
-
-  constructor(code: string, detail = code) {
-    super(detail || code);
-    this.name = 'PresenceError';
-    this.code = code;
-  }
+export class PresenceError extends GatewayError {
+  override name = 'PresenceError';
 }
 
 /** The strings of a list from the gateway. */

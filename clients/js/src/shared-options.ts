@@ -2,7 +2,7 @@
 
 import { realEnvironment, Timer } from './environment.js';
 import type { Port, SharedSettings } from './shared-messages.js';
-import { askToken, userOf, type Token, type TokenReason } from './token.js';
+import { askToken, tokenFrom, userOf, type Token, type TokenReason } from './token.js';
 import type { Presence } from './visibility.js';
 
 /** The options of a SharedClient. Only `worker`, `url` and `token` are required. */
@@ -34,6 +34,24 @@ export interface SharedClientOptions extends SharedSettings {
   log?: (what: string, detail: object) => void;
 }
 
+/** After this many lost workers in a row, the tab opens its own socket. */
+export const MAX_LOST = 2;
+/** A worker that lasted this long resets the count. Milliseconds. */
+export const LASTING_MS = 60_000;
+/** After this many closes in a row, `connect` waits: a listener may call it in a loop. */
+export const MAX_ENDS = 5;
+/** How long it waits then. Milliseconds. */
+export const PAUSE_MS = 1_000;
+
+/** A failing log must not prevent the delivery of events. */
+export function logTo({ log }: SharedClientOptions, what: string, detail: object): void {
+  try {
+    log?.(what, detail);
+  } catch {
+    // It is for debugging only.
+  }
+}
+
 /** The options that the worker needs. A message has no field for an option that is not set. */
 export function settingsOf(options: SharedClientOptions): SharedSettings {
   const { url, backoff, connectTimeoutMs, heartbeatTimeoutMs } = options;
@@ -52,7 +70,7 @@ const TOKEN_TIMEOUT_MS = 15_000;
 export const keyOf = ({ url }: SharedClientOptions, token: string): string => `${url} ${userOf(token)}`;
 
 export function tokenOf({ token }: SharedClientOptions, reason: TokenReason): Promise<string | null> {
-  return askToken(token, reason, TOKEN_TIMEOUT_MS, new Timer(realEnvironment()));
+  return askToken(() => tokenFrom(token, reason), TOKEN_TIMEOUT_MS, new Timer(realEnvironment()));
 }
 
 /** Tabs with the same key share private messages. A tab without a known user does not share. */

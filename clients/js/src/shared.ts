@@ -1,8 +1,11 @@
 /** The client in a tab: its socket is in a SharedWorker, shared with other tabs. */
 
-import { Emitter, type Off } from './emitter.js';
+import { ClientBase } from './client-base.js';
+import type { Off } from './emitter.js';
+import { GatewayError } from './errors.js';
 import { realEnvironment, Timer } from './environment.js';
-import type { ClientEvents, ClientState, GatewayClientLike, StateEvent } from './options.js';
+import type { AnyChannels, ChannelName, MessageOf } from './channel-map.js';
+import type { ErrorEvent, GatewayClientLike } from './options.js';
 import type { Requester } from './protocol.js';
 import { EventQueue } from './queue.js';
 import { SharedHub } from './shared-hub.js';
@@ -10,32 +13,23 @@ import { WorkerLink } from './shared-link.js';
 import { holdLock } from './shared-lock.js';
 import { LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions, RequestFrame } from './shared-messages.js';
-import { findKey, keyOf, settingsOf, tokenOf, type SharedClientOptions } from './shared-options.js';
+import { findKey, keyOf, LASTING_MS, logTo, MAX_ENDS, MAX_LOST, PAUSE_MS } from './shared-options.js';
+import { settingsOf, tokenOf, type SharedClientOptions } from './shared-options.js';
 import { Channel, subscribe } from './subscription.js';
+import type { StateEvent } from './state.js';
 import type { ChannelEvent, SubscribeOptions, Subscription, SubscriptionContext } from './subscription.js';
 import type { TokenReason } from './token.js';
 import { watchTab } from './visibility.js';
 
-export { BufferOverflow } from './emitter.js';
+export { BufferOverflow, GatewayError } from './errors.js';
 export type { SharedClientOptions } from './shared-options.js';
-
-/** After this many lost workers in a row, the tab opens its own socket. */
-const MAX_LOST = 2;
-/** A worker that lasted this long resets the count. Milliseconds. */
-const LASTING_MS = 60_000;
-/** After this many closes in a row, `connect` waits: a listener may call it in a loop. */
-const MAX_ENDS = 5;
-const PAUSE_MS = 1_000;
 
 /**
  * A client whose socket is in a SharedWorker, shared with the tabs that have the same key. It has
  * the same members as GatewayClient, which GatewayClientLike describes. If no worker can be used,
  * it opens its own socket.
  */
-export class SharedClient implements GatewayClientLike {
-  state: ClientState = 'idle';
-  user: string | undefined;
-  latencyMs: number | undefined;
+export class SharedClient<Channels extends object = AnyChannels> extends ClientBase<Channels> implements GatewayClientLike {
   readonly #options: SharedClientOptions;
   #link: WorkerLink | undefined;
   #linkedAt = 0;
@@ -43,7 +37,6 @@ export class SharedClient implements GatewayClientLike {
   /** The hub in this tab, if it has no worker. */
   #ownHub: SharedHub | undefined;
   readonly #queue = new EventQueue();
-  readonly #emitter: Emitter<ClientEvents>;
   readonly #channels = new Map<string, Channel>();
   /** The channels requested from the worker, and the number of the request. */
   readonly #asked = new Map<string, number>();
@@ -69,68 +62,70 @@ export class SharedClient implements GatewayClientLike {
   #releaseLock: Off | undefined;
 
   constructor(options: SharedClientOptions) {
+    super(options.bufferSize);
     this.#options = options;
-    const onThrown = (error: unknown) => this.#onError('listener', error);
-    this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)), options.bufferSize);
     this.#context = {
       own: [],
       bufferSize: options.bufferSize,
-      onThrown,
+      onThrown: (error) => this.onThrown(error),
       onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved),
-      onEvent: (event) => this.#emitter.tell(event),
+      onEvent: (event) => this.tell(event),
       soon: (task) => queueMicrotask(() => this.#queue.push(task)),
       later: (task) => void setTimeout(() => this.#queue.push(task), 0),
     };
   }
 
-  connect(): void {
+  connect(): Promise<void> {
     this.#queue.run(() => {
       if ((this.#wantsConnection && this.state !== 'closed') || this.#retry.isSet) return;
+      this.failure = undefined;
       if (this.#ends > MAX_ENDS) {
         this.#ends = 0;
-        return this.#retry.set(PAUSE_MS, () => this.connect());
+        return this.#retry.set(PAUSE_MS, () => void this.connect());
       }
       this.#onState({ state: 'connecting', attempts: 0 });
       if (this.#wantsConnection) return void this.#comeAgain();
       this.#wantsConnection = true;
-      const { presence } = this.#options;
-      this.#leavePresence = watchTab(presence, (why) => this.wake(why), () => this.#leave());
+      this.#leavePresence = watchTab(this.#options.presence, (why) => this.wake(why), () => this.#leave());
       void this.#join();
+    });
+    return this.ready();
+  }
+
+  /** Leaves the worker. Subscriptions keep their positions. The last tab to leave ends the socket. */
+  disconnect(): void {
+    this.#queue.run(() => {
+      this.#rest();
+      this.failure = new GatewayError('disconnected');
+      this.emit('ready');
+      if (this.state === 'closed' || this.state === 'idle') return;
+      this.#onState({ state: 'idle', attempts: 0, reason: 'disconnected' });
     });
   }
 
   /** Ends this tab's subscriptions and iterations. The last tab to close ends the socket. */
-  close(): void {
+  override close(): void {
     this.#queue.run(() => {
-      this.#retry.clear();
-      this.#wantsConnection = false;
+      this.#rest();
       this.#own = {};
-      this.#leavePresence?.();
-      this.#leavePresence = undefined;
-      this.#leave();
       // A worker that is not the result of a function may be needed again.
       if (typeof this.#options.worker === 'function' || this.#ownHub) this.#unlink();
       this.#channels.forEach((channel) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
       this.#channels.clear();
-      this.#emitter.finish();
+      this.finish();
       this.#onState({ state: 'closed', attempts: 0, reason: 'closed by the app' });
     });
   }
 
-  subscribe(name: string, options?: SubscribeOptions): Subscription {
+  subscribe<Name extends ChannelName<Channels>, Message = MessageOf<Channels, Name>>(
+    name: Name,
+    options?: SubscribeOptions<Message>,
+  ): Subscription<Message, Name> {
     return subscribe(name, options, this.#context, () => {
       let channel = this.#channels.get(name);
       if (!channel) this.#channels.set(name, (channel = new Channel(name, this.#context)));
       return channel;
-    });
-  }
-
-  on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
-    return this.#emitter.on(type, listener);
-  }
-
-  [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    return this.#emitter.stream();
+    }) as Subscription<Message, any>;
   }
 
   wake(why = 'app'): void {
@@ -154,6 +149,15 @@ export class SharedClient implements GatewayClientLike {
   /** @internal As in RequestingClient. */
   post(frame: object): void {
     this.#post({ type: 'post', frame: frame as RequestFrame });
+  }
+
+  /** Stops, until `connect`. */
+  #rest(): void {
+    this.#retry.clear();
+    this.#wantsConnection = false;
+    this.#leavePresence?.();
+    this.#leavePresence = undefined;
+    this.#leave();
   }
 
   /** Sends hello to the worker, and requests every channel from its position in this tab. */
@@ -229,7 +233,7 @@ export class SharedClient implements GatewayClientLike {
       if (typeof worker !== 'function' && this.#lost === 0) return worker;
       if (typeof worker === 'function' && this.#lost < MAX_LOST) return worker();
     } catch (error) {
-      this.#onError('worker', error);
+      this.onError('worker', error);
     }
     const { port1, port2 } = new MessageChannel();
     this.#ownHub ??= new SharedHub();
@@ -244,14 +248,14 @@ export class SharedClient implements GatewayClientLike {
     this.#link = undefined;
     this.#isJoined = this.#isWelcome = false;
     if (!this.#wantsConnection) return;
-    this.#log('lost', { reason: LOST, lost: this.#lost });
+    logTo(this.#options, 'lost', { reason: LOST, lost: this.#lost });
     this.#onState({ state: 'waiting', attempts: this.#lost, reason: LOST, retryInMs: 0 });
     void this.#join(true);
   }
 
   /** The worker's messages may have another meaning, so this tab does not use it. */
   #onOtherVersion(version: string | undefined): void {
-    this.#onError('worker', new Error(`the worker is of version ${version}, this page of ${VERSION}`));
+    this.onError('worker', new Error(`the worker is of version ${version}, this page of ${VERSION}`));
     this.#leave();
     this.#unlink();
     this.#lost = MAX_LOST;
@@ -293,12 +297,12 @@ export class SharedClient implements GatewayClientLike {
         this.#onUser(message.user);
         return this.#onState(message.event);
       case 'error':
-        return this.#onError(message.event.where, new Error(message.event.message));
+        return this.onError(message.event.where, new Error(message.event.message));
       case 'latency':
         this.latencyMs = message.latencyMs;
-        return this.#queue.push(() => this.#emitter.emit('latency', message.latencyMs));
+        return this.#queue.push(() => this.emit('latency', message.latencyMs));
       case 'log':
-        return this.#log(message.what, message.detail);
+        return logTo(this.#options, message.what, message.detail);
       case 'token':
         return void this.#onToken(message.request, message.reason);
       case 'sent':
@@ -334,8 +338,10 @@ export class SharedClient implements GatewayClientLike {
     this.state = event.state;
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
+    if (event.state === 'closed') this.failure = new GatewayError(event.state, event.reason);
     if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.lastState = undefined));
-    this.#queue.push(() => this.#emitter.emit('state', event));
+    this.emit('ready');
+    this.#queue.push(() => this.emit('state', event));
   }
 
   /** The rule of the cursor, as in Channels: it moves after the event was delivered to the app. */
@@ -356,7 +362,7 @@ export class SharedClient implements GatewayClientLike {
       channel.isGiven = false;
     }
     if (channel) channel.give(event);
-    else this.#emitter.tell(event);
+    else this.tell(event);
     if (visit !== this.#visit) return;
     if (isOwn && position && (!isBegin || !this.#own[event.channel])) this.#own[event.channel] = position;
     if (isLost) this.#onChannel({ ...event, type: 'gap', reason: 'not_recovered' }, id);
@@ -379,18 +385,11 @@ export class SharedClient implements GatewayClientLike {
     void this.#join();
   }
 
-  #onError(where: string, error: unknown): void {
+  /** @internal */
+  override onError(where: ErrorEvent['where'], error: unknown): void {
     this.#queue.push(() => {
-      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+      if (!this.emit('error', { where, error }) && where === 'listener') console.error(error);
     });
-  }
-
-  #log(what: string, detail: object): void {
-    try {
-      this.#options.log?.(what, detail);
-    } catch {
-      // A failing log must not prevent the delivery of events.
-    }
   }
 
   #post(message: FromTab): void {

@@ -1,62 +1,18 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** Channels and subscriptions as the app sees them: events and positions. */
 
-import { Emitter, type Off } from './emitter.js';
+import { Emitter } from './emitter.js';
+import { text } from './protocol.js';
+import type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
 
-/** An event of a channel. Events are delivered in the order in which they happen. */
-export type ChannelEvent =
-  /** A message. Only a durable message has a position; pass it as `since` to resume after it. */
-  | { type: 'message'; channel: string; message: any; position?: string }
-  /**
-   * The gateway cannot read the history at the moment. The channel is silent until `subscribed`;
-   * nothing is lost.
-   */
-  | { type: 'recovering'; channel: string }
-  /**
-   * New messages arrive from now on. The event comes again after each reconnect. With `last`, a fresh
-   * view begins: this number of stored messages comes first, in place of what the app has.
-   */
-  | { type: 'subscribed'; channel: string; position: string; presence?: ChannelPresence; last?: number }
-  /**
-   * After a reconnect: no durable message is missing. The missed messages follow as ordinary
-   * messages.
-   */
-  | { type: 'recovered'; channel: string; position: string }
-  /**
-   * Messages may be missing here: load the current data. `position`, if it is known, is where the
-   * channel continues. The reason is the gateway's, or `not_recovered` (too much was missed, or the
-   * history is lost). With `last`, a fresh view has begun, and its messages follow.
-   */
-  | { type: 'gap'; channel: string; reason: string; position?: string; last?: number }
-  /**
-   * The channel is not allowed, is no longer allowed, or cannot be requested. The reason is the
-   * gateway's, or one of this library: `bad_channel`, `bad_since`, or `since_conflict` (the channel
-   * is in use at another position).
-   */
-  | { type: 'refused'; channel: string; reason: string }
-  /**
-   * The number of sessions or members of a room, and the members that have joined or left. Only in
-   * namespaces with presence.
-   */
-  | { type: 'presence'; channel: string; presence: { count: number }; joined?: string[]; left?: string[] }
-  /** A signal of another session, such as "is typing". It is not stored, and may be lost. */
-  | { type: 'signal'; channel: string; user: string; signal: any };
+export type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
 
-/**
- * The state of `online:<user>`, or of a room. Only where the gateway keeps presence; the entry point
- * `presence` reads it.
- */
-export type ChannelPresence = { online: boolean; at: number } | { count: number };
-
-/** The channel event of one type. */
-export type ChannelEventOf<Type extends ChannelEvent['type']> = Extract<ChannelEvent, { type: Type }>;
-
-/** The types of channel events, and `event` for all of them. */
-export type ChannelEvents = { [Type in ChannelEvent['type']]: ChannelEventOf<Type> } & { event: ChannelEvent };
 
 /**
  * The state of a subscription:
  *
- * - `pending`: not connected, or not answered yet.
+ * - `pending`: not connected, not answered yet, or not requested yet (the event `pending` has the
+ *   reason).
  * - `recovering`: silent until the gateway can read the history.
  * - `subscribed`: messages arrive.
  * - `refused`: the event `refused` has the reason.
@@ -65,7 +21,7 @@ export type ChannelEvents = { [Type in ChannelEvent['type']]: ChannelEventOf<Typ
 export type SubscriptionState = 'pending' | 'recovering' | 'subscribed' | 'refused' | 'closed';
 
 /** The options of a subscription. */
-export interface SubscribeOptions {
+export interface SubscribeOptions<Message = any> {
   /** The position to resume after. */
   since?: string | null | undefined;
   /**
@@ -73,6 +29,13 @@ export interface SubscribeOptions {
    * gateway may allow fewer. If a reconnect finds messages missing, they are requested again.
    */
   last?: number | undefined;
+  /**
+   * Checks each message of this subscription, and returns what its listeners get. If it throws, they
+   * get the event `invalid` in place of `message`, and the client emits an error event.
+   */
+  parse?: ((message: unknown) => Message) | undefined;
+  /** Ends the subscription, as `unsubscribe` does. */
+  signal?: AbortSignal | undefined;
 }
 
 /** The context that all subscriptions of a client share. */
@@ -81,6 +44,7 @@ export interface SubscriptionContext {
   own: string[];
   /** The number of events that `for await` may buffer. */
   bufferSize: number | undefined;
+  /** A listener or a parser threw an error. */
   onThrown(error: unknown): void;
   /** An event on any channel. */
   onEvent(event: ChannelEvent): void;
@@ -102,14 +66,14 @@ export const SINCE_CONFLICT = 'since_conflict';
  * Why this cannot be requested, if so. An invalid request would end the session for all channels.
  */
 function problemOf(name: unknown, since: unknown): string | undefined {
-  if (typeof name !== 'string' || !/^[!-z|~]{1,255}$/.test(name)) return 'bad_channel';
-  return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
+  if (!/^[!-z|~]{1,255}$/.test(text(name) ?? '')) return 'bad_channel';
+  return since === undefined || text(since)?.length! < 256 ? undefined : 'bad_since';
 }
 
-type ChannelStateEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
+type ChannelStateEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused' | 'pending'>;
 
 const isStateEvent = (event: ChannelEvent): event is ChannelStateEvent =>
-  ['subscribed', 'recovering', 'refused'].includes(event.type);
+  /^(su|ref|pen)|ring/.test(event.type);
 
 /**
  * The state of a channel at the gateway. At most one request per channel is pending. From
@@ -171,8 +135,8 @@ export class Channel {
     return this.lastState?.type ?? 'pending';
   }
 
-  /** Why it is refused, if it is. */
-  get refusal(): string | undefined {
+  /** Why it is refused, or why its request waits. */
+  get reason(): string | undefined {
     return (this.lastState as { reason?: string } | undefined)?.reason;
   }
 
@@ -184,7 +148,7 @@ export class Channel {
     const { moves, lastState } = this;
     const { last, ...state }: any = event;
     const { message, presence = message?.at >= 0 && /^online:/.test(this.name) && message } = state;
-    const position = /^[mg]/.test(event.type) ? state.position : undefined;
+    const position = /^[mg]/.test(event.type) ? text(state.position) : undefined;
     this.giving = position;
     if (isStateEvent(event)) this.lastState = state;
     // Later subscriptions start with the latest presence. The gateway reads it after an earlier edge.
@@ -205,7 +169,7 @@ export class Channel {
   }
 
   /** Adds a subscription of the app. */
-  subscribe(since: string | undefined, last: number): Subscription {
+  subscribe(since: string | undefined, last: number, parse: Parser | undefined): Subscription {
     const isFirst = !this.isWanted;
     const isMoved =
       since === undefined
@@ -213,8 +177,8 @@ export class Channel {
           isFirst && last > 0 && !this.isFixed && !!this.cursor
         : since !== (this.giving ?? this.cursor);
     // Other subscriptions continue from the cursor.
-    if (isMoved && this.cursor && (this.isFixed || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
-    const subscription = new Subscription(this);
+    if (isMoved && this.cursor && (this.isFixed || !isFirst)) return refused(this.name, SINCE_CONFLICT, this.context);
+    const subscription = new Subscription(this, parse);
     this.subscriptions.add(subscription);
     this.last = Math.max(last, isFirst ? 0 : this.last);
     if (isMoved) {
@@ -235,54 +199,65 @@ export function subscribe(
   context: SubscriptionContext,
   find: (name: string) => Channel,
 ): Subscription {
-  const since = options?.since ?? undefined;
+  const { since: from, last, parse, signal } = options ?? {};
+  const since = from ?? undefined;
   const problem = problemOf(name, since);
-  if (problem) return new Subscription(new Channel(String(name), context), problem);
-  // An invalid number would end the session for all channels.
-  return find(name).subscribe(since, options?.last! >>> 0);
+  const subscription = problem
+    ? refused(String(name), problem, context)
+    : // An invalid number would end the session for all channels.
+      find(name).subscribe(since, last! >>> 0, parse);
+  return subscription.endWith(signal);
 }
+
+/** A subscription that is refused alone, on a channel of its own. */
+function refused(name: string, reason: string, context: SubscriptionContext): Subscription {
+  const channel = new Channel(name, context);
+  const event: ChannelStateEvent = (channel.lastState = { type: 'refused', channel: name, reason });
+  const subscription = new Subscription(channel);
+  context.later(() => {
+    if (subscription.state === 'closed') return;
+    subscription.deliver(event);
+    // The client's channel of this name is not refused.
+    if (reason !== SINCE_CONFLICT) context.onEvent(event);
+  });
+  return subscription;
+}
+
+/** Checks a message, and returns what the listeners get. */
+type Parser = (message: unknown) => unknown;
 
 /**
  * A subscription of the app to a channel. Any number of them may share a channel; the client
  * unsubscribes from it when the last one is closed.
  */
-export class Subscription implements AsyncIterable<ChannelEvent> {
+export class Subscription<Message = any, Name extends string = string> extends Emitter<ChannelEvents<Message, Name>> {
   readonly #owner: Channel;
-  /** Why this subscription alone is refused, if it is. */
-  readonly #refusal: string | undefined;
-  readonly #emitter: Emitter<ChannelEvents>;
+  readonly #parse: Parser | undefined;
   #isClosed = false;
   #isGreeted = false;
+  #signal: AbortSignal | undefined;
+  readonly #end = (): void => this.unsubscribe();
 
   /** @internal */
-  constructor(owner: Channel, refusal?: string) {
+  constructor(owner: Channel, parse?: Parser) {
+    super(owner.context.bufferSize);
     this.#owner = owner;
-    this.#refusal = refusal;
-    const { context } = owner;
-    this.#emitter = new Emitter(context.onThrown, context.bufferSize);
-    if (refusal) context.later(() => this.#refuse(refusal));
+    this.#parse = parse;
   }
 
   /** The channel's name. */
-  get channel(): string {
-    return this.#owner.name;
+  get channel(): Name {
+    return this.#owner.name as Name;
   }
 
   /** The current state. */
   get state(): SubscriptionState {
-    return this.#isClosed ? 'closed' : this.#refusal ? 'refused' : this.#owner.state;
+    return this.#isClosed ? 'closed' : this.#owner.state;
   }
 
   /** The position of the last durable message delivered to the app, to pass as `since` later. */
   get position(): string | undefined {
-    return (!this.#refusal && this.#owner.cursor) || undefined;
-  }
-
-  /**
-   * Adds a listener for a type of event, or with `event` for all. The returned function removes it.
-   */
-  on<Type extends keyof ChannelEvents>(type: Type, listener: (event: ChannelEvents[Type]) => void): Off {
-    return this.#emitter.on(type, listener);
+    return this.#owner.cursor || undefined;
   }
 
   /**
@@ -290,9 +265,9 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
    * BufferOverflow if the loop falls too far behind: unsubscribe, and subscribe again with the
    * position of the last message.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const stream = this.#emitter.stream();
-    if (this.#isClosed) stream.finish();
+  override [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent<Message, Name>> {
+    const stream = super[Symbol.asyncIterator]();
+    if (this.#isClosed) this.finish();
     return stream;
   }
 
@@ -301,8 +276,27 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#owner.subscriptions.delete(this);
-    this.#emitter.finish();
-    if (!this.#refusal && !this.#owner.isWanted) this.#owner.context.onWanted(this.#owner, false);
+    this.#signal?.removeEventListener('abort', this.#end);
+    this.finish();
+    if (!this.#owner.isWanted) this.#owner.context.onWanted(this.#owner, false);
+  }
+
+  /** As `unsubscribe`, for `using`. */
+  [Symbol.dispose](): void {
+    this.unsubscribe();
+  }
+
+  /** @internal */
+  endWith(signal: AbortSignal | undefined): this {
+    this.#signal = signal;
+    if (signal?.aborted) this.unsubscribe();
+    signal?.addEventListener('abort', this.#end);
+    return this;
+  }
+
+  /** @internal */
+  override onThrown(error: unknown): void {
+    this.#owner.context.onThrown(error);
   }
 
   /** @internal */
@@ -317,18 +311,21 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     const { lastState, cursor, context } = this.#owner;
     if (this.#isGreeted) return;
     this.#isGreeted = true;
-    if (lastState?.type === 'refused') context.later(() => this.#emit(lastState));
+    if (this.state === 'refused') context.later(() => this.#emit(lastState!));
     else if (lastState) this.#emit(lastState.type === 'subscribed' ? { ...lastState, position: cursor! } : lastState);
   }
 
-  #refuse(reason: string): void {
-    if (this.#isClosed) return;
-    const event: ChannelStateEvent & { type: 'refused' } = { type: 'refused', channel: this.channel, reason };
-    this.#emit(event);
-    if (reason !== SINCE_CONFLICT) this.#owner.context.onEvent(event);
+  #emit(event: ChannelEvent): void {
+    if (!this.#isClosed) this.tell(this.#parsed(event));
   }
 
-  #emit(event: ChannelEvent): void {
-    if (!this.#isClosed) this.#emitter.tell(event);
+  #parsed(event: ChannelEvent): ChannelEvent {
+    if (event.type !== 'message' || !this.#parse) return event;
+    try {
+      return { ...event, message: this.#parse(event.message) };
+    } catch (error) {
+      this.onThrown(error);
+      return { ...event, type: 'invalid', error };
+    }
   }
 }

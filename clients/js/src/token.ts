@@ -1,6 +1,9 @@
 /** Tokens: where they come from, and when a new one is needed. */
 
+import { GatewayError } from './errors.js';
 import { Timer, type Environment } from './environment.js';
+import { TOKEN_MS } from './limits.js';
+import { text } from './protocol.js';
 
 /**
  * Why the client asks for a token. For `connect` a stored token is fine; the other reasons need a
@@ -15,33 +18,29 @@ export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 /** A token, or a function that returns one. `null` means that nobody is logged in. */
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
+/** The answer to a request for a token, which is not checked yet. */
+export const tokenFrom = (token: Token, reason: TokenReason): unknown => (typeof token === 'function' ? token(reason) : token);
+
 /**
- * Asks for a token with a timeout, if `isCurrent`. Rejects after the timeout, with the error that
- * the function threw, or if the result is not a token. `timer` measures the timeout.
+ * Asks for a token with a timeout, which `timer` measures. Rejects after the timeout, with the error
+ * that the app's function threw, or if the answer is not a token.
  */
-export function askToken(
-  token: Token,
-  reason: TokenReason,
-  timeoutMs: number,
-  timer: Timer,
-  isCurrent: () => boolean = () => true,
-): Promise<string | null> {
-  if (typeof token === 'string') return Promise.resolve(token);
+export function askToken(ask: () => unknown, timeoutMs: number, timer: Timer): Promise<string | null> {
   return new Promise((resolve, reject) => {
-    timer.set(timeoutMs, () => reject(new Error('token timed out')));
+    timer.set(timeoutMs, () => reject(new GatewayError('timeout')));
     Promise.resolve()
-      .then(() => (isCurrent() ? token(reason) : null))
-      .then(checked)
+      .then(ask)
+      .then((answer) => (answer == null ? null : checked(answer)))
       .then(resolve, reject)
       .finally(() => timer.clear());
   });
 }
 
-/** A token, or `null` if there is none. */
-function checked(answer: unknown): string | null {
+/** The token, if it is one. */
+export function checked(token: unknown): string {
   // The error does not quote the value: it may be a secret.
-  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is not a string');
-  return (answer as string | undefined) ?? null;
+  if (text(token) === undefined) throw new TypeError('token is not a string');
+  return token as string;
 }
 
 /**
@@ -52,14 +51,11 @@ export function userOf(token: string): string {
   const parts = token.split('.');
   if (parts.length < 3 || parts.at(-1)!.length < 20) return token;
   try {
-    return String(JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub ?? token);
+    return JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub ?? token;
   } catch {
     return parts.slice(0, -2).join('.');
   }
 }
-
-/** The minimum time between two requests for a token, in milliseconds. */
-const SOONEST_MS = 1_000;
 
 /** Renews the token of a session before it expires. */
 export class Refresh {
@@ -100,7 +96,7 @@ export class Refresh {
 
   #in(delayMs: number): void {
     const { now } = this.#environment;
-    this.#timer.set(Math.max(delayMs, this.#renewedAt + SOONEST_MS - now()), () => {
+    this.#timer.set(Math.max(delayMs, this.#renewedAt + TOKEN_MS - now()), () => {
       this.#renewedAt = now();
       this.#renew();
     });

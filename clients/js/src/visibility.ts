@@ -27,8 +27,9 @@ export const browserPresence: Presence = (wake, rest) => {
     else if (type !== 'visibilitychange' || document?.visibilityState === 'visible') wake(type);
   };
   const each = (act: 'addEventListener' | 'removeEventListener') => {
-    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) scope[act]?.(type, onEvent);
-    for (const type of ['resume', 'visibilitychange']) document?.[act]?.(type, onEvent);
+    for (const type of ['online', 'offline', 'pagehide', 'pageshow', 'resume', 'visibilitychange']) {
+      (/^[rv]/.test(type) ? document : scope)?.[act]?.(type, onEvent);
+    }
   };
   each('addEventListener');
   return () => each('removeEventListener');

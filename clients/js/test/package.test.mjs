@@ -17,10 +17,10 @@ const MAX_BYTES = 6 * 1024;
 const MAX_PRESENCE_BYTES = 2 * 1024;
 const MAX_MESSAGES_BYTES = 3 * 1024;
 
-it('is less than 6 KiB, compressed', (test) => {
+it('is at most 6 KiB, compressed', (test) => {
   const bytes = gzipSync(read('dist/bundle/gateway-client.js'), { level: 9 }).length;
   test.diagnostic(`${bytes} bytes`);
-  assert.ok(bytes < MAX_BYTES, `${bytes} bytes`);
+  assert.ok(bytes <= MAX_BYTES, `${bytes} bytes`);
 });
 
 it('has a presence entry of less than 2 KiB, compressed', (test) => {
@@ -64,7 +64,7 @@ it('can be imported and required', async () => {
 
 it('passes the same tests as a minified bundle', () => {
   const tests = ['channels', 'connection', 'recovering', 'returning', 'input', 'tokens', 'since', 'visibility'];
-  tests.push('presence', 'history', 'send');
+  tests.push('session', 'listeners', 'batching', 'parser', 'presence', 'history', 'send');
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   const CLIENT = join(root, 'dist/bundle/gateway-client.js');

@@ -223,6 +223,26 @@ describe('inside the listeners of a tab', () => {
     });
   }
 
+  it('disconnect() leaves the worker, and connect() resumes', async () => {
+    const { sockets, open } = startWorker();
+    const { tab, events, states } = open({ key: 'user 42' });
+    const room = tab.subscribe(ROOM);
+    await tab.connect();
+    await eventually('the channel is subscribed', () => room.state === 'subscribed');
+    sockets[0].receive(message(ROOM, 1, '6-1'));
+    await eventually('the message arrives', () => room.position === '6-1');
+    tab.disconnect();
+    await assert.rejects(tab.ready(), { code: 'disconnected' });
+    assert.deepEqual([tab.state, room.state, states.at(-1)], ['idle', 'pending', 'idle']);
+    await eventually('the socket is closed', () => sockets[0].isClosed);
+    await tab.connect();
+    await eventually('the channel resumes', () => events.at(-1).type === 'recovered' && room.state === 'subscribed');
+    const requested = [...sockets[1].requested, ...sockets[1].ops(4)].find(({ channel }) => channel === ROOM);
+    assert.equal(requested.since, '6-1');
+    tab.close();
+    await assert.rejects(tab.ready(), { code: 'closed' });
+  });
+
   it('repeated close() and connect() are rate-limited', async () => {
     const { open } = startWorker();
     let calls = 0;
