@@ -30,7 +30,7 @@ test-js: ## test the JavaScript client (clients/js) in Node and Chromium against
 	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test
 
 test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pictures in docs/images
-	@scripts/setup rust node chromium
+	@scripts/setup rust redis node chromium
 	cargo build --locked --bin emagine-gateway
 	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
 

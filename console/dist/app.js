@@ -394,11 +394,12 @@ class Feed {
     // After a missing key, the region goes on waiting: the key dialog asks for it.
     if (error.status && error.status !== 401) this.#region.classList.replace("loading", "failed");
     const isOff = error.status === 409 && this.#settingHint !== null;
-    const detail = isOff ? this.#settingHint() : error.status ? error.message : "";
+    const isLocked = error.status === 401;
+    const detail = isOff ? this.#settingHint() : isLocked ? "The admin key is required." : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);
-    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff && !isLocked ? "bad" : "warn");
   }
 
   #setStale(isStale) {
@@ -1664,15 +1665,17 @@ class Overview {
     this.#own = replica;
   }
 
-  #show({ replicas, missing }) {
+  // `issued` is false if the other replicas could not be asked.
+  #show({ replicas, missing, issued = true }) {
     const rates = this.#rates(replicas);
     const answered = replicas.map((one) => ({ ...one, rate: rates.get(one.replica) ?? null }));
-    const lost = missing.map((replica) => ({ replica, isMissing: true, sessions: null, report: null, rate: null }));
+    const lost = (issued ? missing : []).map((replica) => ({ replica, isMissing: true, sessions: null, report: null, rate: null }));
     const all = [...answered, ...lost];
     this.#table.show(all.map((item, index) => ({ key: item.replica === "unnamed" ? `unnamed-${index}` : item.replica, item })));
     this.#showTotals(answered, all.length);
-    showVerdict(all);
+    showVerdict(all, issued);
     showNotes(answered);
+    if (!issued) return ["The other replicas are not known without Redis", "warn"];
     return [lost.length ? `${plural(lost.length, "replica")} did not answer` : "", lost.length ? "bad" : ""];
   }
 
@@ -1700,11 +1703,12 @@ class Overview {
   }
 }
 
-function showVerdict(all) {
+function showVerdict(all, issued) {
   const count = (kind) => all.filter((one) => replicaState(one)[1] === kind).length;
   const [bad, good] = [count("bad"), count("good")];
   const isGood = good === all.length;
-  const title = isGood ? (good === 1 ? "The replica is ready" : `All ${good} replicas are ready`)
+  const title = !issued ? "This replica is cut off from Redis"
+    : isGood ? (good === 1 ? "The replica is ready" : `All ${good} replicas are ready`)
     : `${good} of ${plural(all.length, "replica")} ${good === 1 ? "is" : "are"} ready`;
   const others = all.filter((one) => replicaState(one)[1] !== "good");
   const text = others.map((one) => `${one.replica}: ${replicaState(one)[0]}`).join("; ");
@@ -1927,6 +1931,8 @@ class Sent {
 // Publishes messages, checks them while they are typed, and shows the time until the console received them.
 
 
+const CHANNEL_HINT = "user:42 reaches one user, room:7 its subscribers, all every session.";
+
 class Publish {
   #pending = null;
   #sent = new Sent((entry) => this.#fill(entry), (entry) => this.#send(entry));
@@ -1974,7 +1980,8 @@ class Publish {
   // Shows whether the fields are valid, without a refusal while the operator still types.
   #check() {
     const [channel, text] = [byId("publish-channel").value.trim(), byId("publish-message").value];
-    setStatus("publish-channel-check", channel && channelProblem(channel), "warn");
+    const channelHint = channel && channelProblem(channel);
+    setStatus("publish-channel-check", channelHint || CHANNEL_HINT, channelHint && "warn");
     const problem = text.trim() === "" ? "Empty" : jsonProblem(text).replace("The message is not valid JSON", "Not valid JSON");
     setStatus("publish-check", problem || `Valid JSON, ${formatBytes(byteLength(text))}`, problem && "warn");
     byId("publish-format").disabled = problem !== "";

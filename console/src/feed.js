@@ -88,11 +88,12 @@ export class Feed {
     // After a missing key, the region goes on waiting: the key dialog asks for it.
     if (error.status && error.status !== 401) this.#region.classList.replace("loading", "failed");
     const isOff = error.status === 409 && this.#settingHint !== null;
-    const detail = isOff ? this.#settingHint() : error.status ? error.message : "";
+    const isLocked = error.status === 401;
+    const detail = isOff ? this.#settingHint() : isLocked ? "The admin key is required." : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);
-    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff && !isLocked ? "bad" : "warn");
   }
 
   #setStale(isStale) {

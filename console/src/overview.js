@@ -45,15 +45,17 @@ export class Overview {
     this.#own = replica;
   }
 
-  #show({ replicas, missing }) {
+  // `issued` is false if the other replicas could not be asked.
+  #show({ replicas, missing, issued = true }) {
     const rates = this.#rates(replicas);
     const answered = replicas.map((one) => ({ ...one, rate: rates.get(one.replica) ?? null }));
-    const lost = missing.map((replica) => ({ replica, isMissing: true, sessions: null, report: null, rate: null }));
+    const lost = (issued ? missing : []).map((replica) => ({ replica, isMissing: true, sessions: null, report: null, rate: null }));
     const all = [...answered, ...lost];
     this.#table.show(all.map((item, index) => ({ key: item.replica === "unnamed" ? `unnamed-${index}` : item.replica, item })));
     this.#showTotals(answered, all.length);
-    showVerdict(all);
+    showVerdict(all, issued);
     showNotes(answered);
+    if (!issued) return ["The other replicas are not known without Redis", "warn"];
     return [lost.length ? `${plural(lost.length, "replica")} did not answer` : "", lost.length ? "bad" : ""];
   }
 
@@ -81,11 +83,12 @@ export class Overview {
   }
 }
 
-function showVerdict(all) {
+function showVerdict(all, issued) {
   const count = (kind) => all.filter((one) => replicaState(one)[1] === kind).length;
   const [bad, good] = [count("bad"), count("good")];
   const isGood = good === all.length;
-  const title = isGood ? (good === 1 ? "The replica is ready" : `All ${good} replicas are ready`)
+  const title = !issued ? "This replica is cut off from Redis"
+    : isGood ? (good === 1 ? "The replica is ready" : `All ${good} replicas are ready`)
     : `${good} of ${plural(all.length, "replica")} ${good === 1 ? "is" : "are"} ready`;
   const others = all.filter((one) => replicaState(one)[1] !== "good");
   const text = others.map((one) => `${one.replica}: ${replicaState(one)[0]}`).join("; ");

@@ -8,6 +8,8 @@ import { channelProblem } from "./search.js";
 import { Sent } from "./sent.js";
 import { onView } from "./views.js";
 
+const CHANNEL_HINT = "user:42 reaches one user, room:7 its subscribers, all every session.";
+
 export class Publish {
   #pending = null;
   #sent = new Sent((entry) => this.#fill(entry), (entry) => this.#send(entry));
@@ -55,7 +57,8 @@ export class Publish {
   // Shows whether the fields are valid, without a refusal while the operator still types.
   #check() {
     const [channel, text] = [byId("publish-channel").value.trim(), byId("publish-message").value];
-    setStatus("publish-channel-check", channel && channelProblem(channel), "warn");
+    const channelHint = channel && channelProblem(channel);
+    setStatus("publish-channel-check", channelHint || CHANNEL_HINT, channelHint && "warn");
     const problem = text.trim() === "" ? "Empty" : jsonProblem(text).replace("The message is not valid JSON", "Not valid JSON");
     setStatus("publish-check", problem || `Valid JSON, ${formatBytes(byteLength(text))}`, problem && "warn");
     byId("publish-format").disabled = problem !== "";

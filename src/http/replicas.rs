@@ -77,5 +77,9 @@ pub(super) async fn list(
             json!({ "replica": replica, "sessions": sessions, "report": report })
         })
         .collect();
-    Ok(HttpResponse::Ok().json(json!({ "replicas": replicas, "missing": outcome.missing })))
+    let mut response = json!({ "replicas": replicas, "missing": outcome.missing });
+    if !outcome.is_issued() {
+        response["issued"] = false.into();
+    }
+    Ok(HttpResponse::Ok().json(response))
 }
