@@ -128,6 +128,7 @@ test("the address opens a channel, a user and a message again", async () => {
   const page = await openConsole(browser, gateway, { address: "#channels/room%3A11" });
   await waitForText(page, "#channel-title", "room:11");
   await page.getByRole("link", { name: "Publish to this channel" }).click();
+  await page.getByRole("heading", { name: "Publish", level: 2 }).waitFor();
   assert.equal(await page.locator("#publish-channel").inputValue(), "room:11");
   // The link leads back to the open channel.
   await openView(page, "Channels");

@@ -9,7 +9,7 @@ import { startGateway, startRedis } from "./gateway.mjs";
 const SETTINGS = {
   "presence.enabled": "true", "channels.public_namespaces": "public,room,desk", "namespaces.room.presence": "members",
   "namespaces.room.occupancy": "true", "namespaces.room.send": "true", "namespaces.desk.presence": "count",
-  "namespaces.desk.occupancy": "true", "namespaces.room.signals": "true",
+  "namespaces.desk.occupancy": "true", "namespaces.room.signals": "true", "session.heartbeat_interval": "10m",
 };
 const PHONE = { width: 390, height: 844 };
 // The end of the names of the pictures, the views, and the settings of the page.
@@ -64,7 +64,7 @@ async function populate() {
 
 // Messages for all replicas, until the charts have a curve.
 async function fillCharts(page) {
-  for (let number = 0; number < 44; number++) {
+  for (let number = 0; number < 100; number++) {
     const count = 2 + Math.round(2 + 2 * Math.sin(number / 4));
     for (let more = 0; more < count; more++) await replicas[0].post("/v1/publish", { channel: "room:lobby", message: number });
     await page.waitForTimeout(500);
