@@ -35,7 +35,7 @@ test-python: ## test the Python client (clients/python) with the conformance kit
 	@scripts/test-python
 
 test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pictures in docs/images
-	@scripts/setup rust node chromium
+	@scripts/setup rust redis node chromium
 	cargo build --locked --bin emagine-gateway
 	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
 

@@ -41,7 +41,9 @@ function script() {
   return `// Built from console/src by console/build.mjs. Do not edit.\n\n${bodies.join("\n")}`;
 }
 
-const built = { "index.html": read("src", "index.html"), "app.css": read("src", "app.css"), "app.js": script() };
+// The second file has the rules for small screens, which override the others.
+const style = ["base.css", "app.css"].map((name) => read("src", name)).join("\n");
+const built = { "index.html": read("src", "index.html"), "app.css": style, "app.js": script() };
 if (process.argv.includes("--check")) {
   const differing = Object.entries(built).filter(([name, text]) => read("dist", name) !== text).map(([name]) => name);
   if (differing.length > 0) {

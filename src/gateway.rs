@@ -29,7 +29,7 @@ use self::limits::{
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, ReloadableAuthenticator};
 use crate::broker::{Broker, BrokerSetupError};
-use crate::http::{self, AdminState, ApiKey, CurrentKey, InstanceInfo, Readiness};
+use crate::http::{self, AdminState, ApiKey, CurrentKey, InstanceInfo, Readiness, ReplicaReporter};
 use crate::hub::Hubs;
 use crate::hub::messages::Drain;
 use crate::metrics::Metrics;
@@ -118,9 +118,25 @@ impl Gateway {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hubs, drain) = (Hubs::default(), DrainSwitch::default());
-        broker.set_control_handler(Arc::new(SessionControl(hubs.clone())));
         let staleness = Staleness::new(broker.clone(), settings.control);
         let connections = ConnectionLimiter::new(caps(&settings, fd_limit));
+        let readiness = Readiness {
+            broker: broker.clone(),
+            tokens: tokens.clone(),
+            staleness: staleness.clone(),
+            opaque: opaque.clone(),
+            drain: drain.clone(),
+            connections: connections.clone(),
+            max_connections: settings.server.max_connections,
+            fd_limit,
+        };
+        let instance = instance(&settings, public_addr, &tokens);
+        let reporter = ReplicaReporter {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            instance: instance.clone(),
+        };
+        broker.set_control_handler(Arc::new(SessionControl { hubs: hubs.clone(), reporter }));
         let sessions = {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
@@ -163,18 +179,9 @@ impl Gateway {
             AdminState {
                 broker: broker.clone(),
                 metrics,
-                readiness: Readiness {
-                    broker: broker.clone(),
-                    tokens: tokens.clone(),
-                    staleness,
-                    opaque,
-                    drain: drain.clone(),
-                    connections: connections.clone(),
-                    max_connections: settings.server.max_connections,
-                    fd_limit,
-                },
+                readiness,
                 hubs: hubs.clone(),
-                instance: instance(&settings, public_addr, &tokens),
+                instance,
                 key: api_key.clone(),
                 max_payload_bytes: settings.broker.max_payload_bytes,
                 max_connections: settings.admin.max_connections,

@@ -13,11 +13,15 @@ function element(name, attributes = {}, ...children) {
   return created;
 }
 
-// Shows a notice at the top of the page; an empty text hides it. An unchanged text is not set again, because screen
-// readers would repeat it.
+// Sets a text if it has changed: screen readers would repeat an unchanged one.
+function setText(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+// Shows the reasons for the state of the gateway; an empty text hides them.
 function showNotice(text, kind = "") {
   const notice = byId("notice");
-  if (notice.textContent !== text) notice.textContent = text;
+  setText(notice, text);
   notice.hidden = text === "";
   notice.className = `notice ${kind}`;
 }
@@ -25,14 +29,10 @@ function showNotice(text, kind = "") {
 // Shows a text in one element of the page; `kind` is "bad" for an error, "warn", or nothing.
 function setStatus(id, text, kind = "") {
   const target = byId(id);
-  if (target.textContent !== text) target.textContent = text;
+  setText(target, text);
   target.classList.remove("bad", "warn");
   if (kind) target.classList.add(kind);
 }
-
-// Formats a time of day.
-const formatTime = (date, hasMilliseconds = false) =>
-  date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
 // Handles a form without submitting it, which the content security policy forbids. `handle` gets the event.
 function onSubmit(id, handle) {
@@ -42,55 +42,26 @@ function onSubmit(id, handle) {
   });
 }
 
-const formatDuration = (ms) => {
-  const seconds = Math.floor(ms / 1000);
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
-};
-
-const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
-
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
-
-let questions = 0;
-
-// Asks for confirmation of an action, such as "Disconnect". Resolves to the entered reason if the user confirms, and
-// otherwise to null.
-function confirmAction(action, text, hasReason) {
-  const dialog = byId("confirm-dialog");
-  const number = ++questions;
-  byId("confirm-title").textContent = `${action}?`;
-  byId("confirm-button").textContent = action;
-  byId("confirm-text").textContent = text;
-  byId("confirm-reason-label").hidden = !hasReason;
-  byId("confirm-reason").value = "";
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    const onClose = () => {
-      // The close event arrives later than the close itself. By then the dialog may show the next question.
-      if (dialog.open && number === questions) return;
-      dialog.removeEventListener("close", onClose);
-      const isConfirmed = number === questions && dialog.returnValue === "yes";
-      resolve(isConfirmed ? byId("confirm-reason").value.trim() : null);
-    };
-    dialog.addEventListener("close", onClose);
-  });
-}
-
-function initDialogs() {
-  onSubmit("confirm-form", () => byId("confirm-dialog").close("yes"));
-  for (const button of document.querySelectorAll("[data-close]")) {
-    button.addEventListener("click", () => button.closest("dialog").close(""));
+// Shows terms and their values as a list of definitions.
+function showFacts(id, facts) {
+  const list = byId(id);
+  const texts = Object.entries(facts);
+  if (list.children.length !== texts.length) {
+    list.replaceChildren(...texts.map(([term]) => element("div", {}, element("dt", {}, term), element("dd"))));
   }
+  texts.forEach(([, text], index) => setText(list.children[index].lastElementChild, text));
 }
 
 // json.js
 
 // JSON whose large integers keep their digits. JSON.parse alone would round them.
 
+
+// A browser lays out long texts slowly.
+const MAX_SHOWN = 16_384;
+const PREVIEW = 240;
+// A string, with a colon if it is a name; a literal; a number.
+const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\d[\d.eE+-]*/g;
 
 // Browsers without JSON.rawJSON show rounded numbers.
 function keepDigits(key, value, context) {
@@ -100,14 +71,56 @@ function keepDigits(key, value, context) {
 
 const parseJson = (text) => JSON.parse(text, keepDigits);
 
+const cut = (text, length) => (text.length > length ? `${text.slice(0, length)}… (${text.length} characters)` : text);
+
+// The beginning of a text, for one line of a list.
+const preview = (text) => cut(text, PREVIEW);
+
+// The text with line breaks and indents, or the same text if it is not JSON.
+function prettyJson(text) {
+  try {
+    return JSON.stringify(parseJson(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+function tokenKind([text, string, colon]) {
+  if (string) return colon ? "name" : "string";
+  return /^[tfn]/.test(text) ? "literal" : "digits";
+}
+
+// Shows JSON over several lines, in colours.
+function jsonView(text) {
+  const pretty = cut(prettyJson(text), MAX_SHOWN);
+  const code = element("code");
+  let end = 0;
+  for (const match of pretty.matchAll(TOKEN)) {
+    const token = match[1] ?? match[0];
+    code.append(pretty.slice(end, match.index), element("span", { class: tokenKind(match) }, token));
+    end = match.index + token.length;
+  }
+  code.append(pretty.slice(end));
+  return element("pre", { class: "json" }, code);
+}
+
+// Why a text is not JSON, or "".
+function jsonProblem(text) {
+  try {
+    parseJson(text);
+    return "";
+  } catch (error) {
+    return `The message is not valid JSON: ${error.message}`;
+  }
+}
+
 // Returns the JSON in a field, or null if it is invalid: then the field is marked, and the status shows why.
 function readJson(id, statusId) {
   const field = byId(id);
-  try {
-    parseJson(field.value);
-  } catch (error) {
+  const problem = jsonProblem(field.value);
+  if (problem) {
     field.setAttribute("aria-invalid", "true");
-    setStatus(statusId, `The message is not valid JSON: ${error.message}`, "bad");
+    setStatus(statusId, problem, "bad");
     return null;
   }
   field.removeAttribute("aria-invalid");
@@ -121,6 +134,8 @@ function readJson(id, statusId) {
 
 let key = "";
 let wasDismissed = false;
+// The answer to a missing or wrong key. No request is sent until another key is entered.
+let refusal = null;
 
 class ApiError extends Error {
   constructor(status, code, detail) {
@@ -134,6 +149,7 @@ class ApiError extends Error {
 const REQUEST_TIMEOUT_MS = 10_000;
 
 async function request(method, path, body) {
+  if (refusal) throw refusal;
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (body !== undefined) headers["content-type"] = "application/json";
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
@@ -141,11 +157,14 @@ async function request(method, path, body) {
   const json = await answer.text().then(parseJson).catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
+  const error = new ApiError(answer.status, code, detail);
   if (answer.status === 401) {
+    refusal = error;
     byId("key-wrong").hidden = key === "";
+    document.body.dataset.access = "locked";
     if (!wasDismissed) showKeyDialog();
   }
-  throw new ApiError(answer.status, code, detail);
+  throw error;
 }
 
 function showKeyDialog() {
@@ -162,6 +181,8 @@ const isKeyWrong = () => !byId("key-wrong").hidden;
 function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
+    refusal = null;
+    delete document.body.dataset.access;
     byId("key").value = "";
     byId("key-wrong").hidden = true;
     byId("key-dialog").close("entered");
@@ -172,9 +193,121 @@ function initKeyDialog(changed) {
   byId("key-button").addEventListener("click", showKeyDialog);
 }
 
+// format.js
+
+// Texts for times, durations, sizes and counts.
+
+// Formats a time of day.
+const formatTime = (date, hasMilliseconds = false) =>
+  date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
+
+const formatDuration = (ms) => {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+};
+
+const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
+
+const formatShort = (value) => (value >= 100 ? String(Math.round(value)) : value.toFixed(1));
+
+// Groups the digits of a count, independent of the language of the browser.
+const formatCount = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+const encoder = new TextEncoder();
+
+const byteLength = (text) => encoder.encode(text).length;
+
+// views.js
+
+// The views of the page. The address has the current one and what is open in it: `#channels/room:7`.
+
+
+const NAMES = ["overview", "channels", "users", "live", "publish", "inbox"];
+// Views whose link leads back to what was open in them.
+const KEPT = ["channels", "users"];
+const listeners = [];
+let current = "";
+// The address that is shown.
+let applied = null;
+
+// Calls `listener` with the name of the view and what is open in it, or "", after each change.
+const onView = (listener) => listeners.push(listener);
+
+const currentView = () => current;
+
+const addressOf = (view, argument = "") => `#${view}${argument && `/${encodeURIComponent(argument)}`}`;
+
+function goTo(view, argument = "") {
+  location.hash = addressOf(view, argument);
+  applyAddress();
+}
+
+const linkOf = (view) => document.querySelector(`[data-link="${view}"]`);
+
+// Goes to a view as its link does.
+function followLink(view) {
+  location.hash = linkOf(view).hash;
+  applyAddress();
+}
+
+// Whether an element belongs to the current view, or to none.
+const isInView = (part) => !part.closest("[data-view]")?.hidden;
+
+function readAddress() {
+  const [name, ...rest] = location.hash.slice(1).split("/");
+  try {
+    return [name, decodeURIComponent(rest.join("/"))];
+  } catch {
+    return [name, ""];
+  }
+}
+
+function applyAddress() {
+  applied = location.hash;
+  let [name, argument] = readAddress();
+  if (!NAMES.includes(name)) {
+    if (current) return;
+    [name, argument] = [NAMES[0], ""];
+  }
+  const isFirst = current === "";
+  const isOther = current !== name;
+  current = name;
+  if (isOther) show(name);
+  if (KEPT.includes(name)) linkOf(name).href = addressOf(name, argument);
+  // The keyboard continues in the view, not in the navigation.
+  if (isOther && !isFirst) focusView();
+  for (const listener of listeners) listener(name, argument);
+}
+
+function show(name) {
+  for (const section of document.querySelectorAll("[data-view]")) section.hidden = section.dataset.view !== name;
+  for (const link of document.querySelectorAll("[data-link]")) {
+    if (link.dataset.link === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${byId(`${name}-title`).textContent} · Gateway console`;
+  scrollTo(0, 0);
+}
+
+const focusView = () => byId(`${current}-title`).focus({ preventScroll: true });
+
+function initViews() {
+  addEventListener("hashchange", () => location.hash !== applied && applyAddress());
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    focusView();
+  });
+  applyAddress();
+}
+
 // feed.js
 
-// Data that the page requests regularly while it is visible.
+// Data that the page requests regularly while the page and the view with the data are visible.
 
 
 const feeds = [];
@@ -183,6 +316,7 @@ const refreshFeeds = () => feeds.forEach((feed) => feed.refresh());
 const markFeedsStale = () => feeds.forEach((feed) => feed.markStale());
 
 document.addEventListener("visibilitychange", refreshFeeds);
+onView(refreshFeeds);
 
 // A request that the gateway refuses is not repeated until the operator changes something.
 const isRefusal = ({ status }) => status >= 400 && status < 500;
@@ -199,17 +333,21 @@ class Feed {
   #latestRequest = 0;
   // The time of the latest answer.
   #since = null;
+  #region;
 
   // `name`: the elements `<name>-status` and `<name>-region` show the state of the data. `load` returns the promise of
   // an answer. `show` shows an answer, and returns the text of the status and its kind. `settingHint` returns the text
   // for data that the settings turn off.
   constructor(name, interval, load, show, settingHint = null) {
     [this.#name, this.#interval, this.#load, this.#show, this.#settingHint] = [name, interval, load, show, settingHint];
+    this.#region = byId(`${name}-region`);
     feeds.push(this);
   }
 
   start() {
     this.#isActive = true;
+    // Until the first answer, the region shows that it is loading.
+    if (this.#since === null) this.#region.classList.add("loading");
     this.refresh();
   }
 
@@ -220,6 +358,7 @@ class Feed {
     this.#since = null;
     clearTimeout(this.#timer);
     this.#setStale(false);
+    this.#region.classList.remove("loading", "failed");
     setStatus(`${this.#name}-status`, "");
   }
 
@@ -232,7 +371,7 @@ class Feed {
   // Refreshes now, and then regularly.
   async refresh() {
     clearTimeout(this.#timer);
-    if (document.hidden || !this.#isActive) return;
+    if (document.hidden || !this.#isActive || !isInView(this.#region)) return;
     const number = ++this.#latestRequest;
     const [answer, error] = await this.#load().then((answer) => [answer], (error) => [null, error]);
     if (number !== this.#latestRequest) return;
@@ -242,6 +381,7 @@ class Feed {
     } else {
       this.#since = new Date();
       this.#setStale(false);
+      this.#region.classList.remove("loading", "failed");
       setStatus(`${this.#name}-status`, ...this.#show(answer));
     }
     clearTimeout(this.#timer);
@@ -251,16 +391,19 @@ class Feed {
   // Marks the data as stale, as of the latest answer. Without an error of the API, the gateway does not answer.
   markStale(error = {}) {
     if (!this.#isActive) return;
+    // After a missing key, the region goes on waiting: the key dialog asks for it.
+    if (error.status && error.status !== 401) this.#region.classList.replace("loading", "failed");
     const isOff = error.status === 409 && this.#settingHint !== null;
-    const detail = isOff ? this.#settingHint() : error.status ? error.message : "";
+    const isLocked = error.status === 401;
+    const detail = isOff ? this.#settingHint() : isLocked ? "The admin key is required." : error.status ? error.message : "";
     const stale = this.#since && !isRefusal(error) ? `Stale, as of ${formatTime(this.#since)}` : "";
     if (!stale && !detail) return;
     this.#setStale(true);
-    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff ? "bad" : "warn");
+    setStatus(`${this.#name}-status`, [stale, detail].filter(Boolean).join(": "), detail && !isOff && !isLocked ? "bad" : "warn");
   }
 
   #setStale(isStale) {
-    byId(`${this.#name}-region`).classList.toggle("stale", isStale);
+    this.#region.classList.toggle("stale", isStale);
   }
 }
 
@@ -385,6 +528,139 @@ class Pager {
   }
 }
 
+// rows.js
+
+// Lists whose entries open to show JSON. An entry is reused while its item is listed, so that it stays open.
+
+
+// An entry with cells in one line; when it opens, it shows `json()` and the facts below.
+function expandable(cells, json, facts = {}) {
+  const summary = element("summary", {}, ...cells);
+  const details = element("details", {}, summary);
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.children.length > 1) return;
+    const terms = Object.entries(facts).map(([term, text]) => {
+      return element("div", {}, element("dt", {}, term), element("dd", { class: "code" }, text));
+    });
+    details.append(jsonView(json()), ...(terms.length ? [element("dl", { class: "row-facts" }, ...terms)] : []));
+  });
+  return details;
+}
+
+class Rows {
+  #list;
+  #region;
+  #describe;
+  #rows = new Map();
+
+  // `name`: the list `<name>` and its region `<name>-region`. `describe` returns for an item the texts of its cells,
+  // each with its class, its JSON, and facts.
+  constructor(name, describe) {
+    [this.#list, this.#region] = [byId(name), byId(`${name}-region`)];
+    this.#describe = describe;
+  }
+
+  // Shows items by key, in this order.
+  show(items) {
+    this.#rows = new Map(items.map(([key, item]) => [key, this.#row(key, item)]));
+    const rows = [...this.#rows.values()];
+    this.#region.classList.toggle("is-empty", rows.length === 0);
+    const { children } = this.#list;
+    if (children.length === rows.length && rows.every((row, index) => children[index] === row)) return;
+    this.#list.replaceChildren(...rows);
+  }
+
+  #row(key, item) {
+    const { cells, json, facts } = this.#describe(item);
+    const row = this.#rows.get(key);
+    if (row) {
+      const shown = row.querySelectorAll("summary > span");
+      cells.forEach(([text], index) => setText(shown[index], text));
+      return row;
+    }
+    const parts = cells.map(([text, kind]) => element("span", { class: kind }, text));
+    return element("li", { "data-key": key }, expandable(parts, () => json, facts));
+  }
+}
+
+// messages.js
+
+// Lists of stored messages by page: the history of a channel, and the inbox.
+
+
+const MESSAGES_INTERVAL_MS = 5_000;
+
+class MessageList {
+  #key;
+  #pager;
+  #rows;
+  #feed;
+
+  // `name`: the list, its pager and its feed. `key`: the field that identifies a message. `load` gets the parameters of
+  // a page, and returns the promise of an answer.
+  constructor(name, key, describe, load, pages) {
+    this.#key = key;
+    this.#pager = new Pager(name, name, () => this.#feed.refresh(), pages);
+    this.#rows = new Rows(name, describe);
+    this.#feed = new Feed(name, MESSAGES_INTERVAL_MS, () => load(this.#pager.query), (answer) => this.#show(answer));
+  }
+
+  open() {
+    this.#feed.start();
+  }
+
+  close() {
+    this.#feed.stop();
+    this.#rows.show([]);
+    this.#pager.reset();
+  }
+
+  #show({ messages, next }) {
+    this.#rows.show(messages.map((item) => [item[this.#key], item]));
+    this.#pager.update(next);
+    const isWhole = !next && this.#pager.text === "";
+    return [`${plural(messages.length, "message")}${isWhole ? "" : " on this page"}${this.#pager.text}`];
+  }
+}
+
+// The day and the time of a position, which begins with Redis' clock in milliseconds.
+function formatPosition(position) {
+  const date = new Date(Number(position.split("-")[0]));
+  return `${date.toISOString().slice(0, 10)} ${formatTime(date)}`;
+}
+
+// The durable messages of a channel, the newest first. `path` returns the path of the channel.
+class History extends MessageList {
+  constructor(path) {
+    const describe = ({ position, message }) => {
+      const json = JSON.stringify(message);
+      const cells = [[formatPosition(position), "time"], [position, "code faint position"], [preview(json), "code preview"]];
+      return { cells, json };
+    };
+    const load = ({ limit, after }) => {
+      const query = new URLSearchParams({ limit, reverse: true, ...(after && { since: after }) });
+      return request("GET", `${path()}/history?${query}`);
+    };
+    super("history", "position", describe, load, ["Newer page", "Older page"]);
+  }
+}
+
+// The messages of clients that wait for the backend, the oldest first. The console deletes none: that is the backend's
+// decision.
+class Inbox extends MessageList {
+  constructor() {
+    const describe = ({ at, user, channel, message, id, session, entry }) => {
+      const json = JSON.stringify(message);
+      // The clocks of this machine and of Redis may differ.
+      const age = formatDuration(Math.max(0, Date.now() - at));
+      const cells = [[age, "number"], [user, "strong"], [channel, "code"], [preview(json), "code preview"]];
+      return { cells, json, facts: { Id: id, Session: session, Entry: entry } };
+    };
+    super("inbox", "entry", describe, (query) => request("GET", `v1/inbox?${new URLSearchParams(query)}`));
+    this.open();
+  }
+}
+
 // table.js
 
 // The rows of a table. A row is reused while its item is listed, so that a click or the focus is not lost.
@@ -394,15 +670,18 @@ class Table {
   #body;
   #region;
   #columns;
+  #labels;
   #action;
   #rows = new Map();
 
-  // `name`: the table's body `<name>` and its region `<name>-region`. A column is a function that returns the text for
-  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each
-  // row, its label, and what it does.
+  // `name`: the table's body `<name>` and its region `<name>-region`. A column has a function `text` of an item, and
+  // optionally `kind`, the class of its cells or a function for it, and functions for their `title` and their `link`.
+  // `action`: the text of a button in each row, its label, and what it does.
   constructor(name, columns, action = null) {
     [this.#body, this.#region] = [byId(name), byId(`${name}-region`)];
     [this.#columns, this.#action] = [columns, action];
+    // A narrow screen shows each cell below its label.
+    this.#labels = [...this.#body.closest("table").querySelectorAll("th")].map((head) => (head.firstElementChild ? "" : head.textContent));
   }
 
   // Shows entries: a key, an item, and for a list with marks the text of the mark and whether the item has gone.
@@ -412,6 +691,7 @@ class Table {
     const hadFocus = focused !== undefined && this.#body.contains(document.activeElement);
     this.#rows = new Map(entries.map((entry) => [entry.key, this.#row(entry)]));
     const rows = [...this.#rows.values()];
+    this.#region.classList.toggle("is-empty", rows.length === 0);
     const { children } = this.#body;
     if (children.length === rows.length && rows.every((row, index) => children[index] === row)) return;
     this.#body.replaceChildren(...rows);
@@ -422,6 +702,11 @@ class Table {
     this.show([]);
   }
 
+  // Marks the row of an item as the open one.
+  setCurrent(current) {
+    for (const [key, row] of this.#rows) row.classList.toggle("current", key === current);
+  }
+
   // Focuses the button of an item, or the table if it is no longer listed.
   focus(key) {
     (this.#rows.get(key)?.querySelector("button") ?? this.#region).focus();
@@ -429,13 +714,14 @@ class Table {
 
   #row({ key, item, mark, isGone = false }) {
     const row = this.#rows.get(key) ?? this.#newRow(key, item, mark !== undefined);
-    const texts = this.#columns.map(([text]) => String(text(item)));
-    if (mark !== undefined) texts.push(mark);
-    texts.forEach((text, index) => {
+    this.#columns.forEach(({ text, kind }, index) => {
       const cell = row.children[index];
-      if (cell.textContent !== text) cell.textContent = text;
+      setText(cell.firstElementChild ?? cell, String(text(item)));
+      if (typeof kind === "function") cell.className = kind(item);
     });
-    row.className = isGone ? "gone" : mark ? "new" : "";
+    if (mark !== undefined) setText(row.children[this.#columns.length], mark);
+    row.classList.toggle("gone", isGone);
+    row.classList.toggle("new", Boolean(mark) && !isGone);
     if (this.#action) {
       const button = row.querySelector("button");
       button.setAttribute("aria-label", this.#action.label(item));
@@ -445,97 +731,57 @@ class Table {
   }
 
   #newRow(key, item, hasMark) {
-    const cells = this.#columns.map(([, kind = "", title]) => {
-      return element("td", title ? { class: kind, title: title(item) } : { class: kind });
+    const cells = this.#columns.map(({ kind = "", title, link }) => {
+      const cell = element("td", { class: typeof kind === "function" ? kind(item) : kind });
+      if (title) cell.title = title(item);
+      const href = link?.(item);
+      if (href) cell.append(element("a", { href }));
+      return cell;
     });
     if (hasMark) cells.push(element("td", { class: "mark" }));
     if (this.#action) {
       const { text, kind = "" } = this.#action;
-      cells.push(element("td", {}, element("button", { type: "button", class: `small ${kind}` }, text)));
+      cells.push(element("td", { class: "action" }, element("button", { type: "button", class: `small ${kind}` }, text)));
     }
+    cells.forEach((cell, index) => (cell.dataset.label = this.#labels[index] ?? ""));
     return element("tr", { "data-key": key }, ...cells);
   }
 }
 
-// messages.js
+// tabs.js
 
-// Lists of stored messages by page, which the operator opens and closes: the history of a channel, and the inbox.
+// Tabs: one panel is shown. The arrow keys move between the tabs.
 
+class Tabs {
+  #tabs;
+  #changed;
 
-const MESSAGES_INTERVAL_MS = 5_000;
-// A page may have several megabytes, which a browser lays out slowly.
-const MAX_SHOWN = 4_096;
-
-function formatMessage({ message }) {
-  const text = JSON.stringify(message);
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}… (${plural(text.length, "character")})` : text;
-}
-
-class MessageList {
-  #name;
-  #key;
-  #pager;
-  #table;
-  #feed;
-
-  // `name`: the elements `<name>-toggle` and `<name>-list`, and those of the table, the pager and the feed. `key`: the
-  // field that identifies a message. `load` gets the parameters of a page, and returns the promise of an answer.
-  constructor(name, key, columns, load, pages) {
-    [this.#name, this.#key] = [name, key];
-    this.#pager = new Pager(name, name, () => this.#feed.refresh(), pages);
-    this.#table = new Table(name, columns);
-    this.#feed = new Feed(name, MESSAGES_INTERVAL_MS, () => load(this.#pager.query), (answer) => this.#show(answer));
-    byId(`${name}-toggle`).addEventListener("click", () => (byId(`${name}-list`).hidden ? this.#open() : this.close()));
+  // `changed` is called with the id of the tab that is selected.
+  constructor(list, changed) {
+    this.#tabs = [...list.querySelectorAll('[role="tab"]')];
+    this.#changed = changed;
+    this.#tabs.forEach((tab, index) => {
+      tab.addEventListener("click", () => this.select(index));
+      tab.addEventListener("keydown", (event) => this.#move(event, index));
+    });
   }
 
-  #open() {
-    this.#setOpen(true);
-    this.#feed.start();
+  select(selected) {
+    this.#tabs.forEach((tab, index) => {
+      tab.setAttribute("aria-selected", String(index === selected));
+      tab.tabIndex = index === selected ? 0 : -1;
+      document.getElementById(tab.getAttribute("aria-controls")).hidden = index !== selected;
+    });
+    this.#changed(this.#tabs[selected].id);
   }
 
-  close() {
-    this.#feed.stop();
-    this.#table.clear();
-    this.#pager.reset();
-    this.#setOpen(false);
-  }
-
-  #setOpen(isOpen) {
-    byId(`${this.#name}-list`).hidden = !isOpen;
-    byId(`${this.#name}-toggle`).setAttribute("aria-expanded", String(isOpen));
-  }
-
-  #show({ messages, next }) {
-    this.#table.show(messages.map((item) => ({ key: item[this.#key], item })));
-    this.#pager.update(next);
-    const isWhole = !next && this.#pager.text === "";
-    return [`${plural(messages.length, "message")}${isWhole ? "" : " on this page"}${this.#pager.text}`];
-  }
-}
-
-// The durable messages of a channel, the newest first. `path` returns the path of the channel.
-class History extends MessageList {
-  constructor(path) {
-    const columns = [[({ position }) => position, "code"], [formatMessage, "code name"]];
-    const load = ({ limit, after }) => {
-      const query = new URLSearchParams({ limit, reverse: true, ...(after && { since: after }) });
-      return request("GET", `${path()}/history?${query}`);
-    };
-    super("history", "position", columns, load, ["Newer page", "Older page"]);
-  }
-}
-
-// The messages of clients that wait for the backend, the oldest first. The console deletes none: that is the backend's
-// decision.
-class Inbox extends MessageList {
-  constructor() {
-    const columns = [
-      // The clocks of this machine and of Redis may differ.
-      [({ at }) => formatDuration(Math.max(0, Date.now() - at)), "number"], [({ user }) => user, "name"],
-      [({ channel }) => channel, "code name"], [formatMessage, "code name"], [({ id }) => id, "code name"],
-      [({ session }) => session.slice(0, 8), "code", ({ session }) => session],
-    ];
-    super("inbox", "entry", columns, (query) => request("GET", `v1/inbox?${new URLSearchParams(query)}`));
+  #move(event, index) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = (index + step + this.#tabs.length) % this.#tabs.length;
+    this.select(next);
+    this.#tabs[next].focus();
   }
 }
 
@@ -558,37 +804,51 @@ function describeChannel({ occupied, replicas, count }) {
 }
 
 class Channel {
-  #name = "";
+  // The name of the open channel, or "".
+  name = "";
   #marks = new Marks();
   #pager = new Pager("members", "members", () => this.#openMembers());
-  #table = new Table("members", [[(user) => user, "name"]]);
+  #table = new Table("members", [{ text: (user) => user, kind: "name", link: (user) => addressOf("users", user) }]);
   #feed = new Feed(
     "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
-    () => settingHint("use", "occupancy = true", this.#name),
+    () => settingHint("use", "occupancy = true", this.name),
   );
   #members = new Feed(
     "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
-    () => settingHint("membership", 'presence = "members"', this.#name),
+    () => settingHint("membership", 'presence = "members"', this.name),
   );
   #history = new History(() => this.#path());
-  #closed;
+  #tabs = new Tabs(byId("channel-region").querySelector('[role="tablist"]'), (tab) => this.#showTab(tab));
 
-  // `closed` is called with the name when the operator closes the channel.
-  constructor(control, closed) {
-    this.#closed = closed;
-    byId("channel-close").addEventListener("click", () => this.#close());
-    byId("channel-disconnect").addEventListener("click", () => control.run("disconnect channel", this.#name, "channel"));
+  constructor(control) {
+    byId("channel-disconnect").addEventListener("click", () => control.run("disconnect channel", this.name, "channel"));
   }
 
   open(name) {
     this.#stop();
-    byId("members-list").hidden = true;
-    this.#name = name;
+    this.name = name;
     byId("channel-title").textContent = name;
+    byId("channel-none").hidden = true;
     byId("channel-region").hidden = false;
+    byId("channel-publish").href = addressOf("publish", name);
     byId("channel-title").focus();
     this.#feed.start();
-    this.#openMembers();
+    this.#tabs.select(0);
+  }
+
+  close() {
+    this.#stop();
+    this.name = "";
+    byId("channel-none").hidden = false;
+    byId("channel-region").hidden = true;
+  }
+
+  // The history is read only while it is shown.
+  #showTab(tab) {
+    if (tab === "tab-history") this.#history.open();
+    else this.#history.close();
+    if (tab === "tab-members") this.#openMembers();
+    else this.#members.stop();
   }
 
   #openMembers() {
@@ -605,14 +865,8 @@ class Channel {
     byId("channel-outcome").replaceChildren();
   }
 
-  #close() {
-    this.#stop();
-    byId("channel-region").hidden = true;
-    this.#closed(this.#name);
-  }
-
   #path() {
-    return `v1/channels/${encodeURIComponent(this.#name)}`;
+    return `v1/channels/${encodeURIComponent(this.name)}`;
   }
 
   #loadMembers() {
@@ -620,16 +874,61 @@ class Channel {
   }
 
   #showMembers({ count, members, next }) {
-    byId("members-list").hidden = false;
     this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), next));
     this.#pager.update(next);
     return [plural(count, "member") + this.#pager.text];
   }
 }
 
+// search.js
+
+// Searches channels by the beginning of their name. The gateway lists them in byte order, so those with the same
+// beginning follow each other, and a page can start right before them.
+
+// A name has printable ASCII characters except braces.
+const FIRST_CHARACTER = 0x21;
+const LAST = "~";
+const isBrace = (code) => code === 0x7b || code === 0x7d;
+
+// A valid name right before all names that begin with `prefix`; null if the list must start at its beginning.
+function nameBefore(prefix) {
+  let code = prefix.charCodeAt(prefix.length - 1) - 1;
+  if (isBrace(code)) code -= 1;
+  if (code < FIRST_CHARACTER) return null;
+  const name = prefix.slice(0, -1) + String.fromCharCode(code) + LAST;
+  const [namespace, rest] = name.split(/:(.*)/s);
+  if (namespace === "") return null;
+  // Before the colon, the namespace is open: any namespace that begins like this follows.
+  return rest === undefined ? `${name}:${LAST}` : rest === "" ? null : name;
+}
+
+// The parameters of a request for a page of the channels whose name begins with `prefix`. `page` has those of the page.
+function searchQuery(prefix, page) {
+  if (prefix === "") return page;
+  const [namespace, rest] = prefix.split(/:(.*)/s);
+  const filter = rest === undefined ? {} : { namespace };
+  const start = page.after ?? (rest === "" ? null : nameBefore(prefix));
+  return { ...filter, limit: page.limit, ...(start !== null && { after: start }) };
+}
+
+// The channels of an answer that match, and the key of the next page, which is null if no later one matches.
+function searchResult(prefix, { channels, next }) {
+  const found = channels.filter(({ channel }) => channel.startsWith(prefix));
+  const isOver = channels.some(({ channel }) => channel > prefix && !channel.startsWith(prefix));
+  return { channels: found, next: isOver ? null : next };
+}
+
+// Why a text cannot be the name of a channel, or "".
+function channelProblem(name) {
+  if (name === "all") return "";
+  if (/[^!-~]|[{}]/.test(name)) return "A channel has printable ASCII characters without spaces and braces.";
+  if (!/^[^:]+:./.test(name)) return "A channel is a namespace, a colon and a name, such as room:7.";
+  return name.length > 255 ? "A channel has at most 255 characters." : "";
+}
+
 // channels.js
 
-// Lists the channels that have subscribers on any replica.
+// Lists the channels that have subscribers on any replica, and searches them.
 
 
 const CHANNELS_INTERVAL_MS = 2_000;
@@ -637,18 +936,19 @@ const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = 
   + "[namespaces.<name>].";
 
 class Channels {
-  #namespace = "";
+  #prefix = "";
   #marks = new Marks();
   #pager = new Pager("in-use", "channels", () => this.#open());
   #table = new Table(
     "in-use",
     [
-      [({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"],
-      [({ replicas }) => replicas, "number"],
+      { text: ({ channel }) => channel, kind: "code name" },
+      { text: ({ count }) => count ?? "not counted", kind: "number" },
+      { text: ({ replicas }) => replicas, kind: "number" },
     ],
     {
       text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`,
-      run: ({ channel }) => this.#channel.open(channel),
+      run: ({ channel }) => goTo("channels", channel),
     },
   );
   #feed = new Feed(
@@ -657,16 +957,41 @@ class Channels {
   #channel;
 
   constructor(control) {
-    this.#channel = new Channel(control, (channel) => this.#table.focus(channel));
-    onSubmit("in-use-form", () => {
-      this.#namespace = byId("in-use-namespace").value.trim();
-      this.#pager.reset();
-      byId("in-use-list").hidden = false;
-      byId("in-use-stop").disabled = false;
-      this.#open();
-    });
-    onSubmit("channel-form", () => this.#channel.open(byId("channel-name").value.trim()));
-    byId("in-use-stop").addEventListener("click", () => this.#stop());
+    this.#channel = new Channel(control);
+    onSubmit("channel-form", () => this.#openEntered());
+    byId("channel-name").addEventListener("input", () => this.#search());
+    byId("channel-close").addEventListener("click", () => goTo("channels"));
+    onView((view, name) => view === "channels" && this.#showChannel(name));
+    this.#open();
+  }
+
+  #search() {
+    const prefix = byId("channel-name").value.trim();
+    if (prefix === this.#prefix) return;
+    this.#prefix = prefix;
+    this.#pager.reset();
+    this.#table.clear();
+    this.#feed.stop();
+    this.#open();
+  }
+
+  #openEntered() {
+    const name = byId("channel-name").value.trim();
+    const problem = channelProblem(name);
+    if (problem) return setStatus("in-use-status", problem, "bad");
+    goTo("channels", name);
+  }
+
+  #showChannel(name) {
+    const closed = this.#channel.name;
+    if (name === closed) return;
+    byId("channels-split").classList.toggle("has-detail", name !== "");
+    if (name) this.#channel.open(name);
+    else {
+      this.#channel.close();
+      this.#table.focus(closed);
+    }
+    this.#table.setCurrent(name);
   }
 
   // Opens a page of the list.
@@ -675,22 +1000,14 @@ class Channels {
     this.#feed.start();
   }
 
-  #stop() {
-    this.#feed.stop();
-    this.#table.clear();
-    this.#pager.reset();
-    byId("in-use-list").hidden = true;
-    byId("in-use-stop").disabled = true;
-    byId("in-use-namespace").focus();
-  }
-
   #load() {
-    const filter = this.#namespace ? { namespace: this.#namespace } : {};
-    return request("GET", `v1/channels?${new URLSearchParams({ ...filter, ...this.#pager.query })}`);
+    const query = searchQuery(this.#prefix, this.#pager.query);
+    return request("GET", `v1/channels?${new URLSearchParams(query)}`).then((answer) => searchResult(this.#prefix, answer));
   }
 
   #show({ channels, next }) {
     this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), next));
+    this.#table.setCurrent(this.#channel.name);
     this.#pager.update(next);
     const isWhole = !next && this.#pager.text === "";
     return [`${plural(channels.length, "channel")} in use${isWhole ? "" : " on this page"}${this.#pager.text}`];
@@ -732,8 +1049,8 @@ class Client {
   #lastTick = 0;
   #events;
 
-  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind),
-  // message(channel, text, message) and signal(frame).
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
+  // message(channel, text, message).
   constructor(events) {
     this.#events = events;
     // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
@@ -834,9 +1151,6 @@ class Client {
       case 17:
         this.#setState(this.state, "The inbox has the message.");
         break;
-      case 18:
-        this.#events.signal(frame);
-        break;
     }
   }
 
@@ -916,15 +1230,11 @@ class Client {
 
 // connection.js
 
-// Connects as a user, shows its channels, its last message and signal, and sends messages and signals.
+// Connects as a user, shows its channels, and sends messages and signals.
 
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
-
-function showLast(what, source, text) {
-  const time = element("span", { class: "muted" }, `${source}, ${formatTime(new Date(), true)} `);
-  byId(`last-${what}`).replaceChildren(time, element("code", {}, text));
-}
+const SOCKET_TEXTS = { idle: "Not connected", connecting: "Connecting…", cut: "Disconnected", closed: "Not connected" };
 
 class Connection {
   #client;
@@ -941,7 +1251,6 @@ class Connection {
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
       message: (channel, text, message) => this.#handleMessage(channel, message),
-      signal: ({ channel, user, signal }) => showLast("signal", `${channel}, from ${user}`, JSON.stringify(signal)),
       changed: (text, kind) => {
         this.#showState(text, kind);
         onChange();
@@ -985,10 +1294,8 @@ class Connection {
   }
 
   #handleMessage(channel, message) {
-    const text = JSON.stringify(message);
-    showLast("message", channel ?? "message", text);
     this.#renderChannels();
-    this.#onMessage(channel, text);
+    this.#onMessage(channel, JSON.stringify(message));
   }
 
   #sendEntered(isSignal) {
@@ -1002,6 +1309,8 @@ class Connection {
   #showState(text, kind) {
     const { state } = this.#client;
     setStatus("connection-state", text, kind);
+    setText(byId("socket-state"), SOCKET_TEXTS[state] ?? `Connected as ${byId("user").value.trim()}`);
+    byId("socket-state").dataset.state = state;
     byId("connect").textContent = state === "cut" ? "Reconnect" : "Connect";
     this.#updateButtons();
     this.#renderChannels();
@@ -1018,12 +1327,13 @@ class Connection {
 
   #renderChannels() {
     const rows = [...this.#client.channels].map(([channel, { position, recovered, isRecovering }]) => {
-      const row = element("li", {}, element("code", {}, channel));
-      if (position) row.append(element("span", { class: "muted" }, position));
-      if (isRecovering) row.append(element("span", { class: "warn" }, "recovering"));
+      const facts = element("div", {}, element("code", {}, channel), element("br"));
+      if (position) facts.append(element("span", { class: "muted" }, position));
+      if (isRecovering) facts.append(element("span", { class: "warn" }, "recovering"));
       if (recovered !== undefined) {
-        row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
+        facts.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }
+      const row = element("li", {}, facts);
       if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#client.state === "ready") {
         const button = element("button", { type: "button", class: "quiet small" }, "Unsubscribe");
         button.setAttribute("aria-label", `Unsubscribe from ${channel}`);
@@ -1033,6 +1343,44 @@ class Connection {
       return row;
     });
     byId("channel-list").replaceChildren(...(rows.length ? rows : [EMPTY()]));
+  }
+}
+
+// dialogs.js
+
+// The dialogs of the page.
+
+
+let questions = 0;
+
+// Asks for confirmation of an action, such as "Disconnect". Resolves to the entered reason if the user confirms, and
+// otherwise to null.
+function confirmAction(action, text, hasReason) {
+  const dialog = byId("confirm-dialog");
+  const number = ++questions;
+  byId("confirm-title").textContent = `${action}?`;
+  byId("confirm-button").textContent = action;
+  byId("confirm-text").textContent = text;
+  byId("confirm-reason-label").hidden = !hasReason;
+  byId("confirm-reason").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const onClose = () => {
+      // The close event arrives later than the close itself. By then the dialog may show the next question.
+      if (dialog.open && number === questions) return;
+      dialog.removeEventListener("close", onClose);
+      const isConfirmed = number === questions && dialog.returnValue === "yes";
+      resolve(isConfirmed ? byId("confirm-reason").value.trim() : null);
+    };
+    dialog.addEventListener("close", onClose);
+  });
+}
+
+function initDialogs() {
+  onSubmit("confirm-form", () => byId("confirm-dialog").close("yes"));
+  for (const button of document.querySelectorAll("[data-close]")) {
+    button.addEventListener("click", () => button.closest("dialog").close(""));
   }
 }
 
@@ -1108,7 +1456,7 @@ function describeOutcome({ replicas, missing }) {
 
 // frames.js
 
-// The list of frames of the console's socket, in both directions, newest first.
+// The list of frames of the console's socket, in both directions, newest first. It can be filtered and paused.
 
 
 const MAX_FRAMES = 500;
@@ -1117,57 +1465,271 @@ const OP_NAMES = {
   7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
   14: "Room", 15: "Members", 16: "Send", 17: "Sent", 18: "Signal", 19: "History", 20: "Page",
 };
-const encoder = new TextEncoder();
 
 // Hides the token on the screen, because the screen may be shared.
 const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 class Frames {
   #list = byId("frames");
+  #region = byId("frames-region");
   #count = 0;
+  // The entries by their rows.
+  #entries = new Map();
+  #isPaused = false;
+  // The entries since the list was paused.
+  #waiting = [];
 
   constructor() {
-    byId("hide-heartbeats").addEventListener("change", (event) => {
-      this.#list.classList.toggle("hide-heartbeats", event.target.checked);
-    });
-    byId("clear-frames").addEventListener("click", () => {
-      this.#count = 0;
-      this.#list.replaceChildren();
-      byId("frames-count").textContent = "";
-    });
+    byId("frames-filter").addEventListener("input", () => this.#filter());
+    byId("frames-filter").addEventListener("submit", (event) => event.preventDefault());
+    byId("pause-frames").addEventListener("click", () => this.#pause(!this.#isPaused));
+    byId("clear-frames").addEventListener("click", () => this.#clear());
   }
 
   sent(text, op) {
-    this.#add("sent", "→ sent", text, op);
+    this.#add({ direction: "sent", text: maskToken(text), op });
   }
 
   received(text, op) {
-    this.#add("received", "← received", text, op);
+    this.#add({ direction: "received", text: maskToken(text), op });
   }
 
   // Adds an event of the socket, such as its close.
   note(text) {
-    this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
+    this.#add({ direction: "event", text });
   }
 
-  #add(kind, direction, text, op) {
+  #add({ direction, text, op }) {
+    const name = op === undefined ? "" : OP_NAMES[op] ?? `op ${op}`;
     const isHeartbeat = op === 10 || op === 11;
-    this.#prepend(
-      isHeartbeat ? "heartbeat" : "frame",
-      element("span", { class: "time" }, formatTime(new Date(), true)),
-      element("span", { class: kind }, direction),
-      element("span", {}, OP_NAMES[op] ?? `op ${op}`),
-      element("span", { class: "size" }, formatBytes(encoder.encode(text).length)),
-      element("code", {}, maskToken(text)),
-    );
+    this.#count += 1;
+    const entry = { at: new Date(), direction, text, name, isHeartbeat, found: `${name} ${text}`.toLowerCase() };
+    if (this.#isPaused) this.#waiting = [...this.#waiting, entry].slice(-MAX_FRAMES);
+    else this.#prepend(entry);
+    this.#showCount();
   }
 
-  #prepend(kind, ...parts) {
-    this.#list.prepend(element("li", { class: kind }, ...parts));
-    this.#count += 1;
-    if (this.#list.children.length > MAX_FRAMES) this.#list.lastElementChild.remove();
-    byId("frames-count").textContent = `${this.#count} in total, the newest ${MAX_FRAMES} are kept`;
+  #prepend(entry) {
+    const row = element("li", { class: entry.isHeartbeat ? "heartbeat" : entry.direction }, renderFrame(entry));
+    row.hidden = !this.#matches(entry);
+    this.#entries.set(row, entry);
+    this.#list.prepend(row);
+    if (this.#entries.size <= MAX_FRAMES) return;
+    this.#entries.delete(this.#list.lastElementChild);
+    this.#list.lastElementChild.remove();
   }
+
+  #matches({ direction, isHeartbeat, found }) {
+    const wanted = byId("frames-direction").value;
+    const isShown = wanted === "" || wanted === direction;
+    const isHidden = isHeartbeat && byId("hide-heartbeats").checked;
+    return isShown && !isHidden && found.includes(byId("frames-text").value.trim().toLowerCase());
+  }
+
+  #filter() {
+    for (const [row, entry] of this.#entries) row.hidden = !this.#matches(entry);
+    this.#showCount();
+  }
+
+  // Frames are still counted while the list is paused, and are listed when it resumes.
+  #pause(isPaused) {
+    this.#isPaused = isPaused;
+    byId("pause-frames").setAttribute("aria-pressed", String(isPaused));
+    for (const entry of this.#waiting.splice(0)) this.#prepend(entry);
+    this.#showCount();
+  }
+
+  #clear() {
+    [this.#count, this.#waiting] = [0, []];
+    this.#entries.clear();
+    this.#list.replaceChildren();
+    this.#showCount();
+  }
+
+  #showCount() {
+    const shown = [...this.#entries.keys()].filter((row) => !row.hidden).length;
+    const kept = this.#count > MAX_FRAMES ? `, the newest ${MAX_FRAMES} are kept` : "";
+    setText(byId("frames-count"), this.#count ? `${shown} shown of ${this.#count}${kept}` : "");
+    setText(byId("pause-frames"), this.#isPaused ? `Resume${this.#waiting.length ? ` (${this.#waiting.length} new)` : ""}` : "Pause");
+    this.#region.classList.toggle("is-empty", shown === 0);
+    this.#region.dataset.empty = this.#count ? "No frame matches the filter." : "Connect to see frames.";
+  }
+}
+
+function renderFrame({ at, direction, text, name }) {
+  const time = element("span", { class: "time" }, formatTime(at, true));
+  if (direction === "event") return element("p", {}, time, element("span", { class: "event" }, text));
+  const arrow = direction === "sent" ? "↑ sent" : "↓ received";
+  const cells = [
+    time, element("span", { class: `direction ${direction}` }, arrow), element("span", { class: "op" }, name),
+    element("span", { class: "number" }, formatBytes(byteLength(text))), element("code", { class: "preview" }, preview(text)),
+  ];
+  return expandable(cells, () => text);
+}
+
+// keys.js
+
+// Keyboard shortcuts. A single key is one only outside of fields and dialogs, and the operator can turn these off.
+
+
+// The field for searching in each view.
+const SEARCH_FIELDS = {
+  overview: "replicas-region", channels: "channel-name", users: "sessions-user", live: "frames-text",
+  publish: "publish-channel", inbox: "inbox-region",
+};
+
+// The keys, their description, and what they do.
+const SHORTCUTS = [
+  ["1", "Overview", () => followLink("overview")],
+  ["2", "Channels", () => followLink("channels")],
+  ["3", "Users", () => followLink("users")],
+  ["4", "Live", () => followLink("live")],
+  ["5", "Publish", () => followLink("publish")],
+  ["6", "Inbox", () => followLink("inbox")],
+  ["/", "Search in this view", () => byId(SEARCH_FIELDS[currentView()]).focus()],
+  ["n", "Write a message", () => {
+    goTo("publish");
+    byId("publish-message").focus();
+  }],
+  ["p", "Pause or resume the frames", () => byId("pause-frames").click()],
+  ["?", "Show the shortcuts", () => byId("help-dialog").showModal()],
+];
+// Those that the page handles elsewhere.
+const OTHERS = [["Ctrl Enter", "Publish, while the message has the focus"], ["Esc", "Close the dialog or the open channel"]];
+
+const isTyping = ({ target }) => target.closest("input:not([type=checkbox]), textarea, select, dialog") !== null;
+
+function handleKey(event) {
+  const hasModifier = event.ctrlKey || event.altKey || event.metaKey;
+  if (hasModifier || isTyping(event) || document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape" && !byId("channel-region").hidden && currentView() === "channels") {
+    byId("channel-close").click();
+  }
+  const [, , run] = SHORTCUTS.find(([key]) => key === event.key) ?? [];
+  if (!run || !byId("shortcuts-on").checked) return;
+  event.preventDefault();
+  run();
+}
+
+function initKeys() {
+  const rows = [...SHORTCUTS, ...OTHERS].map(([keys, text]) => {
+    const names = keys.split(" ").map((key) => element("kbd", {}, key));
+    return element("div", {}, element("dt", {}, ...names), element("dd", {}, text));
+  });
+  byId("shortcuts").replaceChildren(...rows);
+  byId("help-button").addEventListener("click", () => byId("help-dialog").showModal());
+  document.addEventListener("keydown", handleKey);
+}
+
+// overview.js
+
+// The replicas of the deployment, each with its own report, and a verdict on all of them.
+
+
+const REPLICAS_INTERVAL_MS = 3_000;
+const NONE = "–";
+
+function replicaState({ isMissing, report }) {
+  if (isMissing) return ["no answer", "bad"];
+  if (!report) return ["no report", "warn"];
+  if (report.draining) return ["draining", "warn"];
+  return report.reasons.length ? ["not ready", "bad"] : ["ready", "good"];
+}
+
+// The text of a field of the report, or a dash if there is no report.
+const ofReport = (format) => ({ report }) => (report ? format(report) : NONE);
+
+class Overview {
+  // The deliveries of each replica at the answer before, and the time of that answer.
+  #before = { at: 0, delivered: new Map() };
+  #own = "";
+  #table = new Table("replicas", [
+    { text: ({ replica }) => replica, kind: ({ replica }) => (replica === this.#own ? "code name own" : "code name") },
+    { text: (one) => replicaState(one)[0], kind: (one) => `dot ${replicaState(one)[1]}` },
+    { text: ({ sessions }) => (sessions === null ? NONE : formatCount(sessions)), kind: "number" },
+    { text: ofReport(({ users }) => formatCount(users)), kind: "number" },
+    { text: ofReport(({ channels }) => formatCount(channels)), kind: "number" },
+    { text: ({ rate }) => (rate === null ? NONE : formatShort(rate)), kind: "number" },
+    { text: ofReport(({ outbound_queued_bytes: bytes }) => formatBytes(bytes)), kind: "number" },
+    { text: ofReport(({ probe_ms: ms }) => (ms === null ? NONE : `${formatShort(ms)} ms`)), kind: "number" },
+    { text: ofReport(({ version }) => version), kind: "number" },
+    { text: ofReport(({ uptime_ms: ms }) => formatDuration(ms)), kind: "number" },
+  ]);
+
+  constructor() {
+    new Feed("replicas", REPLICAS_INTERVAL_MS, () => request("GET", "v1/replicas"), (answer) => this.#show(answer)).start();
+  }
+
+  // The replica that serves this page.
+  setOwn(replica) {
+    this.#own = replica;
+  }
+
+  // `issued` is false if the other replicas could not be asked.
+  #show({ replicas, missing, issued = true }) {
+    const rates = this.#rates(replicas);
+    const answered = replicas.map((one) => ({ ...one, rate: rates.get(one.replica) ?? null }));
+    const lost = (issued ? missing : []).map((replica) => ({ replica, isMissing: true, sessions: null, report: null, rate: null }));
+    const all = [...answered, ...lost];
+    this.#table.show(all.map((item, index) => ({ key: item.replica === "unnamed" ? `unnamed-${index}` : item.replica, item })));
+    this.#showTotals(answered, all.length);
+    showVerdict(all, issued);
+    showNotes(answered);
+    if (!issued) return ["The other replicas are not known without Redis", "warn"];
+    return [lost.length ? `${plural(lost.length, "replica")} did not answer` : "", lost.length ? "bad" : ""];
+  }
+
+  // Deliveries per second, for the replicas that were also in the answer before.
+  #rates(replicas) {
+    const now = performance.now();
+    const seconds = (now - this.#before.at) / 1000;
+    const delivered = new Map(replicas.filter(({ report }) => report).map((one) => [one.replica, one.report.publications_delivered]));
+    const rates = new Map();
+    for (const [replica, count] of delivered) {
+      const more = count - (this.#before.delivered.get(replica) ?? Infinity);
+      if (more >= 0 && seconds < 3 * REPLICAS_INTERVAL_MS / 1000) rates.set(replica, more / seconds);
+    }
+    this.#before = { at: now, delivered };
+    return rates;
+  }
+
+  #showTotals(answered, count) {
+    const sum = (value) => answered.reduce((total, one) => total + value(one), 0);
+    const isKnown = answered.some(({ rate }) => rate !== null);
+    setText(byId("total-replicas"), answered.length === count ? String(count) : `${answered.length} of ${count}`);
+    setText(byId("total-sessions"), formatCount(sum(({ sessions }) => sessions)));
+    setText(byId("total-deliveries"), isKnown ? formatShort(sum(({ rate }) => rate ?? 0)) : NONE);
+    setText(byId("total-queued"), formatBytes(sum(({ report }) => report?.outbound_queued_bytes ?? 0)));
+  }
+}
+
+function showVerdict(all, issued) {
+  const count = (kind) => all.filter((one) => replicaState(one)[1] === kind).length;
+  const [bad, good] = [count("bad"), count("good")];
+  const isGood = good === all.length;
+  const title = !issued ? "This replica is cut off from Redis"
+    : isGood ? (good === 1 ? "The replica is ready" : `All ${good} replicas are ready`)
+    : `${good} of ${plural(all.length, "replica")} ${good === 1 ? "is" : "are"} ready`;
+  const others = all.filter((one) => replicaState(one)[1] !== "good");
+  const text = others.map((one) => `${one.replica}: ${replicaState(one)[0]}`).join("; ");
+  setText(byId("summary-title"), title);
+  setText(byId("summary-text"), text || "Each accepts sockets, and its link to the broker is up.");
+  byId("summary").dataset.kind = isGood ? "good" : bad ? "bad" : "warn";
+}
+
+// The reasons and the notes of all replicas, each once with the replicas that have it.
+function showNotes(answered) {
+  const notes = new Map();
+  for (const { replica, report } of answered) {
+    for (const note of report ? [...report.reasons, ...report.notes] : []) {
+      notes.set(note, [...(notes.get(note) ?? []), replica]);
+    }
+  }
+  const list = byId("replica-notes");
+  const texts = [...notes].map(([note, names]) => `${names.length === answered.length ? "all" : names.join(", ")}: ${note}`);
+  list.hidden = texts.length === 0;
+  if (texts.join("\n") === [...list.children].map((one) => one.textContent).join("\n")) return;
+  list.replaceChildren(...texts.map((text) => element("li", {}, text)));
 }
 
 // presence.js
@@ -1193,7 +1755,11 @@ class Presence {
   #users = new Map();
   #table = new Table(
     "presence",
-    [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
+    [
+      { text: ({ user }) => user, kind: "name", link: ({ user }) => addressOf("users", user) },
+      { text: describeState, kind: ({ online }) => (online ? "dot good" : "dot") },
+      { text: ({ replicas }) => replicas, kind: "number" }, { text: ({ change }) => change, kind: "faint" },
+    ],
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
   #feed = new Feed(
@@ -1203,6 +1769,10 @@ class Presence {
 
   constructor() {
     onSubmit("presence-form", () => this.#watch());
+    byId("user-watch").addEventListener("click", () => {
+      byId("presence-users").value = byId("user-title").textContent;
+      this.#watch();
+    });
     byId("presence-clear").addEventListener("click", () => this.#clear());
   }
 
@@ -1265,48 +1835,215 @@ class Presence {
   }
 }
 
+// sent.js
+
+// The history of what was published from this tab. The browser keeps it until the tab is closed.
+
+
+const MAX_SENT = 50;
+// Longer messages are not listed, because the browser keeps little.
+const MAX_MESSAGE = 16_384;
+const STORE = "sent";
+
+// The browser may refuse to store anything.
+function readStore() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORE) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+function writeStore(entries) {
+  try {
+    if (entries.length) sessionStorage.setItem(STORE, JSON.stringify(entries));
+    else sessionStorage.removeItem(STORE);
+  } catch {
+    // The list of this page has the entries.
+  }
+}
+
+class Sent {
+  // The newest first: channel, message, durable, at, outcome, received and failed.
+  #entries = readStore();
+  #rows = new Map();
+  #edit;
+  #resend;
+
+  // `edit` and `resend` are called with an entry.
+  constructor(edit, resend) {
+    [this.#edit, this.#resend] = [edit, resend];
+    byId("sent-clear").addEventListener("click", () => {
+      this.#entries = [];
+      this.#show();
+      byId("sent-region").focus();
+    });
+    this.#show();
+  }
+
+  // Lists a message that is being published, and returns its entry.
+  add(sent) {
+    const entry = { ...sent, at: Date.now(), outcome: "publishing…", received: "" };
+    if (sent.message.length <= MAX_MESSAGE) this.#entries = [entry, ...this.#entries].slice(0, MAX_SENT);
+    this.#show();
+    return entry;
+  }
+
+  update(entry, news) {
+    Object.assign(entry, news);
+    this.#rows.delete(entry);
+    this.#show();
+  }
+
+  #show() {
+    writeStore(this.#entries);
+    this.#rows = new Map(this.#entries.map((entry) => [entry, this.#rows.get(entry) ?? this.#render(entry)]));
+    byId("sent").replaceChildren(...this.#rows.values());
+    byId("sent-count").textContent = this.#entries.length ? plural(this.#entries.length, "message") : "";
+    byId("sent-clear").disabled = this.#entries.length === 0;
+    byId("sent-region").classList.toggle("is-empty", this.#entries.length === 0);
+  }
+
+  #render(entry) {
+    const { channel, message, durable, at, outcome, received, failed } = entry;
+    const time = formatTime(new Date(at));
+    const head = [element("span", { class: "time" }, time), element("span", { class: "code strong" }, channel)];
+    if (durable) head.push(element("span", { class: "badge" }, "durable"));
+    const button = (text, run) => {
+      const created = element("button", { type: "button", class: "quiet small", "aria-label": `${text} the message of ${time} to ${channel}` }, text);
+      created.addEventListener("click", () => run(entry));
+      return created;
+    };
+    const summary = element("summary", {}, element("code", { class: "preview" }, preview(message)));
+    const details = element("details", {}, summary);
+    details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(jsonView(message)));
+    return element(
+      "li", {},
+      element("div", { class: "sent-head" }, ...head, element("span", { class: "sent-buttons" }, button("Edit", this.#edit), button("Resend", this.#resend))),
+      details,
+      element("p", { class: failed ? "bad" : "muted" }, [outcome, received].filter(Boolean).join(", ")),
+    );
+  }
+}
+
 // publish.js
 
-// Publishes messages, and shows the time until the console received them.
+// Publishes messages, checks them while they are typed, and shows the time until the console received them.
 
+
+const CHANNEL_HINT = "user:42 reaches one user, room:7 its subscribers, all every session.";
 
 class Publish {
   #pending = null;
+  #sent = new Sent((entry) => this.#fill(entry), (entry) => this.#send(entry));
 
   constructor() {
-    onSubmit("publish-form", () => this.#publish());
+    onSubmit("publish-form", () => this.#publishEntered());
+    byId("publish-form").addEventListener("input", () => this.#check());
+    byId("publish-message").addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#publishEntered();
+    });
+    byId("publish-format").addEventListener("click", () => {
+      byId("publish-message").value = prettyJson(byId("publish-message").value);
+      this.#check();
+    });
+    onView((view, channel) => view === "publish" && channel && this.#setChannel(channel));
     document.addEventListener("visibilitychange", () => {
       if (this.#pending) this.#pending.wasHidden = true;
     });
+    this.#check();
   }
 
   // Handles a message that the console's own socket received.
   handleMessage(channel, text) {
-    const { channel: expectedChannel, text: expectedText, at, wasHidden } = this.#pending ?? {};
+    const { entry, channel: expectedChannel, text: expectedText, at, wasHidden } = this.#pending ?? {};
     if (expectedText !== text || (channel ?? expectedChannel) !== expectedChannel) return;
     this.#pending = null;
     // Time in the background is not latency of the gateway.
     const took = wasHidden ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
     byId("publish-result").textContent += ` Received here${took}.`;
+    this.#sent.update(entry, { received: `received here${took}` });
   }
 
-  async #publish() {
-    const [channel, durable] = [byId("publish-channel").value.trim(), byId("publish-durable").checked];
+  #setChannel(channel) {
+    byId("publish-channel").value = channel;
+    this.#check();
+  }
+
+  #fill({ channel, message, durable }) {
+    byId("publish-message").value = message;
+    byId("publish-durable").checked = durable;
+    this.#setChannel(channel);
+    byId("publish-message").focus();
+  }
+
+  // Shows whether the fields are valid, without a refusal while the operator still types.
+  #check() {
+    const [channel, text] = [byId("publish-channel").value.trim(), byId("publish-message").value];
+    const channelHint = channel && channelProblem(channel);
+    setStatus("publish-channel-check", channelHint || CHANNEL_HINT, channelHint && "warn");
+    const problem = text.trim() === "" ? "Empty" : jsonProblem(text).replace("The message is not valid JSON", "Not valid JSON");
+    setStatus("publish-check", problem || `Valid JSON, ${formatBytes(byteLength(text))}`, problem && "warn");
+    byId("publish-format").disabled = problem !== "";
+  }
+
+  #publishEntered() {
+    const channel = byId("publish-channel").value.trim();
     const message = readJson("publish-message", "publish-result");
     if (message === null) return;
+    const problem = channelProblem(channel);
+    byId("publish-channel").setAttribute("aria-invalid", String(problem !== ""));
+    if (problem) return setStatus("publish-result", problem, "bad");
+    this.#send({ channel, message, durable: byId("publish-durable").checked });
+  }
+
+  async #send({ channel, message, durable }) {
     const text = JSON.stringify(parseJson(message));
     // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
     setStatus("publish-result", "");
-    this.#pending = { channel, text, at: performance.now() };
+    const entry = this.#sent.add({ channel, message, durable });
+    this.#pending = { entry, channel, text, at: performance.now() };
     try {
       const { position } = await request("POST", "v1/publish", body);
       const result = byId("publish-result");
       result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
+      this.#sent.update(entry, { outcome: position ? `published at ${position}` : "published" });
     } catch (error) {
       this.#pending = null;
-      setStatus("publish-result", error.message, "bad");
+      const detail = error.status ? error.message : "The admin port does not answer.";
+      setStatus("publish-result", detail, "bad");
+      this.#sent.update(entry, { outcome: detail, failed: true });
     }
+  }
+}
+
+// user.js
+
+// The user whose sessions are listed: online or away, on any replica.
+
+
+const USER_INTERVAL_MS = 2_000;
+
+class User {
+  #name = "";
+  #feed = new Feed("user", USER_INTERVAL_MS, () => queryUsers([this.#name]), (users) => this.#describe(users), () => PRESENCE_OFF);
+
+  // Shows a user, or none for "".
+  show(name) {
+    if (name === this.#name) return;
+    this.#name = name;
+    this.#feed.stop();
+    byId("user-region").hidden = name === "";
+    byId("user-name").textContent = name.slice(0, 2).toUpperCase();
+    byId("user-title").textContent = name;
+    if (name) this.#feed.start();
+  }
+
+  #describe(users) {
+    const state = users[this.#name];
+    byId("user-region").classList.toggle("online", state.online);
+    return [`${describeState(state)}${state.replicas > 0 ? `, on ${plural(state.replicas, "replica")}` : ""}`];
   }
 }
 
@@ -1325,6 +2062,7 @@ function formatChannels({ channels, subscriptions }) {
 
 class Sessions {
   #control;
+  #user = new User();
   #filter = {};
   #pager = new Pager("sessions", "sessions", () => this.#feed.refresh());
   #table;
@@ -1335,17 +2073,22 @@ class Sessions {
     this.#table = new Table(
       "sessions",
       [
-        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"],
-        [({ age_ms }) => formatDuration(age_ms), "number"], [({ queued_bytes }) => formatBytes(queued_bytes), "number"],
-        [({ address }) => address ?? "unknown"], [({ version }) => version],
-        [({ replica }) => replica, "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
+        { text: ({ user }) => user ?? "not identified", kind: "strong", link: ({ user }) => user && addressOf("users", user) },
+        { text: formatChannels, kind: "code wrap" },
+        { text: ({ age_ms }) => formatDuration(age_ms), kind: "number" },
+        { text: ({ queued_bytes }) => formatBytes(queued_bytes), kind: "number" },
+        { text: ({ address }) => address ?? "unknown", kind: "code" },
+        { text: ({ version }) => version, kind: "number" },
+        { text: ({ replica }) => replica, kind: "code" },
+        { text: ({ id }) => id.slice(0, 8), kind: "code", title: ({ id }) => id },
       ],
       {
         text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`,
         run: (session) => this.#disconnect(session),
       },
     );
-    onSubmit("sessions-form", () => this.#applyFilter());
+    onSubmit("sessions-form", () => this.#applyEntered());
+    onView((view, user) => view === "users" && this.#showUser(user));
     byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
@@ -1357,10 +2100,24 @@ class Sessions {
     this.#feed.refreshSoon();
   }
 
+  // The address has the user, so that it can be opened again.
+  #applyEntered() {
+    this.#applyFilter();
+    goTo("users", this.#filter.user);
+  }
+
+  #showUser(user) {
+    if (user === (this.#filter.user ?? "")) return;
+    byId("sessions-user").value = user;
+    byId("disconnect-user").disabled = user === "";
+    this.#applyFilter();
+  }
+
   #applyFilter() {
     const entered = ["user", "channel"].map((name) => [name, byId(`sessions-${name}`).value.trim()]);
     this.#filter = Object.fromEntries(entered.filter(([, value]) => value));
     this.#pager.reset();
+    this.#user.show(this.#filter.user ?? "");
     this.#feed.refresh();
   }
 
@@ -1383,7 +2140,7 @@ class Sessions {
   }
 
   #disconnectUser() {
-    this.#applyFilter();
+    this.#applyEntered();
     this.#control.run("disconnect user", this.#filter.user, "sessions");
   }
 }
@@ -1532,7 +2289,6 @@ class Chart {
 
 const STATUS_INTERVAL_MS = 2_000;
 const formatWhole = (value) => String(Math.round(value));
-const formatShort = (value) => (value >= 100 ? formatWhole(value) : value.toFixed(1));
 
 class Status {
   // The latest status, or null before the first answer.
@@ -1586,8 +2342,9 @@ class Status {
     latency.add(this.#roundTrip(), probe);
     link.add(status.link.up ? 1 : 0, status.broker);
     this.#before = { at, delivered: status.publications_delivered };
-    byId("deployment").textContent =
-      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${formatDuration(status.uptime_ms)}`;
+    setText(byId("deployment"), `v${status.version}, ${status.profile}`);
+    setText(byId("own-replica"), `${status.replica}, up ${formatDuration(status.uptime_ms)}`);
+    showDetails(status);
     const [text, kind] = status.draining ? ["Draining", "warn"] : status.ready ? ["Ready", "good"] : ["Not ready", "bad"];
     showHealth(text, kind, [...status.reasons, ...status.notes].join("; "));
     this.#changed(status);
@@ -1607,15 +2364,45 @@ class Status {
     this.#failed();
     const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
+      showTrouble("The gateway rejected this key", "bad");
       showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
     } else if (error.status === 401) {
+      showTrouble("This gateway requires its admin key", "warn");
       showHealth("Key required", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
       showHealth("Error", "bad", `${error.message}.${seen}`);
     } else {
+      showTrouble("The admin port does not answer", "bad");
       showHealth("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
+}
+
+function showDetails(status) {
+  const { link } = status;
+  showFacts("broker-facts", {
+    Kind: status.broker === "redis" ? "Redis" : "memory of this replica",
+    Link: link.up ? "up" : "down",
+    "Latest probe": link.probe_ms === null ? "none" : `${formatShort(link.probe_ms)} ms`,
+    "Durable publishing": link.history ? "available" : "not available",
+    "Publications received": formatCount(status.publications_received),
+    "Waiting for workers": formatBytes(status.hub_inbox_bytes),
+  });
+  showFacts("instance-facts", {
+    Sockets: status.public_addr,
+    "Tokens verified as": status.auth,
+    "Mints tokens": status.minting ? "yes, for development" : "no",
+    Channels: formatCount(status.channels),
+    Subscriptions: formatCount(status.subscriptions),
+    "Messages from clients": formatCount(status.client_messages),
+  });
+}
+
+// Shows in the overview why there is no verdict on the replicas.
+function showTrouble(title, kind) {
+  setText(byId("summary-title"), title);
+  setText(byId("summary-text"), kind === "warn" ? "Enter it with the button below the state." : "\u00a0");
+  byId("summary").dataset.kind = kind;
 }
 
 // Shows the state in one or two words, and its reasons as a notice.
@@ -1632,17 +2419,25 @@ function showHealth(text, kind, reasons) {
 
 
 initDialogs();
+initKeys();
 const frames = new Frames();
 const publish = new Publish();
+const overview = new Overview();
 const control = new Control(() => sessions.refreshSoon());
 const sessions = new Sessions(control);
 new Channels(control);
 new Presence();
 new Inbox();
-const status = new Status((now) => connection.updateStatus(now), markFeedsStale, () => connection.roundTrip);
+const status = new Status(showStatus, markFeedsStale, () => connection.roundTrip);
 const connection = new Connection(frames, () => status.latest, (channel, text) => publish.handleMessage(channel, text), () => sessions.refreshSoon());
 initKeyDialog(() => {
   status.refresh();
   refreshFeeds();
 });
+initViews();
 status.refresh();
+
+function showStatus(now) {
+  overview.setOwn(now.replica);
+  connection.updateStatus(now);
+}

@@ -5,6 +5,8 @@ import { byId, onSubmit } from "./page.js";
 
 let key = "";
 let wasDismissed = false;
+// The answer to a missing or wrong key. No request is sent until another key is entered.
+let refusal = null;
 
 export class ApiError extends Error {
   constructor(status, code, detail) {
@@ -18,6 +20,7 @@ export class ApiError extends Error {
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export async function request(method, path, body) {
+  if (refusal) throw refusal;
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (body !== undefined) headers["content-type"] = "application/json";
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
@@ -25,11 +28,14 @@ export async function request(method, path, body) {
   const json = await answer.text().then(parseJson).catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
+  const error = new ApiError(answer.status, code, detail);
   if (answer.status === 401) {
+    refusal = error;
     byId("key-wrong").hidden = key === "";
+    document.body.dataset.access = "locked";
     if (!wasDismissed) showKeyDialog();
   }
-  throw new ApiError(answer.status, code, detail);
+  throw error;
 }
 
 function showKeyDialog() {
@@ -46,6 +52,8 @@ export const isKeyWrong = () => !byId("key-wrong").hidden;
 export function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
+    refusal = null;
+    delete document.body.dataset.access;
     byId("key").value = "";
     byId("key-wrong").hidden = true;
     byId("key-dialog").close("entered");

@@ -2,11 +2,14 @@
 
 import { request } from "./api.js";
 import { Feed } from "./feed.js";
+import { plural } from "./format.js";
 import { Marks } from "./marks.js";
 import { History } from "./messages.js";
-import { byId, plural } from "./page.js";
+import { byId } from "./page.js";
 import { Pager } from "./pager.js";
 import { Table } from "./table.js";
+import { Tabs } from "./tabs.js";
+import { addressOf } from "./views.js";
 
 const CHANNEL_INTERVAL_MS = 2_000;
 
@@ -22,37 +25,51 @@ function describeChannel({ occupied, replicas, count }) {
 }
 
 export class Channel {
-  #name = "";
+  // The name of the open channel, or "".
+  name = "";
   #marks = new Marks();
   #pager = new Pager("members", "members", () => this.#openMembers());
-  #table = new Table("members", [[(user) => user, "name"]]);
+  #table = new Table("members", [{ text: (user) => user, kind: "name", link: (user) => addressOf("users", user) }]);
   #feed = new Feed(
     "channel", CHANNEL_INTERVAL_MS, () => request("GET", this.#path()), describeChannel,
-    () => settingHint("use", "occupancy = true", this.#name),
+    () => settingHint("use", "occupancy = true", this.name),
   );
   #members = new Feed(
     "members", CHANNEL_INTERVAL_MS, () => this.#loadMembers(), (answer) => this.#showMembers(answer),
-    () => settingHint("membership", 'presence = "members"', this.#name),
+    () => settingHint("membership", 'presence = "members"', this.name),
   );
   #history = new History(() => this.#path());
-  #closed;
+  #tabs = new Tabs(byId("channel-region").querySelector('[role="tablist"]'), (tab) => this.#showTab(tab));
 
-  // `closed` is called with the name when the operator closes the channel.
-  constructor(control, closed) {
-    this.#closed = closed;
-    byId("channel-close").addEventListener("click", () => this.#close());
-    byId("channel-disconnect").addEventListener("click", () => control.run("disconnect channel", this.#name, "channel"));
+  constructor(control) {
+    byId("channel-disconnect").addEventListener("click", () => control.run("disconnect channel", this.name, "channel"));
   }
 
   open(name) {
     this.#stop();
-    byId("members-list").hidden = true;
-    this.#name = name;
+    this.name = name;
     byId("channel-title").textContent = name;
+    byId("channel-none").hidden = true;
     byId("channel-region").hidden = false;
+    byId("channel-publish").href = addressOf("publish", name);
     byId("channel-title").focus();
     this.#feed.start();
-    this.#openMembers();
+    this.#tabs.select(0);
+  }
+
+  close() {
+    this.#stop();
+    this.name = "";
+    byId("channel-none").hidden = false;
+    byId("channel-region").hidden = true;
+  }
+
+  // The history is read only while it is shown.
+  #showTab(tab) {
+    if (tab === "tab-history") this.#history.open();
+    else this.#history.close();
+    if (tab === "tab-members") this.#openMembers();
+    else this.#members.stop();
   }
 
   #openMembers() {
@@ -69,14 +86,8 @@ export class Channel {
     byId("channel-outcome").replaceChildren();
   }
 
-  #close() {
-    this.#stop();
-    byId("channel-region").hidden = true;
-    this.#closed(this.#name);
-  }
-
   #path() {
-    return `v1/channels/${encodeURIComponent(this.#name)}`;
+    return `v1/channels/${encodeURIComponent(this.name)}`;
   }
 
   #loadMembers() {
@@ -84,7 +95,6 @@ export class Channel {
   }
 
   #showMembers({ count, members, next }) {
-    byId("members-list").hidden = false;
     this.#table.show(this.#marks.update(new Map(members.map((user) => [user, user])), next));
     this.#pager.update(next);
     return [plural(count, "member") + this.#pager.text];

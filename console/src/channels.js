@@ -1,30 +1,34 @@
-// Lists the channels that have subscribers on any replica.
+// Lists the channels that have subscribers on any replica, and searches them.
 
 import { request } from "./api.js";
 import { Channel } from "./channel.js";
 import { Feed } from "./feed.js";
+import { plural } from "./format.js";
 import { Marks } from "./marks.js";
-import { byId, onSubmit, plural } from "./page.js";
+import { byId, onSubmit, setStatus } from "./page.js";
 import { Pager } from "./pager.js";
+import { channelProblem, searchQuery, searchResult } from "./search.js";
 import { Table } from "./table.js";
+import { goTo, onView } from "./views.js";
 
 const CHANNELS_INTERVAL_MS = 2_000;
 const OCCUPANCY_OFF = "Channels in use are not recorded. Set presence.enabled = true, and occupancy = true in "
   + "[namespaces.<name>].";
 
 export class Channels {
-  #namespace = "";
+  #prefix = "";
   #marks = new Marks();
   #pager = new Pager("in-use", "channels", () => this.#open());
   #table = new Table(
     "in-use",
     [
-      [({ channel }) => channel, "code name"], [({ count }) => count ?? "not counted", "number"],
-      [({ replicas }) => replicas, "number"],
+      { text: ({ channel }) => channel, kind: "code name" },
+      { text: ({ count }) => count ?? "not counted", kind: "number" },
+      { text: ({ replicas }) => replicas, kind: "number" },
     ],
     {
       text: "Open", kind: "quiet", label: ({ channel }) => `Open ${channel}`,
-      run: ({ channel }) => this.#channel.open(channel),
+      run: ({ channel }) => goTo("channels", channel),
     },
   );
   #feed = new Feed(
@@ -33,16 +37,41 @@ export class Channels {
   #channel;
 
   constructor(control) {
-    this.#channel = new Channel(control, (channel) => this.#table.focus(channel));
-    onSubmit("in-use-form", () => {
-      this.#namespace = byId("in-use-namespace").value.trim();
-      this.#pager.reset();
-      byId("in-use-list").hidden = false;
-      byId("in-use-stop").disabled = false;
-      this.#open();
-    });
-    onSubmit("channel-form", () => this.#channel.open(byId("channel-name").value.trim()));
-    byId("in-use-stop").addEventListener("click", () => this.#stop());
+    this.#channel = new Channel(control);
+    onSubmit("channel-form", () => this.#openEntered());
+    byId("channel-name").addEventListener("input", () => this.#search());
+    byId("channel-close").addEventListener("click", () => goTo("channels"));
+    onView((view, name) => view === "channels" && this.#showChannel(name));
+    this.#open();
+  }
+
+  #search() {
+    const prefix = byId("channel-name").value.trim();
+    if (prefix === this.#prefix) return;
+    this.#prefix = prefix;
+    this.#pager.reset();
+    this.#table.clear();
+    this.#feed.stop();
+    this.#open();
+  }
+
+  #openEntered() {
+    const name = byId("channel-name").value.trim();
+    const problem = channelProblem(name);
+    if (problem) return setStatus("in-use-status", problem, "bad");
+    goTo("channels", name);
+  }
+
+  #showChannel(name) {
+    const closed = this.#channel.name;
+    if (name === closed) return;
+    byId("channels-split").classList.toggle("has-detail", name !== "");
+    if (name) this.#channel.open(name);
+    else {
+      this.#channel.close();
+      this.#table.focus(closed);
+    }
+    this.#table.setCurrent(name);
   }
 
   // Opens a page of the list.
@@ -51,22 +80,14 @@ export class Channels {
     this.#feed.start();
   }
 
-  #stop() {
-    this.#feed.stop();
-    this.#table.clear();
-    this.#pager.reset();
-    byId("in-use-list").hidden = true;
-    byId("in-use-stop").disabled = true;
-    byId("in-use-namespace").focus();
-  }
-
   #load() {
-    const filter = this.#namespace ? { namespace: this.#namespace } : {};
-    return request("GET", `v1/channels?${new URLSearchParams({ ...filter, ...this.#pager.query })}`);
+    const query = searchQuery(this.#prefix, this.#pager.query);
+    return request("GET", `v1/channels?${new URLSearchParams(query)}`).then((answer) => searchResult(this.#prefix, answer));
   }
 
   #show({ channels, next }) {
     this.#table.show(this.#marks.update(new Map(channels.map((one) => [one.channel, one])), next));
+    this.#table.setCurrent(this.#channel.name);
     this.#pager.update(next);
     const isWhole = !next && this.#pager.text === "";
     return [`${plural(channels.length, "channel")} in use${isWhole ? "" : " on this page"}${this.#pager.text}`];

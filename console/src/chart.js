@@ -1,6 +1,7 @@
 // A chart of the last two minutes with a scale, times, the value at the pointer, and a text for screen readers.
 
-import { formatTime, element } from "./page.js";
+import { formatTime } from "./format.js";
+import { element } from "./page.js";
 
 const SPAN_MS = 120_000;
 // Values further apart than this are not connected.

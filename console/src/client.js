@@ -32,8 +32,8 @@ export class Client {
   #lastTick = 0;
   #events;
 
-  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind),
-  // message(channel, text, message) and signal(frame).
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
+  // message(channel, text, message).
   constructor(events) {
     this.#events = events;
     // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
@@ -133,9 +133,6 @@ export class Client {
         break;
       case 17:
         this.#setState(this.state, "The inbox has the message.");
-        break;
-      case 18:
-        this.#events.signal(frame);
         break;
     }
   }

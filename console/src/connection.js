@@ -1,16 +1,12 @@
-// Connects as a user, shows its channels, its last message and signal, and sends messages and signals.
+// Connects as a user, shows its channels, and sends messages and signals.
 
 import { request } from "./api.js";
 import { Client } from "./client.js";
 import { readJson } from "./json.js";
-import { byId, formatTime, element, onSubmit, setStatus } from "./page.js";
+import { byId, element, onSubmit, setStatus, setText } from "./page.js";
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
-
-function showLast(what, source, text) {
-  const time = element("span", { class: "muted" }, `${source}, ${formatTime(new Date(), true)} `);
-  byId(`last-${what}`).replaceChildren(time, element("code", {}, text));
-}
+const SOCKET_TEXTS = { idle: "Not connected", connecting: "Connecting…", cut: "Disconnected", closed: "Not connected" };
 
 export class Connection {
   #client;
@@ -27,7 +23,6 @@ export class Connection {
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
       message: (channel, text, message) => this.#handleMessage(channel, message),
-      signal: ({ channel, user, signal }) => showLast("signal", `${channel}, from ${user}`, JSON.stringify(signal)),
       changed: (text, kind) => {
         this.#showState(text, kind);
         onChange();
@@ -71,10 +66,8 @@ export class Connection {
   }
 
   #handleMessage(channel, message) {
-    const text = JSON.stringify(message);
-    showLast("message", channel ?? "message", text);
     this.#renderChannels();
-    this.#onMessage(channel, text);
+    this.#onMessage(channel, JSON.stringify(message));
   }
 
   #sendEntered(isSignal) {
@@ -88,6 +81,8 @@ export class Connection {
   #showState(text, kind) {
     const { state } = this.#client;
     setStatus("connection-state", text, kind);
+    setText(byId("socket-state"), SOCKET_TEXTS[state] ?? `Connected as ${byId("user").value.trim()}`);
+    byId("socket-state").dataset.state = state;
     byId("connect").textContent = state === "cut" ? "Reconnect" : "Connect";
     this.#updateButtons();
     this.#renderChannels();
@@ -104,12 +99,13 @@ export class Connection {
 
   #renderChannels() {
     const rows = [...this.#client.channels].map(([channel, { position, recovered, isRecovering }]) => {
-      const row = element("li", {}, element("code", {}, channel));
-      if (position) row.append(element("span", { class: "muted" }, position));
-      if (isRecovering) row.append(element("span", { class: "warn" }, "recovering"));
+      const facts = element("div", {}, element("code", {}, channel), element("br"));
+      if (position) facts.append(element("span", { class: "muted" }, position));
+      if (isRecovering) facts.append(element("span", { class: "warn" }, "recovering"));
       if (recovered !== undefined) {
-        row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
+        facts.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }
+      const row = element("li", {}, facts);
       if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#client.state === "ready") {
         const button = element("button", { type: "button", class: "quiet small" }, "Unsubscribe");
         button.setAttribute("aria-label", `Unsubscribe from ${channel}`);

@@ -1,7 +1,9 @@
 // Commands to all replicas: disconnects sessions and revokes tokens, after a confirmation, and shows the answers.
 
 import { request } from "./api.js";
-import { byId, confirmAction, element, onSubmit, plural } from "./page.js";
+import { confirmAction } from "./dialogs.js";
+import { plural } from "./format.js";
+import { byId, element, onSubmit } from "./page.js";
 
 const CLOSES = "with code 4010, on every replica. The client does not reconnect by itself.";
 const ENDS = "on every replica, and ends the sessions that use";

@@ -1,6 +1,6 @@
 // Determines which items of a list have come and gone since the operator opened its page.
 
-import { formatTime } from "./page.js";
+import { formatTime } from "./format.js";
 
 // How long a change stays marked.
 const MARKED_MS = 10_000;

@@ -1,71 +1,66 @@
-// Lists of stored messages by page, which the operator opens and closes: the history of a channel, and the inbox.
+// Lists of stored messages by page: the history of a channel, and the inbox.
 
 import { request } from "./api.js";
 import { Feed } from "./feed.js";
-import { byId, formatDuration, plural } from "./page.js";
+import { formatDuration, formatTime, plural } from "./format.js";
+import { preview } from "./json.js";
 import { Pager } from "./pager.js";
-import { Table } from "./table.js";
+import { Rows } from "./rows.js";
 
 const MESSAGES_INTERVAL_MS = 5_000;
-// A page may have several megabytes, which a browser lays out slowly.
-const MAX_SHOWN = 4_096;
-
-function formatMessage({ message }) {
-  const text = JSON.stringify(message);
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}… (${plural(text.length, "character")})` : text;
-}
 
 class MessageList {
-  #name;
   #key;
   #pager;
-  #table;
+  #rows;
   #feed;
 
-  // `name`: the elements `<name>-toggle` and `<name>-list`, and those of the table, the pager and the feed. `key`: the
-  // field that identifies a message. `load` gets the parameters of a page, and returns the promise of an answer.
-  constructor(name, key, columns, load, pages) {
-    [this.#name, this.#key] = [name, key];
+  // `name`: the list, its pager and its feed. `key`: the field that identifies a message. `load` gets the parameters of
+  // a page, and returns the promise of an answer.
+  constructor(name, key, describe, load, pages) {
+    this.#key = key;
     this.#pager = new Pager(name, name, () => this.#feed.refresh(), pages);
-    this.#table = new Table(name, columns);
+    this.#rows = new Rows(name, describe);
     this.#feed = new Feed(name, MESSAGES_INTERVAL_MS, () => load(this.#pager.query), (answer) => this.#show(answer));
-    byId(`${name}-toggle`).addEventListener("click", () => (byId(`${name}-list`).hidden ? this.#open() : this.close()));
   }
 
-  #open() {
-    this.#setOpen(true);
+  open() {
     this.#feed.start();
   }
 
   close() {
     this.#feed.stop();
-    this.#table.clear();
+    this.#rows.show([]);
     this.#pager.reset();
-    this.#setOpen(false);
-  }
-
-  #setOpen(isOpen) {
-    byId(`${this.#name}-list`).hidden = !isOpen;
-    byId(`${this.#name}-toggle`).setAttribute("aria-expanded", String(isOpen));
   }
 
   #show({ messages, next }) {
-    this.#table.show(messages.map((item) => ({ key: item[this.#key], item })));
+    this.#rows.show(messages.map((item) => [item[this.#key], item]));
     this.#pager.update(next);
     const isWhole = !next && this.#pager.text === "";
     return [`${plural(messages.length, "message")}${isWhole ? "" : " on this page"}${this.#pager.text}`];
   }
 }
 
+// The day and the time of a position, which begins with Redis' clock in milliseconds.
+function formatPosition(position) {
+  const date = new Date(Number(position.split("-")[0]));
+  return `${date.toISOString().slice(0, 10)} ${formatTime(date)}`;
+}
+
 // The durable messages of a channel, the newest first. `path` returns the path of the channel.
 export class History extends MessageList {
   constructor(path) {
-    const columns = [[({ position }) => position, "code"], [formatMessage, "code name"]];
+    const describe = ({ position, message }) => {
+      const json = JSON.stringify(message);
+      const cells = [[formatPosition(position), "time"], [position, "code faint position"], [preview(json), "code preview"]];
+      return { cells, json };
+    };
     const load = ({ limit, after }) => {
       const query = new URLSearchParams({ limit, reverse: true, ...(after && { since: after }) });
       return request("GET", `${path()}/history?${query}`);
     };
-    super("history", "position", columns, load, ["Newer page", "Older page"]);
+    super("history", "position", describe, load, ["Newer page", "Older page"]);
   }
 }
 
@@ -73,12 +68,14 @@ export class History extends MessageList {
 // decision.
 export class Inbox extends MessageList {
   constructor() {
-    const columns = [
+    const describe = ({ at, user, channel, message, id, session, entry }) => {
+      const json = JSON.stringify(message);
       // The clocks of this machine and of Redis may differ.
-      [({ at }) => formatDuration(Math.max(0, Date.now() - at)), "number"], [({ user }) => user, "name"],
-      [({ channel }) => channel, "code name"], [formatMessage, "code name"], [({ id }) => id, "code name"],
-      [({ session }) => session.slice(0, 8), "code", ({ session }) => session],
-    ];
-    super("inbox", "entry", columns, (query) => request("GET", `v1/inbox?${new URLSearchParams(query)}`));
+      const age = formatDuration(Math.max(0, Date.now() - at));
+      const cells = [[age, "number"], [user, "strong"], [channel, "code"], [preview(json), "code preview"]];
+      return { cells, json, facts: { Id: id, Session: session, Entry: entry } };
+    };
+    super("inbox", "entry", describe, (query) => request("GET", `v1/inbox?${new URLSearchParams(query)}`));
+    this.open();
   }
 }

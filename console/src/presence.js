@@ -2,18 +2,20 @@
 
 import { request } from "./api.js";
 import { Feed } from "./feed.js";
-import { byId, element, formatTime, onSubmit, plural, setStatus } from "./page.js";
+import { formatTime, plural } from "./format.js";
+import { byId, element, onSubmit, setStatus } from "./page.js";
 import { Table } from "./table.js";
+import { addressOf } from "./views.js";
 
 const PRESENCE_INTERVAL_MS = 2_000;
 const MAX_WATCHED = 100;
 const MAX_CHANGES = 50;
 
-const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
+export const PRESENCE_OFF = "Presence is off. Set presence.enabled = true on every replica.";
 
-const queryUsers = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
+export const queryUsers = async (users) => (await request("POST", "v1/presence", JSON.stringify({ users }))).users;
 
-function describeState({ online, replicas }) {
+export function describeState({ online, replicas }) {
   if (!online) return "away";
   return replicas > 0 ? "online" : "online, within the grace";
 }
@@ -23,7 +25,11 @@ export class Presence {
   #users = new Map();
   #table = new Table(
     "presence",
-    [[({ user }) => user, "name"], [describeState], [({ replicas }) => replicas, "number"], [({ change }) => change]],
+    [
+      { text: ({ user }) => user, kind: "name", link: ({ user }) => addressOf("users", user) },
+      { text: describeState, kind: ({ online }) => (online ? "dot good" : "dot") },
+      { text: ({ replicas }) => replicas, kind: "number" }, { text: ({ change }) => change, kind: "faint" },
+    ],
     { text: "Remove", kind: "quiet", label: ({ user }) => `Remove ${user}`, run: ({ user }) => this.#remove(user) },
   );
   #feed = new Feed(
@@ -33,6 +39,10 @@ export class Presence {
 
   constructor() {
     onSubmit("presence-form", () => this.#watch());
+    byId("user-watch").addEventListener("click", () => {
+      byId("presence-users").value = byId("user-title").textContent;
+      this.#watch();
+    });
     byId("presence-clear").addEventListener("click", () => this.#clear());
   }
 

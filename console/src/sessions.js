@@ -3,9 +3,12 @@
 import { request } from "./api.js";
 import { describeMissing } from "./control.js";
 import { Feed } from "./feed.js";
-import { byId, formatBytes, formatDuration, onSubmit, plural } from "./page.js";
+import { formatBytes, formatDuration, plural } from "./format.js";
+import { byId, onSubmit } from "./page.js";
 import { Pager } from "./pager.js";
 import { Table } from "./table.js";
+import { User } from "./user.js";
+import { addressOf, goTo, onView } from "./views.js";
 
 const SESSIONS_INTERVAL_MS = 5_000;
 const nameOf = ({ id, user }) => `${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
@@ -17,6 +20,7 @@ function formatChannels({ channels, subscriptions }) {
 
 export class Sessions {
   #control;
+  #user = new User();
   #filter = {};
   #pager = new Pager("sessions", "sessions", () => this.#feed.refresh());
   #table;
@@ -27,17 +31,22 @@ export class Sessions {
     this.#table = new Table(
       "sessions",
       [
-        [({ user }) => user ?? "not identified"], [formatChannels, "wrap"],
-        [({ age_ms }) => formatDuration(age_ms), "number"], [({ queued_bytes }) => formatBytes(queued_bytes), "number"],
-        [({ address }) => address ?? "unknown"], [({ version }) => version],
-        [({ replica }) => replica, "code"], [({ id }) => id.slice(0, 8), "code", ({ id }) => id],
+        { text: ({ user }) => user ?? "not identified", kind: "strong", link: ({ user }) => user && addressOf("users", user) },
+        { text: formatChannels, kind: "code wrap" },
+        { text: ({ age_ms }) => formatDuration(age_ms), kind: "number" },
+        { text: ({ queued_bytes }) => formatBytes(queued_bytes), kind: "number" },
+        { text: ({ address }) => address ?? "unknown", kind: "code" },
+        { text: ({ version }) => version, kind: "number" },
+        { text: ({ replica }) => replica, kind: "code" },
+        { text: ({ id }) => id.slice(0, 8), kind: "code", title: ({ id }) => id },
       ],
       {
         text: "Disconnect", kind: "danger", label: (session) => `Disconnect session ${nameOf(session)}`,
         run: (session) => this.#disconnect(session),
       },
     );
-    onSubmit("sessions-form", () => this.#applyFilter());
+    onSubmit("sessions-form", () => this.#applyEntered());
+    onView((view, user) => view === "users" && this.#showUser(user));
     byId("disconnect-user").addEventListener("click", () => this.#disconnectUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
@@ -49,10 +58,24 @@ export class Sessions {
     this.#feed.refreshSoon();
   }
 
+  // The address has the user, so that it can be opened again.
+  #applyEntered() {
+    this.#applyFilter();
+    goTo("users", this.#filter.user);
+  }
+
+  #showUser(user) {
+    if (user === (this.#filter.user ?? "")) return;
+    byId("sessions-user").value = user;
+    byId("disconnect-user").disabled = user === "";
+    this.#applyFilter();
+  }
+
   #applyFilter() {
     const entered = ["user", "channel"].map((name) => [name, byId(`sessions-${name}`).value.trim()]);
     this.#filter = Object.fromEntries(entered.filter(([, value]) => value));
     this.#pager.reset();
+    this.#user.show(this.#filter.user ?? "");
     this.#feed.refresh();
   }
 
@@ -75,7 +98,7 @@ export class Sessions {
   }
 
   #disconnectUser() {
-    this.#applyFilter();
+    this.#applyEntered();
     this.#control.run("disconnect user", this.#filter.user, "sessions");
   }
 }

@@ -2,11 +2,11 @@
 
 import { request, isKeyWrong } from "./api.js";
 import { Chart } from "./chart.js";
-import { byId, formatTime, formatDuration, showNotice } from "./page.js";
+import { formatBytes, formatCount, formatDuration, formatShort, formatTime } from "./format.js";
+import { byId, setText, showFacts, showNotice } from "./page.js";
 
 const STATUS_INTERVAL_MS = 2_000;
 const formatWhole = (value) => String(Math.round(value));
-const formatShort = (value) => (value >= 100 ? formatWhole(value) : value.toFixed(1));
 
 export class Status {
   // The latest status, or null before the first answer.
@@ -60,8 +60,9 @@ export class Status {
     latency.add(this.#roundTrip(), probe);
     link.add(status.link.up ? 1 : 0, status.broker);
     this.#before = { at, delivered: status.publications_delivered };
-    byId("deployment").textContent =
-      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${formatDuration(status.uptime_ms)}`;
+    setText(byId("deployment"), `v${status.version}, ${status.profile}`);
+    setText(byId("own-replica"), `${status.replica}, up ${formatDuration(status.uptime_ms)}`);
+    showDetails(status);
     const [text, kind] = status.draining ? ["Draining", "warn"] : status.ready ? ["Ready", "good"] : ["Not ready", "bad"];
     showHealth(text, kind, [...status.reasons, ...status.notes].join("; "));
     this.#changed(status);
@@ -81,15 +82,45 @@ export class Status {
     this.#failed();
     const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
+      showTrouble("The gateway rejected this key", "bad");
       showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
     } else if (error.status === 401) {
+      showTrouble("This gateway requires its admin key", "warn");
       showHealth("Key required", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
       showHealth("Error", "bad", `${error.message}.${seen}`);
     } else {
+      showTrouble("The admin port does not answer", "bad");
       showHealth("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
+}
+
+function showDetails(status) {
+  const { link } = status;
+  showFacts("broker-facts", {
+    Kind: status.broker === "redis" ? "Redis" : "memory of this replica",
+    Link: link.up ? "up" : "down",
+    "Latest probe": link.probe_ms === null ? "none" : `${formatShort(link.probe_ms)} ms`,
+    "Durable publishing": link.history ? "available" : "not available",
+    "Publications received": formatCount(status.publications_received),
+    "Waiting for workers": formatBytes(status.hub_inbox_bytes),
+  });
+  showFacts("instance-facts", {
+    Sockets: status.public_addr,
+    "Tokens verified as": status.auth,
+    "Mints tokens": status.minting ? "yes, for development" : "no",
+    Channels: formatCount(status.channels),
+    Subscriptions: formatCount(status.subscriptions),
+    "Messages from clients": formatCount(status.client_messages),
+  });
+}
+
+// Shows in the overview why there is no verdict on the replicas.
+function showTrouble(title, kind) {
+  setText(byId("summary-title"), title);
+  setText(byId("summary-text"), kind === "warn" ? "Enter it with the button below the state." : "\u00a0");
+  byId("summary").dataset.kind = kind;
 }
 
 // Shows the state in one or two words, and its reasons as a notice.

@@ -1,20 +1,23 @@
 // The rows of a table. A row is reused while its item is listed, so that a click or the focus is not lost.
 
-import { byId, element } from "./page.js";
+import { byId, element, setText } from "./page.js";
 
 export class Table {
   #body;
   #region;
   #columns;
+  #labels;
   #action;
   #rows = new Map();
 
-  // `name`: the table's body `<name>` and its region `<name>-region`. A column is a function that returns the text for
-  // an item, the class of its cells, and optionally a function for their title. `action`: the text of a button in each
-  // row, its label, and what it does.
+  // `name`: the table's body `<name>` and its region `<name>-region`. A column has a function `text` of an item, and
+  // optionally `kind`, the class of its cells or a function for it, and functions for their `title` and their `link`.
+  // `action`: the text of a button in each row, its label, and what it does.
   constructor(name, columns, action = null) {
     [this.#body, this.#region] = [byId(name), byId(`${name}-region`)];
     [this.#columns, this.#action] = [columns, action];
+    // A narrow screen shows each cell below its label.
+    this.#labels = [...this.#body.closest("table").querySelectorAll("th")].map((head) => (head.firstElementChild ? "" : head.textContent));
   }
 
   // Shows entries: a key, an item, and for a list with marks the text of the mark and whether the item has gone.
@@ -24,6 +27,7 @@ export class Table {
     const hadFocus = focused !== undefined && this.#body.contains(document.activeElement);
     this.#rows = new Map(entries.map((entry) => [entry.key, this.#row(entry)]));
     const rows = [...this.#rows.values()];
+    this.#region.classList.toggle("is-empty", rows.length === 0);
     const { children } = this.#body;
     if (children.length === rows.length && rows.every((row, index) => children[index] === row)) return;
     this.#body.replaceChildren(...rows);
@@ -34,6 +38,11 @@ export class Table {
     this.show([]);
   }
 
+  // Marks the row of an item as the open one.
+  setCurrent(current) {
+    for (const [key, row] of this.#rows) row.classList.toggle("current", key === current);
+  }
+
   // Focuses the button of an item, or the table if it is no longer listed.
   focus(key) {
     (this.#rows.get(key)?.querySelector("button") ?? this.#region).focus();
@@ -41,13 +50,14 @@ export class Table {
 
   #row({ key, item, mark, isGone = false }) {
     const row = this.#rows.get(key) ?? this.#newRow(key, item, mark !== undefined);
-    const texts = this.#columns.map(([text]) => String(text(item)));
-    if (mark !== undefined) texts.push(mark);
-    texts.forEach((text, index) => {
+    this.#columns.forEach(({ text, kind }, index) => {
       const cell = row.children[index];
-      if (cell.textContent !== text) cell.textContent = text;
+      setText(cell.firstElementChild ?? cell, String(text(item)));
+      if (typeof kind === "function") cell.className = kind(item);
     });
-    row.className = isGone ? "gone" : mark ? "new" : "";
+    if (mark !== undefined) setText(row.children[this.#columns.length], mark);
+    row.classList.toggle("gone", isGone);
+    row.classList.toggle("new", Boolean(mark) && !isGone);
     if (this.#action) {
       const button = row.querySelector("button");
       button.setAttribute("aria-label", this.#action.label(item));
@@ -57,14 +67,19 @@ export class Table {
   }
 
   #newRow(key, item, hasMark) {
-    const cells = this.#columns.map(([, kind = "", title]) => {
-      return element("td", title ? { class: kind, title: title(item) } : { class: kind });
+    const cells = this.#columns.map(({ kind = "", title, link }) => {
+      const cell = element("td", { class: typeof kind === "function" ? kind(item) : kind });
+      if (title) cell.title = title(item);
+      const href = link?.(item);
+      if (href) cell.append(element("a", { href }));
+      return cell;
     });
     if (hasMark) cells.push(element("td", { class: "mark" }));
     if (this.#action) {
       const { text, kind = "" } = this.#action;
-      cells.push(element("td", {}, element("button", { type: "button", class: `small ${kind}` }, text)));
+      cells.push(element("td", { class: "action" }, element("button", { type: "button", class: `small ${kind}` }, text)));
     }
+    cells.forEach((cell, index) => (cell.dataset.label = this.#labels[index] ?? ""));
     return element("tr", { "data-key": key }, ...cells);
   }
 }

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { assertAccessible, close, connect, launch, openConsole, publish, waitForText } from "./browser.mjs";
+import {
+  assertAccessible, close, connect, launch, openConsole, openView, publish, waitForFrame, waitForText,
+} from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 const DESKTOP = { width: 1200, height: 900 };
@@ -34,12 +36,22 @@ const button = (page, name) => page.getByRole("button", { name, exact: true });
 // Checks each view of a user that connects and is disconnected at the end.
 async function viewsOfASession(page, user) {
   await waitForText(page, "#health", "Ready");
-  await assertUsable(page, "before connecting");
+  await waitForText(page, "#summary-title", "The replica is ready");
+  for (const view of ["Overview", "Channels", "Users", "Live", "Publish", "Inbox"]) {
+    await openView(page, view);
+    await assertUsable(page, view);
+  }
   await connect(page, user, "public:news");
   await publish(page, "public:news", JSON.stringify({ text: "x".repeat(300) }), true);
-  await waitForText(page, "#last-message", "xxx");
+  await waitForText(page, "#sent .preview", "xxx");
+  await page.locator("#sent summary").click();
+  await assertUsable(page, "a message that was sent");
+  await openView(page, "Users");
   await waitForText(page, "#sessions tr", user);
-  await assertUsable(page, "a message, frames and sessions");
+  await assertUsable(page, "sessions");
+  await waitForFrame(page, "xxx");
+  await page.locator("#frames summary").filter({ hasText: "xxx" }).first().click();
+  await assertUsable(page, "frames");
   await page.getByLabel("Hide heartbeats").uncheck();
   await waitForText(page, "#frames li", '{"op":10');
   await assertUsable(page, "with heartbeats");
@@ -48,20 +60,22 @@ async function viewsOfASession(page, user) {
   await waitForText(page, "#connection-state", "refused (not_allowed)");
   await publish(page, "public:news", "{", false);
   await waitForText(page, "#publish-result", "The message is not valid JSON");
-  await assertUsable(page, "two errors");
+  await assertUsable(page, "an invalid message");
+  await openView(page, "Live");
   await button(page, "Cut connection").click();
   await waitForText(page, "#connection-state", "The connection is cut");
   await assertUsable(page, "cut");
   await button(page, "Reconnect").click();
   await waitForText(page, "#channel-list", "recovered: true");
   await assertUsable(page, "recovered");
+  await openView(page, "Users");
   const form = page.locator("#sessions-form");
   await form.getByLabel("User", { exact: true }).fill(user);
   await button(page, "Disconnect this user").click();
   await assertUsable(page, "confirming");
   await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
-  await waitForText(page, "#connection-state", "Closed: 4010");
   await waitForText(page, "#sessions-status", "0 sessions");
+  await waitForText(page, "#socket-state", "Not connected");
   await assertUsable(page, "disconnected");
 }
 
@@ -69,34 +83,39 @@ async function viewsOfASession(page, user) {
 async function viewsOfADeployment(page, user) {
   const room = `room:${user}-${"x".repeat(100)}`;
   await connect(page, user, room);
+  await openView(page, "Users");
   await page.getByLabel("Users to watch").fill(`${user} ${"x".repeat(100)}`);
   await button(page, "Watch").click();
   await waitForText(page, "#presence-status", "1 of 2 users online");
-  await page.getByLabel("Namespace").fill("room");
-  await button(page, "List").click();
+  await assertUsable(page, "presence");
+  await openView(page, "Channels");
   await waitForText(page, "#in-use tr", room);
-  await assertUsable(page, "presence, and channels in use");
+  await assertUsable(page, "channels in use");
   await button(page, `Open ${room}`).click();
   await waitForText(page, "#channel-status", "1 subscribed, on 1 replica");
   await waitForText(page, "#members tr", user);
   await assertUsable(page, "an open channel");
   const long = JSON.stringify({ text: "x".repeat(300) });
   await publish(page, room, long, true);
-  await button(page, "History").click();
-  await waitForText(page, "#history tr", "xxx");
+  await openView(page, "Channels");
+  await page.getByRole("tab", { name: "History" }).click();
+  await page.locator("#history summary").filter({ hasText: "xxx" }).click();
+  await waitForText(page, "#history .json", "xxx");
+  await assertUsable(page, "a history");
+  await openView(page, "Live");
   await page.getByLabel("To the channel").fill(room);
   await page.getByLabel("Content, as JSON").fill(long);
   await button(page, "Send to backend").click();
-  await button(page, "Messages from clients").click();
-  await waitForText(page, "#inbox tr", user);
-  await assertUsable(page, "a history and the inbox");
+  await openView(page, "Inbox");
+  await page.locator("#inbox summary").filter({ hasText: user }).first().click();
+  await assertUsable(page, "the inbox");
+  await openView(page, "Users");
   await page.locator("#control-target").fill(user);
   await button(page, "Send…").click();
   await assertUsable(page, "confirming a command");
   await page.locator("#confirm-button").click();
-  await waitForText(page, "#connection-state", "Closed: 4010");
   await waitForText(page, "#control-outcome", "1 session affected");
-  await waitForText(page, "#members tr.gone", user);
+  await waitForText(page, "#socket-state", "Not connected");
   await page.locator("#control-target").fill("x".repeat(200));
   await button(page, "Send…").click();
   await page.locator("#confirm-reason").fill("x".repeat(123));
@@ -119,7 +138,10 @@ async function viewsOfTrouble(page, key) {
   await button(page, "Use key").click();
   await waitForText(page, "#health", "Not ready");
   await waitForText(page, "#chart-link .value", "down");
+  await waitForText(page, "#summary-title", "This replica is cut off from Redis");
+  await assertUsable(page, "the overview of a replica that is not ready");
   // Without Redis, the replica lists its own sessions.
+  await openView(page, "Users");
   await waitForText(page, "#sessions-status.warn", "1 replica did not answer");
   await assertUsable(page, "not ready");
   await page.context().setOffline(true);
@@ -169,105 +191,161 @@ async function tabTo(page, wanted) {
   assert.fail(`${wanted} cannot be reached with Tab`);
 }
 
-test("every action can be done by keyboard", async () => {
-  const page = await openConsole(browser, gateway);
+// The id or the label of the element with the focus.
+const focused = (page) => page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute("aria-label"));
+
+// Opens a view with its key, and checks that the keyboard continues in it.
+async function pressView(page, key, name) {
+  await page.keyboard.press(key);
+  await page.getByRole("heading", { name, level: 2, exact: true }).waitFor();
+  assert.equal(await focused(page), `${name.toLowerCase()}-title`);
+}
+
+// Goes to a field with Tab, and replaces its text.
+async function type(page, id, text) {
+  await tabTo(page, id);
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type(text);
+}
+
+async function pressOn(page, wanted, key = "Enter") {
+  await tabTo(page, wanted);
+  await page.keyboard.press(key);
+}
+
+// Connects, subscribes, sends, publishes, reads the frames, and reconnects.
+async function clientByKeyboard(page) {
   const { keyboard } = page;
-  const type = async (id, text) => {
-    await tabTo(page, id);
-    await keyboard.press("Control+a");
-    await keyboard.type(text);
-  };
-  await waitForText(page, "#health", "Ready");
-  // Skip the header of the page.
-  await keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
-  await keyboard.press("Enter");
-  await type("user", "48");
-  await tabTo(page, "connect");
-  await keyboard.press("Enter");
+  await pressView(page, "4", "Live");
+  await type(page, "user", "48");
+  await pressOn(page, "connect");
   await waitForText(page, "#connection-state", "Connected as 48");
-  await type("subscribe-channel", "room:48");
-  await keyboard.press("Enter");
-  await waitForText(page, "#channel-list", "room:48");
-  await type("subscribe-channel", "public:news");
-  await keyboard.press("Enter");
-  await waitForText(page, "#channel-list", "public:news");
-  await type("send-channel", "room:48");
-  await tabTo(page, "send");
-  await keyboard.press("Enter");
+  for (const channel of ["room:48", "public:news"]) {
+    await type(page, "subscribe-channel", channel);
+    await keyboard.press("Enter");
+    await waitForText(page, "#channel-list", channel);
+  }
+  await type(page, "send-channel", "room:48");
+  await pressOn(page, "send");
   await waitForText(page, "#connection-state", "The inbox has the message.");
-  await type("publish-channel", "public:news");
-  await type("publish-message", '"by keyboard"');
-  await tabTo(page, "publish-durable");
-  await keyboard.press("Space");
-  await tabTo(page, "Publish");
+  await tabTo(page, "help-button");
+  await keyboard.press("n");
+  assert.equal(await focused(page), "publish-message");
+  await keyboard.press("Control+a");
+  await keyboard.type('"by keyboard"');
+  await type(page, "publish-channel", "public:news");
+  await pressOn(page, "publish-durable", "Space");
+  await pressOn(page, "Publish");
+  await waitForText(page, "#publish-result", "Received here after");
+  await pressOn(page, /^Resend the message of .* to public:news$/);
+  await page.locator("#sent li").nth(1).waitFor();
+  await tabTo(page, "sent-region");
+  await pressView(page, "4", "Live");
+  await keyboard.press("/");
+  assert.equal(await focused(page), "frames-text");
+  await keyboard.type("by keyboard");
+  await waitForText(page, "#frames-count", /^2 shown/);
+  await tabTo(page, "frames-region");
+  await keyboard.press("Tab");
   await keyboard.press("Enter");
-  await waitForText(page, "#last-message", '"by keyboard"');
-  // All scrollable regions can be focused.
-  await tabTo(page, "Frames, newest first");
-  await type("presence-users", "48 49");
+  await waitForText(page, "#frames .json", '"message": "by keyboard"');
+  await pressOn(page, "cut", "Space");
+  await waitForText(page, "#connection-state", "The connection is cut");
+  await pressOn(page, "connect");
+  await waitForText(page, "#connection-state", "all durable messages recovered");
+  await pressOn(page, /^Unsubscribe from public:news$/);
+  await waitForText(page, "#connection-state", "public:news: unsubscribed");
+}
+
+// Watches a user, opens a channel and its history, reads the inbox, and sends a command.
+async function deploymentByKeyboard(page) {
+  const { keyboard } = page;
+  await tabTo(page, "help-button");
+  await pressView(page, "3", "Users");
+  await type(page, "presence-users", "48 49");
   await keyboard.press("Enter");
   await waitForText(page, "#presence-status", "1 of 2 users online");
   await tabTo(page, "Watched users");
-  await tabTo(page, "Remove 49");
-  await keyboard.press("Enter");
+  await pressOn(page, "Remove 49");
   await waitForText(page, "#presence-status", "1 of 1 user online");
   // The row is removed, and the focus moves to the table.
-  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Watched users");
+  assert.equal(await focused(page), "presence-region");
   await tabTo(page, "Changes, newest first");
-  await tabTo(page, "control-command");
-  await keyboard.press("End");
+  await pressOn(page, "control-command", "End");
   await waitForText(page, "#control-label", "Token id (jti)");
-  await type("control-target", "no-such-token");
+  await type(page, "control-target", "no-such-token");
   await keyboard.press("Enter");
   await page.locator("#confirm-dialog[open]").waitFor();
   await keyboard.press("Enter");
   await waitForText(page, "#control-outcome", "0 sessions affected");
-  await type("in-use-namespace", "room");
-  await keyboard.press("Enter");
-  await tabTo(page, "Open room:48");
-  await keyboard.press("Enter");
+  await tabTo(page, "help-button");
+  await pressView(page, "2", "Channels");
+  await keyboard.press("/");
+  await keyboard.type("room:4");
+  await pressOn(page, "Open room:48");
   await waitForText(page, "#members tr", "48");
-  await tabTo(page, "Members");
-  await tabTo(page, "history-toggle");
-  await keyboard.press("Enter");
+  assert.equal(await focused(page), "channel-title");
+  await pressOn(page, "tab-members", "ArrowRight");
   await waitForText(page, "#history-status", "0 messages");
-  await tabTo(page, "channel-close");
+  await keyboard.press("Escape");
+  assert.equal(await focused(page), "Open room:48");
+  await pressView(page, "6", "Inbox");
+  await waitForText(page, "#inbox li", "room:48");
+  await tabTo(page, "inbox-region");
+}
+
+test("every action can be done by keyboard", async () => {
+  const page = await openConsole(browser, gateway);
+  const { keyboard } = page;
+  await waitForText(page, "#health", "Ready");
+  // Skip the header of the page.
+  await keyboard.press("Tab");
+  assert.equal(await focused(page), "skip");
   await keyboard.press("Enter");
-  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Open room:48");
-  await tabTo(page, "inbox-toggle");
-  await keyboard.press("Enter");
-  await waitForText(page, "#inbox tr", "room:48");
-  await tabTo(page, "Inbox, oldest first");
-  await type("sessions-user", "48");
+  assert.equal(await focused(page), "overview-title");
+  await tabTo(page, "replicas-region");
+  await clientByKeyboard(page);
+  await deploymentByKeyboard(page);
+  await pressView(page, "3", "Users");
+  await type(page, "sessions-user", "48");
   await keyboard.press("Enter");
   await waitForText(page, "#sessions-status", "1 session");
-  await tabTo(page, "List of sessions");
-  const session = await page.locator("#sessions tr").getAttribute("data-key");
-  // After the last element, Tab continues at the top of the page.
-  await tabTo(page, "cut");
-  await keyboard.press("Space");
-  await waitForText(page, "#connection-state", "The connection is cut");
-  await tabTo(page, "connect");
-  await keyboard.press("Enter");
-  await waitForText(page, "#connection-state", "all durable messages recovered");
-  await tabTo(page, /^Unsubscribe from public:news$/);
-  await keyboard.press("Enter");
-  await waitForText(page, "#connection-state", "public:news: unsubscribed");
-  await page.locator(`#sessions tr[data-key="${session}"]`).waitFor({ state: "detached" });
-  await waitForText(page, "#sessions-status", "1 session");
+  await tabTo(page, "sessions-region");
   // After a cancelled confirmation, the focus returns to the same button.
-  await tabTo(page, /^Disconnect session .* of 48$/);
-  await keyboard.press("Enter");
+  await pressOn(page, /^Disconnect session .* of 48$/);
   await page.locator("#confirm-dialog[open]").waitFor();
   await keyboard.press("Escape");
   await page.locator("#confirm-dialog").waitFor({ state: "hidden" });
-  assert.match(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), /^Disconnect session/);
+  assert.match(await focused(page), /^Disconnect session/);
   await keyboard.press("Enter");
   await page.locator("#confirm-dialog[open]").waitFor();
   await keyboard.press("Enter");
-  await waitForText(page, "#connection-state", "Closed: 4010");
+  await waitForText(page, "#socket-state", "Not connected");
   // The row is removed, and the focus moves to the table.
-  await page.waitForFunction(() => document.activeElement.getAttribute("aria-label") === "List of sessions");
+  await page.waitForFunction(() => document.activeElement.id === "sessions-region");
+  await close(page);
+});
+
+test("shortcuts are listed, and single keys can be turned off", async () => {
+  const page = await openConsole(browser, gateway);
+  const { keyboard } = page;
+  await keyboard.press("?");
+  const dialog = page.getByRole("dialog", { name: "Keyboard shortcuts" });
+  await dialog.waitFor();
+  assert.equal(await dialog.locator("dt").count(), 12);
+  await assertUsable(page, "the shortcuts");
+  // A key in a dialog or in a field is no shortcut.
+  await keyboard.press("2");
+  await dialog.getByLabel("Single keys are shortcuts").uncheck();
+  await keyboard.press("Escape");
+  await keyboard.press("5");
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await button(page, "Shortcuts").click();
+  await dialog.getByLabel("Single keys are shortcuts").check();
+  await keyboard.press("Escape");
+  await pressView(page, "3", "Users");
+  await page.getByLabel("User", { exact: true }).first().fill("");
+  await keyboard.type("42");
+  assert.equal(await page.locator("#sessions-user").inputValue(), "42");
   await close(page);
 });

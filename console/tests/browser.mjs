@@ -29,9 +29,10 @@ export function launch() {
   return chromium.launch({ executablePath, args: ["--no-sandbox"] });
 }
 
-// Opens the console, and records errors and policy violations, which `close` rejects.
+// Opens the console, or `address` in it, and records errors and policy violations, which `close` rejects.
 export async function openConsole(browser, gateway, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...options });
+  const { address = "", ...settings } = options;
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...settings });
   const page = await context.newPage();
   page.setDefaultTimeout(SOON);
   page.faults = [];
@@ -40,7 +41,7 @@ export async function openConsole(browser, gateway, options = {}) {
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
-  await page.goto(`${gateway.admin}/console`);
+  await page.goto(`${gateway.admin}/console${address}`);
   return page;
 }
 
@@ -68,7 +69,22 @@ export async function waitForRefreshes(page) {
   for (let count = 0; count < 3; count++) await page.waitForResponse((response) => response.url().endsWith("/v1/status"));
 }
 
+// Opens a view by its link.
+export async function openView(page, name) {
+  const link = page.getByRole("link", { name, exact: true });
+  if (await link.getAttribute("aria-current")) return;
+  await link.click();
+  await page.getByRole("heading", { name, level: 2, exact: true }).waitFor();
+}
+
+// Waits until the list of frames has one with this text.
+export async function waitForFrame(page, text) {
+  await openView(page, "Live");
+  await waitForText(page, "#frames li", text);
+}
+
 export async function connect(page, user, channels = "") {
+  await openView(page, "Live");
   await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
   await page.getByLabel("Additional channels").fill(channels);
   await page.getByRole("button", { name: "Connect", exact: true }).click();
@@ -76,10 +92,11 @@ export async function connect(page, user, channels = "") {
 }
 
 export async function publish(page, channel, message, durable) {
+  await openView(page, "Publish");
   await page.locator("#publish-form").getByLabel("Channel", { exact: true }).fill(channel);
   await page.getByLabel("Message (any JSON)").fill(message);
   await page.getByLabel("Durable: stored").setChecked(durable);
-  await page.getByRole("button", { name: "Publish" }).click();
+  await page.getByRole("button", { name: "Publish", exact: true }).click();
 }
 
 // Opens a socket of the page's own for each of the users, and subscribes it to the channels. Returns a function that

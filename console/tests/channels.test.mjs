@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  assertAccessible, close, images, launch, openConsole, openSockets, picture, waitForRefreshes, waitForText,
+  assertAccessible, close, launch, openConsole, openSockets, openView, waitForRefreshes, waitForText,
 } from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
@@ -23,9 +23,14 @@ after(async () => {
   await gateway?.stop();
 });
 
-async function list(page, namespace = "") {
-  await page.getByLabel("Namespace").fill(namespace);
-  await page.getByRole("button", { name: "List", exact: true }).click();
+async function search(page, beginning = "") {
+  await openView(page, "Channels");
+  await page.getByLabel("Search or open a channel").fill(beginning);
+}
+
+async function openChannel(page, name) {
+  await search(page, name);
+  await page.getByRole("button", { name: "Open", exact: true }).first().click();
 }
 
 const row = (page, table, key) => page.locator(`#${table} tr[data-key="${key}"]`);
@@ -33,7 +38,7 @@ const row = (page, table, key) => page.locator(`#${table} tr[data-key="${key}"]`
 test("channels that come and go are marked for a time", async () => {
   const [page, other] = [await openConsole(browser, gateway), await openConsole(browser, gateway)];
   const leave = await openSockets(other, gateway, ["42", "43"], ["room:7", "public:7"]);
-  await list(page, "room");
+  await search(page, "room:");
   await waitForText(page, "#in-use-status", "1 channel in use");
   await row(page, "in-use", "room:7").filter({ hasText: /^room:7\s*2\s*1\s*Open$/ }).waitFor();
   await openSockets(other, gateway, ["44"], ["room:8"]);
@@ -43,8 +48,6 @@ test("channels that come and go are marked for a time", async () => {
   await waitForText(page, "#in-use-status", "1 channel in use");
   await assertAccessible(page, "a new and a gone channel");
   await row(page, "in-use", "room:7").waitFor({ state: "detached" });
-  await page.getByRole("button", { name: "Close list" }).click();
-  await page.locator("#in-use-list").waitFor({ state: "hidden" });
   await close(other);
   await close(page);
 });
@@ -53,7 +56,7 @@ test("an open channel shows its members as they come and go", async () => {
   const [page, other] = [await openConsole(browser, gateway), await openConsole(browser, gateway)];
   await openSockets(other, gateway, ["42"], ["room:9"]);
   const leave = await openSockets(other, gateway, ["43"], ["room:9"]);
-  await list(page);
+  await search(page);
   await page.getByRole("button", { name: "Open room:9" }).click();
   assert.equal(await page.evaluate(() => document.activeElement.id), "channel-title");
   await waitForText(page, "#channel-status", "2 subscribed, on 1 replica");
@@ -67,12 +70,31 @@ test("an open channel shows its members as they come and go", async () => {
   await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect", exact: true }).click();
   await waitForText(page, "#channel-outcome", "2 sessions affected");
   await row(page, "members", "42").filter({ hasText: "gone at" }).waitFor();
-  await page.getByRole("button", { name: "Close channel" }).click();
+  await page.getByRole("button", { name: "Close", exact: true }).click();
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Open room:9");
-  await page.getByLabel("Name of a channel").fill("room:nobody");
-  await page.getByRole("button", { name: "Open", exact: true }).click();
+  await openChannel(page, "room:nobody");
   await waitForText(page, "#channel-status", "no subscribers");
   await waitForText(page, "#members-status", "0 members");
+  await close(other);
+  await close(page);
+});
+
+test("channels are found by the beginning of their name", async () => {
+  const [page, other] = [await openConsole(browser, gateway), await openConsole(browser, gateway)];
+  await openSockets(other, gateway, ["42"], ["room:a1", "room:a2", "room:b1", "page:a1"]);
+  const names = () => page.locator("#in-use tr td:first-child").allInnerTexts();
+  for (const [beginning, found] of [["room:a", ["room:a1", "room:a2"]], ["pa", ["page:a1"]], ["room:a2", ["room:a2"]]]) {
+    await search(page, beginning);
+    await row(page, "in-use", found[0]).waitFor();
+    await waitForText(page, "#in-use-status", new RegExp(`^${found.length} channels? in use$`));
+    assert.deepEqual(await names(), found, beginning);
+  }
+  await search(page, "room:z");
+  await waitForText(page, "#in-use-status", "0 channels in use");
+  await search(page, "no name");
+  await page.getByRole("button", { name: "Open", exact: true }).first().click();
+  await waitForText(page, "#in-use-status.bad", "A channel has printable ASCII characters");
+  page.faults = page.faults.filter((fault) => !fault.includes("400"));
   await close(other);
   await close(page);
 });
@@ -82,7 +104,7 @@ test("channels and members are listed by page", async () => {
   const numbers = Array.from({ length: 150 }, (_, index) => String(index).padStart(3, "0"));
   await openSockets(other, gateway, ["42"], numbers.map((number) => `page:${number}`));
   await openSockets(other, gateway, numbers, ["page:120"]);
-  await list(page, "page");
+  await search(page, "page:");
   await waitForText(page, "#in-use-status", "100 channels in use on this page, page 1");
   await page.getByRole("button", { name: "Next page of channels" }).click();
   await waitForText(page, "#in-use-status", "50 channels in use on this page, page 2");
@@ -102,30 +124,20 @@ test("channels and members are listed by page", async () => {
   await close(page);
 });
 
-test("the picture of the documentation is taken", { skip: !images }, async () => {
-  const [page, other] = [await openConsole(browser, gateway), await openConsole(browser, gateway)];
-  await openSockets(other, gateway, ["42", "43", "44"], ["room:7", "room:8"]);
-  await openSockets(other, gateway, ["42", "50"], ["room:lobby"]);
-  await page.getByLabel("Users to watch").fill("42 45 46");
-  await page.getByRole("button", { name: "Watch" }).click();
-  await waitForText(page, "#presence-status", "1 of 3 users online");
-  await list(page, "room");
-  await page.getByRole("button", { name: "Open room:7" }).click();
-  await waitForText(page, "#members-status", "3 members");
-  const leave = await openSockets(other, gateway, ["45"], ["room:7"]);
-  await waitForText(page, "#members tr.new", "45");
-  await waitForText(page, "#presence-changes", "45 came online");
-  await page.locator("#control-target").fill("50");
-  await page.getByRole("button", { name: "Send…" }).click();
-  await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect", exact: true }).click();
-  await waitForText(page, "#control-outcome", "1 session affected");
-  const [top, bottom] = await page.evaluate(() => {
-    const box = (id) => document.getElementById(id).closest("section").getBoundingClientRect();
-    return [box("presence-title").top + scrollY, box("in-use-region").bottom + scrollY];
-  });
-  await picture(page, "console-presence", { fullPage: true, clip: { x: 0, y: top - 8, width: 1200, height: bottom - top + 16 } });
-  await leave();
-  await close(other);
+test("the address opens a channel, a user and a message again", async () => {
+  const page = await openConsole(browser, gateway, { address: "#channels/room%3A11" });
+  await waitForText(page, "#channel-title", "room:11");
+  await page.getByRole("link", { name: "Publish to this channel" }).click();
+  await page.getByRole("heading", { name: "Publish", level: 2 }).waitFor();
+  assert.equal(await page.locator("#publish-channel").inputValue(), "room:11");
+  // The link leads back to the open channel.
+  await openView(page, "Channels");
+  await waitForText(page, "#channel-status", "no subscribers");
+  await page.goto(`${gateway.admin}/console#users/99`);
+  await waitForText(page, "#user-status", "away");
+  assert.equal(await page.locator("#sessions-user").inputValue(), "99");
+  await page.goto(`${gateway.admin}/console#nonsense`);
+  assert.equal(await page.title(), "Users · Gateway console");
   await close(page);
 });
 
@@ -133,10 +145,9 @@ test("data that is off says what to set, and is not asked for again", async () =
   const off = await startGateway();
   try {
     const page = await openConsole(browser, off);
-    await list(page);
+    await search(page);
     await waitForText(page, "#in-use-status.warn", "Set presence.enabled = true, and occupancy = true in [namespaces.<name>].");
-    await page.getByLabel("Name of a channel").fill("room:7");
-    await page.getByRole("button", { name: "Open", exact: true }).click();
+    await openChannel(page, "room:7");
     await waitForText(page, "#channel-status.warn", "The use of this channel is not recorded.");
     await waitForText(page, "#members-status.warn", 'presence = "members" in [namespaces.room].');
     await assertAccessible(page, "rooms are off");

@@ -1,6 +1,9 @@
-// Starts the real gateway as a child process on free ports.
+// Starts the real gateway, and Redis, as child processes on free ports.
 
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -28,6 +31,40 @@ export async function startGateway(settings = {}, environment = {}) {
       child.kill("SIGKILL");
     }),
   };
+}
+
+// A port that is free now.
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+// Starts Redis without persistence.
+export async function startRedis() {
+  const [port, folder] = [await freePort(), mkdtempSync(join(tmpdir(), "console-redis-"))];
+  const flags = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder];
+  const child = spawn("redis-server", flags.map(String), { stdio: ["ignore", "pipe", "ignore"] });
+  await new Promise((resolve, reject) => {
+    const deadline = setTimeout(() => reject(new Error("redis-server did not start")), SOON);
+    child.once("error", reject);
+    child.stdout.on("data", (data) => {
+      if (!String(data).includes("Ready to accept connections")) return;
+      clearTimeout(deadline);
+      resolve();
+    });
+  });
+  const stop = () => new Promise((resolve) => {
+    child.once("exit", () => {
+      rmSync(folder, { recursive: true, force: true });
+      resolve();
+    });
+    child.kill("SIGKILL");
+  });
+  return { url: `redis://127.0.0.1:${port}`, stop };
 }
 
 function listening(child) {

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { assertAccessible, close, connect, launch, openConsole, waitForRefreshes, waitForText } from "./browser.mjs";
+import {
+  assertAccessible, close, connect, launch, openConsole, openView, waitForRefreshes, waitForText,
+} from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 let browser;
@@ -18,8 +20,9 @@ after(async () => {
 });
 
 async function watch(page, users) {
+  await openView(page, "Users");
   await page.getByLabel("Users to watch").fill(users);
-  await page.getByRole("button", { name: "Watch" }).click();
+  await page.getByRole("button", { name: "Watch", exact: true }).click();
 }
 
 const row = (page, user) => page.locator(`#presence tr[data-key="${user}"]`);

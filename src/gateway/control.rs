@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::broker::{
     ChannelChange, ControlAnswer, ControlCommand, ControlHandler, Disconnection, Revocation, SessionQuery,
 };
-use crate::http::{DEFAULT_LISTED, SessionPage, worker_timeout_detail};
+use crate::http::{DEFAULT_LISTED, ReplicaReporter, SessionPage, worker_timeout_detail};
 use crate::hub::control::{ApplyCommand, HubCommand, RevokedTokens, SessionTarget};
 use crate::hub::messages::ListSessions;
 use crate::hub::{HubTimeout, Hubs};
@@ -18,7 +18,10 @@ use protocol::channel::ChannelName;
 const HUB_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Applies commands to the sessions of all workers.
-pub(super) struct SessionControl(pub(super) Hubs);
+pub(super) struct SessionControl {
+    pub(super) hubs: Hubs,
+    pub(super) reporter: ReplicaReporter,
+}
 
 impl ControlHandler for SessionControl {
     fn apply(
@@ -41,7 +44,7 @@ impl SessionControl {
     async fn change(&self, command: ControlCommand, issued: Instant) -> Result<ControlAnswer, HubTimeout> {
         // The broker has checked the command.
         let Some(command) = hub_command(command) else { return Ok(ControlAnswer::default()) };
-        let affected = self.0.apply(ApplyCommand { command, issued }, HUB_TIMEOUT).await?;
+        let affected = self.hubs.apply(ApplyCommand { command, issued }, HUB_TIMEOUT).await?;
         Ok(ControlAnswer { affected, detail: None })
     }
 
@@ -53,8 +56,8 @@ impl SessionControl {
             limit: query.limit.unwrap_or(DEFAULT_LISTED),
             now: Instant::now(),
         };
-        let list = self.0.sessions(query, HUB_TIMEOUT).await?;
-        Ok(ControlAnswer { affected: 0, detail: SessionPage::new(&list).encode() })
+        let list = self.hubs.sessions(query, HUB_TIMEOUT).await?;
+        Ok(ControlAnswer { affected: 0, detail: SessionPage::new(&list, self.reporter.report()).encode() })
     }
 }
 

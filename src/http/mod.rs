@@ -10,6 +10,7 @@
 //! - `control`: commands to every replica
 //! - `sessions`: short forms of commands
 //! - `session_page`: pages of sessions
+//! - `replicas`: the replicas of the deployment, for the console
 //! - `status`: the state of this replica, for the console
 //! - `token`: mints tokens in development
 //! - `inbox`: reads and deletes the messages of clients
@@ -35,6 +36,7 @@ mod presence;
 mod publish;
 mod publish_connection;
 mod query;
+mod replicas;
 mod session_page;
 mod sessions;
 mod status;
@@ -63,6 +65,7 @@ pub use self::auth::{ApiKey, CurrentKey};
 pub use self::control::{DEFAULT_LISTED, worker_timeout_detail};
 pub use self::health::Readiness;
 use self::publish_connection::{OtherStream, PublishConnection};
+pub use self::replicas::{ReplicaReport, ReplicaReporter};
 pub use self::session_page::SessionPage;
 pub use self::status::InstanceInfo;
 use self::unread_body::{ResponseBody, UnreadBody};
@@ -139,6 +142,7 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
                     .default_service(web::to(|| async { ApiError::MethodNotAllowed })),
             )
             .service(resource("/v1/status", web::get().to(status::status)))
+            .service(resource("/v1/replicas", web::get().to(replicas::list)))
             .service(resource("/v1/control", web::post().to(control::control)))
             .service(resource("/v1/sessions", web::get().to(sessions::list)))
             .service(resource("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))

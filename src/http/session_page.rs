@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use super::ReplicaReport;
 use crate::hub::messages::{SessionList, SessionSummary};
 use protocol::Version;
 use protocol::channel::ChannelName;
@@ -16,9 +17,12 @@ const MAX_PAGE_BYTES: usize = 512 * 1024;
 pub struct SessionPage {
     sessions: Vec<Value>,
     /// The number of all matching sessions.
-    total: usize,
+    pub(super) total: usize,
     /// Whether more sessions follow.
     has_more: bool,
+    /// The state of the replica. `None`: its version is older and sends none.
+    #[serde(default)]
+    pub(super) report: Option<ReplicaReport>,
 }
 
 /// Sessions of several replicas, in the order of their ids.
@@ -34,9 +38,9 @@ pub(super) struct MergedPage {
 
 impl SessionPage {
     /// The page with these sessions, or with the first of them that fit into a page.
-    pub fn new(list: &SessionList) -> Self {
+    pub fn new(list: &SessionList, report: ReplicaReport) -> Self {
         let sessions: Vec<_> = take_page(list.sessions.iter().map(session_json)).collect();
-        Self { total: list.total, has_more: sessions.len() < list.later, sessions }
+        Self { total: list.total, has_more: sessions.len() < list.later, sessions, report: Some(report) }
     }
 
     /// The page as JSON.
@@ -119,7 +123,7 @@ mod tests {
 
     fn page(ids: &[&str], has_more: bool) -> SessionPage {
         let sessions = ids.iter().map(|id| json!({ "id": id })).collect();
-        SessionPage { sessions, total: ids.len(), has_more }
+        SessionPage { sessions, total: ids.len(), has_more, report: None }
     }
 
     fn merge(pages: [SessionPage; 2], limit: usize) -> (Vec<String>, Option<String>) {

@@ -23,7 +23,7 @@ impl AdminRequest {
 const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their responses.
-pub(super) const ADMIN_REQUESTS: [(&str, &[u16]); 23] = [
+pub(super) const ADMIN_REQUESTS: [(&str, &[u16]); 24] = [
     ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/control", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
@@ -37,6 +37,7 @@ pub(super) const ADMIN_REQUESTS: [(&str, &[u16]); 23] = [
     ("/v1/channels/{channel}/history", &[200, 400, 401, 403, 502, 503, 504]),
     ("/v1/users/{user}/disconnect", &[200, 400, 401, 403, 502, 504]),
     ("/v1/inbox", &[200, 400, 401, 403, 502, 503, 504]),
+    ("/v1/replicas", &[200, 401, 403, 502, 504]),
     ("/v1/status", &[200, 401, 403]),
     ("/v1/token", &[200, 400, 401, 403, 408, 413]),
     ("/v1/openapi.json", &[200]),

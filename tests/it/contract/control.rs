@@ -14,9 +14,10 @@ const COMMAND: &str = r#"{"disconnect":{"user":"42"}}"#;
 /// Issues any command, and fails without Redis.
 const CONTROL: (&str, &str, &str) = ("POST", "/v1/control", COMMAND);
 /// Each route that issues a command, with its method and body.
-const ROUTES: [(&str, &str, &str); 4] = [
+const ROUTES: [(&str, &str, &str); 5] = [
     CONTROL,
     ("GET", "/v1/sessions", ""),
+    ("GET", "/v1/replicas", ""),
     ("POST", "/v1/sessions/00000000000000000000000000000000/disconnect", ""),
     ("POST", "/v1/users/42/disconnect", ""),
 ];

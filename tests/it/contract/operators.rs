@@ -26,6 +26,9 @@ pub(super) fn exercise_operator_routes(coverage: &mut Coverage) {
     let session = second.expect_ready()["session"].as_str().unwrap().to_owned();
     assert_eq!(coverage.get(&gateway, "/v1/status").json()["sessions"], 2);
     eventually(SOON, || (coverage.get(&gateway, "/v1/sessions").json()["total"] == 3).then_some(()));
+    let deployment = coverage.get(&gateway, "/v1/replicas").json();
+    assert_eq!((&deployment["missing"], &deployment["replicas"][0]["sessions"]), (&json!([]), &json!(3)));
+    assert_eq!(deployment["replicas"][0]["report"]["users"], 1);
     let ended = format!("/v1/sessions/{session}/disconnect");
     let replica = coverage.get(&gateway, "/v1/status").json()["replica"].as_str().unwrap().to_owned();
     let one = json!({"disconnected": 1, "replicas": {replica: 1}, "missing": []});

@@ -69,6 +69,14 @@ fn a_disconnect_answers_for_the_sessions_of_three_replicas() {
     let mut clients: Vec<Client> =
         [0, 1, 1, 2].iter().map(|&at: &usize| ready(&replicas[at], &token).0).collect();
     let (mut other, _) = ready(&replicas[2], &replicas[0].token(&["--user", "43"]));
+    let deployment = replicas[1].get("/v1/replicas").json();
+    let listed = deployment["replicas"].as_array().unwrap();
+    let sessions =
+        listed.iter().map(|one| (one["replica"].as_str().unwrap().to_owned(), one["sessions"].clone()));
+    let expected = counts([(&replicas[0], 1), (&replicas[1], 2), (&replicas[2], 2)]);
+    assert_eq!(sessions.collect::<Map<_, _>>(), *expected.as_object().unwrap());
+    assert!(listed.iter().all(|one| one["report"]["users"].as_u64() >= Some(1)), "{deployment}");
+    assert_eq!(deployment["missing"], json!([]));
     let answer = control(&replicas[0], &json!({"disconnect": {"user": "42", "reason": "banned"}}));
     assert_eq!(answer["missing"], json!([]));
     let expected = counts([(&replicas[0], 1), (&replicas[1], 2), (&replicas[2], 1)]);
