@@ -36,7 +36,7 @@ mod verification;
 pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
-    principal::Principal,
+    principal::{MAX_CHANNELS, Principal},
     reloadable::{FetchedKeys, ReloadableAuthenticator},
     verification::{PendingVerification, TokenAnswer, TokenError, Verification},
 };

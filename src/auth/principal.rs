@@ -8,8 +8,8 @@ use super::AuthError;
 const MAX_USER_BYTES: usize = 128;
 /// The longest channel name, in bytes.
 const MAX_CHANNEL_BYTES: usize = 255;
-/// The most entries of `channels`, and of `subscribe`.
-pub(super) const MAX_CHANNELS: usize = 1000;
+/// The most entries of a token's `channels`, and of its `subscribe`.
+pub const MAX_CHANNELS: usize = 1000;
 
 /// The user and the rights in a verified token, as text. The session layer parses it into the conversation's
 /// [`Identity`](protocol::conversation::Identity): `user` becomes the user's channel, `channels` become grants.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::MAX_CHANNELS;
 use crate::broker::RecoveryLimits;
 use crate::hub::HubLimits;
 use crate::hub::core::HubRules;
@@ -14,6 +15,7 @@ use crate::socket::fd_limit::FdLimit;
 use crate::socket::frame_reader::Bounds;
 use crate::socket::limits::Caps;
 use crate::socket::proxies::TrustedProxies;
+use protocol::command::MAX_LISTED_CHANNELS;
 use protocol::conversation::Rules;
 use protocol::namespace_rules::{ChannelRules, NamespaceRules};
 
@@ -26,6 +28,10 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,
         max_subscriptions: settings.limits.subscriptions_per_session,
+        max_listed_channels: match settings.limits.subscriptions_per_session {
+            0 => usize::MAX,
+            max => MAX_LISTED_CHANNELS.max(max as usize),
+        },
         sends_per_minute: session.sends_per_minute,
         signals_per_minute: session.signals_per_minute,
         signal_interval: session.signal_interval,
@@ -34,10 +40,15 @@ pub(super) fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// The rules of the conversation of an event stream.
+/// The rules of the conversation of an event stream. The id of a stream also names the user's channel, `all` and the
+/// channels of the token, so a stream that continues may list more channels.
 pub(super) fn event_stream_rules(settings: &Settings) -> Rules {
     let rules = rules(settings);
-    Rules { heartbeat: heartbeat::without_timeout(rules.heartbeat), ..rules }
+    Rules {
+        heartbeat: heartbeat::without_timeout(rules.heartbeat),
+        max_listed_channels: rules.max_listed_channels.saturating_add(2 + MAX_CHANNELS),
+        ..rules
+    }
 }
 
 /// What sessions may do on the channels of each namespace.

@@ -115,7 +115,7 @@ impl Application for Sessions {
     }
 
     fn first_message(&self, request: &RequestHead<'_>) -> Result<String, UpgradeRefusal> {
-        event_request::identify(request)
+        event_request::identify(request, self.services.event_stream_rules.max_listed_channels)
     }
 
     fn open(&self, (version, permit): Self::Admission, outbox: Outbox) -> Session {

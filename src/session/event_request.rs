@@ -18,8 +18,9 @@ const UNAUTHORIZED: UpgradeRefusal = UpgradeRefusal {
     headers: &[("www-authenticate", "Bearer")],
 };
 
-/// The Identify of a request. Its channels are those in `channels` and those of the id that the client received last.
-pub(super) fn identify(request: &RequestHead<'_>) -> Result<String, UpgradeRefusal> {
+/// The Identify of a request. Its channels are those in `channels` and those of the id that the client received last, at
+/// most `max_channels`: a request of 128 KiB may name 30 000, and their JSON takes much more time than their check.
+pub(super) fn identify(request: &RequestHead<'_>, max_channels: usize) -> Result<String, UpgradeRefusal> {
     let token = token(request)?;
     let query = EventQuery::parse(request.query())?;
     let header = single(request, "last-event-id").map_err(|()| BAD_REQUEST)?;
@@ -27,6 +28,9 @@ pub(super) fn identify(request: &RequestHead<'_>) -> Result<String, UpgradeRefus
     let last_id = header.map(|header| Cow::Borrowed(text(header).unwrap_or("not text")));
     let last_id = last_id.or_else(|| query.last_event_id.map(Cow::Owned)).unwrap_or_default();
     let channels = channels(&query.channels, &last_id);
+    if channels.len() > max_channels {
+        return Err(BAD_REQUEST);
+    }
     let channels: Vec<_> = channels
         .into_iter()
         .map(|(channel, since)| match since {
@@ -38,15 +42,18 @@ pub(super) fn identify(request: &RequestHead<'_>) -> Result<String, UpgradeRefus
 }
 
 /// The channels of a stream, each with the position to continue after. A stream that continues keeps all its channels:
-/// some of them are in no URL, such as the user's own.
+/// some of them are in no URL, such as the user's own. Those in the URL come first: if a session may not have so many, the
+/// others are refused.
 ///
 /// With an id that is not the gateway's, no channel can be continued, and each is answered so.
-fn channels<'a>(names: &'a [String], last_id: &'a str) -> BTreeMap<&'a str, Option<&'a str>> {
+fn channels<'a>(names: &'a [String], last_id: &'a str) -> Vec<(&'a str, Option<&'a str>)> {
     let positions = parse_id(last_id);
     let unknown = positions.is_none().then_some("");
-    let names = names.iter().map(|name| (name.as_str(), unknown));
-    let positions = positions.unwrap_or_default().into_iter();
-    names.chain(positions.map(|(channel, since)| (channel, Some(since)))).collect()
+    let mut positions: BTreeMap<_, _> = positions.unwrap_or_default().into_iter().collect();
+    let names = names.iter().map(|name| (name.as_str(), positions.remove(name.as_str()).or(unknown)));
+    let mut channels: Vec<_> = names.collect();
+    channels.extend(positions.into_iter().map(|(channel, since)| (channel, Some(since))));
+    channels
 }
 
 /// The token. It is read from this header only.
@@ -106,7 +113,7 @@ mod tests {
     /// The Identify of a request, or the status of its refusal.
     fn identify_of(path: &str, headers: &str) -> Result<Value, u16> {
         let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n");
-        let (_, message) = parse_head(head.as_bytes(), identify).unwrap().unwrap();
+        let (_, message) = parse_head(head.as_bytes(), |head| identify(head, 3)).unwrap().unwrap();
         message.map(|text| serde_json::from_str(&text).unwrap()).map_err(|refusal| refusal.status.as_u16())
     }
 
@@ -120,10 +127,10 @@ mod tests {
             (
                 "/events?channels=room:7,a:b&channels=all",
                 json!([
-                    {"channel": "a:b"}, {"channel": "all"}, {"channel": "room:7"}
+                    {"channel": "room:7"}, {"channel": "a:b"}, {"channel": "all"}
                 ]),
             ),
-            ("/events?channels=room%3A7%2C%22", json!([{"channel": "\""}, {"channel": "room:7"}])),
+            ("/events?channels=room%3A7%2C%22", json!([{"channel": "room:7"}, {"channel": "\""}])),
         ] {
             let expected = json!({"op": 1, "token": "\"t", "channels": channels});
             assert_eq!(identify_of(path, TOKEN), Ok(expected), "{path}");
@@ -136,7 +143,7 @@ mod tests {
             identify_of(path, &format!("{TOKEN}{headers}")).unwrap()["channels"].take()
         };
         let continued = json!([
-            {"channel": "all", "since": "1-2"}, {"channel": "room:7", "since": "3-4"}, {"channel": "room:8"}
+            {"channel": "room:8"}, {"channel": "room:7", "since": "3-4"}, {"channel": "all", "since": "1-2"}
         ]);
         let by_query = channels("/events?channels=room:8,room:7&last_event_id=1-2@all%203-4@room:7", "");
         assert_eq!(by_query, continued);
@@ -145,6 +152,15 @@ mod tests {
         for foreign in ["last-event-id: 42\r\n", "last-event-id: \u{e9}\r\n"] {
             let unknown = json!([{"channel": "room:7", "since": ""}]);
             assert_eq!(channels("/events?channels=room:7", foreign), unknown, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_too_many_channels_is_refused() {
+        let id = "last-event-id: 1-2@a:b 3-4@room:7\r\n";
+        for (path, status) in [("/events?channels=room:7,x:y", 200), ("/events?channels=room:8,x:y", 400)] {
+            let answer = identify_of(path, &format!("{TOKEN}{id}"));
+            assert_eq!(answer.map_or_else(|status| status, |_| 200), status, "{path}");
         }
     }
 

@@ -230,6 +230,7 @@ fn rules() -> Rules {
         max_message_bytes: 65_536,
         messages_per_minute: 0,
         max_subscriptions: 0,
+        max_listed_channels: usize::MAX,
         sends_per_minute: 0,
         signals_per_minute: 0,
         signal_interval: Duration::ZERO,

@@ -109,7 +109,7 @@ fn lines(headers: &[(&str, &str)]) -> String {
 }
 
 /// What a client of an event stream can do about a refusal.
-fn detail(reason: &str) -> &'static str {
+pub(super) fn detail(reason: &str) -> &'static str {
     match reason {
         "unauthorized" => "send the user's token: `Authorization: Bearer <token>`",
         "origin_not_allowed" => {
@@ -117,7 +117,9 @@ fn detail(reason: &str) -> &'static str {
         }
         "method_not_allowed" => "an event stream is requested by GET",
         "draining" => "this replica is draining; connect again",
-        "bad_request" => "the request is not valid: its query, its headers, or it has a body",
+        "bad_request" => {
+            "the request is not valid: its query, its headers, or too many channels; or a body or other bytes follow it"
+        }
         _ => "there are too many connections; connect again after Retry-After",
     }
 }

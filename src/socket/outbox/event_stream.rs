@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{Outbox, OutboxId};
 use crate::shrink;
-use crate::socket::http_response::{PageOrigin, error, stream_head};
+use crate::socket::http_response::{PageOrigin, detail, error, stream_head};
 use protocol::close::CloseCode;
 use protocol::event_stream::{StreamPositions, encode_close, has_id};
 
@@ -50,7 +50,9 @@ impl EventStream {
             return encode_close(code, reason, retry_ms);
         };
         let (status, error_code, headers) = refusal_of(code);
-        error(status, error_code, reason, headers, &origin)
+        // The reason of a Close speaks of WebSockets.
+        let detail = if status == StatusCode::BAD_REQUEST { detail(error_code) } else { reason };
+        error(status, error_code, detail, headers, &origin)
     }
 }
 

@@ -120,7 +120,8 @@ async fn a_session_that_ends_before_ready_is_an_http_error() {
         );
         let (head, body) = received(outbox, client).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
-        assert!(body.starts_with("{\"error\":{\"code\":") && body.contains("the reason"), "{body}");
+        let detail = if status == 400 { "the request is not valid" } else { "the reason" };
+        assert!(body.starts_with("{\"error\":{\"code\":") && body.contains(detail), "{body}");
     }
 }
 

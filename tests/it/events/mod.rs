@@ -112,6 +112,20 @@ fn a_cut_stream_continues_without_loss_or_duplicate() {
     assert_eq!(received, (0..MESSAGES).collect::<Vec<_>>());
 }
 
+/// Its id has two channels more than a client may request.
+#[test]
+fn a_stream_of_as_many_channels_as_allowed_continues() {
+    let gateway = plan().with("limits.subscriptions_per_session", "1000").spawn();
+    let channels: Vec<_> = (0..1_000).map(|number| format!("room:{number}")).collect();
+    let path = format!("/events?channels={}", channels.join(","));
+    let mut stream = EventStream::open(gateway.public, &path, "42");
+    stream.expect("ready");
+    let mut resumed = EventStream::resume(gateway.public, &path, "42", &stream.last_id);
+    let ready = resumed.expect("ready");
+    let channels = ready["channels"].as_array().unwrap();
+    assert_eq!(channels.iter().filter(|one| one["recovered"] == true).count(), 1_002);
+}
+
 #[test]
 fn an_id_of_another_server_is_not_recovered() {
     let gateway = plan().spawn();

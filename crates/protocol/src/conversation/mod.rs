@@ -63,6 +63,8 @@ pub struct Rules {
     pub messages_per_minute: u32,
     /// The maximum number of subscriptions of a session in addition to its own channels; 0 means no limit.
     pub max_subscriptions: u32,
+    /// The maximum number of channels in one Identify, Subscribe or Unsubscribe.
+    pub max_listed_channels: usize,
     /// The maximum number of messages for the backend per minute; 0 means no limit. Beyond it, a message counts against
     /// `messages_per_minute` and is refused.
     pub sends_per_minute: u32,

@@ -9,7 +9,7 @@ use super::{
 use crate::Now;
 use crate::budget::Budget;
 use crate::close::CloseCode;
-use crate::command::{ChannelRequest, Command, MAX_LISTED_CHANNELS};
+use crate::command::{ChannelRequest, Command};
 use crate::event::Event;
 
 /// The maximum number of frames that wait for Ready. The wait includes the verification of the token and reads of
@@ -59,11 +59,7 @@ impl Conversation {
     }
 
     fn parse<'a>(&self, text: &'a str) -> Option<Command<'a>> {
-        let max_channels = match self.rules.max_subscriptions {
-            0 => usize::MAX,
-            max => MAX_LISTED_CHANNELS.max(max as usize),
-        };
-        Command::parse_within(self.version, text, max_channels).ok()
+        Command::parse_within(self.version, text, self.rules.max_listed_channels).ok()
     }
 
     /// Takes a frame from its budget.

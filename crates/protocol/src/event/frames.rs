@@ -51,15 +51,17 @@ impl Event {
                 ("ready", Some(moved.collect::<Vec<_>>().join(" ")))
             }
             Self::Subscription { channel, outcome } => ("subscription", moved_by(channel, outcome)),
-            Self::Subscriptions(_) => ("subscription", None),
             Self::Gap { .. } => ("gap", None),
-            Self::Error(_) | Self::RequestError { .. } | Self::ChannelError { .. } => ("error", None),
             Self::Room { .. } => ("room", None),
             Self::Heartbeat { .. } => return HEARTBEAT,
             Self::Reconnect { after_ms } => return event_stream::encode_retry(*after_ms),
             // Hello is for clients that send. The others answer requests, which a stream does not have.
             Self::Hello { .. }
             | Self::HeartbeatAck { .. }
+            | Self::Subscriptions(_)
+            | Self::Error(_)
+            | Self::RequestError { .. }
+            | Self::ChannelError { .. }
             | Self::Refreshed { .. }
             | Self::Members { .. }
             | Self::Sent { .. }

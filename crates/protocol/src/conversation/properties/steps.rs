@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::{collection::vec, option, sample::select};
 
 use super::*;
+use crate::command::MAX_LISTED_CHANNELS;
 
 /// One event of a test. Unlike an input, it is generated before the conversation runs.
 #[derive(Debug, Clone)]
@@ -78,6 +79,7 @@ pub(super) fn rules() -> impl Strategy<Value = Rules> {
                 max_message_bytes: 65_536,
                 messages_per_minute,
                 max_subscriptions,
+                max_listed_channels: MAX_LISTED_CHANNELS,
                 sends_per_minute: own.0,
                 signals_per_minute: own.1,
                 signal_interval: own.2,

@@ -17,6 +17,7 @@
 
 use super::*;
 use crate::client_message::{ClientMessage, SendError};
+use crate::command::MAX_LISTED_CHANNELS;
 use crate::history_page::{HistoryPage, HistoryQuery};
 use crate::members::{MembersPage, MembersRequest};
 use crate::namespace_rules::ChannelRules;
@@ -54,6 +55,7 @@ fn rules() -> Rules {
         max_message_bytes: 65_536,
         messages_per_minute: 120,
         max_subscriptions: 3,
+        max_listed_channels: MAX_LISTED_CHANNELS,
         sends_per_minute: 60,
         signals_per_minute: 600,
         signal_interval: 250 * MS,
