@@ -36,12 +36,19 @@ export interface LiveListView<Item> {
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
-const isHidden = () => typeof document === 'undefined' || document.hidden;
+/** A page that is hidden has no frames; one that is hidden after the request of a frame waits this long. */
+const MAX_FRAME_MS = 250;
 
-/** Runs a task before the next frame. A hidden page has no frames. */
+/** Runs a task before the next frame, or soon if there is none. */
 function beforeFrame(task: () => void): void {
-  if (isHidden()) setTimeout(task);
-  else requestAnimationFrame(task);
+  if (typeof document === 'undefined' || document.hidden) return void setTimeout(task);
+  const run = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    task();
+  };
+  const frame = requestAnimationFrame(run);
+  const timer = setTimeout(run, MAX_FRAME_MS);
 }
 
 /** A list of a channel. It is subscribed while it has listeners, and changes at most once per frame. */
@@ -155,18 +162,20 @@ export class LiveList<Item, Message = Item> {
       if (this.#failures === 0) this.#load();
     };
     const { load, key } = this.#options();
-    // An exception of `load` is a failure like a rejected promise.
-    new Promise<readonly Item[]>((resolve) => resolve(load(loading.signal))).then(
-      (items) => finish(() => this.#replace(items, key)),
-      (error: unknown) => finish(() => this.#fail(error)),
-    );
+    // An exception of `load` or of `key` is a failure like a rejected promise.
+    new Promise<readonly Item[]>((resolve) => resolve(load(loading.signal)))
+      .then((items) => new Map<string | number, Item>(items.map((item) => [key(item), item])))
+      .then(
+        (items) => finish(() => this.#replace(items)),
+        (error: unknown) => finish(() => this.#fail(error)),
+      );
     this.#show();
   }
 
-  #replace(items: readonly Item[], key: (item: Item) => string | number): void {
+  #replace(items: Map<string | number, Item>): void {
     this.#failures = 0;
     this.#error = undefined;
-    this.#items = new Map(items.map((item) => [key(item), item]));
+    this.#items = items;
     this.#trim();
   }
 

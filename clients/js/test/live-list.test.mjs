@@ -125,6 +125,26 @@ it('reports an exception of load', async (test) => {
   assert.equal((await room.frame()).error.message, 'no address');
 });
 
+it('reports an exception of key for a loaded item', async (test) => {
+  const room = await begin(test);
+  await room.enter();
+  room.loads[0].resolve([null]);
+  assert.match((await room.frame()).error.message, /null/);
+  test.mock.timers.tick(1_000);
+  assert.equal(await room.answer(1, [1, 'a']), 'a');
+});
+
+it('changes although the page is hidden before its next frame', async (test) => {
+  const room = await begin(test);
+  const page = { document: { hidden: false }, requestAnimationFrame: () => 1, cancelAnimationFrame() {} };
+  Object.assign(globalThis, page);
+  test.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
+  await room.enter();
+  await room.answer(0, [1, 'a']);
+  test.mock.timers.tick(250);
+  assert.equal(texts(room.list.view), 'a');
+});
+
 it('keeps a bounded number of items and of waiting messages', async (test) => {
   const room = await begin(test, { limit: 3 });
   await room.enter();
