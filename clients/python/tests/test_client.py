@@ -304,6 +304,20 @@ class Sending(ClientTest):
         world.receive({"op": 17, "id": "c2"})
         self.assertEqual(second.result(), "c2")
 
+    def test_connects_in_a_listener_of_the_end(self) -> None:
+        async def token(reason: str) -> str:
+            await asyncio.sleep(0)
+            return "42"
+
+        def reconnect(event: Any) -> None:
+            if event.state == "idle":
+                world.client.connect()
+
+        world = self.world(token=token)
+        world.client.on("state", reconnect)
+        world.task(world.client.disconnect())
+        self.assertEqual((world.client.state, len(world.sockets)), ("connecting", 2))
+
     def test_does_not_send_as_another_user(self) -> None:
         tokens = iter(("ada", "bob"))
         world = self.world(token=lambda reason: next(tokens))

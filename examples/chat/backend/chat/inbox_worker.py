@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 def parse(fields: dict[str, str]) -> tuple[int, int, str] | None:
     """
     The room, the sender and the text of an entry; None for one that can never be stored. The gateway has checked none of
-    them. An exception would end the worker again and again, with the entries that wait behind this one.
+    them. An exception would end the worker each time it reads this entry, before it handles the next ones.
     """
     namespace, _, room = fields["channel"].partition(":")
     if namespace != "room" or not NUMBER.fullmatch(room) or not NUMBER.fullmatch(fields["user"]):
