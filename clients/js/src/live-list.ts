@@ -156,26 +156,29 @@ export class LiveList<Item, Message = Item> {
     const finish = (change: () => void) => {
       if (this.#loading !== loading) return;
       this.#loading = undefined;
-      change();
-      this.#arrived.splice(0).forEach((message) => this.#apply(message));
+      try {
+        change();
+        this.#arrived.splice(0).forEach((message) => this.#apply(message));
+      } catch (error) {
+        // An exception of `key` or `merge`: what they did not apply is loaded again.
+        this.#fail(error);
+      }
       this.#show();
       if (this.#failures === 0) this.#load();
     };
     const { load, key } = this.#options();
-    // An exception of `load` or of `key` is a failure like a rejected promise.
-    new Promise<readonly Item[]>((resolve) => resolve(load(loading.signal)))
-      .then((items) => new Map<string | number, Item>(items.map((item) => [key(item), item])))
-      .then(
-        (items) => finish(() => this.#replace(items)),
-        (error: unknown) => finish(() => this.#fail(error)),
-      );
+    // An exception of `load` is a failure like a rejected promise.
+    new Promise<readonly Item[]>((resolve) => resolve(load(loading.signal))).then(
+      (items) => finish(() => this.#replace(items, key)),
+      (error: unknown) => finish(() => this.#fail(error)),
+    );
     this.#show();
   }
 
-  #replace(items: Map<string | number, Item>): void {
+  #replace(items: readonly Item[], key: (item: Item) => string | number): void {
+    this.#items = new Map(items.map((item) => [key(item), item]));
     this.#failures = 0;
     this.#error = undefined;
-    this.#items = items;
     this.#trim();
   }
 
@@ -183,6 +186,7 @@ export class LiveList<Item, Message = Item> {
     this.#error = error;
     this.#isStale = true;
     const limitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** this.#failures++);
+    clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#load(), Math.random() * limitMs);
   }
 

@@ -125,13 +125,22 @@ it('reports an exception of load', async (test) => {
   assert.equal((await room.frame()).error.message, 'no address');
 });
 
-it('reports an exception of key for a loaded item', async (test) => {
-  const room = await begin(test);
+it('loads again after an exception of key or merge', async (test) => {
+  const merge = (item, message) => {
+    if (message.text === 'bad') throw new Error('no text');
+    return message;
+  };
+  const room = await begin(test, { merge });
   await room.enter();
   room.loads[0].resolve([null]);
   assert.match((await room.frame()).error.message, /null/);
   test.mock.timers.tick(1_000);
-  assert.equal(await room.answer(1, [1, 'a']), 'a');
+  room.say(2, 'bad', '5-1');
+  await room.answer(1, [1, 'a']);
+  assert.equal(room.list.view.error.message, 'no text');
+  test.mock.timers.tick(1_000);
+  assert.equal(await room.answer(2, [1, 'a'], [2, 'b']), 'a b');
+  assert.equal(room.list.view.error, undefined);
 });
 
 it('changes although the page is hidden before its next frame', async (test) => {
