@@ -171,8 +171,15 @@ it('two people talk, one goes offline, and a replica is killed', async (test) =>
   assert.deepEqual([...ada.faults, ...bob.faults], []);
 });
 
+/** Runs a program with the modules of the backend, which must end without an error. */
+function runProgram(program) {
+  const env = { ...process.env, CHAT_STORE: ':memory:' };
+  const { status, stderr } = spawnSync(python, ['-c', program], { cwd: join(here, '../backend'), env, encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+}
+
 it('the inbox worker drops what it can never store', () => {
-  const program = `
+  runProgram(`
 from chat.inbox_worker import parse
 
 entry = {"channel": "room:1", "user": "2", "message": '{"text": " hi "}'}
@@ -188,7 +195,18 @@ for change in [
     {"message": '{"text": " "}'},
 ]:
     assert parse({**entry, **change}) is None, change
-`;
-  const { status, stderr } = spawnSync(python, ['-c', program], { cwd: join(here, '../backend'), encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
+`);
+});
+
+it('two logins at once add a new name once', () => {
+  runProgram(`
+from chat.store import Store
+
+store = Store()
+store.prepare()
+store.add_user("Ada", b"first")
+store.add_user("ada", b"second")
+assert store.user_named("ADA")["password"] == b"first"
+assert [one["name"] for one in store.members_of(1)] == ["Ada"]
+`);
 });
