@@ -73,7 +73,7 @@ class Read(BaseModel):
 
 
 def digest(login: str) -> bytes:
-    """What the database keeps of a cookie, so that nobody who reads the database can use it."""
+    """The hash of a cookie. The database has only hashes, so a reader of the database cannot log in."""
     return hashlib.sha256(login.encode()).digest()
 
 

@@ -51,7 +51,7 @@ def handle(store: Store, client: redis.Redis, fields: dict[str, str]) -> None:
         return
     key = f"chat-{user}-{fields['id']}"
     publish(client, f"room:{room}", {**message, "user": str(user)}, key)
-    # Those who are elsewhere get the number of unread messages; those who are away also get a push.
+    # Each other member gets a note, from which the page counts unread messages. A member that is away also gets a push.
     for one in store.members_of(room):
         if one["id"] != user:
             note = {"room": room, "number": message["number"], "from": message["name"], "text": text[:100]}
