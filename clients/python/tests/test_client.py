@@ -321,12 +321,18 @@ class Sending(ClientTest):
     def test_does_not_send_as_another_user(self) -> None:
         tokens = iter(("ada", "bob"))
         world = self.world(token=lambda reason: next(tokens))
-        sending = world.task(world.client.send("room:7", 1))
+        # So many that no call may recurse for each.
+        count = 1_000
+        send = world.client.send
+        sendings = world.do(
+            lambda: [world.loop.create_task(send("room:7", n, max_queued=count)) for n in range(count)]
+        )
         world.end()
         world.reconnect()
         world.hello()
         world.receive({"op": 2, "user": "43", "channels": []})
-        self._fails(sending, "user_changed")
+        for sending in sendings:
+            self._fails(sending, "user_changed")
 
     def test_refuses_values_that_are_not_json(self) -> None:
         world = self.world()
