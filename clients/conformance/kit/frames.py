@@ -64,7 +64,7 @@ def parse(text):
     except ValueError as error:
         raise Failure(f"the client sent a malformed frame ({error}): {text}") from None
     op = frame.get("op") if isinstance(frame, dict) else None
-    if isinstance(op, bool) or op not in FIELDS:
+    if not is_count(op) or op not in FIELDS:
         raise Failure(f"the client sent a frame with no op of a client: {text}")
     why = _problem(frame, FIELDS[op])
     if op in (4, 5) and ("channel" in frame) == ("channels" in frame):

@@ -80,6 +80,8 @@ class Socket:
         subscribe = Subscribe(frame) if op in (4, 5) else None
         if subscribe:
             self.subscribes.append(subscribe)
+            if sum("channels" in one.frame for one in self.subscribes) > MAX_BATCHES_IN_FLIGHT:
+                raise Failure(f"more than {MAX_BATCHES_IN_FLIGHT} batches have no answer")
         self.frames += [(single, subscribe) for single in frames.singles(frame)]
         return None
 
@@ -120,5 +122,3 @@ class Socket:
             self.requests.add(frame["id"])
             if len(self.requests) > MAX_REQUESTS_IN_FLIGHT:
                 raise Failure(f"more than {MAX_REQUESTS_IN_FLIGHT} requests have no answer")
-        if sum("channels" in one.frame for one in self.subscribes) > MAX_BATCHES_IN_FLIGHT:
-            raise Failure(f"more than {MAX_BATCHES_IN_FLIGHT} batches have no answer")

@@ -25,7 +25,7 @@ def open_socket(**limits):
 class Frames(unittest.TestCase):
     def test_malformed_frames_fail(self):
         texts = [
-            "x", "[]", "{}", '{"op":2}', '{"op":true}', '{"op":1}', '{"op":1,"op":1,"token":"t"}',
+            "x", "[]", "{}", '{"op":2}', '{"op":true}', '{"op":[]}', '{"op":1}', '{"op":1,"op":1,"token":"t"}',
             '{"op":1,"token":"t","channels":[{"channel":"a:1","since":null}]}', '{"op":4}',
             '{"op":4,"channel":"a:1","channels":["a:1"]}', '{"op":4,"channels":[]}',
             '{"op":5,"channels":[{"channel":"a:1"}]}', '{"op":12,"token":null}',
@@ -83,6 +83,15 @@ class Limits(unittest.TestCase):
     def test_a_frame_longer_than_hello_allows_fails(self):
         with self.assertRaisesRegex(Failure, "20 bytes"):
             open_socket(message_bytes=19).read(IDENTIFY, 0)
+
+    def test_a_seventeenth_batch_without_answer_fails(self):
+        socket = open_socket(messages_per_minute=0)
+        socket.read(IDENTIFY, 0)
+        socket.note_sent({"op": 2})
+        for number in range(16):
+            socket.read(f'{{"op":4,"channels":[{{"channel":"a:{number}"}}]}}', 0)
+        with self.assertRaisesRegex(Failure, "16 batches have no answer"):
+            socket.read('{"op":4,"channels":[{"channel":"a:16"}]}', 0)
 
     def test_a_fifth_request_without_answer_fails(self):
         socket = open_socket()

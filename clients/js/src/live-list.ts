@@ -36,12 +36,19 @@ export interface LiveListView<Item> {
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
-const isHidden = () => typeof document === 'undefined' || document.hidden;
+/** A page that is hidden has no frames; one that is hidden after the request of a frame waits this long. */
+const MAX_FRAME_MS = 250;
 
-/** Runs a task before the next frame. A hidden page has no frames. */
+/** Runs a task before the next frame, or soon if there is none. */
 function beforeFrame(task: () => void): void {
-  if (isHidden()) setTimeout(task);
-  else requestAnimationFrame(task);
+  if (typeof document === 'undefined' || document.hidden) return void setTimeout(task);
+  const run = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    task();
+  };
+  const frame = requestAnimationFrame(run);
+  const timer = setTimeout(run, MAX_FRAME_MS);
 }
 
 /** A list of a channel. It is subscribed while it has listeners, and changes at most once per frame. */
@@ -149,8 +156,13 @@ export class LiveList<Item, Message = Item> {
     const finish = (change: () => void) => {
       if (this.#loading !== loading) return;
       this.#loading = undefined;
-      change();
-      this.#arrived.splice(0).forEach((message) => this.#apply(message));
+      try {
+        change();
+        this.#arrived.splice(0).forEach((message) => this.#apply(message));
+      } catch (error) {
+        // An exception of `key` or `merge`: what they did not apply is loaded again.
+        this.#fail(error);
+      }
       this.#show();
       if (this.#failures === 0) this.#load();
     };
@@ -164,9 +176,9 @@ export class LiveList<Item, Message = Item> {
   }
 
   #replace(items: readonly Item[], key: (item: Item) => string | number): void {
+    this.#items = new Map(items.map((item) => [key(item), item]));
     this.#failures = 0;
     this.#error = undefined;
-    this.#items = new Map(items.map((item) => [key(item), item]));
     this.#trim();
   }
 
@@ -174,6 +186,7 @@ export class LiveList<Item, Message = Item> {
     this.#error = error;
     this.#isStale = true;
     const limitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** this.#failures++);
+    clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#load(), Math.random() * limitMs);
   }
 

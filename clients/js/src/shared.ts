@@ -338,7 +338,8 @@ export class SharedClient<Channels extends object = AnyChannels> extends ClientB
     this.state = event.state;
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
-    if (event.state === 'closed') this.failure = new GatewayError(event.state, event.reason);
+    // Another tab may have connected again. `disconnect` keeps the failure that it has set.
+    if (event.state !== 'idle') this.failure = event.state === 'closed' ? new GatewayError(event.state, event.reason) : undefined;
     if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.lastState = undefined));
     this.emit('ready');
     this.#queue.push(() => this.emit('state', event));

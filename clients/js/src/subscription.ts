@@ -7,7 +7,6 @@ import type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
 
 export type { ChannelEvent, ChannelEventOf, ChannelEvents } from './events.js';
 
-
 /**
  * The state of a subscription:
  *

@@ -105,9 +105,9 @@ export class FakeGateway {
     this.#sessions.forEach((session) => session.recover());
   }
 
-  /** Refuses a channel from now on; `undefined` allows it again. */
-  refuse(channel: string, reason: string | undefined = 'not_allowed'): void {
-    if (reason === undefined) this.#refused.delete(channel);
+  /** Refuses a channel from now on; `null` allows it again. */
+  refuse(channel: string, reason: string | null = 'not_allowed'): void {
+    if (reason === null) this.#refused.delete(channel);
     else this.#refused.set(channel, reason);
   }
 
@@ -260,6 +260,8 @@ class FakeSocket implements Socket {
   #end(code: number, reason: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    // Closed before the connection began.
+    this.#connection?.end();
     this.onclose?.({ code, reason });
   }
 }

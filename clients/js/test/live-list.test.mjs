@@ -125,6 +125,35 @@ it('reports an exception of load', async (test) => {
   assert.equal((await room.frame()).error.message, 'no address');
 });
 
+it('loads again after an exception of key or merge', async (test) => {
+  const merge = (item, message) => {
+    if (message.text === 'bad') throw new Error('no text');
+    return message;
+  };
+  const room = await begin(test, { merge });
+  await room.enter();
+  room.loads[0].resolve([null]);
+  assert.match((await room.frame()).error.message, /null/);
+  test.mock.timers.tick(1_000);
+  room.say(2, 'bad', '5-1');
+  await room.answer(1, [1, 'a']);
+  assert.equal(room.list.view.error.message, 'no text');
+  test.mock.timers.tick(1_000);
+  assert.equal(await room.answer(2, [1, 'a'], [2, 'b']), 'a b');
+  assert.equal(room.list.view.error, undefined);
+});
+
+it('changes although the page is hidden before its next frame', async (test) => {
+  const room = await begin(test);
+  const page = { document: { hidden: false }, requestAnimationFrame: () => 1, cancelAnimationFrame() {} };
+  Object.assign(globalThis, page);
+  test.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
+  await room.enter();
+  await room.answer(0, [1, 'a']);
+  test.mock.timers.tick(250);
+  assert.equal(texts(room.list.view), 'a');
+});
+
 it('keeps a bounded number of items and of waiting messages', async (test) => {
   const room = await begin(test, { limit: 3 });
   await room.enter();

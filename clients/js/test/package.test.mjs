@@ -169,7 +169,7 @@ it('supports the oldest Node version that the tests use', () => {
 });
 
 it('has no host in its lockfiles', () => {
-  for (const folder of ['', 'reference/', 'sizes/']) {
+  for (const folder of ['', 'reference/', 'runtimes/', 'sizes/']) {
     assert.doesNotMatch(read(`${folder}package-lock.json`), /resolved|:\/\//);
   }
 });

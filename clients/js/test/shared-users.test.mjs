@@ -154,6 +154,18 @@ describe('a key', () => {
   });
 });
 
+it('ready() of a tab resolves after another tab connected again', async () => {
+  const { sockets, open } = startWorker();
+  const [one, other] = [open({ key: 'user 42' }), open({ key: 'user 42' })];
+  await Promise.all([one.tab.connect(), other.tab.connect()]);
+  sockets[0].end(4010);
+  await eventually('both tabs are closed', () => one.tab.state === 'closed' && other.tab.state === 'closed');
+  await assert.rejects(one.tab.ready(), { code: 'closed' });
+  await other.tab.connect();
+  await connected(one);
+  await one.tab.ready();
+});
+
 describe('a tab and a worker of different releases', () => {
   it('share nothing: the tab opens its own socket and reports why', async (test) => {
     const { Socket, sockets, open } = startWorker();

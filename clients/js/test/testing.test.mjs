@@ -68,6 +68,18 @@ it('refuses channels and tokens', async (test) => {
   const wrong = new GatewayClient({ url: 'ws://gateway.test/', token: 'no', WebSocket: gateway.WebSocket });
   wrong.connect();
   await reach(wrong, 'closed');
+  gateway.refuse('room:9', null);
+  client.refresh();
+  await eventually('the channel is allowed', () => refused.state === 'subscribed');
+});
+
+it('counts no client that closed before it was connected', async () => {
+  const gateway = new FakeGateway();
+  const socket = new gateway.WebSocket('ws://gateway.test/');
+  const closed = new Promise((resolve) => (socket.onclose = resolve));
+  socket.close();
+  await closed;
+  assert.equal(gateway.connections, 0);
 });
 
 it('keeps messages for the backend once, and passes signals on', async (test) => {

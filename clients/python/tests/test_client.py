@@ -304,15 +304,35 @@ class Sending(ClientTest):
         world.receive({"op": 17, "id": "c2"})
         self.assertEqual(second.result(), "c2")
 
+    def test_connects_in_a_listener_of_the_end(self) -> None:
+        async def token(reason: str) -> str:
+            await asyncio.sleep(0)
+            return "42"
+
+        def reconnect(event: Any) -> None:
+            if event.state == "idle":
+                world.client.connect()
+
+        world = self.world(token=token)
+        world.client.on("state", reconnect)
+        world.task(world.client.disconnect())
+        self.assertEqual((world.client.state, len(world.sockets)), ("connecting", 2))
+
     def test_does_not_send_as_another_user(self) -> None:
         tokens = iter(("ada", "bob"))
         world = self.world(token=lambda reason: next(tokens))
-        sending = world.task(world.client.send("room:7", 1))
+        # So many that no call may recurse for each.
+        count = 1_000
+        send = world.client.send
+        sendings = world.do(
+            lambda: [world.loop.create_task(send("room:7", n, max_queued=count)) for n in range(count)]
+        )
         world.end()
         world.reconnect()
         world.hello()
         world.receive({"op": 2, "user": "43", "channels": []})
-        self._fails(sending, "user_changed")
+        for sending in sendings:
+            self._fails(sending, "user_changed")
 
     def test_refuses_values_that_are_not_json(self) -> None:
         world = self.world()

@@ -1,7 +1,7 @@
 // The chat in headless Chromium: real gateways behind a balancer, Redis, the backend and its workers.
 // SCREENSHOTS=1 takes the pictures in docs/images.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -169,4 +169,42 @@ it('two people talk, one goes offline, and a replica is killed', async (test) =>
   await bob.page.reload();
   await bob.reads(...spoken);
   assert.deepEqual([...ada.faults, ...bob.faults], []);
+});
+
+/** Runs a program with the modules of the backend, which must end without an error. */
+function runProgram(program) {
+  const env = { ...process.env, CHAT_STORE: ':memory:' };
+  const { status, stderr } = spawnSync(python, ['-c', program], { cwd: join(here, '../backend'), env, encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+}
+
+it('the inbox worker drops what it can never store', () => {
+  runProgram(`
+from chat.inbox_worker import parse
+
+entry = {"channel": "room:1", "user": "2", "message": '{"text": " hi "}'}
+assert parse(entry) == (1, 2, "hi")
+for change in [
+    {"channel": "room:" + "9" * 30},
+    {"channel": "user:2"},
+    {"user": "ada"},
+    {"message": "9" * 5_000},
+    {"message": '{"text": 1}'},
+    {"message": '{"text": " "}'},
+]:
+    assert parse({**entry, **change}) is None, change
+`);
+});
+
+it('two logins at once add a new name once', () => {
+  runProgram(`
+from chat.store import Store
+
+store = Store()
+store.prepare()
+store.add_user("Ada", b"first")
+store.add_user("ada", b"second")
+assert store.user_named("ADA")["password"] == b"first"
+assert [one["name"] for one in store.members_of(1)] == ["Ada"]
+`);
 });

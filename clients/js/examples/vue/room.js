@@ -1,4 +1,5 @@
-// A room in Vue: its items come from the app's server, and its messages keep them current.
+// A room in Vue: its items come from the app's server, and its messages keep them current. The app mounts a new component
+// for another channel: `:key="channel"`.
 import { defineComponent, h } from 'vue';
 import { useLiveList } from './live-list.js';
 

@@ -88,6 +88,11 @@ class GatewayCore:
         self._must_wait = False
         """The gateway requested the wait, so ``wake`` does not end it."""
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether the answer to ``AskToken`` is still needed."""
+        return self._tokens.is_asking
+
     # Inputs of the app.
 
     def connect(self) -> None:

@@ -83,17 +83,10 @@ class Outbox:
         self._waiting.append(outgoing)
         self._send_next()
 
-    def remove(self, outgoing: Outgoing) -> bool:
-        """Removes a message, whether it was sent or not. Whether it still waited."""
-        if outgoing not in self._waiting:
-            return False
-        is_first = self._waiting[0] is outgoing
-        self._waiting.remove(outgoing)
-        if is_first and self._is_in_flight:
-            self._timers.clear(_TIMER)
-            self._is_in_flight = False
-        self._send_next()
-        return True
+    def remove(self, outgoing: Outgoing) -> None:
+        """Removes a message, whether it was sent or not."""
+        if self._take_out(outgoing):
+            self._send_next()
 
     def take(self, frame: Frame) -> None:
         """An answer. It may be for another part of the client."""
@@ -145,6 +138,7 @@ class Outbox:
             self._pause(self._backoff.next())
         else:
             self._fail(first, code, text(frame.get("detail")))
+            self._send_next()
 
     def _send_next(self) -> None:
         while self._waiting and self._is_connected and not self._is_in_flight and not self._is_paused:
@@ -176,5 +170,16 @@ class Outbox:
         self._send_next()
 
     def _fail(self, outgoing: Outgoing, code: str, detail: str | None = None) -> None:
-        if self.remove(outgoing):
+        if self._take_out(outgoing):
             outgoing.on_done(MessageError(code, detail, outgoing.id, outgoing.may_be_stored))
+
+    def _take_out(self, outgoing: Outgoing) -> bool:
+        """Whether the message still waited. It sends nothing: a queue of failures must not recurse."""
+        if outgoing not in self._waiting:
+            return False
+        is_first = self._waiting[0] is outgoing
+        self._waiting.remove(outgoing)
+        if is_first and self._is_in_flight:
+            self._timers.clear(_TIMER)
+            self._is_in_flight = False
+        return True

@@ -76,7 +76,8 @@ class Runner:
     async def wait_closed(self) -> None:
         """Carries out what is left, and waits until the sockets are closed."""
         self._carry_out()
-        if self._token_task:
+        # A listener of the end may have called `connect`, which needs the token.
+        if self._token_task and not self.core.is_asking:
             self._token_task.cancel()
             self._endings.add(self._token_task)
         while self._endings:

@@ -73,7 +73,7 @@ class Read(BaseModel):
 
 
 def digest(login: str) -> bytes:
-    """What the database keeps of a cookie, so that nobody who reads the database can use it."""
+    """The hash of a cookie. The database has only hashes, so a reader of the database cannot log in."""
     return hashlib.sha256(login.encode()).digest()
 
 
@@ -87,10 +87,10 @@ def login(given: Login, response: Response, store: Opened) -> dict[str, Any]:
     name = given.name.strip()
     if not name:
         raise HTTPException(422, "the name is empty")
+    if store.user_named(name) is None:
+        store.add_user(name, password_hash(given.password, secrets.token_bytes(16)))
     user = store.user_named(name)
-    if user is None:
-        user = {"id": store.add_user(name, password_hash(given.password, secrets.token_bytes(16))), "name": name}
-    elif not hmac.compare_digest(user["password"], password_hash(given.password, user["password"][:16])):
+    if user is None or not hmac.compare_digest(user["password"], password_hash(given.password, user["password"][:16])):
         raise HTTPException(403, "another person has this name, or the password is wrong")
     cookie = secrets.token_urlsafe(32)
     store.add_login(digest(cookie), user["id"], LOGIN_SECONDS)

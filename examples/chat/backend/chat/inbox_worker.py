@@ -1,6 +1,7 @@
 """Stores the messages that clients send, and publishes them to the room and to its members."""
 
 import json
+import re
 from typing import Any
 
 import redis
@@ -9,16 +10,28 @@ from . import worker
 from .store import Store
 
 MAX_TEXT = 4_000
+# A number that SQLite can store.
+NUMBER = re.compile(r"[0-9]{1,18}")
 
 
-def parse(fields: dict[str, str]) -> tuple[int, str] | None:
-    """The room and the text of an entry. The gateway has checked neither."""
+def parse(fields: dict[str, str]) -> tuple[int, int, str] | None:
+    """
+    The room, the sender and the text of an entry; None for one that can never be stored. An exception would end the worker
+    each time it reads this entry, before it handles the next ones.
+    """
     namespace, _, room = fields["channel"].partition(":")
-    message = json.loads(fields["message"])
-    text = message.get("text") if isinstance(message, dict) else None
-    if namespace != "room" or not room.isascii() or not room.isdigit() or not isinstance(text, str):
+    if namespace != "room" or not NUMBER.fullmatch(room) or not NUMBER.fullmatch(fields["user"]):
         return None
-    return (int(room), text.strip()) if 0 < len(text.strip()) <= MAX_TEXT else None
+    try:
+        message = json.loads(fields["message"])
+    except ValueError:
+        # JSON, but with a number of more digits than Python reads.
+        return None
+    text = message.get("text") if isinstance(message, dict) else None
+    if not isinstance(text, str):
+        return None
+    text = text.strip()
+    return (int(room), int(fields["user"]), text) if 0 < len(text) <= MAX_TEXT else None
 
 
 def publish(client: redis.Redis, channel: str, message: dict[str, Any], key: str, *options: str) -> None:
@@ -27,17 +40,17 @@ def publish(client: redis.Redis, channel: str, message: dict[str, Any], key: str
 
 
 def handle(store: Store, client: redis.Redis, fields: dict[str, str]) -> None:
-    found, user = parse(fields), int(fields["user"])
-    if found is None or not store.is_member(found[0], user):
+    found = parse(fields)
+    if found is None or not store.is_member(found[0], found[1]):
         print("dropped: not a message for a room of its sender", flush=True)
         return
-    room, text = found
+    room, user, text = found
     message = store.add_message(room, user, fields["id"], text, int(fields["at"]))
     if message is None:
         return
     key = f"chat-{user}-{fields['id']}"
     publish(client, f"room:{room}", {**message, "user": str(user)}, key)
-    # Those who are elsewhere get the number of unread messages; those who are away also get a push.
+    # Each other member gets a note, from which the page counts unread messages. A member that is away also gets a push.
     for one in store.members_of(room):
         if one["id"] != user:
             note = {"room": room, "number": message["number"], "from": message["name"], "text": text[:100]}

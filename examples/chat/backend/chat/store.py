@@ -71,13 +71,12 @@ class Store:
     def user_named(self, name: str) -> dict[str, Any] | None:
         return self.row("SELECT id, name, password FROM users WHERE name = ?", name)
 
-    def add_user(self, name: str, password: bytes) -> int:
-        """Adds a user, who becomes a member of every room."""
+    def add_user(self, name: str, password: bytes) -> None:
+        """Adds a user, who becomes a member of every room, unless another request has just added the name."""
         with self.transaction():
-            added = self.row("INSERT INTO users (name, password) VALUES (?, ?) RETURNING id", name, password)
-            assert added is not None
-            self.rows("INSERT INTO members (room, user) SELECT id, ? FROM rooms", added["id"])
-        return int(added["id"])
+            added = self.row("INSERT OR IGNORE INTO users (name, password) VALUES (?, ?) RETURNING id", name, password)
+            if added is not None:
+                self.rows("INSERT INTO members (room, user) SELECT id, ? FROM rooms", added["id"])
 
     # Rooms
 

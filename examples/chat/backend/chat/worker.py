@@ -1,4 +1,4 @@
-"""What both workers do: read a stream of the gateway with a consumer group."""
+"""The loop of both workers: it reads a stream of the gateway with a consumer group."""
 
 import os
 from collections.abc import Callable

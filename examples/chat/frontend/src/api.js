@@ -10,7 +10,8 @@ export class Refused extends Error {
 
 async function call(path, { body, signal } = {}) {
   const options = body ? { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } : {};
-  const response = await fetch(`/api/${path}`, { ...options, signal: signal ?? AbortSignal.timeout(10_000) });
+  const deadline = AbortSignal.timeout(10_000);
+  const response = await fetch(`/api/${path}`, { ...options, signal: signal ? AbortSignal.any([signal, deadline]) : deadline });
   if (response.status === 204) return undefined;
   const answer = await response.json().catch(() => ({ detail: response.statusText }));
   if (!response.ok) throw new Refused(response.status, typeof answer.detail === 'string' ? answer.detail : 'not accepted');

@@ -13,7 +13,10 @@ function useMembers(room, messages) {
   useEffect(() => {
     const abort = new AbortController();
     let timer;
-    const load = () => api.members(room, abort.signal).then(setMembers, () => (timer = setTimeout(load, RETRY_MS)));
+    const retry = () => {
+      if (!abort.signal.aborted) timer = setTimeout(load, RETRY_MS);
+    };
+    const load = () => api.members(room, abort.signal).then(setMembers, retry);
     load();
     return () => {
       abort.abort();
@@ -23,15 +26,15 @@ function useMembers(room, messages) {
   return members;
 }
 
-/** Messages from before those that the room has loaded. */
+/** Messages from before those that the room has loaded. The numbers of a room have no holes. */
 function useEarlier(room, first) {
-  const [{ items, hasMore }, setEarlier] = useState({ items: [], hasMore: true });
-  const oldest = items[0] ?? first;
-  const load = async () => {
-    const page = await api.earlier(room, oldest.number);
-    setEarlier((now) => ({ items: [...page, ...now.items], hasMore: page.length > 0 }));
-  };
-  return { earlier: items, loadEarlier: hasMore && oldest && oldest.number > 1 ? load : undefined };
+  const [pages, setPages] = useState([]);
+  // After a gap the room may begin later than these end: they are loaded again.
+  const earlier = first && pages.at(-1)?.number === first.number - 1 ? pages : [];
+  const oldest = earlier[0] ?? first;
+  // After a failure the button is still there.
+  const load = () => api.earlier(room, oldest.number).then((page) => setPages([...page, ...earlier]), () => {});
+  return { earlier, loadEarlier: oldest?.number > 1 ? load : undefined };
 }
 
 /** Tells the server which message was read last, while the page is visible. */
