@@ -202,15 +202,15 @@ fn handle(incoming: Incoming, outbox: &Outbox) -> Result<Message, InboundEnd> {
 /// poll. It reads the socket only after the actor has received all messages of the last read. So a client that sends
 /// faster than its actor works fills only its own TCP window.
 #[derive(Debug)]
-pub(super) struct EventStream(Outbox);
+pub(super) struct SocketEvents(Outbox);
 
-impl EventStream {
+impl SocketEvents {
     pub(super) fn new(outbox: Outbox) -> Self {
         Self(outbox)
     }
 }
 
-impl Stream for EventStream {
+impl Stream for SocketEvents {
     type Item = SocketEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

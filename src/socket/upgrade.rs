@@ -19,7 +19,7 @@ use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
 use super::handshake::METHOD_NOT_ALLOWED;
 use super::http_response::{FinalResponse, PageOrigin};
-use super::inbound::EventStream;
+use super::inbound::SocketEvents;
 use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
 use super::read_state::{InboundEnd, ReadState};
@@ -133,7 +133,7 @@ impl<A: Application> Upgrader<A> {
         let actor = self.application.open(admission, outbox.clone());
         // `inbound` explains why the context's own stream yields nothing. It ends at once, so that the context drops it.
         let empty_payload = empty::<Result<Bytes, PayloadError>>();
-        let inbound = EventStream::new(outbox.clone());
+        let inbound = SocketEvents::new(outbox.clone());
         let context = WebsocketContext::with_factory(empty_payload, move |context| {
             <A::Actor as StreamHandler<SocketEvent>>::add_stream(inbound, context);
             actor
