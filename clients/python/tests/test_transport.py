@@ -41,8 +41,9 @@ class Transport(unittest.IsolatedAsyncioTestCase):
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
         ends: list[tuple[int, str, Exception | None]] = []
         with mock.patch.object(transport, "connect", connect):
+            options = transport.SocketOptions()
             socket = transport.WebSocketTransport(
-                "ws://gateway.test/", transport.SocketOptions(), lambda data: None, lambda *end: ends.append(end)
+                "ws://gateway.test/", options, lambda data: None, lambda *end: ends.append(end)
             )
             socket.send("hello")
             await asyncio.wait_for(socket.wait_closed(), 10)
