@@ -41,7 +41,7 @@ const MAX_FRAME_MS = 250;
 
 /** Runs a task before the next frame, or soon if there is none. */
 function beforeFrame(task: () => void): void {
-  if (typeof document === 'undefined' || document.hidden) return void setTimeout(task);
+  if (typeof document === 'undefined' || document.hidden) return void setTimeout(task, 0);
   const run = () => {
     cancelAnimationFrame(frame);
     clearTimeout(timer);
@@ -186,7 +186,6 @@ export class LiveList<Item, Message = Item> {
     this.#error = error;
     this.#isStale = true;
     const limitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** this.#failures++);
-    clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#load(), Math.random() * limitMs);
   }
 

@@ -118,8 +118,6 @@ class WebSocketTransport:
                     self._on_message(data)
         finally:
             writer.cancel()
-            # It may have failed to send. The reader reports the end, and asyncio would log this error too.
-            await asyncio.gather(writer, return_exceptions=True)
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
