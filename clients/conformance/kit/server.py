@@ -80,7 +80,7 @@ class Socket:
         subscribe = Subscribe(frame) if op in (4, 5) else None
         if subscribe:
             self.subscribes.append(subscribe)
-            if sum("channels" in one.frame for one in self.subscribes) > MAX_BATCHES_IN_FLIGHT:
+            if sum(len(one.frame.get("channels", [])) > 1 for one in self.subscribes) > MAX_BATCHES_IN_FLIGHT:
                 raise Failure(f"more than {MAX_BATCHES_IN_FLIGHT} batches have no answer")
         self.frames += [(single, subscribe) for single in frames.singles(frame)]
         return None

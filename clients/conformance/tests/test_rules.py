@@ -89,9 +89,10 @@ class Limits(unittest.TestCase):
         socket.read(IDENTIFY, 0)
         socket.note_sent({"op": 2})
         for number in range(16):
-            socket.read(f'{{"op":4,"channels":[{{"channel":"a:{number}"}}]}}', 0)
+            socket.read(f'{{"op":4,"channels":[{{"channel":"a:{number}"}},{{"channel":"b:{number}"}}]}}', 0)
+        socket.read('{"op":4,"channels":[{"channel":"c:1"}]}', 0)
         with self.assertRaisesRegex(Failure, "16 batches have no answer"):
-            socket.read('{"op":4,"channels":[{"channel":"a:16"}]}', 0)
+            socket.read('{"op":4,"channels":[{"channel":"a:16"},{"channel":"b:16"}]}', 0)
 
     def test_a_fifth_request_without_answer_fails(self):
         socket = open_socket()

@@ -14,7 +14,8 @@ use crate::command::ChannelRequest;
 use crate::event::{ChannelOutcome, Event, RefusalReason, SoftError, SubscriptionOutcome, SubscriptionState};
 
 /// The maximum number of batches of one session without an answer. They keep the names of their channels, and are
-/// answered within `broker.response_timeout`, so a client has no reason to send more.
+/// answered within `broker.response_timeout`, so a client has no reason to send more. A batch of one channel is not
+/// counted: it takes as much as a Subscribe of one channel, and a client may send one for each room that a user opens.
 const MAX_OPEN_BATCHES: usize = 16;
 
 /// A Subscribe of many channels that is not answered.
@@ -22,6 +23,8 @@ const MAX_OPEN_BATCHES: usize = 16;
 pub(super) struct OpenBatch {
     /// The channels in the order of the request, except those that the session has left since.
     entries: Vec<BatchEntry>,
+    /// Whether the request named several channels.
+    is_counted: bool,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,9 @@ impl Conversation {
             }
             return;
         }
-        if verified.on_demand_mut().batches.len() == MAX_OPEN_BATCHES {
+        let open = verified.on_demand_mut().batches.iter().filter(|batch| batch.is_counted).count();
+        let is_counted = requests.len() > 1;
+        if is_counted && open == MAX_OPEN_BATCHES {
             return self.close(CloseCode::RateLimited, actions);
         }
         let mut wanted = Vec::new();
@@ -92,7 +97,7 @@ impl Conversation {
                 }
             });
         }
-        verified.on_demand_mut().batches.push(OpenBatch { entries });
+        verified.on_demand_mut().batches.push(OpenBatch { entries, is_counted });
         if wanted.is_empty() {
             return answer_batches(verified, actions);
         }
@@ -187,7 +192,7 @@ impl VerifiedSession {
 
 /// Answers the batches in which no channel waits for the hub.
 pub(super) fn answer_batches(verified: &mut VerifiedSession, actions: &mut Vec<Action>) {
-    while let Some(OpenBatch { entries }) = verified.take_complete_batch() {
+    while let Some(OpenBatch { entries, .. }) = verified.take_complete_batch() {
         let mut states = Vec::new();
         let mut outcomes = Vec::with_capacity(entries.len());
         for BatchEntry { name, request, outcome } in entries {

@@ -210,11 +210,26 @@ fn at_most_sixteen_batches_wait_for_an_answer() {
     let rules = Rules { max_subscriptions: 0, ..rules() };
     let mut client = ScriptedClient::connect_with(rules, Version::V2, 0.5);
     client.identify_as(token_of("42"));
-    let one = |number| batch(4, &format!(r#"{{"channel":"room:{number}"}}"#));
+    let two = |number| {
+        let other = number + 100;
+        batch(4, &format!(r#"{{"channel":"room:{number}"}},{{"channel":"room:{other}"}}"#))
+    };
     for number in 0..16 {
-        assert_eq!(client.send(&one(number)).len(), 1);
+        assert!(client.send(&two(number))[0].starts_with("subscribe"));
     }
     client.answer(2, live_at(7, None));
-    assert!(client.send(&one(16))[0].starts_with("subscribe"));
-    assert_eq!(client.send(&one(17)), ["close 4007"]);
+    client.answer(3, live_at(7, None));
+    assert!(client.send(&two(16))[0].starts_with("subscribe"));
+    assert_eq!(client.send(&two(17)), ["close 4007"]);
+}
+
+#[test]
+fn any_number_of_batches_of_one_channel_may_wait() {
+    let rules = Rules { max_subscriptions: 0, ..rules() };
+    let mut client = ScriptedClient::connect_with(rules, Version::V2, 0.5);
+    client.identify_as(token_of("42"));
+    for number in 0..40 {
+        let one = batch(4, &format!(r#"{{"channel":"room:{number}"}}"#));
+        assert!(client.send(&one)[0].starts_with("subscribe"));
+    }
 }
