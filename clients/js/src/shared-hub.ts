@@ -2,7 +2,7 @@
 
 import { GatewayClient } from './client.js';
 import type { ClientOptions, StateEvent } from './options.js';
-import { LOST, MAX_UNTAKEN, VERSION } from './shared-messages.js';
+import { LOST, MAX_UNTAKEN, textOf, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions } from './shared-messages.js';
 import { RecentMessages } from './shared-recent.js';
 import { SharedRequests } from './shared-requests.js';
@@ -99,7 +99,7 @@ class Group {
       this.#tell({ type: 'state', event, user: client.user });
     });
     client.on('latency', (latencyMs) => this.#tell({ type: 'latency', latencyMs }));
-    client.on('error', ({ where, error }) => this.#tell({ type: 'error', event: { where, message: String(error) } }));
+    client.on('error', ({ where, error }) => this.#tell({ type: 'error', event: { where, ...textOf(error) } }));
     client.on('event', (event) => {
       this.recent.note(event);
       if (![`user:${client.user}`, 'all'].includes(event.channel)) return;

@@ -1,6 +1,7 @@
 /** The messages between tabs and the worker that they share. */
 
 import type { BackoffOptions } from './backoff.js';
+import { GatewayError } from './errors.js';
 import type { ErrorEvent, StateEvent } from './options.js';
 import type { ServerFrame } from './protocol.js';
 import type { ChannelEvent } from './subscription.js';
@@ -89,7 +90,7 @@ export type FromWorker =
   | { type: 'pong' }
   | { type: 'log'; what: string; detail: object }
   | { type: 'state'; event: StateEvent; user: string | undefined }
-  | { type: 'error'; event: { where: ErrorEvent['where']; message: string } }
+  | { type: 'error'; event: { where: ErrorEvent['where']; message: string; code?: string } }
   | { type: 'latency'; latencyMs: number }
   /** `id` is the request of the subscription. The session's own channels need none. */
   | { type: 'channel'; event: ChannelEvent; id: number | undefined }
@@ -106,3 +107,12 @@ export const MAX_UNTAKEN = 10_000;
 export const TAKEN_EVERY = 100;
 /** The reason of the state while a lost worker is replaced. */
 export const LOST = 'the shared worker has gone';
+
+/** An error as text: its class does not survive the way from the worker to a tab. */
+export function textOf(error: unknown): { message: string; code?: string } {
+  return error instanceof GatewayError ? { message: error.message, code: error.code } : { message: String(error) };
+}
+
+/** The error of a text from the worker. */
+export const errorOf = ({ message, code }: { message: string; code?: string }): Error =>
+  code === undefined ? new Error(message) : new GatewayError(code, message);

@@ -11,7 +11,7 @@ import { EventQueue } from './queue.js';
 import { SharedHub } from './shared-hub.js';
 import { WorkerLink } from './shared-link.js';
 import { holdLock } from './shared-lock.js';
-import { LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
+import { errorOf, LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
 import type { FromTab, FromWorker, Port, Positions, RequestFrame } from './shared-messages.js';
 import { findKey, keyOf, LASTING_MS, logTo, MAX_ENDS, MAX_LOST, PAUSE_MS } from './shared-options.js';
 import { settingsOf, tokenOf, type SharedClientOptions } from './shared-options.js';
@@ -297,7 +297,7 @@ export class SharedClient<Channels extends object = AnyChannels> extends ClientB
         this.#onUser(message.user);
         return this.#onState(message.event);
       case 'error':
-        return this.onError(message.event.where, new Error(message.event.message));
+        return this.onError(message.event.where, errorOf(message.event));
       case 'latency':
         this.latencyMs = message.latencyMs;
         return this.#queue.push(() => this.emit('latency', message.latencyMs));

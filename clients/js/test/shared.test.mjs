@@ -1,6 +1,7 @@
 // Tabs and their shared worker in one process, with real message ports and fake sockets.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { GatewayError } from '../dist/index.js';
 import { MAX_UNTAKEN } from '../dist/shared-messages.js';
 import { eventually } from './support/deadline.mjs';
 import { message } from './support/fake.mjs';
@@ -32,6 +33,20 @@ describe('tabs that share a socket', () => {
     other.tab.close();
     await eventually('the socket is closed', () => socket.isClosed);
     assert.equal(sockets.length, 1);
+  });
+
+  it('report an error of the gateway with its code', async (test) => {
+    const { open, accept } = startWorker(test);
+    const { tab } = open();
+    const errors = [];
+    tab.on('error', ({ error }) => errors.push(error));
+    tab.connect();
+    const { socket } = await accept(1);
+    await eventually('the tab is connected', () => tab.state === 'connected');
+    socket.receive({ op: 9, code: 'refresh_failed', detail: 'another user' });
+    await eventually('the error arrives', () => errors.length === 1);
+    assert.ok(errors[0] instanceof GatewayError);
+    assert.equal(errors[0].code, 'refresh_failed');
   });
 
   it('report a recovering channel and continue from the later op 6', async (test) => {
